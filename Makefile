@@ -1,0 +1,49 @@
+# The one entry point. Every target sets itself up; finished set-up is not repeated.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Two TensorFlow processes fit two cores; tests of one sample stay in one of them and share its exports.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: help setup demo support test test-long lint format clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+
+setup: $(READY) ## Make the virtual environment and install into it
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "found $$($(PYTHON) --version), expected Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[convert,cpu,dev]'
+	@touch $@
+
+demo: $(READY) ## Export every sample to every target, verify each artifact, print one table
+	@$(BIN)/python -m samples.demo build/demo
+
+support: build/demo/report.json ## Print the support table of the README, from what the demo verified
+	@$(BIN)/python -m samples.support $<
+
+build/demo/report.json:
+	@$(MAKE) demo
+
+test: $(READY) ## Run the tests that CI runs
+	$(PYTEST)
+
+test-long: $(READY) ## Run all tests, the long ones too
+	$(PYTEST) -m ''
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code into the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what was made, the environment too
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,85 @@
+"""What can go wrong, as one clear line: what was found, what was expected, what to do.
+
+Every error that a user can cause derives from `RnnExportError`. The exit code belongs to the class, so that the
+command line and a release job that uses the Python API agree on what happened. Nothing here knows of Click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import ClassVar
+
+EXIT_PASSED = 0
+EXIT_MISMATCH = 1
+EXIT_USAGE = 2
+EXIT_CONVERSION = 3
+EXIT_PROVIDER = 4
+
+
+class RnnExportError(Exception):
+    """The base of all errors that are told to the user in one line.
+
+    Args:
+        found: what was met, with the name of the file, layer or option it was met in.
+        expected: what would have been right.
+        todo: what the user can do about it, in the imperative.
+    """
+
+    exit_code: ClassVar[int] = EXIT_USAGE
+
+    def __init__(self, found: str, expected: str, todo: str) -> None:
+        self.found = one_line(found)
+        self.expected = one_line(expected)
+        self.todo = one_line(todo)
+        super().__init__(f"{self.found}; expected {self.expected}; {self.todo}")
+
+
+class UsageError(RnnExportError):
+    """The command can't be carried out as it was typed: an option, a path, a disk that is full."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConversionError(RnnExportError):
+    """The model can't be read, or can't be converted with a guarantee."""
+
+    exit_code = EXIT_CONVERSION
+
+
+class MismatchError(RnnExportError):
+    """The artifact was made, but does not compute what its source computes. It was not put in place."""
+
+    exit_code = EXIT_MISMATCH
+
+
+class ProviderError(RnnExportError):
+    """A runtime or an execution provider that was asked for is not on this host. Never a pass."""
+
+    exit_code = EXIT_PROVIDER
+
+
+class ForeignCode:
+    """A block that runs code that is not ours: a user's cell, a Keras loader, a converter. It may raise anything.
+
+    Whatever it raises becomes the `RnnExportError` that `explain` makes of it, with the original as its cause. An
+    error that is told already passes through.
+    """
+
+    def __init__(self, explain: Callable[[Exception], RnnExportError]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RnnExportError):
+            raise self._explain(error) from error
+
+
+def one_line(text: str, limit: int = 600) -> str:
+    """`text` with every run of white space made one blank, cut to `limit` characters."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= limit else joined[: limit - 3] + "..."

@@ -1,0 +1,164 @@
+"""The boundary of a model: the names, dtypes and shapes that every artifact of it must show.
+
+A dimension is an `int` where it is fixed and a name where it is dynamic: `batch`, `time`, or `<tensor>_axis<k>`
+for another one. One name is one length, in every tensor that carries it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnexport.errors import UsageError
+
+Dim = int | str
+BATCH = "batch"
+TIME = "time"
+Length = int | Literal["dynamic"] | None
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What the user asks of batch and length: a number to fix it, `dynamic`, or None for what the model says."""
+
+    batch: Length = None
+    timesteps: Length = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--batch", self.batch), ("--timesteps", self.timesteps)):
+            if not (value in (None, "dynamic") or (isinstance(value, int) and value > 0)):
+                raise UsageError(f"{option} {value}", "a number above 0, or 'dynamic'", "change it")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    Attributes:
+        name: the Keras name.
+        dtype: the NumPy name of the dtype, such as `float32`.
+        shape: one `Dim` an axis.
+        high: for integer inputs that index a vocabulary, the first id that is out of it.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+    high: int | None = None
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with every dynamic dimension given its size. KeyError where one has none."""
+        return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """A value `from_json` reads back."""
+        high = {} if self.high is None else {"high": self.high}
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)} | high
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> TensorSpec:
+        """The inverse of `to_json`. KeyError or TypeError where `value` is of another form."""
+        return TensorSpec(value["name"], value["dtype"], tuple(value["shape"]), value.get("high"))
+
+
+@dataclass(frozen=True, eq=False)
+class StateSpec:
+    """One recurrent state of a stateful layer: an input, the output that follows it, and where it starts.
+
+    Attributes:
+        layer: the Keras name of the layer that owns the state.
+        input: the state before the call.
+        output: the state after the call; dtype and shape are those of `input`.
+        initial: the value of a fresh layer, of the input's shape.
+    """
+
+    layer: str
+    input: TensorSpec
+    output: TensorSpec
+    initial: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """A value `from_json` reads back. An initial value that is one number throughout is written as that."""
+        flat = self.initial.ravel()
+        constant = flat.size > 0 and bool(np.all(flat == flat[0]))
+        return {
+            "layer": self.layer,
+            "input": self.input.to_json(),
+            "output": self.output.to_json(),
+            "initial": flat[0].item() if constant else self.initial.tolist(),
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> StateSpec:
+        """The inverse of `to_json`."""
+        spec = TensorSpec.from_json(value["input"])
+        initial = np.broadcast_to(np.asarray(value["initial"], spec.dtype), spec.sized({}))
+        return StateSpec(value["layer"], spec, TensorSpec.from_json(value["output"]), initial)
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """All that goes in and comes out. States come after the ordinary tensors, in one order on both sides."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[StateSpec, ...] = ()
+
+    @property
+    def all_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, then the states before the call."""
+        return self.inputs + tuple(state.input for state in self.states)
+
+    @property
+    def all_outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs, then the states after the call."""
+        return self.outputs + tuple(state.output for state in self.states)
+
+    @property
+    def dynamic_dims(self) -> tuple[str, ...]:
+        """The names of the dynamic dimensions of the inputs, each once, in order of appearance."""
+        return tuple(dict.fromkeys(d for spec in self.all_inputs for d in spec.shape if isinstance(d, str)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A value `from_json` reads back."""
+        return {
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "states": [state.to_json() for state in self.states],
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Signature:
+        """The inverse of `to_json`."""
+        return Signature(
+            tuple(map(TensorSpec.from_json, value["inputs"])),
+            tuple(map(TensorSpec.from_json, value["outputs"])),
+            tuple(map(StateSpec.from_json, value["states"])),
+        )
+
+
+def unique_names(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """`wanted`, with `_1`, `_2`... behind a name that came before or is in `taken` (the rule of Keras 2)."""
+    seen = set(taken)
+    names = []
+    for name in wanted:
+        candidate, count = name, 0
+        while candidate in seen:
+            count += 1
+            candidate = f"{name}_{count}"
+        seen.add(candidate)
+        names.append(candidate)
+    return names
+
+
+def argument_name(name: str) -> str:
+    """The Keras name as a Python identifier, which TensorFlow asks of the arguments of a signature."""
+    identifier = re.sub(r"\W", "_", name)
+    return f"_{identifier}" if identifier[:1].isdigit() else identifier

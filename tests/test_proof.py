@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rnnexport.errors import UsageError
+from rnnexport.proof import Golden, Proof, Provenance, read_proof
+from tests.test_signature import signature
+
+
+def proof() -> Proof:
+    rng = np.random.default_rng(0)
+    goldens = tuple(
+        Golden(
+            f"feed {index}, scale 1",
+            {"ids": rng.integers(0, 9, (2, 5)).astype("int32"), "a/b": rng.standard_normal((2, 4))},
+            {"y": rng.standard_normal((2, 5, 5)).astype("float32")},
+        )
+        for index in range(2)
+    )
+    provenance = Provenance(
+        "onnx",
+        {"name": "m", "sha256": "ab", "keras_version": "3.15.1"},
+        "keras",
+        {"opset": 17, "batch": None},
+        {"numpy": "2"},
+        signature(),
+        {"rtol": 1e-5, "atol": 1e-6},
+    )
+    return Proof(provenance, goldens)
+
+
+def test_round_trip_keeps_every_array_and_label():
+    first = proof()
+    second = read_proof("m.onnx", first.provenance_text(), first.goldens_bytes())
+    assert second.provenance.options == {"opset": 17, "batch": None}
+    assert [golden.label for golden in second.goldens] == ["feed 0, scale 1", "feed 1, scale 1"]
+    for one, two in zip(first.goldens, second.goldens, strict=True):
+        for side in ("feed", "expected"):
+            assert dict(getattr(one, side)).keys() == dict(getattr(two, side)).keys()
+            for name, array in getattr(one, side).items():
+                assert getattr(two, side)[name].dtype == array.dtype
+                np.testing.assert_array_equal(getattr(two, side)[name], array)
+
+
+def test_bytes_are_the_same_each_time():
+    assert proof().goldens_bytes() == proof().goldens_bytes()
+    assert proof().provenance_text() == proof().provenance_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("{", None),
+        ("{}", None),
+        ("[1]", None),
+        (None, b""),
+        (None, b"PK not a zip"),
+        ('{"format": 1}', None),
+    ],
+)
+def test_damaged_blobs_are_refused(text, data):
+    good = proof()
+    with pytest.raises(UsageError, match=r"damaged provenance or goldens in m\.onnx"):
+        read_proof(
+            "m.onnx",
+            good.provenance_text() if text is None else text,
+            good.goldens_bytes() if data is None else data,
+        )
+
+
+def test_an_unknown_format_is_refused():
+    value = json.loads(proof().provenance_text()) | {"format": 99}
+    with pytest.raises(UsageError, match="format 99"):
+        read_proof("m.onnx", json.dumps(value), proof().goldens_bytes())

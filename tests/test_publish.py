@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import errno
+import resource
+import signal
+
+import pytest
+
+from rnnexport.errors import ConversionError, UsageError
+from rnnexport.publish import staged
+
+
+def test_a_file_is_put_in_place_whole(tmp_path):
+    with staged(tmp_path / "m.onnx") as path:
+        path.write_text("new")
+        assert path.name == "m.onnx"
+        assert not (tmp_path / "m.onnx").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    assert (tmp_path / "m.onnx").read_text() == "new"
+
+
+def test_an_existing_file_is_replaced_only_at_the_end(tmp_path):
+    (tmp_path / "m.onnx").write_text("old")
+    with staged(tmp_path / "m.onnx") as path:
+        path.write_text("new")
+        assert (tmp_path / "m.onnx").read_text() == "old"
+    assert (tmp_path / "m.onnx").read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ConversionError("a", "b", "c"), KeyboardInterrupt(), ValueError("x")])
+def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path, error):
+    (tmp_path / "m.onnx").write_text("old")
+    with pytest.raises(type(error)), staged(tmp_path / "m.onnx") as path:  # noqa: PT012
+        path.write_text("half")
+        raise error
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+    assert (tmp_path / "m.onnx").read_text() == "old"
+
+
+def saved_model(folder, content):
+    folder.mkdir()
+    (folder / "saved_model.pb").write_text(content)
+
+
+def test_a_folder_artifact_replaces_an_earlier_one(tmp_path):
+    saved_model(tmp_path / "m", "old")
+    (tmp_path / "m" / "left_over").write_text("old")
+    with staged(tmp_path / "m", "saved_model.pb") as path:
+        saved_model(path, "new")
+    assert (tmp_path / "m" / "saved_model.pb").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["saved_model.pb"]
+
+
+def test_a_folder_replaces_an_empty_one_and_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "fresh"):
+        with staged(tmp_path / name, "saved_model.pb") as path:
+            saved_model(path, "new")
+        assert (tmp_path / name / "saved_model.pb").read_text() == "new"
+
+
+def test_somebodys_own_folder_is_never_replaced(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="holds other things"), staged(tmp_path / "home", "saved_model.pb"):
+        pytest.fail("must refuse before any work")
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "x"
+
+
+def test_a_file_where_a_folder_goes_and_the_other_way_round(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="is a file"), staged(tmp_path / "file", "saved_model.pb"):
+        pass
+    with pytest.raises(UsageError, match="is a folder"), staged(tmp_path / "folder"):
+        pass
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"no folder .*nowhere"), staged(tmp_path / "nowhere" / "m.onnx"):
+        pass
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path):
+    """The kernel refuses to write past a size limit just as it does past the end of a disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(UsageError, match=r"can't write .*m.onnx: File too large"), staged(tmp_path / "m.onnx") as p:
+            p.write_bytes(bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_space_left_is_told_in_one_line(tmp_path):
+    with pytest.raises(UsageError) as caught, staged(tmp_path / "m.onnx"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "No space left on device" in str(caught.value)
+    assert "\n" not in str(caught.value)
