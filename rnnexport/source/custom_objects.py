@@ -1,0 +1,93 @@
+"""The user's own code: files and modules whose classes and functions a model file names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, UsageError
+
+CustomObjects = dict[str, object]
+
+
+def collect(sources: Iterable[str]) -> CustomObjects:
+    """Import each source and gather the classes and functions that it defines, by name.
+
+    Args:
+        sources: paths of `.py` files, or dotted names of importable modules.
+
+    Raises:
+        UsageError: a file or module is not there, or two sources define one name.
+        ConversionError: its code raises.
+    """
+    found: CustomObjects = {}
+    for source in sources:
+        for name, value in _defined(_import(source)).items():
+            if found.setdefault(name, value) is not value:
+                raise UsageError(
+                    f"{name} defined twice, again in {source}", "one definition", "drop a --custom-objects"
+                )
+    return found
+
+
+def _import(source: str) -> ModuleType:
+    is_file = source.endswith(".py")
+    if is_file and not Path(source).is_file():
+        raise UsageError(f"no file {source}", "a .py file or a module", "check --custom-objects")
+    with ForeignCode(partial(_explained, source)):
+        return _import_file(Path(source)) if is_file else importlib.import_module(source)
+
+
+def _explained(source: str, error: Exception) -> RnnExportError:
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and not source.endswith(".py")
+        and source.startswith(error.name or source)
+    ):
+        return UsageError(f"no module {source}", "a .py file or a module", "check --custom-objects")
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{line.filename}:{line.lineno}"
+    return ConversionError(
+        f"{type(error).__name__} at {where} while importing {source}: {error}",
+        "code that imports without an error",
+        "mend it; --debug shows the traceback",
+    )
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its own name, its folder importable, once for each file."""
+    resolved = path.resolve()
+    name = f"rnnexport_custom_{resolved.stem}_{abs(hash(str(resolved))):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(resolved.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(resolved.parent))
+    return module
+
+
+def _defined(module: ModuleType) -> CustomObjects:
+    """Classes and functions that the module (or, for a package, a module below it) defines itself."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if (inspect.isclass(value) or inspect.isfunction(value))
+        and (value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}."))
+    }

@@ -1,0 +1,125 @@
+"""Keras 2, as the package tf_keras, behind `KerasApi`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from rnnexport.signature import unique_names
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, unroll_switched_on
+from rnnexport.source.custom_objects import CustomObjects
+from rnnexport.source.files import KerasApiName
+from rnnexport.source.nested_unroll import nested_outputs_unrolled
+
+
+class Keras2:
+    """See `KerasApi`."""
+
+    name: KerasApiName = "tf_keras"
+    version = tf_keras.__version__
+
+    def load(self, path: Path, custom_objects: CustomObjects) -> Model:
+        return tf_keras.models.load_model(path, custom_objects=custom_objects, compile=False)
+
+    def owns(self, model: object) -> bool:
+        return isinstance(model, tf_keras.Model)
+
+    def inputs(self, model: Model) -> list[NamedTensor]:
+        if not model._is_graph_network:
+            return []
+        names = unique_names(model.input_names)
+        return [
+            NamedTensor(name, tuple(tensor.shape), tensor.dtype.name)
+            for name, tensor in zip(names, tf.nest.flatten(model.inputs), strict=True)
+        ]
+
+    def output_names(self, model: Model) -> list[str]:
+        return unique_names(model.output_names)
+
+    def layers(self, model: Model) -> Iterator[Layer]:
+        yield from model._flatten_layers(include_self=False, recursive=True)
+
+    def recurrent(self, layer: Layer) -> bool:
+        return isinstance(layer, tf_keras.layers.RNN)
+
+    @contextmanager
+    def unrolled(self, model: Model) -> Iterator[None]:
+        recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
+        with unroll_switched_on(recurrent), nested_outputs_unrolled():
+            yield
+
+    def states(self, model: Model) -> list[StateVariable]:
+        found = []
+        for layer in self.layers(model):
+            if self.recurrent(layer) and layer.stateful:
+                variables = tf.nest.flatten(layer.states)
+                initial = tf.nest.flatten(_initial_state(layer, variables[0]))
+                found += [
+                    StateVariable(layer.name, variable, tf.convert_to_tensor(value).numpy())
+                    for variable, value in zip(variables, initial, strict=True)
+                ]
+        return found
+
+    def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        packed = tf.nest.pack_sequence_as(model.input, list(inputs))
+        return list(tf.nest.flatten(model(packed, training=False)))
+
+    def call_stateless(
+        self,
+        model: Model,
+        inputs: Sequence[tf.Tensor],
+        variables: Sequence[StateVariable],
+        states: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        stateful = [layer for layer in self.layers(model) if self.recurrent(layer) and layer.stateful]
+        originals = [layer.states for layer in stateful]  # `variables`, in the structure each layer keeps them in
+        cells = [_StateCell(state) for state in states]
+        remaining = iter(cells)
+        try:
+            for layer, original in zip(stateful, originals, strict=True):
+                layer.states = tf.nest.map_structure(lambda _: next(remaining), original)
+            outputs = self.call(model, inputs)
+        finally:
+            for layer, original in zip(stateful, originals, strict=True):
+                layer.states = original
+        return outputs, [cell.value for cell in cells]
+
+
+class _StateCell:
+    """Stands in for a state variable while a stateful layer is traced: read as a tensor, assigned as a value.
+
+    tf_keras reads a state with `tf.cast` and writes it with `tf.compat.v1.assign`, which asks for no more than
+    a conversion to a tensor, a `dtype` and an `assign`.
+    """
+
+    def __init__(self, value: tf.Tensor) -> None:
+        self.value = value
+
+    @property
+    def dtype(self) -> tf.DType:
+        return self.value.dtype
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        return self.value.shape
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
+        return tf.convert_to_tensor(self.value, dtype=dtype, name=name)
+
+    def assign(self, value: tf.Tensor, use_locking: Any = None, name: Any = None, read_value: Any = None) -> None:
+        """Take the new value; the extra arguments are those `tf.compat.v1.assign` passes."""
+        self.value = value
+
+
+def _initial_state(layer: Layer, variable: tf.Variable) -> Any:
+    """What tf_keras' `reset_states` puts back: the cell's initial state, or zeros where it defines none."""
+    get_initial_state = getattr(layer.cell, "get_initial_state", None)
+    if get_initial_state is None:
+        return tf.nest.map_structure(tf.zeros_like, layer.states)
+    batch, dtype = variable.shape[0], layer.dtype or tf_keras.backend.floatx()
+    return get_initial_state(inputs=None, batch_size=batch, dtype=dtype)

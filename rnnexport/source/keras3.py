@@ -1,0 +1,108 @@
+"""Keras 3 behind `KerasApi`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import tensorflow as tf
+
+from rnnexport.errors import UsageError
+from rnnexport.signature import unique_names
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, hidden_state, unroll_switched_on
+from rnnexport.source.custom_objects import CustomObjects
+from rnnexport.source.files import KerasApiName
+
+
+class Keras3:
+    """See `KerasApi`."""
+
+    name: KerasApiName = "keras"
+    version = keras.__version__
+
+    def __init__(self) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise UsageError(
+                f"Keras with the {keras.backend.backend()} backend",
+                "the tensorflow backend",
+                "set KERAS_BACKEND=tensorflow",
+            )
+
+    def load(self, path: Path, custom_objects: CustomObjects) -> Model:
+        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
+
+    def owns(self, model: object) -> bool:
+        return isinstance(model, keras.Model)
+
+    def inputs(self, model: Model) -> list[NamedTensor]:
+        if not getattr(model, "inputs", None):
+            return []
+        struct = _graph(model).input
+        tensors = keras.tree.flatten(struct)
+        names = _keys(struct) or [tensor.name for tensor in tensors]
+        return [NamedTensor(n, tuple(t.shape), t.dtype) for n, t in zip(unique_names(names), tensors, strict=True)]
+
+    def output_names(self, model: Model) -> list[str]:
+        # Several outputs of one layer share its name, so names are made unique as Keras 2 did.
+        graph = _graph(model)
+        return unique_names(_keys(graph.output) or graph.output_names)
+
+    def layers(self, model: Model) -> Iterator[Layer]:
+        yield from model._flatten_layers(include_self=False, recursive=True)
+
+    def recurrent(self, layer: Layer) -> bool:
+        return isinstance(layer, keras.layers.RNN)
+
+    def unrolled(self, model: Model) -> AbstractContextManager[None]:
+        return unroll_switched_on([layer for layer in self.layers(model) if self.recurrent(layer)])
+
+    def states(self, model: Model) -> list[StateVariable]:
+        found = []
+        for layer in self.layers(model):
+            if self.recurrent(layer) and layer.stateful:
+                variables = keras.tree.flatten(layer.states)
+                initial = keras.tree.flatten(layer.get_initial_state(batch_size=variables[0].shape[0]))
+                found += [
+                    StateVariable(layer.name, variable, keras.ops.convert_to_numpy(value))
+                    for variable, value in zip(variables, initial, strict=True)
+                ]
+        return found
+
+    def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        packed = keras.tree.pack_sequence_as(_graph(model).input, list(inputs))
+        return list(keras.tree.flatten(model(packed, training=False)))
+
+    def call_stateless(
+        self,
+        model: Model,
+        inputs: Sequence[tf.Tensor],
+        variables: Sequence[StateVariable],
+        states: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        mapped = [state.variable for state in variables]
+        # In this scope an assignment is recorded, not carried out, so nothing of the live model changes, and a
+        # dropout layer's seed counter does not become a write in the graph.
+        with keras.StatelessScope(state_mapping=list(zip(mapped, states, strict=True))) as scope:
+            outputs = self.call(model, inputs)
+        paths = {id(variable): variable.path for variable in model.variables}
+        for key in set(scope.state_mapping) - set(map(id, mapped)):
+            if "seed_generator" not in paths.get(key, ""):
+                raise hidden_state(paths.get(key, "(one that no layer tracks)"))
+        return outputs, [scope.get_current_value(variable) for variable in mapped]
+
+
+def _graph(model: Model) -> Model:
+    """The functional model: a Sequential keeps one inside."""
+    return getattr(model, "_functional", None) or model
+
+
+def _keys(struct: object) -> list[str]:
+    """The names that a dict of inputs or outputs gives, in the order of `tree.flatten`; empty for a list."""
+    if not isinstance(struct, dict):
+        return []
+    return ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(struct)]

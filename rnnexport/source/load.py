@@ -1,0 +1,73 @@
+"""A path or a live model to a `SourceModel`: the model, its API, and where it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.source.api import KerasApi, Model, api_named, api_of
+from rnnexport.source.custom_objects import CustomObjects, collect
+from rnnexport.source.files import SourceFile, identify
+
+# Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
+_UNKNOWN = re.compile(
+    r"Could not locate (?P<kind>\w+) '(?P<name>[^']+)'|Unknown (?P<kind2>[\w ]+): '?(?P<name2>[\w>]+)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceModel:
+    """A model in memory.
+
+    Attributes:
+        model: the Keras model.
+        api: the Keras it belongs to.
+        name: a short name for messages and file names.
+        file: the file it was loaded from; None for a live model.
+    """
+
+    model: Model
+    api: KerasApi
+    name: str
+    file: SourceFile | None = None
+
+
+def load_source(model: str | Path | Model, custom_objects: Sequence[str] | CustomObjects = ()) -> SourceModel:
+    """Load a model file with the Keras whose numbers it has, or wrap a live model.
+
+    Args:
+        model: a path, or a live model of Keras 3 or tf_keras.
+        custom_objects: `.py` files and modules to take classes and functions from, or a dict of them by name.
+
+    Raises:
+        UsageError: no such file, or not a Keras model.
+        ConversionError: the file is no Keras model, is damaged, or names an object that is not known.
+    """
+    if not isinstance(model, str | Path):
+        return SourceModel(model, api_of(model), model.name)
+    file = identify(Path(model))
+    objects = dict(custom_objects) if isinstance(custom_objects, dict) else collect(custom_objects)
+    api = api_named(file.keras_api)
+    with ForeignCode(partial(_explained, file)):
+        loaded = api.load(file.path, objects)
+    return SourceModel(loaded, api, file.path.stem, file)
+
+
+def _explained(file: SourceFile, error: Exception) -> ConversionError:
+    match = _UNKNOWN.search(str(error))
+    if match:
+        name = match["name"] or match["name2"]
+        return ConversionError(
+            f"unknown custom {match['kind'] or match['kind2']} {name!r} in {file.path.name}",
+            "its code on the command line",
+            f"give the file or module that defines {name.split('>')[-1]} with --custom-objects FILE.py",
+        )
+    return ConversionError(
+        f"{file.path.name} (Keras {file.keras_version}) can't be rebuilt: {type(error).__name__}: {error}",
+        "a model that its own Keras loads",
+        "try it with keras.saving.load_model, or check --custom-objects",
+    )

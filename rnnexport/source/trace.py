@@ -1,0 +1,108 @@
+"""A source model to one frozen TensorFlow function: weights are constants, states are arguments and results.
+
+All targets convert this function and nothing else, so what is verified for one is the base of all.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.signature import Signature, TensorSpec, argument_name
+from rnnexport.source.load import SourceModel
+
+
+@dataclass(frozen=True, eq=False)
+class TracedModel:
+    """The frozen graph of a model.
+
+    Attributes:
+        name: of the source, for messages.
+        signature: what goes in and comes out.
+        function: a `ConcreteFunction` without variables. Its keyword arguments are `argument_name` of each of
+            `signature.all_inputs`; it returns a dict by the names of `signature.all_outputs`.
+        input_tensors: the graph's name of each input, such as `x:0`, in the signature's order.
+        output_tensors: the same for the outputs.
+    """
+
+    name: str
+    signature: Signature
+    function: Any
+    input_tensors: tuple[str, ...]
+    output_tensors: tuple[str, ...]
+
+
+def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedModel:
+    """Trace `source` at `signature` and freeze it.
+
+    Args:
+        unroll: whether recurrent layers become straight-line code; the length must be fixed then.
+
+    Raises:
+        ConversionError: the model's code can't be traced, or it keeps state that is no recurrent state.
+    """
+    specs = [_tensor_spec(spec) for spec in signature.all_inputs]
+    count = len(signature.inputs)
+    variables = source.api.states(source.model)
+
+    def call(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        outputs, states = source.api.call_stateless(source.model, tensors[:count], variables, tensors[count:])
+        return [tf.identity(tensor) for tensor in [*outputs, *states]]
+
+    with (
+        ForeignCode(lambda error: _untraceable(source, error)),
+        source.api.unrolled(source.model) if unroll else nullcontext(),
+    ):
+        concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
+        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    return _named(source.name, signature, frozen, _captured_tensors(concrete))
+
+
+def _captured_tensors(concrete: Any) -> dict[str, np.ndarray]:
+    """Tensors that the model's code made outside the call (in `build`, say), by their name in the graph."""
+    pairs = [pair for pair in concrete.graph.captures if pair[0].dtype != tf.resource]
+    return {inner.name: outer.numpy() for outer, inner in pairs}
+
+
+def _tensor_spec(spec: TensorSpec) -> tf.TensorSpec:
+    shape = [None if isinstance(dim, str) else dim for dim in spec.shape]
+    return tf.TensorSpec(shape, spec.dtype, name=argument_name(spec.name))
+
+
+def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.ndarray]) -> TracedModel:
+    """The frozen function again, in a graph of its own: results named, captured tensors made constants."""
+    inputs = tuple(tensor.name for tensor in frozen.inputs[: len(signature.all_inputs)])
+    outputs = tuple(tensor.name for tensor in frozen.outputs)
+    graph_def = frozen.graph.as_graph_def()
+
+    def rebuild() -> None:
+        constants = {tensor: tf.constant(value) for tensor, value in captured.items()}
+        tf.import_graph_def(graph_def, input_map=constants, name="")
+
+    graph = tf.compat.v1.wrap_function(rebuild, [])
+    fetches = {}
+    for spec, tensor_name in zip(signature.all_outputs, outputs, strict=True):
+        tensor, shape = graph.graph.get_tensor_by_name(tensor_name), _tensor_spec(spec).shape
+        if not tensor.shape.is_compatible_with(shape):
+            raise ConversionError(
+                f"output {spec.name} of {name} is {tensor.shape} when traced and {shape} in eager mode",
+                "one shape",
+                "look for a layer that reads a dynamic dimension as a number",
+            )
+        fetches[spec.name] = tensor
+    function = graph.prune([graph.graph.get_tensor_by_name(tensor) for tensor in inputs], fetches)
+    return TracedModel(name, signature, function, inputs, outputs)
+
+
+def _untraceable(source: SourceModel, error: Exception) -> ConversionError:
+    return ConversionError(
+        f"{source.name} can't be traced: {type(error).__name__}: {error}",
+        "a call() of TensorFlow or Keras operations on its arguments",
+        "mend the layer that is named; --debug shows the traceback",
+    )
