@@ -1,0 +1,94 @@
+"""The ONNX graph's inputs and outputs, given back their Keras names and their named dynamic dimensions.
+
+Before: x:0 [unk__764, unk__765, 5]     After: x [batch, time, 5]
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence, Sequence
+
+import onnx_ir as ir
+
+from rnnexport.errors import ConversionError
+from rnnexport.signature import TensorSpec
+from rnnexport.source.trace import TracedModel
+
+
+def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
+    """Rename, reorder and reshape the boundary of `model` in place to be exactly the signature's.
+
+    1. Every input and output of the signature is there, in its order, under its Keras name.
+    2. An input that the graph does not read stays an input: the caller's code feeds it.
+    3. No value inside the graph shares a name with the boundary, and none has an invented name for a dimension.
+
+    Raises:
+        ConversionError: the converter added or dropped a tensor, or changed a dtype.
+    """
+    graph = model.graph
+    wanted_inputs = list(zip(traced.input_tensors, traced.signature.all_inputs, strict=True))
+    wanted_outputs = list(zip(traced.output_tensors, traced.signature.all_outputs, strict=True))
+    _free_names(graph, [spec.name for _, spec in wanted_inputs + wanted_outputs])
+    found = {value.name: value for value in graph.inputs}
+    if extra := set(found) - set(traced.input_tensors):
+        raise _changed(traced.name, f"inputs {sorted(map(str, extra))} were added")
+    inputs = [_input(found, tensor, spec, traced.name) for tensor, spec in wanted_inputs]
+    outputs = {value.name: value for value in graph.outputs}
+    if set(outputs) != set(traced.output_tensors):
+        raise _changed(traced.name, f"outputs are {sorted(map(str, outputs))}")
+    ordered = [outputs[tensor] for tensor, _ in wanted_outputs]
+    for value, (_, spec) in zip(ordered, wanted_outputs, strict=True):
+        _apply(value, spec, traced.name)
+    _forget_invented_dims(graph)
+    _replace(graph.inputs, inputs)
+    _replace(graph.outputs, ordered)
+
+
+def _input(found: dict[str | None, ir.Value], tensor: str, spec: TensorSpec, model: str) -> ir.Value:
+    value = found.get(tensor)
+    if value is None:
+        value = ir.Value(
+            name=spec.name, type=ir.TensorType(ir.DataType[spec.dtype.upper().replace("FLOAT32", "FLOAT")])
+        )
+    _apply(value, spec, model)
+    return value
+
+
+def _apply(value: ir.Value, spec: TensorSpec, model: str) -> None:
+    if value.dtype is None or value.dtype.numpy().name != spec.dtype:
+        raise _changed(model, f"{spec.name} has dtype {value.dtype}, not {spec.dtype}")
+    value.name = spec.name
+    value.shape = ir.Shape(list(spec.shape))
+
+
+def _free_names(graph: ir.Graph, names: Sequence[str]) -> None:
+    taken, boundary = set(names), {*graph.inputs, *graph.outputs}
+    values = [*graph.initializers.values(), *(value for node in graph.all_nodes() for value in node.outputs)]
+    for value in values:
+        if value.name in taken and value not in boundary:
+            value.name = f"{value.name}__inner"
+
+
+def _forget_invented_dims(graph: ir.Graph) -> None:
+    """A dimension that tf2onnx calls `unk__7` is one it does not know."""
+    inner = [value for node in graph.all_nodes() for value in node.outputs]
+    bodies = [body for node in graph.all_nodes() for body in _bodies(node)]
+    for value in inner + [value for body in bodies for value in body.inputs]:
+        if value.shape is not None:
+            dims = [dim.value if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape]
+            value.shape = ir.Shape([None if str(dim).startswith("unk__") else dim for dim in dims])
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [attribute.as_graph() for attribute in node.attributes.values() if attribute.type == ir.AttributeType.GRAPH]
+
+
+def _replace(values: MutableSequence[ir.Value], new: Sequence[ir.Value]) -> None:
+    if list(values) != list(new):
+        values.clear()
+        values.extend(new)
+
+
+def _changed(model: str, what: str) -> ConversionError:
+    return ConversionError(
+        f"tf2onnx changed the boundary of {model}: {what}", "the model's own inputs and outputs", "report this model"
+    )

@@ -1,0 +1,38 @@
+"""The proof in a SavedModel: two files in `assets.extra`, the folder TensorFlow keeps for users."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rnnexport.proof import Proof, read_proof
+
+_FOLDER = "assets.extra"
+_PROVENANCE = "rnnexport.json"
+_GOLDENS = "rnnexport.npz"
+
+
+def write(path: Path, proof: Proof) -> None:
+    """Put the proof into the SavedModel at `path`."""
+    folder = path / _FOLDER
+    folder.mkdir()
+    (folder / _PROVENANCE).write_text(proof.provenance_text())
+    (folder / _GOLDENS).write_bytes(proof.goldens_bytes())
+
+
+def read(path: Path) -> Proof | None:
+    """The proof inside the SavedModel, or None where there is none."""
+    provenance, goldens = path / _FOLDER / _PROVENANCE, path / _FOLDER / _GOLDENS
+    if not provenance.is_file():
+        return None
+    return read_proof(path.name, provenance.read_text(), goldens.read_bytes() if goldens.is_file() else b"")
+
+
+def operators(path: Path) -> Counter[str]:
+    """Operators by name, over the functions of the SavedModel."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    return Counter(
+        node.op for graph in proto.meta_graphs for fn in graph.graph_def.library.function for node in fn.node_def
+    )

@@ -1,0 +1,28 @@
+"""A traced model to a SavedModel folder."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import tensorflow as tf
+
+from rnnexport.proof import Proof
+from rnnexport.source.trace import TracedModel
+from rnnexport.targets.base import SIGNATURE
+from rnnexport.targets.saved_model.assets import write
+
+
+def export(traced: TracedModel, proof: Proof, path: Path) -> None:
+    """Write `traced` to the folder `path`, as the signature `serving_default`.
+
+    Raises:
+        OSError: the disk is full or can't be written.
+    """
+    module = tf.Module()
+    module.call = traced.function
+    try:
+        tf.saved_model.save(module, str(path), signatures={SIGNATURE: traced.function})
+    except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
+        raise OSError(errno.EIO, error.message) from error
+    write(path, proof)

@@ -1,0 +1,63 @@
+"""A SavedModel in TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnexport.errors import ProviderError, UsageError
+from rnnexport.signature import argument_name
+from rnnexport.targets.base import SIGNATURE, RuntimeTensor
+
+
+class SavedModelRunner:
+    """See `Runner`."""
+
+    ordered = False
+
+    def __init__(self, loaded: Any, function: Any, tf: Any) -> None:
+        self._loaded = loaded  # its variables live as long as it does
+        self._function = function
+        self._tf = tf
+        self.inputs = tuple(
+            _runtime_tensor(name, spec) for name, spec in function.structured_input_signature[1].items()
+        )
+        self.outputs = tuple(_runtime_tensor(name, spec) for name, spec in function.structured_outputs.items())
+
+    def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = self._function(**{argument_name(name): self._tf.constant(array) for name, array in feed.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    def placement(self) -> Mapping[str, int]:
+        return {}
+
+
+@contextmanager
+def open_runner(path: Path) -> Iterator[SavedModelRunner]:
+    """Load the SavedModel.
+
+    Raises:
+        ProviderError: TensorFlow is not installed.
+        UsageError: TensorFlow refuses the folder, or it has no signature `serving_default`.
+    """
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            "tensorflow is not installed", "TensorFlow, to run a SavedModel", "pip install 'rnnexport[convert]'"
+        ) from error
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (OSError, tf.errors.OpError, ValueError, KeyError) as error:
+        raise UsageError(f"TensorFlow refuses {path.name}: {error}", "a whole SavedModel", "export it again") from error
+    if SIGNATURE not in loaded.signatures:
+        raise UsageError(f"no signature {SIGNATURE} in {path.name}", "an artifact of rnnexport", "export it again")
+    yield SavedModelRunner(loaded, loaded.signatures[SIGNATURE], tf)
+
+
+def _runtime_tensor(name: str, spec: Any) -> RuntimeTensor:
+    return RuntimeTensor(name, spec.dtype.name, tuple(spec.shape))

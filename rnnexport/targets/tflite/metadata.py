@@ -1,0 +1,79 @@
+"""The proof in a TFLite file: two entries of the flatbuffer's `metadata` table, each with a buffer of its own."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rnnexport.errors import ProviderError, UsageError
+from rnnexport.proof import Proof, read_proof
+
+_PROVENANCE = "rnnexport.provenance"
+_GOLDENS = "rnnexport.goldens"
+_IDENTIFIER = b"TFL3"
+
+
+def with_proof(model: bytes, proof: Proof) -> bytes:
+    """`model` with `proof` added. Uses the flatbuffer classes that come with TensorFlow."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    tree.metadata = tree.metadata or []
+    blobs = {_PROVENANCE: proof.provenance_text().encode(), _GOLDENS: proof.goldens_bytes()}
+    for name, blob in blobs.items():
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = list(blob)
+        entry.name, entry.buffer = name, len(tree.buffers)
+        tree.buffers.append(buffer)
+        tree.metadata.append(entry)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def read(path: Path) -> Proof | None:
+    """The proof inside the file, or None where there is none. Needs ai-edge-litert, not TensorFlow."""
+    model = parse(path)[0]
+    blobs = {}
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        blobs[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy()
+    if _PROVENANCE not in blobs or _GOLDENS not in blobs:
+        return None
+    return read_proof(path.name, blobs[_PROVENANCE].tobytes().decode(), blobs[_GOLDENS].tobytes())
+
+
+def operators(path: Path) -> Counter[str]:
+    """Operators by their built-in names, over all subgraphs."""
+    model, schema = parse(path)
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    # Codes above 127 do not fit the older field, which holds 127 then.
+    labels = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
+    graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+    return Counter(labels[g.Operators(i).OpcodeIndex()] for g in graphs for i in range(g.OperatorsLength()))
+
+
+def parse(path: Path) -> tuple[Any, Any]:
+    """The flatbuffer's root and the module of its classes.
+
+    Raises:
+        ProviderError: ai-edge-litert is not installed.
+        UsageError: it is no TFLite file, or is cut short.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            "ai-edge-litert is not installed", "LiteRT, to read a TFLite file", "pip install 'rnnexport[cpu]'"
+        ) from error
+    data = path.read_bytes()
+    if data[4:8] != _IDENTIFIER:
+        raise UsageError(f"{path.name} is no TFLite file", f"{_IDENTIFIER.decode()} at byte 4", "export it again")
+    try:
+        model = schema.Model.GetRootAs(data, 0)
+        model.SubgraphsLength(), model.BuffersLength(), model.MetadataLength()
+    except (struct.error, IndexError) as error:
+        raise UsageError(f"{path.name} is damaged ({error})", "a whole TFLite file", "export it again") from error
+    return model, schema

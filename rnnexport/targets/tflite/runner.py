@@ -1,0 +1,60 @@
+"""A TFLite file in the LiteRT interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnexport.errors import ProviderError, UsageError
+from rnnexport.signature import argument_name
+from rnnexport.targets.base import SIGNATURE, RuntimeTensor
+
+
+class TFLiteRunner:
+    """See `Runner`. The interpreter is resized to the shapes of each feed."""
+
+    ordered = False
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self.inputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_input_details().items())
+        self.outputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_output_details().items())
+
+    def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = self._runner(**{argument_name(name): array for name, array in feed.items()})
+        # The interpreter returns views of its own memory, which the next call overwrites.
+        return {name: np.array(array) for name, array in outputs.items()}
+
+    def placement(self) -> Mapping[str, int]:
+        return {}
+
+
+@contextmanager
+def open_runner(path: Path) -> Iterator[TFLiteRunner]:
+    """Load the file.
+
+    Raises:
+        ProviderError: ai-edge-litert is not installed.
+        UsageError: the interpreter refuses the file.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            "ai-edge-litert is not installed", "LiteRT, to run a TFLite file", "pip install 'rnnexport[cpu]'"
+        ) from error
+    try:
+        interpreter = Interpreter(model_path=str(path))
+        runner = interpreter.get_signature_runner(SIGNATURE)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
+    yield TFLiteRunner(runner)
+
+
+def _runtime_tensor(name: str, detail: Mapping[str, Any]) -> RuntimeTensor:
+    shape = tuple(None if size < 0 else int(size) for size in detail["shape_signature"])
+    return RuntimeTensor(name, np.dtype(detail["dtype"]).name, shape)
