@@ -1,0 +1,34 @@
+"""Recurrent Keras models to SavedModel, TFLite and ONNX, each artifact proved to compute the same thing.
+
+    import rnnexport
+
+    rnnexport.export("model.keras", to="onnx", output="model.onnx")
+    assert rnnexport.verify("model.onnx").passed
+
+Importing this package imports no TensorFlow; `load` and `export` do when they are called.
+"""
+
+from __future__ import annotations
+
+from rnnexport.errors import (
+    ConversionError,
+    MismatchError,
+    ProviderError,
+    RnnExportError,
+    UsageError,
+)
+from rnnexport.pipeline import export, export_all, load, verify
+from rnnexport.version import __version__
+
+__all__ = [
+    "ConversionError",
+    "MismatchError",
+    "ProviderError",
+    "RnnExportError",
+    "UsageError",
+    "__version__",
+    "export",
+    "export_all",
+    "load",
+    "verify",
+]

@@ -1,0 +1,193 @@
+"""Filling orders for artifacts: what several targets can share is computed once, and each artifact is verified.
+
+describe the source -> run it in Keras -> trace -> convert -> verify beside the destination -> put in place
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
+from rnnexport.proof import Golden, Proof, Provenance
+from rnnexport.publish import check_destination, staged
+from rnnexport.signature import BATCH, Boundary, Signature
+from rnnexport.targets.base import Target
+from rnnexport.verify.compare import Tolerance
+from rnnexport.verify.feeds import feeds
+from rnnexport.verify.report import ArtifactReport
+from rnnexport.verify.verify import verify_artifact
+from rnnexport.versions import installed
+
+if TYPE_CHECKING:
+    from rnnexport.source.load import SourceModel
+    from rnnexport.source.trace import TracedModel
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One artifact in place.
+
+    Attributes:
+        path: where it is.
+        report: the verification it passed; None where that was switched off.
+    """
+
+    path: Path
+    report: ArtifactReport | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all orders of one call have in common."""
+
+    opset: int
+    tolerance: Tolerance
+    verify: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """One artifact that is wanted."""
+
+    kind: Target
+    destination: Path
+    boundary: Boundary
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A source at one boundary: its signature and its truth."""
+
+    boundary: Boundary
+    signature: Signature
+    goldens: tuple[Golden, ...]
+
+
+def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
+    """Fill the orders, all or none: every artifact is put in place when the last one is verified.
+
+    Orders of one boundary share its description; those that also unroll alike share a trace.
+    """
+    from rnnexport.source.trace import trace
+
+    for order in orders:
+        check_destination(order.destination, order.kind.marker)
+    progress(f"running {source.name} in Keras")
+    boundaries = dict.fromkeys(order.boundary for order in orders)
+    described = {boundary: describe_with_truth(source, boundary) for boundary in boundaries}
+    for order in orders:
+        if order.kind.unrolled:
+            _require_fixed(source.name, described[order.boundary].signature)
+    traced: dict[tuple[Boundary, bool], TracedModel] = {}
+    for order in orders:
+        key = (order.boundary, order.kind.unrolled)
+        if key not in traced:
+            progress(f"tracing {source.name}")
+            traced[key] = trace(source, described[order.boundary].signature, unroll=order.kind.unrolled)
+    with ExitStack() as stack:
+        paths = [stack.enter_context(staged(order.destination, order.kind.marker)) for order in orders]
+        return tuple(
+            _make(
+                source,
+                traced[order.boundary, order.kind.unrolled],
+                described[order.boundary],
+                order,
+                path,
+                options,
+                progress,
+            )
+            for order, path in zip(orders, paths, strict=True)
+        )
+
+
+def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
+    """Find the signature of `source`, and run it in eager Keras on the feeds of `seed`."""
+    from rnnexport.source.describe import describe
+    from rnnexport.source.reference import reference
+
+    signature = describe(source, boundary)
+    goldens = tuple(
+        Golden(feed.label, feed.arrays, reference(source, signature, feed.arrays)) for feed in feeds(signature, seed)
+    )
+    return Described(boundary, signature, goldens)
+
+
+def _make(
+    source: SourceModel,
+    traced: TracedModel,
+    described: Described,
+    order: Order,
+    path: Path,
+    options: Options,
+    progress: Progress,
+) -> Exported:
+    """Build one artifact at `path`, and verify it there."""
+    kind, signature = order.kind, described.signature
+    proof = Proof(_provenance(source, order, signature, options), described.goldens)
+    progress(f"converting {source.name} to {kind.name}")
+    kind.export(traced, proof, path, options.opset)
+    if not options.verify:
+        return Exported(order.destination, None)
+    progress(f"verifying {order.destination.name}")
+    try:
+        report = verify_artifact(kind, path, signature, proof.goldens, tolerance=options.tolerance)
+    except UsageError as error:
+        # The runtime refuses a file that was made this moment: the model can't be converted.
+        raise ConversionError(error.found, error.expected, "export it to another target") from error
+    _require_passed(report, order.destination)
+    return Exported(order.destination, replace(report, artifact=str(order.destination)))
+
+
+def _require_passed(report: ArtifactReport, destination: Path) -> None:
+    if report.status == "mismatch":
+        raise MismatchError(
+            f"{destination.name} differs from its source: {report.first_problem()}",
+            f"agreement within rtol {report.tolerance.rtol:g}, atol {report.tolerance.atol:g}",
+            "nothing was written; --no-verify keeps the file for study",
+        )
+    if report.status == "not run":
+        raise ProviderError(
+            f"{destination.name} could not be verified: {report.first_problem()}",
+            "a runtime to verify it with",
+            "install it, or use --no-verify",
+        )
+
+
+def _require_fixed(name: str, signature: Signature) -> None:
+    open_dims = [dim for dim in signature.dynamic_dims if dim != BATCH]
+    if open_dims:
+        raise UsageError(
+            f"{name} has a dynamic {', '.join(open_dims)}",
+            "a fixed length for TFLite, which is unrolled",
+            "give --timesteps N",
+        )
+
+
+def _provenance(source: SourceModel, order: Order, signature: Signature, options: Options) -> Provenance:
+    file = source.file
+    asked = {"batch": order.boundary.batch, "timesteps": order.boundary.timesteps}
+    return Provenance(
+        target=order.kind.name,
+        source={
+            "name": source.name,
+            "sha256": file.sha256 if file else "",
+            "keras_version": file.keras_version if file else source.api.version,
+        },
+        keras_api=source.api.name,
+        options=asked | ({"opset": options.opset} if order.kind.name == "onnx" else {}),
+        versions=installed("rnnexport", "numpy", "tensorflow", source.api.name.replace("_", "-"))
+        | dict(order.kind.versions()),
+        signature=signature,
+        tolerance={"rtol": options.tolerance.rtol, "atol": options.tolerance.atol},
+    )
+
+
+def file_name(kind: Target, source: SourceModel) -> str:
+    """The name that an artifact of `source` has by default."""
+    return source.name + (kind.suffix or "_saved_model")

@@ -1,0 +1,185 @@
+"""The whole job: load, describe, trace, export, verify. The Python API, and all the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnexport.errors import ProviderError, UsageError
+from rnnexport.orders import Exported, Options, Order, Progress, describe_with_truth, file_name, fill
+from rnnexport.proof import Golden
+from rnnexport.publish import check_destination, made_folder
+from rnnexport.signature import Boundary, Length, Signature
+from rnnexport.targets.base import Target
+from rnnexport.targets.registry import target, target_of
+from rnnexport.verify.compare import Tolerance
+from rnnexport.verify.report import Report
+from rnnexport.verify.verify import verify_artifact
+from rnnexport.versions import installed
+
+if TYPE_CHECKING:
+    from rnnexport.source.load import SourceModel
+
+DEFAULT_OPSET = 17
+_SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
+
+
+def load(model: Any, custom_objects: Sequence[str] | dict[str, object] = ()) -> SourceModel:
+    """Load a model file, or wrap a live Keras model, for `export` and `verify`. Loads TensorFlow.
+
+    Args:
+        model: the path of a `.keras` or `.h5` file, a live model of Keras 3 or tf_keras, or what `load` returned.
+        custom_objects: `.py` files and modules that define the model's own classes, or a dict of them by name.
+
+    Raises:
+        UsageError: there is no such file, or no such module.
+        ConversionError: the file is no Keras model, is damaged, or names a class that is not known.
+    """
+    _require_tensorflow()
+    from rnnexport.source.load import SourceModel, load_source
+
+    return model if isinstance(model, SourceModel) else load_source(model, custom_objects)
+
+
+def export(
+    model: Any,
+    to: str = "onnx",
+    output: str | Path | None = None,
+    *,
+    custom_objects: Sequence[str] | dict[str, object] = (),
+    opset: int = DEFAULT_OPSET,
+    batch: Length = None,
+    timesteps: Length = None,
+    verify: bool = True,
+    tolerance: Tolerance | None = None,
+    progress: Progress = lambda message: None,
+) -> Exported:
+    """Convert a model to one target, verify the artifact, and only then put it in place.
+
+    Args:
+        model: see `load`.
+        to: `onnx`, `tflite` or `saved-model`.
+        output: where the artifact goes; by default beside the working directory's files, named after the model.
+        custom_objects: see `load`.
+        opset: of the ONNX file.
+        batch: the batch size to fix, `dynamic`, or None for what the model says.
+        timesteps: the same for the length. TFLite needs a fixed one.
+        verify: False to put the artifact in place unverified.
+        tolerance: of the verification.
+        progress: is told what goes on, in a few words a step.
+
+    Raises:
+        UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
+    """
+    kind, options = target(to), Options(opset, tolerance or Tolerance(), verify)
+    kind.check_opset(opset)
+    destination = None if output is None else Path(output)
+    if destination is not None:
+        check_destination(destination, kind.marker)
+    progress("loading")
+    source = load(model, custom_objects)
+    order = Order(kind, destination or Path(file_name(kind, source)), Boundary(batch, timesteps))
+    return fill(source, [order], options, progress)[0]
+
+
+def export_all(
+    model: Any,
+    to: Iterable[str],
+    folder: str | Path,
+    *,
+    custom_objects: Sequence[str] | dict[str, object] = (),
+    opset: int = DEFAULT_OPSET,
+    batch: Length = None,
+    timesteps: Length = None,
+    tflite_timesteps: int | None = None,
+    verify: bool = True,
+    tolerance: Tolerance | None = None,
+    progress: Progress = lambda message: None,
+) -> tuple[Exported, ...]:
+    """Convert a model to several targets, with one load, and one trace for all targets that can share it.
+
+    The artifacts are named after the model, and put in place when all are verified: if one fails, nothing is
+    written. Arguments and errors are those of `export`, and:
+
+    Args:
+        folder: where the artifacts go; it is made where it is missing.
+        tflite_timesteps: the length TFLite is fixed to, where `timesteps` leaves it dynamic for the others.
+    """
+    kinds, options = [target(name) for name in dict.fromkeys(to)], Options(opset, tolerance or Tolerance(), verify)
+    if not kinds:
+        raise UsageError("no target", "at least one", "give --to")
+    for kind in kinds:
+        kind.check_opset(opset)
+    general = Boundary(batch, timesteps)
+    fixed = Boundary(batch, tflite_timesteps) if tflite_timesteps is not None else general
+    progress("loading")
+    source = load(model, custom_objects)
+    orders = [
+        Order(kind, Path(folder) / file_name(kind, source), fixed if kind.unrolled else general) for kind in kinds
+    ]
+    with made_folder(Path(folder)):
+        return fill(source, orders, options, progress)
+
+
+def verify(
+    artifacts: str | Path | Sequence[str | Path],
+    *,
+    source: Any = None,
+    custom_objects: Sequence[str] | dict[str, object] = (),
+    providers: Sequence[str] = ("cpu",),
+    tolerance: Tolerance | None = None,
+    progress: Progress = lambda message: None,
+) -> Report:
+    """Run artifacts in their own runtimes and compare them with what their source gave.
+
+    Args:
+        artifacts: one path or several.
+        source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
+            neither TensorFlow nor the source.
+        custom_objects: see `load`.
+        providers: the execution providers to run on, such as `cpu` and `cuda`.
+        tolerance: None for the one each artifact was exported with.
+
+    Raises:
+        UsageError: a file is missing, is no artifact, or has no goldens and no source was given.
+    """
+    paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
+    loaded = None if source is None else load(source, custom_objects)
+    found = []
+    for path in map(Path, paths):
+        kind = target_of(path)
+        signature, goldens, recorded = _truth(kind, path, loaded)
+        for provider in providers:
+            progress(f"verifying {path.name} on {provider}")
+            found.append(
+                verify_artifact(
+                    kind,
+                    path,
+                    signature,
+                    goldens,
+                    provider=provider,
+                    tolerance=tolerance or recorded,
+                    truth="goldens" if loaded is None else f"source {loaded.name}",
+                )
+            )
+    return Report(tuple(found))
+
+
+def _truth(kind: Target, path: Path, source: SourceModel | None) -> tuple[Signature, Sequence[Golden], Tolerance]:
+    """What to compare an artifact with: its own goldens, or a source run on fresh feeds at the recorded sizes."""
+    proof = kind.read_proof(path)
+    recorded = Tolerance() if proof is None else Tolerance(**proof.provenance.tolerance)
+    if source is not None:
+        options = {} if proof is None else proof.provenance.options
+        boundary = Boundary(options.get("batch"), options.get("timesteps"))
+        described = describe_with_truth(source, boundary, _SOURCE_FEEDS_SEED)
+        return described.signature, described.goldens, recorded
+    if proof is None:
+        raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
+    return proof.provenance.signature, proof.goldens, recorded
+
+
+def _require_tensorflow() -> None:
+    if not installed("tensorflow"):
+        raise ProviderError("tensorflow is not installed", "it, to load a model", "pip install 'rnnexport[convert]'")

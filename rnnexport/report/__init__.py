@@ -1,0 +1,1 @@
+"""Views of a `Report` and of an `Inspection`: terminal and JSON."""
