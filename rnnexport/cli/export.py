@@ -1,0 +1,75 @@
+"""`rnnexport export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rnnexport import pipeline
+from rnnexport.cli import options
+from rnnexport.cli.outcome import print_exported
+from rnnexport.cli.session import session_of
+from rnnexport.signature import Length
+from rnnexport.targets.registry import TARGET_NAMES
+
+
+@click.command("export")
+@options.model_argument
+@click.option("--to", "targets", multiple=True, required=True, type=click.Choice(TARGET_NAMES), help="May be repeated.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="DIR",
+    default=Path(),
+    type=click.Path(path_type=Path),
+    help="The folder for the artifacts, made where it is missing (default: the working directory).",
+)
+@options.opset_option
+@options.custom_objects_option
+@options.batch_option
+@options.timesteps_option
+@click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
+@options.verify_option
+@options.tolerance_options
+@options.debug_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: Path,
+    targets: tuple[str, ...],
+    folder: Path,
+    opset: int,
+    custom_objects: tuple[str, ...],
+    batch: Length,
+    timesteps: Length,
+    tflite_timesteps: int | None,
+    verify: bool,
+    rtol: float | None,
+    atol: float | None,
+) -> None:
+    """Export MODEL (.keras or .h5) to several targets, with one load and as few traces as can be.
+
+    The artifacts are named after the model: model.onnx, model.tflite, model_saved_model. They are put in place when
+    all of them are verified; if one fails, nothing is written.
+
+    \b
+    Example:
+      rnnexport export model.keras --to onnx --to saved-model --to tflite --tflite-timesteps 50 -o artifacts
+    """
+    session = session_of(ctx)
+    exported = pipeline.export_all(
+        model,
+        targets,
+        folder,
+        custom_objects=custom_objects,
+        opset=opset,
+        batch=batch,
+        timesteps=timesteps,
+        tflite_timesteps=tflite_timesteps,
+        verify=verify,
+        tolerance=options.tolerance_of(rtol, atol),
+        progress=session.progress,
+    )
+    print_exported(session, exported)

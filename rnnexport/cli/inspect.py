@@ -1,0 +1,37 @@
+"""`rnnexport inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rnnexport.cli import options
+from rnnexport.cli.session import session_of
+from rnnexport.inspection import inspect_file, inspect_model, is_artifact
+from rnnexport.report.text import inspection_tables, signature_table
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.custom_objects_option
+@options.debug_option
+@click.pass_context
+def command(ctx: click.Context, file: Path, custom_objects: tuple[str, ...]) -> None:
+    """Show what FILE is: a model's layers and cells, an artifact's operators and provenance, inputs, outputs, states.
+
+    What a model file says of itself is shown first, and needs no TensorFlow; its inputs and outputs need the model
+    loaded, and so its custom objects.
+
+    \b
+    Examples:
+      rnnexport inspect model.onnx
+      rnnexport inspect model.keras --custom-objects cells.py
+    """
+    session = session_of(ctx)
+    session.out.print(inspection_tables(inspect_file(file)))
+    if not is_artifact(file):
+        session.progress(f"loading {file.name}")
+        signature = inspect_model(file, custom_objects)
+        session.stop_progress()
+        session.out.print(signature_table(signature))

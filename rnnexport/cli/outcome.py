@@ -1,0 +1,20 @@
+"""What an export command prints when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnexport.cli.session import Session
+from rnnexport.orders import Exported
+from rnnexport.report.text import report_table
+from rnnexport.verify.report import Report
+
+
+def print_exported(session: Session, exported: Sequence[Exported]) -> None:
+    """One table for what was verified, and a line for each artifact in place."""
+    session.stop_progress()
+    reports = tuple(item.report for item in exported if item.report is not None)
+    if reports:
+        session.out.print(report_table(Report(reports)))
+    for item in exported:
+        session.out.print(f"wrote {item.path}{'' if item.report else ' (not verified)'}", markup=False)
