@@ -1,0 +1,195 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from rnnexport.cli import _COMMANDS
+from tests.perturb import perturb
+
+GROUP = pytest.mark.xdist_group("cli")
+CELLS = Path(__file__).parents[2] / "samples"
+# As on a host that has none of them: importing one raises.
+WITHOUT_TENSORFLOW = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'tf_keras', 'tf2onnx'])); "
+
+
+@GROUP
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_has_a_help_with_an_example(command, rnnexport_command):
+    done = rnnexport_command(command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"rnnexport {command} " in done.stdout
+
+
+@GROUP
+def test_help_names_commands_and_exit_codes(rnnexport_command):
+    done = rnnexport_command("--help")
+    assert done.returncode == 0
+    for word in (*_COMMANDS, "Exit codes", "1  mismatch", "4  a runtime"):
+        assert word in done.stdout
+
+
+@GROUP
+def test_onnx_then_verify_a_copy(saved, rnnexport_command, tmp_path):
+    done = rnnexport_command(
+        "onnx", saved("s_lstm"), "--opset", 15, "--custom-objects", CELLS / "s_lstm.py", cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "verified" in done.stdout
+    assert "wrote s_lstm.onnx" in done.stdout
+    assert [(o.domain, o.version) for o in onnx.load(tmp_path / "s_lstm.onnx").opset_import if not o.domain] == [
+        ("", 15)
+    ]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s_lstm.onnx").rename(tmp_path / "elsewhere" / "copy.onnx")
+    done = rnnexport_command("verify", "copy.onnx", "--json", "report.json", cwd=tmp_path / "elsewhere")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((tmp_path / "elsewhere" / "report.json").read_text())
+    assert (report["schema"], report["passed"], report["exit_code"]) == (1, True, 0)
+    (artifact,) = report["artifacts"]
+    assert (artifact["target"], artifact["provider"], artifact["status"]) == ("onnx", "cpu", "passed")
+    assert len(artifact["feeds"]) == 5
+
+
+@GROUP
+def test_custom_objects_may_be_a_module(saved, rnnexport_command, tmp_path):
+    done = rnnexport_command("onnx", saved("s_lstm"), "--custom-objects", "samples.s_lstm", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@GROUP
+def test_export_to_several_targets(saved, rnnexport_command, tmp_path):
+    done = rnnexport_command(
+        *("export", saved("simple_rnn"), "--to", "onnx", "--to", "saved-model", "--to", "tflite"),
+        *("--tflite-timesteps", 4, "-o", tmp_path / "new" / "artifacts"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = sorted(path.name for path in (tmp_path / "new" / "artifacts").iterdir())
+    assert found == ["simple_rnn.onnx", "simple_rnn.tflite", "simple_rnn_saved_model"]
+    assert done.stdout.count("verified") == 3
+
+
+@GROUP
+def test_no_verify_says_so(saved, rnnexport_command, tmp_path):
+    done = rnnexport_command(
+        "onnx", saved("my_layer"), "--no-verify", "--custom-objects", CELLS / "my_layer.py", cwd=tmp_path
+    )
+    assert done.returncode == 0
+    assert "wrote my_layer.onnx (not verified)" in done.stdout
+    assert "verified " not in done.stdout.replace("(not verified)", "")
+
+
+@GROUP
+def test_verify_says_mismatch_and_what_is_off(exported, rnnexport_command, tmp_path):
+    good = exported("lstm")["onnx"].path
+    bad = perturb(good, tmp_path, 1e-3)
+    done = rnnexport_command("verify", good, bad, "--json", tmp_path / "report.json")
+    assert done.returncode == 1
+    assert "mismatch" in done.stdout
+    assert "values off, first at [0, " in done.stdout
+    statuses = [item["status"] for item in json.loads((tmp_path / "report.json").read_text())["artifacts"]]
+    assert statuses == ["passed", "mismatch"]
+
+
+@GROUP
+def test_a_loose_tolerance_passes_what_a_tight_one_does_not(exported, rnnexport_command, tmp_path):
+    bad = perturb(exported("lstm")["onnx"].path, tmp_path, 1e-3)
+    assert rnnexport_command("verify", bad, "--atol", 10).returncode == 0
+    assert rnnexport_command("verify", exported("lstm")["onnx"].path, "--atol", 0, "--rtol", 0).returncode == 1
+
+
+@GROUP
+def test_verify_against_another_source_is_a_mismatch(exported, saved, rnnexport_command):
+    arguments = ("verify", exported("lstm")["onnx"].path, "--source")
+    assert rnnexport_command(*arguments, saved("lstm")).returncode == 0
+    done = rnnexport_command(*arguments, saved("simple_rnn"))
+    assert done.returncode == 1
+    assert "values off" in done.stdout
+
+
+@GROUP
+def test_a_provider_that_is_not_there_is_not_a_pass(exported, rnnexport_command):
+    done = rnnexport_command("verify", exported("lstm")["onnx"].path, "--provider", "cpu", "--provider", "no-such")
+    assert done.returncode == 4
+    assert "not run" in done.stdout
+    assert "does not run on no-such" in done.stdout
+
+
+@GROUP
+def test_inspect_an_artifact(exported, rnnexport_command):
+    done = rnnexport_command("inspect", exported("stateful_gru")["onnx"].path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for fragment in (
+        "stateful_gru",
+        "opset 17",
+        "5 feeds",
+        "state_gru_layer_0_00 -> next_state_gru_layer_0_00",
+        "Loop 3",
+    ):
+        assert fragment in done.stdout
+
+
+@GROUP
+@pytest.mark.parametrize("to", ["tflite", "saved-model"])
+def test_inspect_other_artifacts(to, exported, rnnexport_command):
+    done = rnnexport_command("inspect", exported("lstm")[to].path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"tflite": "FULLY_CONNECTED", "saved-model": "MatMul"}[to] in done.stdout
+
+
+@GROUP
+def test_inspect_a_model(saved, rnnexport_command):
+    done = rnnexport_command("inspect", saved("cgru_no_bias"), "--custom-objects", CELLS / "cgru_cell.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    for fragment in ("Keras 3", "CGRUCell", "features", "(batch, time, 5)", "readout"):
+        assert fragment in done.stdout
+
+
+@GROUP
+def test_inspect_shows_what_a_file_says_even_where_it_can_not_be_loaded(saved, rnnexport_command):
+    done = rnnexport_command("inspect", saved("s_lstm"))
+    assert done.returncode == 3
+    assert "SLSTMCell" in done.stdout
+    assert "loaded by" in done.stdout
+    assert "tf_keras" in done.stdout
+
+
+@GROUP
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["verify", "m.onnx"], ["verify", "m.tflite"], ["inspect", "m.onnx"], ["inspect", "m.keras"]],
+)
+def test_no_tensorflow_is_imported(arguments, exported, saved, tmp_path):
+    shutil.copy(exported("lstm")["onnx"].path, tmp_path / "m.onnx")
+    shutil.copy(exported("lstm")["tflite"].path, tmp_path / "m.tflite")
+    shutil.copy(saved("lstm"), tmp_path / "m.keras")
+    code = WITHOUT_TENSORFLOW + f"from rnnexport.cli import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if arguments[1:] == ["m.keras"]:  # what the file says of itself is printed; loading it is what fails
+        assert "written by" in done.stdout
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@GROUP
+def test_importing_the_package_imports_no_tensorflow_and_no_runtime():
+    code = "import rnnexport, sys; print(sorted({'tensorflow', 'keras', 'onnxruntime', 'onnx'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@GROUP
+def test_verifying_a_saved_model_without_tensorflow_is_not_run(exported):
+    path = str(exported("lstm")["saved-model"].path)
+    code = WITHOUT_TENSORFLOW + f"from rnnexport.cli import main; main(['verify', {path!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "tensorflow is not installed" in done.stdout

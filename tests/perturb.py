@@ -1,0 +1,81 @@
+"""Change one weight inside a finished artifact, leaving its goldens as they are."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def perturb(artifact: Path, folder: Path, amount: float) -> Path:
+    """A copy of `artifact` in `folder` with `amount` added to one weight: the middle one of the largest tensor."""
+    copy = folder / f"perturbed_{artifact.name}"
+    if artifact.is_dir():
+        shutil.copytree(artifact, copy)
+        (copy / "saved_model.pb").write_bytes(_saved_model(copy / "saved_model.pb", amount))
+    elif artifact.suffix == ".onnx":
+        copy.write_bytes(_onnx(artifact, amount))
+    else:
+        copy.write_bytes(_tflite(artifact, amount))
+    return copy
+
+
+def _changed(array: np.ndarray, amount: float) -> np.ndarray:
+    array = array.copy()
+    array.reshape(-1)[array.size // 2] += amount
+    return array
+
+
+def _largest(arrays: Sequence[np.ndarray]) -> int:
+    sizes = [array.size if array.dtype == np.float32 else 0 for array in arrays]
+    return int(np.argmax(sizes))
+
+
+def _onnx(path: Path, amount: float) -> bytes:
+    import onnx
+
+    model = onnx.load(path)
+    graphs, tensors = [model.graph], []
+    while graphs:
+        graph = graphs.pop()
+        tensors += list(graph.initializer)
+        for node in graph.node:
+            tensors += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+    index = _largest(arrays)
+    tensors[index].CopyFrom(onnx.numpy_helper.from_array(_changed(arrays[index], amount), tensors[index].name))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _tflite(path: Path, amount: float) -> bytes:
+    from rnnexport.targets.tflite.metadata import parse
+
+    data = bytearray(path.read_bytes())
+    model, schema = parse(path)
+    graph = model.Subgraphs(0)
+    weights = [graph.Tensors(i) for i in range(graph.TensorsLength())]
+    floats = [t.Buffer() for t in weights if t.Type() == schema.TensorType.FLOAT32]
+    raw = [model.Buffers(index).DataAsNumpy() for index in floats if model.Buffers(index).DataLength()]
+    largest = max(raw, key=len)
+    start = bytes(data).index(largest.tobytes())
+    changed = _changed(np.frombuffer(largest.tobytes(), "float32"), amount)
+    data[start : start + len(largest)] = changed.tobytes()
+    return bytes(data)
+
+
+def _saved_model(path: Path, amount: float) -> bytes:
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    nodes = [node for function in functions for node in function.node_def if node.op == "Const"]
+    arrays = [tf.make_ndarray(node.attr["value"].tensor) for node in nodes]
+    index = _largest([np.asarray(array) if array.dtype != object else np.zeros(0) for array in arrays])
+    nodes[index].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(_changed(arrays[index], amount)))
+    data: bytes = proto.SerializeToString()
+    return data

@@ -1,0 +1,48 @@
+"""Cells that look like an LSTM and are none. tf2onnx lowers each of these to a plain LSTM op, off by 0.5 to 2."""
+
+from __future__ import annotations
+
+import pytest
+
+import rnnexport
+from rnnexport.targets.registry import target
+
+GROUP = pytest.mark.xdist_group("lookalikes")
+CHANGES = ("none", "i and f swapped", "f and o swapped", "input gate tanh", "output gate tanh", "output gate relu")
+
+
+def lookalike(change: str):
+    from benchmarks.lookalikes import lookalike as build  # imports Keras
+
+    return build(change)
+
+
+@GROUP
+@pytest.mark.parametrize("change", CHANGES)
+def test_lookalikes_compute_what_keras_computes(change, tmp_path):
+    exported = rnnexport.export(lookalike(change), "onnx", tmp_path / "m.onnx")
+    assert exported.report is not None
+    assert exported.report.max_abs < 1e-6
+    operators = target("onnx").operators(exported.path)
+    assert operators["Loop"] == 1
+    assert not {"LSTM", "GRU", "RNN"} & set(operators)
+
+
+@GROUP
+def test_verification_catches_what_tf2onnx_does_by_itself(tmp_path, monkeypatch):
+    """With its rewriters left on, the export must end in a mismatch and write nothing."""
+    from rnnexport.targets.onnx import convert
+
+    monkeypatch.setattr(convert, "RNN_REWRITERS", ())
+    with pytest.raises(rnnexport.MismatchError, match="values off"):
+        rnnexport.export(lookalike("i and f swapped"), "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+def test_the_rewriters_are_put_back(tmp_path):
+    from tf2onnx import tfonnx
+
+    before = tfonnx.rewriter_lstm_tf2
+    rnnexport.export(lookalike("none"), "onnx", tmp_path / "m.onnx", verify=False)
+    assert tfonnx.rewriter_lstm_tf2 is before

@@ -1,0 +1,110 @@
+"""The arrows of the house: imports point down, siblings in targets never meet, TensorFlow stays where it belongs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rnnexport"
+
+# The highest layer wins; a module may import its own layer and those below.
+LAYERS = {
+    "rnnexport.errors": 0,
+    "rnnexport.signature": 0,
+    "rnnexport.proof": 0,
+    "rnnexport.publish": 0,
+    "rnnexport.version": 0,
+    "rnnexport.versions": 0,
+    "rnnexport.source": 1,
+    "rnnexport.targets": 2,
+    "rnnexport.verify": 3,
+    "rnnexport.orders": 4,
+    "rnnexport.pipeline": 4,
+    "rnnexport.inspection": 4,
+    "rnnexport.report": 4,
+    "rnnexport.cli": 5,
+    "rnnexport": 5,
+}
+KERAS = {"keras", "tf_keras"}
+TENSORFLOW = {"tensorflow", "tf2onnx"}
+# Converters need TensorFlow, and so does the runner of the format that TensorFlow runs; nothing else above `source`.
+TENSORFLOW_MODULES = {
+    "rnnexport.targets.onnx.convert",
+    "rnnexport.targets.tflite.export",
+    "rnnexport.targets.tflite.metadata",
+    "rnnexport.targets.saved_model.export",
+    "rnnexport.targets.saved_model.assets",
+    "rnnexport.targets.saved_model.runner",
+}
+RUNTIMES = {"onnxruntime", "ai_edge_litert"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path) -> set[str]:
+    """Every module imported anywhere in the file, inside functions and under TYPE_CHECKING too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            found.add(node.module or "")
+    return found
+
+
+def layer(module: str) -> int:
+    prefix = module
+    while prefix not in LAYERS:
+        prefix = prefix.rpartition(".")[0]
+    return LAYERS[prefix]
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+MODULES = dict(modules())
+
+
+def test_all_modules_are_found():
+    assert len(MODULES) > 40
+    assert set(MODULES) >= TENSORFLOW_MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    own = {name for name in imports(MODULES[module]) if top(name) == "rnnexport"}
+    assert {name for name in own if layer(name) > layer(module)} == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_siblings_in_targets_do_not_meet(module):
+    if not module.startswith("rnnexport.targets.") or module.count(".") < 2:
+        return
+    family = ".".join(module.split(".")[:3])
+    shared = {"rnnexport.targets.base", "rnnexport.targets.registry"}
+    others = {name for name in imports(MODULES[module]) if name.startswith("rnnexport.targets.")} - shared
+    assert all(name.startswith(family) for name in others) or family in shared
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_keras_and_tensorflow_stay_where_they_belong(module):
+    found = {top(name) for name in imports(MODULES[module])}
+    if not module.startswith("rnnexport.source"):
+        assert not found & KERAS
+        assert not found & TENSORFLOW or module in TENSORFLOW_MODULES
+    if module.startswith("rnnexport.verify"):
+        assert not found & (TENSORFLOW | RUNTIMES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_are_short(module):
+    assert len(MODULES[module].read_text().splitlines()) <= 300

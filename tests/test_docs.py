@@ -1,0 +1,102 @@
+"""What the documents say is run: their commands, their Python, their tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnexport.targets.registry import TARGET_NAMES
+from samples.catalog import SAMPLES
+from samples.support import markdown
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+GROUP = pytest.mark.xdist_group("docs")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory):
+    """An empty folder that sees the samples, as the root of a clone does."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "samples").symlink_to(ROOT / "samples")
+    return folder
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@GROUP
+def test_the_commands_of_the_readme_run_in_their_order(workplace):
+    ran = 0
+    for command in commands():
+        program, *arguments = shlex.split(command)
+        if program in ("make", "pip"):
+            continue
+        prefix = {
+            "python": [sys.executable],
+            "rnnexport": [sys.executable, "-c", "from rnnexport.cli import main; main()"],
+        }[program]
+        done = run(prefix + arguments, workplace)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        ran += 1
+    assert ran == 11
+    (python,) = blocks("python")
+    done = run([sys.executable, "-c", python], workplace)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_make_targets_of_the_readme_exist():
+    wanted = {command.split()[1] for command in commands() if command.startswith("make ")}
+    wanted |= set(re.findall(r"`make ([a-z-]+)`", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert wanted == {"demo", "test", "support", "lint"}
+    assert all(f"\n{name}:" in makefile for name in wanted)
+
+
+def test_the_support_table_is_what_the_demo_verifies():
+    """`test_matrix` proves each cell that says verified; the table must say no more and no less."""
+    verdicts = {(sample.name, to): "passed" for sample in SAMPLES for to in TARGET_NAMES}
+    found = README.partition("<!-- support table -->\n")[2].partition("<!-- end of support table -->")[0]
+    assert found == markdown(verdicts)
+
+
+def test_the_support_table_shows_what_is_not_verified():
+    verdicts = {(sample.name, to): "passed" for sample in SAMPLES for to in TARGET_NAMES}
+    verdicts[SAMPLES[0].name, "onnx"] = "mismatch"
+    del verdicts[SAMPLES[1].name, "tflite"]
+    assert markdown(verdicts).count("**no**") == 2
+
+
+@GROUP
+def test_the_demo_prints_one_table_and_writes_its_report(tmp_path):
+    done = run([sys.executable, "-m", "samples.demo", str(tmp_path / "demo"), "my_layer", "simple_rnn"], ROOT)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^ (?:my_layer|simple_rnn) .*verified.*verified.*verified", done.stdout, re.MULTILINE)) == 2
+    done = run([sys.executable, "-m", "samples.support", str(tmp_path / "demo" / "report.json")], ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("verified") == 6
+
+
+def test_the_code_map_names_what_there_is():
+    for folder in ("cli", "report", "verify", "targets", "source"):
+        assert f"  {folder}/" in README
+        assert (ROOT / "rnnexport" / folder).is_dir()
+    for file in ("pipeline.py", "orders.py", "inspection.py", "signature.py", "proof.py", "publish.py", "errors.py"):
+        assert file in README
+        assert (ROOT / "rnnexport" / file).is_file()

@@ -1,0 +1,61 @@
+"""Every sample x every target: verified, from its own file and from the source; and broken when it is perturbed."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.targets.registry import TARGET_NAMES, target
+from samples.catalog import SAMPLES
+from tests.perturb import perturb
+
+# Tests of one sample run in one process and share its exports.
+EACH_SAMPLE = [pytest.param(sample, id=sample.name, marks=pytest.mark.xdist_group(sample.name)) for sample in SAMPLES]
+PRINTED = ("simple_rnn", "lstm", "s_lstm")
+
+
+@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("sample", EACH_SAMPLE)
+def test_every_artifact_verifies_from_the_file_alone(sample, to, exported, tmp_path):
+    artifact = exported(sample.name)[to]
+    assert artifact.report is not None
+    assert artifact.report.status == "passed"
+    copy = tmp_path / artifact.path.name
+    (shutil.copytree if artifact.path.is_dir() else shutil.copy)(artifact.path, copy)
+    (report,) = rnnexport.verify(copy).artifacts
+    assert (report.status, len(report.feeds)) == ("passed", 5)
+    assert report.max_abs < 1e-5
+
+
+@pytest.mark.parametrize("sample", EACH_SAMPLE)
+def test_every_artifact_verifies_against_its_source_on_new_inputs(sample, exported, saved):
+    artifacts = exported(sample.name)
+    paths = [artifacts[to].path for to in TARGET_NAMES]
+    report = rnnexport.verify(paths, source=saved(sample.name), custom_objects=[str(sample.path)])
+    assert [item.status for item in report.artifacts] == ["passed"] * 3
+
+
+@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("sample", EACH_SAMPLE)
+def test_one_weight_off_by_a_thousandth_is_a_mismatch(sample, to, exported, tmp_path):
+    perturbed = perturb(exported(sample.name)[to].path, tmp_path, 1e-3)
+    (report,) = rnnexport.verify(perturbed).artifacts
+    assert report.status == "mismatch", f"largest error {report.max_abs}"
+
+
+@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("sample", [item for item in EACH_SAMPLE if item.id in PRINTED])
+def test_printed_predictions_to_the_printed_digits(sample, to, exported):
+    """The article fed 0.5 at each of 30 steps. It prints all digits of a float32, of which Keras itself, on another
+    machine and 30 steps on, gives the last but a few units: the bound is 4 units in the last place.
+    """
+    printed = sample.printed()
+    assert len(printed) == 30
+    x = np.full((1, 30, 1), 0.5, "float32")
+    with target(to).runner(exported(sample.name)[to].path, "cpu") as runner:
+        (found,) = runner.run({"x": x}).values()
+    for value, text in zip(found.ravel(), printed, strict=True):
+        assert abs(float(value) - float(text)) <= 4 * np.spacing(np.float32(text)), (value, text)

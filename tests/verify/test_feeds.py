@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.verify.feeds import feeds
+
+
+def sequence(batch, time, dtype="float32", **options):
+    return TensorSpec("x", dtype, (batch, time, 4), **options)
+
+
+def sizes(signature):
+    return [feed.arrays["x"].shape[:2] for feed in feeds(signature)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "time"), itertools.product(("batch", 1, 2, 3, 4, 5, 7), ("time", 1, 2, 3, 4, 5, 6, 9, 12))
+)
+def test_batch_never_equals_length_and_open_sizes_vary(batch, time):
+    if batch == time:
+        return
+    shapes = sizes(Signature((sequence(batch, time),), ()))
+    assert len(shapes) == 5
+    assert all(b != t for b, t in shapes)
+    for axis, size in enumerate((batch, time)):
+        seen = {shape[axis] for shape in shapes}
+        assert seen == {size} if isinstance(size, int) else len(seen) >= 3
+
+
+def test_length_1_is_among_the_feeds():
+    assert 1 in {time for _, time in sizes(Signature((sequence("batch", "time"),), ()))}
+
+
+def test_the_same_seed_gives_the_same_feeds_and_another_gives_others():
+    signature = Signature((sequence("batch", "time"),), ())
+    one, two, other = (list(feeds(signature, seed)) for seed in (0, 0, 1))
+    for first, second, third in zip(one, two, other, strict=True):
+        np.testing.assert_array_equal(first.arrays["x"], second.arrays["x"])
+        assert not np.array_equal(first.arrays["x"], third.arrays["x"])
+
+
+def test_values_are_distinct_large_and_tiny():
+    arrays = [feed.arrays["x"] for feed in feeds(Signature((sequence("batch", "time"),), ()))]
+    assert all(len(np.unique(array)) == array.size for array in arrays)
+    assert max(np.abs(array).max() for array in arrays) > 10
+    assert min(np.abs(array).max() for array in arrays) < 0.1
+    assert all(array.dtype == np.float32 for array in arrays)
+
+
+def test_ids_stay_inside_the_vocabulary():
+    spec = TensorSpec("x", "int32", ("batch", "time"), high=3)
+    arrays = [feed.arrays["x"] for feed in feeds(Signature((spec,), ()))]
+    assert {int(value) for array in arrays for value in array.ravel()} == {0, 1, 2}
+
+
+def test_bools_are_both_values():
+    arrays = [feed.arrays["x"] for feed in feeds(Signature((sequence("batch", "time", "bool"),), ()))]
+    assert set(np.concatenate([array.ravel() for array in arrays])) == {False, True}
+
+
+def test_states_start_at_their_initial_value_and_at_others():
+    initial = np.full((2, 3), 0.25, "float32")
+    before, after = TensorSpec("s", "float32", (2, 3)), TensorSpec("n", "float32", (2, 3))
+    signature = Signature((sequence(2, "time"),), (), (StateSpec("gru", before, after, initial),))
+    starts = [feed.arrays["s"] for feed in feeds(signature)]
+    fresh = [np.array_equal(start, initial) for start in starts]
+    assert any(fresh)
+    assert not all(fresh)
+
+
+def test_other_dynamic_dimensions_vary_too():
+    spec = TensorSpec("x", "float32", ("batch", "time", "x_axis2", "x_axis3", 3))
+    shapes = [feed.arrays["x"].shape for feed in feeds(Signature((spec,), ()))]
+    assert len({shape[2] for shape in shapes}) >= 3
+    assert all(shape[2] != shape[3] for shape in shapes)
