@@ -6,10 +6,12 @@ command line and a release job that uses the Python API agree on what happened. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import ClassVar
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 EXIT_PASSED = 0
 EXIT_MISMATCH = 1
 EXIT_USAGE = 2
@@ -80,6 +82,6 @@ class ForeignCode:
 
 
 def one_line(text: str, limit: int = 600) -> str:
-    """`text` with every run of white space made one blank, cut to `limit` characters."""
-    joined = " ".join(text.split())
+    """`text` with every run of white space made one blank, without colours, cut to `limit` characters."""
+    joined = " ".join(_COLOUR.sub("", text).split())
     return joined if len(joined) <= limit else joined[: limit - 3] + "..."

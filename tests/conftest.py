@@ -63,7 +63,7 @@ def rnnexport_command() -> Run:
     """Run `rnnexport` with arguments in a process of its own, in `cwd`; its output is captured."""
 
     def run(*arguments: object, cwd: Path = ROOT, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from rnnexport.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-m", "rnnexport", *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         return subprocess.run(  # type: ignore[call-overload]
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False, **options

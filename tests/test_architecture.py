@@ -26,6 +26,7 @@ LAYERS = {
     "rnnexport.inspection": 4,
     "rnnexport.report": 4,
     "rnnexport.cli": 5,
+    "rnnexport.__main__": 5,
     "rnnexport": 5,
 }
 KERAS = {"keras", "tf_keras"}

@@ -50,7 +50,7 @@ def test_the_commands_of_the_readme_run_in_their_order(workplace):
             continue
         prefix = {
             "python": [sys.executable],
-            "rnnexport": [sys.executable, "-c", "from rnnexport.cli import main; main()"],
+            "rnnexport": [sys.executable, "-m", "rnnexport"],
         }[program]
         done = run(prefix + arguments, workplace)
         assert done.returncode == 0, f"{command}: {done.stderr}"

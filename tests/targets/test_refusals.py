@@ -1,0 +1,125 @@
+"""What can't be converted is refused, with the op and the layer, and nothing is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.targets.onnx import OPSETS
+from rnnexport.targets.registry import target
+from samples.catalog import SAMPLES_BY_NAME
+
+GROUP = pytest.mark.xdist_group("refusals")
+
+
+def model_with(function, name):
+    """A GRU behind a layer that calls `function`."""
+    import keras
+
+    class Odd(keras.layers.Layer):
+        def call(self, x):
+            return function(x)
+
+    x = keras.Input((5, 4), name="x")
+    return keras.Model(x, keras.layers.GRU(3, name="gru")(Odd(name=name)(x)), name="odd")
+
+
+def eigenvalues(x):
+    import tensorflow as tf
+
+    return x * tf.reduce_sum(tf.linalg.svd(x, compute_uv=False), axis=-1)[:, None, None]
+
+
+@GROUP
+def test_a_flex_op_is_refused_by_tflite_with_its_layer(tmp_path):
+    with pytest.raises(rnnexport.ConversionError) as caught:
+        rnnexport.export(model_with(eigenvalues, "spectrum"), "tflite", tmp_path / "m.tflite")
+    assert "Svd in " in caught.value.found
+    assert "spectrum" in caught.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+def test_an_op_without_onnx_form_is_refused_with_its_layer(tmp_path):
+    with pytest.raises(rnnexport.ConversionError) as caught:
+        rnnexport.export(model_with(eigenvalues, "spectrum"), "onnx", tmp_path / "m.onnx")
+    assert "Svd in " in caught.value.found
+    assert "spectrum" in caught.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+def test_one_refusal_leaves_no_artifact_of_another_target(tmp_path):
+    with pytest.raises(rnnexport.ConversionError):
+        rnnexport.export_all(model_with(eigenvalues, "spectrum"), ["saved-model", "onnx"], tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+def test_a_model_whose_code_raises_is_told_in_one_line(tmp_path):
+    import tensorflow as tf
+
+    armed = []
+
+    def broken(x):
+        if armed and tf.inside_function():
+            raise RuntimeError("only in\na graph")
+        return x
+
+    model = model_with(broken, "broken")
+    armed.append(True)
+    with pytest.raises(rnnexport.ConversionError, match="can't be traced: RuntimeError: .*only in a graph") as caught:
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+@GROUP
+def test_a_graph_that_differs_from_eager_keras_is_a_mismatch(tmp_path):
+    """Code that does one thing when traced and another when called: truth is the call."""
+
+    def two_faced(x):
+        return x * (1.0 if x.shape[0] is None else 1.001)
+
+    for to in ("onnx", "saved-model", "tflite"):
+        with pytest.raises(rnnexport.MismatchError, match="values off"):
+            rnnexport.export(model_with(two_faced, "two_faced"), to, tmp_path / ("m" + target(to).suffix))
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+def test_nan_from_the_source_is_never_a_pass(tmp_path):
+    import keras
+
+    with pytest.raises(rnnexport.MismatchError, match="nan not nan"):
+        rnnexport.export(model_with(lambda x: keras.ops.log(x), "log"), "onnx", tmp_path / "m.onnx")
+
+
+@GROUP
+def test_a_subclassed_model_is_told_how_to_declare_its_inputs(tmp_path):
+    import keras
+
+    class Free(keras.Model):
+        def call(self, x):
+            return x
+
+    model = Free()
+    model(np.zeros((2, 3), "float32"))
+    with pytest.raises(rnnexport.ConversionError, match="wrap it"):
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+
+
+@GROUP
+def test_what_is_no_model_is_refused():
+    with pytest.raises(rnnexport.UsageError, match="a list"):
+        rnnexport.load([1, 2])
+
+
+@GROUP
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset_verifies(opset, tmp_path):
+    model = SAMPLES_BY_NAME["cgru_split_reset_after"].build()
+    exported = rnnexport.export(model, "onnx", tmp_path / "m.onnx", opset=opset)
+    assert exported.report is not None
+    assert exported.report.status == "passed"
