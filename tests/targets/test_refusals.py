@@ -69,7 +69,7 @@ def test_a_model_whose_code_raises_is_told_in_one_line(tmp_path):
 
     model = model_with(broken, "broken")
     armed.append(True)
-    with pytest.raises(rnnexport.ConversionError, match="can't be traced: RuntimeError: .*only in a graph") as caught:
+    with pytest.raises(rnnexport.ConversionError, match=r"can't be traced: RuntimeError: .*only in a graph") as caught:
         rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
