@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 import rnnexport
+from rnnexport.cli.progress import ProgressLine
 from rnnexport.cli.session import captured_stderr
 from rnnexport.publish import staged
 from rnnexport.report.json_view import to_json
@@ -23,18 +24,20 @@ from samples.catalog import SAMPLES, SAMPLES_BY_NAME, Sample
 
 def run(sample: Sample, folder: Path, console: Console) -> Report:
     """Save the sample, export the file to every target, and verify the artifacts from their goldens."""
-    with console.status(f"{sample.name}: building") as status:
-        model = folder / f"{sample.name}.keras"
-        sample.build().save(model)
-        exported = rnnexport.export_all(
-            model,
-            TARGET_NAMES,
-            folder,
-            custom_objects=[str(sample.path)],
-            tflite_timesteps=sample.timesteps,
-            progress=lambda message: status.update(f"{sample.name}: {message}"),
-        )
-        report = rnnexport.verify([item.path for item in exported])
+    progress = ProgressLine(console)
+    progress(f"{sample.name}: building")
+    model = folder / f"{sample.name}.keras"
+    sample.build().save(model)
+    exported = rnnexport.export_all(
+        model,
+        TARGET_NAMES,
+        folder,
+        custom_objects=[str(sample.path)],
+        tflite_timesteps=sample.timesteps,
+        progress=lambda message: progress(f"{sample.name}: {message}"),
+    )
+    report = rnnexport.verify([item.path for item in exported])
+    progress.stop()
     verdict = "verified" if report.passed else "NOT verified"
     console.print(f"{sample.name}: {verdict} on {', '.join(item.target for item in report.artifacts)}")
     return report
@@ -46,8 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [SAMPLES_BY_NAME[name] for name in arguments[1:]] or list(SAMPLES)
     with captured_stderr(show=False) as stderr:
-        progress = Console(file=stderr, highlight=False)
-        reports = [run(sample, folder, progress) for sample in chosen]
+        console = Console(file=stderr, highlight=False)
+        reports = [run(sample, folder, console) for sample in chosen]
     whole = Report(tuple(item for report in reports for item in report.artifacts))
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(matrix_table(whole))
     with staged(folder / "report.json") as path:

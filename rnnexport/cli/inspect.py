@@ -33,5 +33,5 @@ def command(ctx: click.Context, file: Path, custom_objects: tuple[str, ...]) -> 
     if not is_artifact(file):
         session.progress(f"loading {file.name}")
         signature = inspect_model(file, custom_objects)
-        session.stop_progress()
+        session.progress.stop()
         session.out.print(signature_table(signature))

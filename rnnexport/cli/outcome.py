@@ -12,7 +12,7 @@ from rnnexport.verify.report import Report
 
 def print_exported(session: Session, exported: Sequence[Exported]) -> None:
     """One table for what was verified, and a line for each artifact in place."""
-    session.stop_progress()
+    session.progress.stop()
     reports = tuple(item.report for item in exported if item.report is not None)
     if reports:
         session.out.print(report_table(Report(reports)))

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import click
 from rich.console import Console
-from rich.status import Status
 
+from rnnexport.cli.progress import ProgressLine
 from rnnexport.errors import RnnExportError, one_line
 
 EXIT_FAULT = 5
@@ -34,6 +34,7 @@ class Session:
     Attributes:
         out: where results go.
         err: where progress and errors go.
+        progress: the line that says what goes on.
         debug: whether tracebacks and the libraries' own output are shown.
     """
 
@@ -42,7 +43,7 @@ class Session:
         self.out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
         self.err = Console(file=real_stderr, soft_wrap=True, highlight=False)
         self.debug = debug
-        self._status: Status | None = None
+        self.progress = ProgressLine(self.err)
 
     @staticmethod
     def run(command: click.Command, arguments: list[str] | None) -> int:
@@ -55,21 +56,6 @@ class Session:
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0
         return told.code
-
-    def progress(self, message: str) -> None:
-        """Say what goes on, where a person watches; the next message takes the place of this one."""
-        if not self.err.is_terminal:
-            return
-        if self._status is None:
-            self._status = self.err.status(message)
-            self._status.start()
-        self._status.update(message)
-
-    def stop_progress(self) -> None:
-        """Take the progress line away, before results are printed."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
 
     def explain(self, error: BaseException) -> int:
         """Print an error as one line and give its exit code."""
@@ -104,7 +90,7 @@ class _Told:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._session.stop_progress()
+        self._session.progress.stop()
         if error is not None:
             self.code = self._session.explain(error)
         return True

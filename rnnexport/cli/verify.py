@@ -53,7 +53,7 @@ def command(
         tolerance=options.tolerance_of(rtol, atol),
         progress=session.progress,
     )
-    session.stop_progress()
+    session.progress.stop()
     session.out.print(report_table(report))
     if json_file is not None:
         with staged(json_file) as path:
