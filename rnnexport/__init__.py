@@ -17,14 +17,20 @@ from rnnexport.errors import (
     RnnExportError,
     UsageError,
 )
+from rnnexport.orders import Exported
 from rnnexport.pipeline import export, export_all, load, verify
+from rnnexport.verification.compare import Tolerance
+from rnnexport.verification.report import Report
 from rnnexport.version import __version__
 
 __all__ = [
     "ConversionError",
+    "Exported",
     "MismatchError",
     "ProviderError",
+    "Report",
     "RnnExportError",
+    "Tolerance",
     "UsageError",
     "__version__",
     "export",

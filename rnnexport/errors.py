@@ -64,11 +64,12 @@ class ProviderError(RnnExportError):
 class ForeignCode:
     """A block that runs code that is not ours: a user's cell, a Keras loader, a converter. It may raise anything.
 
-    Whatever it raises becomes the `RnnExportError` that `explain` makes of it, with the original as its cause. An
-    error that is told already passes through.
+    Whatever it raises becomes the `RnnExportError` that `explain` makes of it, with the original as its cause; a call
+    of `sys.exit` too, which must not end a release job with a success. An error that is told already passes through,
+    and so does a lack of memory, which says nothing about that code.
     """
 
-    def __init__(self, explain: Callable[[Exception], RnnExportError]) -> None:
+    def __init__(self, explain: Callable[[BaseException], RnnExportError]) -> None:
         self._explain = explain
 
     def __enter__(self) -> None:
@@ -77,8 +78,16 @@ class ForeignCode:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, RnnExportError):
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, RnnExportError | MemoryError):
             raise self._explain(error) from error
+
+
+def reason(error: BaseException) -> str:
+    """The kind of an error and what it says; of one that AutoGraph wrapped in a listing of the code, its last line."""
+    text = str(error)
+    if text.lstrip().startswith("in user code:"):
+        text = next((line for line in reversed(text.splitlines()) if line.strip()), text)
+    return f"{type(error).__name__}: {text}"
 
 
 def one_line(text: str, limit: int = 600) -> str:

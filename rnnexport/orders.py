@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
 from rnnexport.proof import Golden, Proof, Provenance
-from rnnexport.publish import check_destination, staged
+from rnnexport.publish import check_destination, staged, writing
 from rnnexport.signature import BATCH, Boundary, Signature
 from rnnexport.targets.base import Target
-from rnnexport.verify.compare import Tolerance
-from rnnexport.verify.feeds import feeds
-from rnnexport.verify.report import ArtifactReport
-from rnnexport.verify.verify import verify_artifact
+from rnnexport.verification.compare import Tolerance
+from rnnexport.verification.feeds import feeds
+from rnnexport.verification.judge import verify_artifact
+from rnnexport.verification.report import ArtifactReport
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:
@@ -64,46 +64,40 @@ class Order:
 class Described:
     """A source at one boundary: its signature and its truth."""
 
-    boundary: Boundary
     signature: Signature
     goldens: tuple[Golden, ...]
 
 
 def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
-    """Fill the orders, all or none: every artifact is put in place when the last one is verified.
+    """Fill the orders. Nothing is put in place before every artifact is built and verified.
 
     Orders of one boundary share its description; those that also unroll alike share a trace.
     """
     from rnnexport.source.trace import trace
 
     for order in orders:
-        check_destination(order.destination, order.kind.marker)
+        _check_order(source, order)
     progress(f"running {source.name} in Keras")
     boundaries = dict.fromkeys(order.boundary for order in orders)
     described = {boundary: describe_with_truth(source, boundary) for boundary in boundaries}
     for order in orders:
         if order.kind.unrolled:
             _require_fixed(source.name, described[order.boundary].signature)
-    traced: dict[tuple[Boundary, bool], TracedModel] = {}
-    for order in orders:
-        key = (order.boundary, order.kind.unrolled)
-        if key not in traced:
-            progress(f"tracing {source.name}")
-            traced[key] = trace(source, described[order.boundary].signature, unroll=order.kind.unrolled)
+    progress(f"tracing {source.name}")
+    forms = dict.fromkeys((order.boundary, order.kind.unrolled) for order in orders)
+    traced = {
+        (boundary, unroll): trace(source, described[boundary].signature, unroll=unroll) for boundary, unroll in forms
+    }
     with ExitStack() as stack:
-        paths = [stack.enter_context(staged(order.destination, order.kind.marker)) for order in orders]
-        return tuple(
-            _make(
-                source,
-                traced[order.boundary, order.kind.unrolled],
-                described[order.boundary],
-                order,
-                path,
-                options,
-                progress,
-            )
-            for order, path in zip(orders, paths, strict=True)
-        )
+        paths = [stack.enter_context(staged(order.destination, order.kind.layout)) for order in orders]
+        done = []
+        for order, path in zip(orders, paths, strict=True):
+            signature, goldens = described[order.boundary].signature, described[order.boundary].goldens
+            proof = Proof(_provenance(source, order, signature, options), goldens)
+            _build(traced[order.boundary, order.kind.unrolled], proof, order, path, options, progress)
+            report = _verified(proof, order, path, options, progress) if options.verify else None
+            done.append(Exported(order.destination, report))
+    return tuple(done)
 
 
 def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
@@ -115,33 +109,36 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     goldens = tuple(
         Golden(feed.label, feed.arrays, reference(source, signature, feed.arrays)) for feed in feeds(signature, seed)
     )
-    return Described(boundary, signature, goldens)
+    return Described(signature, goldens)
 
 
-def _make(
-    source: SourceModel,
-    traced: TracedModel,
-    described: Described,
-    order: Order,
-    path: Path,
-    options: Options,
-    progress: Progress,
-) -> Exported:
-    """Build one artifact at `path`, and verify it there."""
-    kind, signature = order.kind, described.signature
-    proof = Proof(_provenance(source, order, signature, options), described.goldens)
-    progress(f"converting {source.name} to {kind.name}")
-    kind.export(traced, proof, path, options.opset)
-    if not options.verify:
-        return Exported(order.destination, None)
+def _check_order(source: SourceModel, order: Order) -> None:
+    """Refuse at once what would be refused after minutes of work."""
+    kind, destination = order.kind, order.destination
+    if not kind.layout and destination.suffix != kind.suffix:
+        raise UsageError(f"output {destination.name}", f"a name that ends in {kind.suffix}", "change -o")
+    if source.file is not None and destination.resolve() == source.file.path.resolve():
+        raise UsageError(f"output {destination}, which is the model itself", "another file", "change -o")
+    check_destination(destination, kind.layout)
+
+
+def _build(traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> None:
+    progress(f"converting {traced.name} to {order.kind.name}")
+    with writing(order.destination):
+        order.kind.export(traced, proof, path, options.opset)
+
+
+def _verified(proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> ArtifactReport:
+    """The report of the artifact at `path`; raises where it did not pass."""
     progress(f"verifying {order.destination.name}")
+    signature = proof.provenance.signature
     try:
-        report = verify_artifact(kind, path, signature, proof.goldens, tolerance=options.tolerance)
+        report = verify_artifact(order.kind, path, signature, proof.goldens, tolerance=options.tolerance)
     except UsageError as error:
         # The runtime refuses a file that was made this moment: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     _require_passed(report, order.destination)
-    return Exported(order.destination, replace(report, artifact=str(order.destination)))
+    return replace(report, artifact=str(order.destination))
 
 
 def _require_passed(report: ArtifactReport, destination: Path) -> None:
@@ -180,7 +177,7 @@ def _provenance(source: SourceModel, order: Order, signature: Signature, options
             "keras_version": file.keras_version if file else source.api.version,
         },
         keras_api=source.api.name,
-        options=asked | ({"opset": options.opset} if order.kind.name == "onnx" else {}),
+        options=asked | ({"opset": options.opset} if order.kind.opsets else {}),
         versions=installed("rnnexport", "numpy", "tensorflow", source.api.name.replace("_", "-"))
         | dict(order.kind.versions()),
         signature=signature,
@@ -190,4 +187,4 @@ def _provenance(source: SourceModel, order: Order, signature: Signature, options
 
 def file_name(kind: Target, source: SourceModel) -> str:
     """The name that an artifact of `source` has by default."""
-    return source.name + (kind.suffix or "_saved_model")
+    return source.name + kind.suffix

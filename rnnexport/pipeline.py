@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,10 @@ from rnnexport.proof import Golden
 from rnnexport.publish import check_destination, made_folder
 from rnnexport.signature import Boundary, Length, Signature
 from rnnexport.targets.base import Target
-from rnnexport.targets.registry import target, target_of
-from rnnexport.verify.compare import Tolerance
-from rnnexport.verify.report import Report
-from rnnexport.verify.verify import verify_artifact
-from rnnexport.versions import installed
+from rnnexport.targets.registry import ALL_PROVIDERS, target, target_of
+from rnnexport.verification.compare import Tolerance
+from rnnexport.verification.judge import not_run, verify_artifact
+from rnnexport.verification.report import ArtifactReport, Report
 
 if TYPE_CHECKING:
     from rnnexport.source.load import SourceModel
@@ -25,7 +26,7 @@ DEFAULT_OPSET = 17
 _SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
 
 
-def load(model: Any, custom_objects: Sequence[str] | dict[str, object] = ()) -> SourceModel:
+def load(model: Any, custom_objects: Sequence[str] | Mapping[str, object] = ()) -> SourceModel:
     """Load a model file, or wrap a live Keras model, for `export` and `verify`. Loads TensorFlow.
 
     Args:
@@ -47,7 +48,7 @@ def export(
     to: str = "onnx",
     output: str | Path | None = None,
     *,
-    custom_objects: Sequence[str] | dict[str, object] = (),
+    custom_objects: Sequence[str] | Mapping[str, object] = (),
     opset: int = DEFAULT_OPSET,
     batch: Length = None,
     timesteps: Length = None,
@@ -60,7 +61,7 @@ def export(
     Args:
         model: see `load`.
         to: `onnx`, `tflite` or `saved-model`.
-        output: where the artifact goes; by default beside the working directory's files, named after the model.
+        output: where the artifact goes; by default into the working directory, named after the model.
         custom_objects: see `load`.
         opset: of the ONNX file.
         batch: the batch size to fix, `dynamic`, or None for what the model says.
@@ -73,10 +74,10 @@ def export(
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
     kind, options = target(to), Options(opset, tolerance or Tolerance(), verify)
-    kind.check_opset(opset)
+    _check_opset([kind], opset)
     destination = None if output is None else Path(output)
     if destination is not None:
-        check_destination(destination, kind.marker)
+        check_destination(destination, kind.layout)
     progress("loading")
     source = load(model, custom_objects)
     order = Order(kind, destination or Path(file_name(kind, source)), Boundary(batch, timesteps))
@@ -88,7 +89,7 @@ def export_all(
     to: Iterable[str],
     folder: str | Path,
     *,
-    custom_objects: Sequence[str] | dict[str, object] = (),
+    custom_objects: Sequence[str] | Mapping[str, object] = (),
     opset: int = DEFAULT_OPSET,
     batch: Length = None,
     timesteps: Length = None,
@@ -109,8 +110,7 @@ def export_all(
     kinds, options = [target(name) for name in dict.fromkeys(to)], Options(opset, tolerance or Tolerance(), verify)
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
-    for kind in kinds:
-        kind.check_opset(opset)
+    _check_opset(kinds, opset)
     general = Boundary(batch, timesteps)
     fixed = Boundary(batch, tflite_timesteps) if tflite_timesteps is not None else general
     progress("loading")
@@ -126,7 +126,7 @@ def verify(
     artifacts: str | Path | Sequence[str | Path],
     *,
     source: Any = None,
-    custom_objects: Sequence[str] | dict[str, object] = (),
+    custom_objects: Sequence[str] | Mapping[str, object] = (),
     providers: Sequence[str] = ("cpu",),
     tolerance: Tolerance | None = None,
     progress: Progress = lambda message: None,
@@ -142,44 +142,79 @@ def verify(
         tolerance: None for the one each artifact was exported with.
 
     Raises:
-        UsageError: a file is missing, is no artifact, or has no goldens and no source was given.
+        UsageError: a file is missing, is no artifact, or has no goldens and no source was given; a provider that no
+            target knows.
+        ConversionError, ProviderError: the source can't be loaded; see `load`.
     """
-    paths = [artifacts] if isinstance(artifacts, str | Path) else list(artifacts)
+    paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
+    for provider in providers:
+        if provider not in ALL_PROVIDERS:
+            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
+    kinds = [target_of(path) for path in paths]
     loaded = None if source is None else load(source, custom_objects)
+    # All of them before the first runs: a file that can't be read must not hide the verdict on another.
+    claims = [_claim(kind, path, loaded) for kind, path in zip(kinds, paths, strict=True)]
     found = []
-    for path in map(Path, paths):
-        kind = target_of(path)
-        signature, goldens, recorded = _truth(kind, path, loaded)
+    for kind, path, claim in zip(kinds, paths, claims, strict=True):
         for provider in providers:
             progress(f"verifying {path.name} on {provider}")
-            found.append(
-                verify_artifact(
-                    kind,
-                    path,
-                    signature,
-                    goldens,
-                    provider=provider,
-                    tolerance=tolerance or recorded,
-                    truth="goldens" if loaded is None else f"source {loaded.name}",
-                )
-            )
+            found.append(_verdict(kind, path, claim, provider, tolerance))
     return Report(tuple(found))
 
 
-def _truth(kind: Target, path: Path, source: SourceModel | None) -> tuple[Signature, Sequence[Golden], Tolerance]:
-    """What to compare an artifact with: its own goldens, or a source run on fresh feeds at the recorded sizes."""
-    proof = kind.read_proof(path)
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """What an artifact has to show, and who says so."""
+
+    signature: Signature
+    goldens: Sequence[Golden]
+    tolerance: Tolerance
+    truth: str
+
+
+def _verdict(
+    kind: Target, path: Path, claim: _Claim | ProviderError, provider: str, tolerance: Tolerance | None
+) -> ArtifactReport:
+    if isinstance(claim, ProviderError):
+        return not_run(kind, path, provider, "goldens", tolerance or Tolerance(), str(claim))
+    return verify_artifact(
+        kind,
+        path,
+        claim.signature,
+        claim.goldens,
+        provider=provider,
+        tolerance=tolerance or claim.tolerance,
+        truth=claim.truth,
+    )
+
+
+def _claim(kind: Target, path: Path, source: SourceModel | None) -> _Claim | ProviderError:
+    """The artifact's own goldens, or a source run on fresh feeds at the recorded sizes.
+
+    An artifact that this host can't even read is not run, which must not keep others from running.
+    """
+    try:
+        proof = kind.read_proof(path)
+    except ProviderError as error:
+        return error
     recorded = Tolerance() if proof is None else Tolerance(**proof.provenance.tolerance)
     if source is not None:
         options = {} if proof is None else proof.provenance.options
         boundary = Boundary(options.get("batch"), options.get("timesteps"))
         described = describe_with_truth(source, boundary, _SOURCE_FEEDS_SEED)
-        return described.signature, described.goldens, recorded
+        return _Claim(described.signature, described.goldens, recorded, f"source {source.name}")
     if proof is None:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    return proof.provenance.signature, proof.goldens, recorded
+    return _Claim(proof.provenance.signature, proof.goldens, recorded, "goldens")
+
+
+def _check_opset(kinds: Sequence[Target], opset: int) -> None:
+    for kind in kinds:
+        if kind.opsets is not None and opset not in kind.opsets:
+            allowed = f"{kind.opsets.start} to {kind.opsets.stop - 1}"
+            raise UsageError(f"--opset {opset} for {kind.name}", allowed, "choose one of these")
 
 
 def _require_tensorflow() -> None:
-    if not installed("tensorflow"):
+    if find_spec("tensorflow") is None:
         raise ProviderError("tensorflow is not installed", "it, to load a model", "pip install 'rnnexport[convert]'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,18 @@ from rnnexport.errors import UsageError
 from rnnexport.signature import Signature
 
 FORMAT = 1
+# What json, zipfile and NumPy raise for blobs that are not as they were written.
+_DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -33,11 +46,11 @@ class Golden:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an artifact comes from. Holds no time and no path, so that equal inputs give equal bytes.
+    """Where an artifact comes from. Holds no time and no path.
 
     Attributes:
-        target: `onnx`, `tflite` or `saved_model`.
-        source: the file's name, its SHA-256, the Keras version that wrote it; empty strings for a live model.
+        target: the name of the target, such as `onnx`.
+        source: `name`, `sha256` (empty for a live model) and the `keras_version` that wrote it.
         keras_api: `keras` (Keras 3) or `tf_keras` (Keras 2): whose semantics the numbers have.
         options: the options of the export, such as `opset`, `batch` and `timesteps`.
         versions: the packages that took part, by name.
@@ -86,7 +99,7 @@ class Proof:
         return buffer.getvalue()
 
 
-def read_proof(artifact: str, provenance_text: str, goldens_bytes: bytes) -> Proof:
+def read_proof(artifact: str, provenance: bytes, goldens: bytes) -> Proof:
     """The inverse of `Proof.provenance_text` and `Proof.goldens_bytes`.
 
     Args:
@@ -96,11 +109,11 @@ def read_proof(artifact: str, provenance_text: str, goldens_bytes: bytes) -> Pro
         UsageError: the blobs are damaged, or of a format this version does not know.
     """
     try:
-        value = json.loads(provenance_text)
+        value = json.loads(provenance.decode())
         found = value["format"]
         if found == FORMAT:
-            return Proof(_provenance(value), _goldens(goldens_bytes))
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            return Proof(_provenance(value), _goldens(goldens))
+    except _DAMAGE as error:
         raise UsageError(
             f"damaged provenance or goldens in {artifact} ({error})",
             "the blobs rnnexport wrote",
@@ -121,7 +134,7 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         options=value["options"],
         versions=value["versions"],
         signature=Signature.from_json(value["signature"]),
-        tolerance=value["tolerance"],
+        tolerance={name: float(value["tolerance"][name]) for name in ("rtol", "atol")},
     )
 
 

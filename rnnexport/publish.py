@@ -10,7 +10,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,37 +21,66 @@ _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def staged(destination: Path, marker: str | None = None) -> Iterator[Path]:
+def staged(destination: Path, layout: Sequence[str] = ()) -> Iterator[Path]:
     """Give a path to build at; move what was built there to `destination` when the block ends without an error.
 
-    The path has the destination's own name, so that a runtime that looks at the suffix is not confused.
+    The path has the destination's own name, so that a runtime that looks at the suffix is not confused. A link is
+    followed: what it points to is replaced.
 
     Args:
         destination: where the artifact goes. One that is there already is replaced in one step.
-        marker: None for an artifact that is a file; for one that is a folder, the file by which an earlier one is
-            known. A folder without it is somebody's own and is never replaced.
+        layout: see `check_destination`.
 
     Raises:
         UsageError: the parent folder is missing or can't be written, the disk is full, or what stands at
             `destination` is not ours to replace.
     """
-    check_destination(destination, marker)
-    parent = destination.absolute().parent
+    check_destination(destination, layout)
+    final = Path(os.path.realpath(destination))
+    with writing(destination):
+        folder = Path(tempfile.mkdtemp(prefix=f".{final.name[:80]}.", suffix=".part", dir=final.parent))
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=parent))
-    except OSError as error:
-        raise _unwritable(destination, error) from error
-    try:
-        built = folder / destination.name
+        built = folder / final.name
         yield built
-        if destination.is_dir():
-            _exchange(built, destination)
-        else:
-            built.replace(destination)
-    except OSError as error:
-        raise _unwritable(destination, error) from error
+        check_destination(destination, layout)  # again: minutes may have passed
+        with writing(destination):
+            if final.is_dir():
+                _exchange(built, final)
+            else:
+                built.replace(final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def writing(destination: Path) -> Iterator[None]:
+    """Tell a failed write inside the block (a full disk, say) as one of `destination`.
+
+    Raises:
+        UsageError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"can't write {destination}: {error.strerror or error}",
+            "an output path with room and the right to write",
+            "free space, change the rights, or change the output path",
+        ) from error
+
+
+def write_text(destination: Path, text: str) -> None:
+    """Write a text file in one step; what is no regular file (a pipe, a terminal) is written to as it is.
+
+    Raises:
+        UsageError: see `staged`.
+    """
+    if destination.exists() and not destination.is_file() and not destination.is_dir():
+        with writing(destination):
+            destination.write_text(text)
+        return
+    with staged(destination) as path, writing(destination):
+        path.write_text(text)
 
 
 @contextmanager
@@ -62,10 +91,8 @@ def made_folder(folder: Path) -> Iterator[None]:
         UsageError: it can't be made.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     try:
         yield
     except BaseException:
@@ -75,24 +102,47 @@ def made_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def check_destination(destination: Path, marker: str | None = None) -> None:
-    """Raise what `staged` would raise at once, so that no minutes of work are spent before it."""
-    parent = destination.absolute().parent
+def check_destination(destination: Path, layout: Sequence[str] = ()) -> None:
+    """Raise what `staged` would raise, at once, so that no minutes of work are spent before it.
+
+    Args:
+        destination: where an artifact is to go.
+        layout: empty for an artifact that is a file. For one that is a folder, the names it may hold, first the one
+            by which an earlier artifact is known: a folder with anything else in it is somebody's own.
+
+    Raises:
+        UsageError: nothing can be written there, or what stands there is not ours to replace.
+    """
+    with writing(destination):
+        final = Path(os.path.realpath(destination))
+        _check_parent(final.parent)
+        if not final.exists():
+            return
+        if layout:
+            _check_folder(final, layout)
+        elif final.is_dir():
+            raise UsageError(f"{destination} is a folder", "a file, or nothing, at the output path", "change it")
+        elif not final.is_file():
+            raise UsageError(f"{destination} is no regular file", "a file, or nothing, at the output path", "change it")
+
+
+def _check_parent(parent: Path) -> None:
     if not parent.is_dir():
-        raise UsageError(f"no folder {parent}", "an output path in an existing folder", "make the folder or change -o")
+        raise UsageError(f"no folder {parent}", "an output path in an existing folder", "make the folder or change it")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"no right to write in {parent}", "an output path in a writable folder", "change -o")
-    if marker is None and destination.is_dir():
-        raise UsageError(f"{destination} is a folder", "a file, or nothing, at the output path", "change -o")
-    if marker is None or not destination.exists():
-        return
-    if not destination.is_dir():
-        raise UsageError(f"{destination} is a file", "a folder, or nothing, at the output path", "change -o")
-    if any(destination.iterdir()) and not (destination / marker).is_file():
+        raise UsageError(f"no right to write in {parent}", "an output path in a writable folder", "change it")
+
+
+def _check_folder(folder: Path, layout: Sequence[str]) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "a folder, or nothing, at the output path", "change it")
+    names = {path.name for path in folder.iterdir()}
+    if names and not (layout[0] in names and names <= set(layout)):
+        other = sorted(names - set(layout)) or [f"no {layout[0]}"]
         raise UsageError(
-            f"the folder {destination} holds other things (no {marker})",
+            f"the folder {folder} holds other things ({', '.join(other[:3])})",
             "an earlier artifact, an empty folder or nothing at the output path",
-            "change -o",
+            "change it",
         )
 
 
@@ -110,11 +160,3 @@ def _exchange(built: Path, destination: Path) -> None:
     except OSError:
         aside.rename(destination)
         raise
-
-
-def _unwritable(destination: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"can't write {destination}: {error.strerror or error}",
-        "an output path with room and the right to write",
-        "free space, change the rights, or change -o",
-    )

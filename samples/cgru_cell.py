@@ -5,11 +5,15 @@ The question this comes from asks whether its code is right. It was not:
 1. `implementation=1` multiplied the state by the transposed input kernel, and the input by the recurrent kernel:
    `K.dot(h_tm1_z, K.transpose(self.kernel_z))`. That runs only where inputs and units are as many, and computes
    another cell than `implementation=2`. Here: input times kernel, state times recurrent kernel, in both.
-2. `build` cut the kernels into gates and kept the pieces. They are copies: training and loading weights change the
-   kernel and leave the pieces as they were. Here the kernels are cut in `call`.
-3. The dropout masks were made once and never made anew, so that all batches after the first shared them; and they
-   called `_generate_dropout_mask`, a private function of another file. Here they are drawn in each step of training.
-4. The bias was flattened for a backend that is gone, and `_uses_learning_phase` set for a Keras that is.
+2. `build` cut the kernels into gates and kept the pieces. In graph mode these were views; run eagerly, as Keras 3
+   does, they are copies: training and loading weights change the kernel and leave the pieces as they were. Here the
+   kernels are cut in `call`.
+3. The dropout masks came from `_generate_dropout_mask`, a private function of another file, and were kept in the cell,
+   so that run eagerly all batches share the first one's. Here one mask for all gates is drawn in each step of training;
+   the original meant one for the whole sequence, and three of them for `implementation=1`.
+4. With `recurrent_dropout`, `implementation=2` mixed the dropped state into the next one; here the whole state is.
+5. The bias was flattened for a backend that is gone, `_uses_learning_phase` set for a Keras that is, and the identity
+   initializer tiled for three gates, which is left out.
 
 Equations (Chung et al. 2014, arXiv:1412.3555, with `z` the share of the new state), gates in the order z, r, h:
 

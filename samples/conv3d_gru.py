@@ -8,7 +8,7 @@ its weights are shared over time, can be trained, saved and loaded. Also put rig
 - `build_3dgru` took the batch size from the axis of time and looped over the axis of features.
 - `recurrence` computed the candidate twice, with two sets of weights, and used one.
 
-Equations, with FC the fully connected layer and CONV = LeakyReLU(BatchNorm(Conv3D)), each gate with its own:
+Equations, with FC = ReLU(Dense) and CONV = LeakyReLU(BatchNorm(Conv3D)), each gate with its own:
 
     u = sigmoid(FC_u(x) + CONV_u(h))        update
     r = sigmoid(FC_r(x) + CONV_r(h))        reset
@@ -59,7 +59,7 @@ class Conv3DGRUCell(layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.grid = grid
-        self.state_size = filters
+        self.state_size = filters  # Keras 3 wants an integer; `get_initial_state` gives the whole shape
         self.update = FCConv3D(filters, grid, name="update")
         self.reset = FCConv3D(filters, grid, name="reset")
         self.candidate = FCConv3D(filters, grid, name="candidate")

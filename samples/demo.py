@@ -18,7 +18,7 @@ from rnnexport.publish import staged
 from rnnexport.report.json_view import to_json
 from rnnexport.report.text import matrix_table
 from rnnexport.targets.registry import TARGET_NAMES
-from rnnexport.verify.report import Report
+from rnnexport.verification.report import Report
 from samples.catalog import SAMPLES, SAMPLES_BY_NAME, Sample
 
 

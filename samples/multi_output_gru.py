@@ -1,7 +1,7 @@
 """A cell with two outputs at each timestep, a constant and an initial state given as an input (Keras 2, tf_keras).
 
 Nested outputs and `constants` exist in Keras 2 alone. The answer it comes from finds that `output_size` may be a
-list. Its cell returns the next state of its GRU as that GRU gives it, which is a list already.
+list.
 
 Run it to save its model:  python samples/multi_output_gru.py FOLDER
 """
@@ -15,7 +15,7 @@ import tf_keras
 
 
 class CustomMultiTimeStepGRUCell(tf_keras.layers.Layer):
-    """One step: `(x_BI, [h_BU], constants=[z_BL]) -> ([h_BU, a_BA], [h_BU])`.
+    """One step: `(x_BI, [h_BU], constants=[z_BL]) -> ([h_BU, a_BA], h_BU)`.
 
     The state is joined with the constant and projected before the GRU reads it; `a` is a dense layer on the input.
     """

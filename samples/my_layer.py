@@ -1,6 +1,6 @@
 """The two `MyLayer` of the Keras 1 documentation on writing layers: one input and output, and several (Keras 3).
 
-Both have one name in the original; a file can hold one of each, so the second is `MyLayers` here.
+Both have one name in the original; a file can define a name once, so the second is `MyLayers` here.
 
 Run it to save its models:  python samples/my_layer.py FOLDER
 """

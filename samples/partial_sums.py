@@ -1,7 +1,8 @@
 """SimpleRNN and LSTM as a cell inside `RNN`, with the weights that an article trained to add up its input (Keras 3).
 
 One unit, activation linear. For the input 0.5 at each of 30 steps the article prints the predictions that
-`PRINTED` holds; every artifact must give them to the printed digits.
+`PRINTED` holds, with all digits of a float32. Keras on another machine and every artifact give them to 4 units of the
+last place: rounding in another order, 30 steps on, is what is left.
 
 Run it to save its models:  python samples/partial_sums.py FOLDER
 """
@@ -22,7 +23,7 @@ def partial_sums(cell, weights):
 
 
 def simple_rnn():
-    """H' = x W + h U + b."""
+    """The next state and output is x W + h U + b."""
     return partial_sums(keras.layers.SimpleRNNCell(1, activation=None), ([[0.6021545]], [[1.0050855]], [0.20719269]))
 
 

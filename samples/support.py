@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rnnexport.targets.registry import TARGET_NAMES
+from rnnexport.targets.registry import TARGET_NAMES, model_name
 from samples.catalog import SAMPLES
 
 Verdicts = Mapping[tuple[str, str], str]
@@ -20,8 +20,7 @@ def verdicts_of(report: Mapping[str, object]) -> Verdicts:
     """(sample, target) to `passed`, `mismatch` or `not run`, from a JSON report."""
     artifacts = report["artifacts"]
     assert isinstance(artifacts, list)
-    stems = [Path(item["artifact"]).stem.removesuffix("_saved_model") for item in artifacts]
-    return {(stem, item["target"]): item["status"] for stem, item in zip(stems, artifacts, strict=True)}
+    return {(model_name(item["artifact"], item["target"]), item["target"]): item["status"] for item in artifacts}
 
 
 def markdown(verdicts: Verdicts) -> str:

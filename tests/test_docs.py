@@ -94,7 +94,7 @@ def test_the_demo_prints_one_table_and_writes_its_report(tmp_path):
 
 
 def test_the_code_map_names_what_there_is():
-    for folder in ("cli", "report", "verify", "targets", "source"):
+    for folder in ("cli", "report", "verification", "targets", "source"):
         assert f"  {folder}/" in README
         assert (ROOT / "rnnexport" / folder).is_dir()
     for file in ("pipeline.py", "orders.py", "inspection.py", "signature.py", "proof.py", "publish.py", "errors.py"):

@@ -34,7 +34,7 @@ def proof() -> Proof:
 
 def test_round_trip_keeps_every_array_and_label():
     first = proof()
-    second = read_proof("m.onnx", first.provenance_text(), first.goldens_bytes())
+    second = read_proof("m.onnx", first.provenance_text().encode(), first.goldens_bytes())
     assert second.provenance.options == {"opset": 17, "batch": None}
     assert [golden.label for golden in second.goldens] == ["feed 0, scale 1", "feed 1, scale 1"]
     for one, two in zip(first.goldens, second.goldens, strict=True):
@@ -66,7 +66,7 @@ def test_damaged_blobs_are_refused(text, data):
     with pytest.raises(UsageError, match=r"damaged provenance or goldens in m\.onnx"):
         read_proof(
             "m.onnx",
-            good.provenance_text() if text is None else text,
+            (good.provenance_text() if text is None else text).encode(),
             good.goldens_bytes() if data is None else data,
         )
 
@@ -74,4 +74,4 @@ def test_damaged_blobs_are_refused(text, data):
 def test_an_unknown_format_is_refused():
     value = json.loads(proof().provenance_text()) | {"format": 99}
     with pytest.raises(UsageError, match="format 99"):
-        read_proof("m.onnx", json.dumps(value), proof().goldens_bytes())
+        read_proof("m.onnx", json.dumps(value).encode(), proof().goldens_bytes())

@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
 from rnnexport.errors import ConversionError, UsageError
-from rnnexport.publish import staged
+from rnnexport.publish import staged, write_text, writing
+
+LAYOUT = ("saved_model.pb", "variables")
 
 
 def test_a_file_is_put_in_place_whole(tmp_path):
@@ -44,8 +47,8 @@ def saved_model(folder, content):
 
 def test_a_folder_artifact_replaces_an_earlier_one(tmp_path):
     saved_model(tmp_path / "m", "old")
-    (tmp_path / "m" / "left_over").write_text("old")
-    with staged(tmp_path / "m", "saved_model.pb") as path:
+    (tmp_path / "m" / "variables").mkdir()
+    with staged(tmp_path / "m", LAYOUT) as path:
         saved_model(path, "new")
     assert (tmp_path / "m" / "saved_model.pb").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
@@ -55,7 +58,7 @@ def test_a_folder_artifact_replaces_an_earlier_one(tmp_path):
 def test_a_folder_replaces_an_empty_one_and_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("empty", "fresh"):
-        with staged(tmp_path / name, "saved_model.pb") as path:
+        with staged(tmp_path / name, LAYOUT) as path:
             saved_model(path, "new")
         assert (tmp_path / name / "saved_model.pb").read_text() == "new"
 
@@ -63,7 +66,7 @@ def test_a_folder_replaces_an_empty_one_and_nothing(tmp_path):
 def test_somebodys_own_folder_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")
-    with pytest.raises(UsageError, match="holds other things"), staged(tmp_path / "home", "saved_model.pb"):
+    with pytest.raises(UsageError, match="holds other things"), staged(tmp_path / "home", LAYOUT):
         pytest.fail("must refuse before any work")
     assert (tmp_path / "home" / "thesis.tex").read_text() == "x"
 
@@ -71,7 +74,7 @@ def test_somebodys_own_folder_is_never_replaced(tmp_path):
 def test_a_file_where_a_folder_goes_and_the_other_way_round(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="is a file"), staged(tmp_path / "file", "saved_model.pb"):
+    with pytest.raises(UsageError, match="is a file"), staged(tmp_path / "file", LAYOUT):
         pass
     with pytest.raises(UsageError, match="is a folder"), staged(tmp_path / "folder"):
         pass
@@ -88,8 +91,8 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-        with pytest.raises(UsageError, match=r"can't write .*m.onnx: File too large"), staged(tmp_path / "m.onnx") as p:
-            p.write_bytes(bytes(5000))
+        with pytest.raises(UsageError, match=r"can't write .*m.onnx: File too large"):
+            write_text(tmp_path / "m.onnx", "x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -97,7 +100,38 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path):
 
 
 def test_no_space_left_is_told_in_one_line(tmp_path):
-    with pytest.raises(UsageError) as caught, staged(tmp_path / "m.onnx"):
+    with pytest.raises(UsageError) as caught, writing(tmp_path / "m.onnx"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert "No space left on device" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_something_more_than_an_artifact_is_never_replaced(tmp_path):
+    saved_model(tmp_path / "m", "old")
+    (tmp_path / "m" / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match=r"holds other things \(thesis\.tex\)"), staged(tmp_path / "m", LAYOUT):
+        pass
+
+
+def test_a_folder_that_appears_while_a_file_is_built_is_kept(tmp_path):
+    with pytest.raises(UsageError, match="is a folder"), staged(tmp_path / "m.onnx") as path:  # noqa: PT012
+        path.write_text("new")
+        (tmp_path / "m.onnx").mkdir()
+        (tmp_path / "m.onnx" / "mine").write_text("x")
+    assert (tmp_path / "m.onnx" / "mine").read_text() == "x"
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "real.onnx").write_text("old")
+    (tmp_path / "link.onnx").symlink_to("real.onnx")
+    with staged(tmp_path / "link.onnx") as path:
+        path.write_text("new")
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert (tmp_path / "real.onnx").read_text() == "new"
+
+
+def test_what_is_no_regular_file_is_written_to_as_text_and_never_replaced(tmp_path):
+    write_text(Path("/dev/null"), "report")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(UsageError, match="no regular file"), staged(Path("/dev/null")):
+        pass

@@ -29,9 +29,9 @@ def command(ctx: click.Context, file: Path, custom_objects: tuple[str, ...]) -> 
       rnnexport inspect model.keras --custom-objects cells.py
     """
     session = session_of(ctx)
-    session.out.print(inspection_tables(inspect_file(file)))
+    session.show(inspection_tables(inspect_file(file)))
     if not is_artifact(file):
         session.progress(f"loading {file.name}")
         signature = inspect_model(file, custom_objects)
         session.progress.stop()
-        session.out.print(signature_table(signature))
+        session.show(signature_table(signature))

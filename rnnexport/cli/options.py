@@ -10,7 +10,8 @@ import click
 
 from rnnexport.pipeline import DEFAULT_OPSET
 from rnnexport.signature import Length
-from rnnexport.verify.compare import Tolerance
+from rnnexport.targets.registry import ALL_PROVIDERS
+from rnnexport.verification.compare import Tolerance
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _DEFAULT = Tolerance()
@@ -41,7 +42,13 @@ verify_option = click.option(
     "--verify/--no-verify", default=True, help="Verify the artifact before it is put in place (default: verify)."
 )
 provider_option = click.option(
-    "--provider", "providers", multiple=True, default=("cpu",), show_default=True, help="cpu or cuda; may be repeated."
+    "--provider",
+    "providers",
+    multiple=True,
+    type=click.Choice(ALL_PROVIDERS),
+    default=("cpu",),
+    show_default=True,
+    help="The execution provider to run on; may be repeated.",
 )
 json_option = click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON too."

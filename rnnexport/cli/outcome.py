@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rnnexport.cli.session import Session
 from rnnexport.orders import Exported
 from rnnexport.report.text import report_table
-from rnnexport.verify.report import Report
+from rnnexport.verification.report import Report
 
 
 def print_exported(session: Session, exported: Sequence[Exported]) -> None:
@@ -15,6 +15,6 @@ def print_exported(session: Session, exported: Sequence[Exported]) -> None:
     session.progress.stop()
     reports = tuple(item.report for item in exported if item.report is not None)
     if reports:
-        session.out.print(report_table(Report(reports)))
+        session.show(report_table(Report(reports)))
     for item in exported:
-        session.out.print(f"wrote {item.path}{'' if item.report else ' (not verified)'}", markup=False)
+        session.show(f"wrote {item.path}{'' if item.report else ' (not verified)'}")

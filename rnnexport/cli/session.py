@@ -1,7 +1,7 @@
 """What surrounds every command: one line for an error, a code for the shell, quiet libraries, progress.
 
 TensorFlow and its converters write to file descriptor 2 from C++, past every Python setting. While a command runs
-that descriptor leads into a file, which is shown with `--debug` alone; our own lines go to a copy of the real one.
+that descriptor leads into a file that nobody reads, unless `--debug`; our own lines go to a copy of the real one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import IO, Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from rnnexport.cli.progress import ProgressLine
-from rnnexport.errors import RnnExportError, one_line
+from rnnexport.errors import EXIT_USAGE, RnnExportError, one_line
+from rnnexport.publish import writing
 
 EXIT_FAULT = 5
 _EXIT_INTERRUPTED = 130
@@ -32,7 +34,6 @@ class Session:
     """One run of a command.
 
     Attributes:
-        out: where results go.
         err: where progress and errors go.
         progress: the line that says what goes on.
         debug: whether tracebacks and the libraries' own output are shown.
@@ -40,7 +41,7 @@ class Session:
 
     def __init__(self, real_stderr: IO[str], debug: bool) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
-        self.out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+        self._out = _Output(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
         self.err = Console(file=real_stderr, soft_wrap=True, highlight=False)
         self.debug = debug
         self.progress = ProgressLine(self.err)
@@ -50,25 +51,39 @@ class Session:
         """Run `command` and give its exit code. Every error becomes one line on stderr."""
         arguments = sys.argv[1:] if arguments is None else arguments
         debug = "--debug" in arguments
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))  # so that clean-up runs
+        signal.signal(signal.SIGTERM, _terminate)
         with captured_stderr(show=debug) as real_stderr:
             session = Session(real_stderr, debug)
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0
         return told.code
 
+    def show(self, result: RenderableType) -> None:
+        """Print a result on stdout.
+
+        Raises:
+            UsageError: stdout can't be written. A pipe whose reader has gone is no error.
+        """
+        with writing(Path("/dev/stdout")):
+            self._out.print(result, markup=False)
+
     def explain(self, error: BaseException) -> int:
         """Print an error as one line and give its exit code."""
-        if self.debug and not isinstance(error, SystemExit | click.ClickException):
+        if self.debug and not isinstance(error, click.ClickException):
             self.err.print("".join(traceback.format_exception(error)), markup=False)
-        if isinstance(error, SystemExit):
-            return error.code if isinstance(error.code, int) else EXIT_FAULT
+        if isinstance(error, _Terminated):
+            return self._tell("terminated; no artifact was written", _EXIT_TERMINATED)
         if isinstance(error, KeyboardInterrupt | click.Abort):
-            return self._tell("interrupted; nothing was written", _EXIT_INTERRUPTED)
+            return self._tell("interrupted; no artifact was written", _EXIT_INTERRUPTED)
         if isinstance(error, RnnExportError):
             return self._tell(str(error), error.exit_code)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            self.err.print(error.format_message(), markup=False)
+            return error.exit_code
         if isinstance(error, click.ClickException):
             return self._tell(f"{one_line(error.format_message())} (see --help)", error.exit_code)
+        if isinstance(error, MemoryError):
+            return self._tell("out of memory; expected a host with more, or a smaller model", EXIT_USAGE)
         fault = f"{type(error).__name__}: {error}"
         return self._tell(f"a fault of rnnexport, {one_line(fault)}; --debug shows where; please report it", EXIT_FAULT)
 
@@ -96,10 +111,32 @@ class _Told:
         return True
 
 
+class _Terminated(BaseException):
+    """SIGTERM, as an exception so that clean-up runs."""
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+class _Output(Console):
+    """Results. When the reader of a pipe has gone, the rest is not printed, and the exit code stays the verdict's."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def captured_stderr(show: bool) -> Iterator[IO[str]]:
-    """Give the real stderr, while descriptor 2 leads into a file that is printed in the end if `show`."""
+    """Give the real stderr, while descriptor 2 leads into a file that nobody reads, unless `show`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if sys.stderr is None:  # closed by the caller: what can't be told is not told
+        with Path(os.devnull).open("w") as nowhere:
+            yield nowhere
+        return
+    if show:
+        yield sys.stderr
+        return
     sys.stderr.flush()
     real = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     with tempfile.TemporaryFile() as captured:
@@ -109,9 +146,6 @@ def captured_stderr(show: bool) -> Iterator[IO[str]]:
         finally:
             sys.stderr.flush()
             os.dup2(real.fileno(), 2)
-            if show:
-                captured.seek(0)
-                real.write(captured.read().decode(errors="backslashreplace"))
             real.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ import click
 from rnnexport import pipeline
 from rnnexport.cli import options
 from rnnexport.cli.session import session_of
-from rnnexport.publish import staged
+from rnnexport.errors import UsageError
+from rnnexport.publish import check_destination, write_text
 from rnnexport.report.json_view import to_json
 from rnnexport.report.text import report_table
 
@@ -45,6 +47,8 @@ def command(
       rnnexport verify model.onnx --source model.keras --custom-objects cells.py
     """
     session = session_of(ctx)
+    if json_file is not None:
+        _check_json(json_file, [*artifacts, *([source] if source else [])])
     report = pipeline.verify(
         list(artifacts),
         source=source,
@@ -54,8 +58,15 @@ def command(
         progress=session.progress,
     )
     session.progress.stop()
-    session.out.print(report_table(report))
     if json_file is not None:
-        with staged(json_file) as path:
-            path.write_text(to_json(report))
+        write_text(json_file, to_json(report))
+    session.show(report_table(report))
     return report.exit_code
+
+
+def _check_json(json_file: Path, inputs: Sequence[Path]) -> None:
+    """Refuse what could only fail after all the work, or would destroy what is verified."""
+    if json_file.resolve() in [path.resolve() for path in inputs]:
+        raise UsageError(f"--json {json_file}, which is an input", "another file", "change --json")
+    if json_file.is_file() or json_file.is_dir() or not json_file.exists():
+        check_destination(json_file)

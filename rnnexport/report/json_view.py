@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
-from rnnexport.verify.compare import Comparison
-from rnnexport.verify.report import ArtifactReport, Report
+from rnnexport.verification.compare import Comparison
+from rnnexport.verification.report import ArtifactReport, Report
 
 SCHEMA = 1
 

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from rnnexport.inspection import Inspection
 from rnnexport.signature import Signature
-from rnnexport.verify.report import ArtifactReport, Report
+from rnnexport.targets.registry import model_name
+from rnnexport.verification.compare import Tolerance
+from rnnexport.verification.report import ArtifactReport, Report
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 
@@ -36,7 +38,7 @@ def matrix_table(report: Report) -> RenderableType:
     rows: dict[str, dict[str, Text]] = {}
     for item in report.artifacts:
         verdict = f"verified {item.max_abs:.1e}" if item.status == "passed" else item.status
-        name = Path(item.artifact).stem.removesuffix("_saved_model")
+        name = model_name(item.artifact, item.target)
         rows.setdefault(name, {})[item.target] = Text(verdict, _STYLE[item.status])
     title = "artifacts in their own runtimes against eager Keras; the largest absolute error"
     table = Table("model", *targets, box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
@@ -54,6 +56,9 @@ def _numbers(item: ArtifactReport) -> tuple[str, str, str]:
 
 def _notes(item: ArtifactReport) -> list[str]:
     notes = []
+    if item.tolerance != Tolerance():
+        bounds = f"rtol {item.tolerance.rtol:g}, atol {item.tolerance.atol:g}"
+        notes.append(f"{item.artifact} ({item.provider}): judged with {bounds}, which are not the defaults")
     if item.status != "passed":
         notes.append(f"{item.artifact} ({item.provider}): {item.first_problem()}")
     if item.placement:

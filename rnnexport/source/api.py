@@ -7,7 +7,7 @@ All else in this package is written once against `KerasApi`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ class KerasApi(Protocol):
 
     name: KerasApiName
     version: str
+    autograph: bool  # whether that Keras turns Python's `if` and `for` on tensors into graph operations
 
     def load(self, path: Path, custom_objects: CustomObjects) -> Model:
         """Load a file that `files.identify` accepted. Raises whatever that Keras raises."""
@@ -71,11 +72,22 @@ class KerasApi(Protocol):
     def recurrent(self, layer: Layer) -> bool:
         """Whether the layer is a recurrent one of this Keras (it has a cell and can be unrolled)."""
 
-    def unrolled(self, model: Model) -> AbstractContextManager[None]:
-        """Inside this block every recurrent layer below the model, wrapped ones included, unrolls."""
+    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+        """Inside this block no layer below the model, wrapped ones included, takes a cuDNN path.
+
+        A graph must hold no op that exists on a GPU alone, whatever host it is traced on; and a layer that may take
+        such a path ignores `unroll`.
+
+        Args:
+            model: the model.
+            unroll: whether every recurrent layer unrolls.
+        """
 
     def states(self, model: Model) -> list[StateVariable]:
         """The states of the stateful layers, in layer order."""
+
+    def untrained(self, model: Model) -> list[tuple[str, Any]]:
+        """(path, variable) of what gradients do not train; seeds of random layers left out."""
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Inference on flat inputs, to flat outputs. States are read and written where Keras keeps them."""
@@ -129,16 +141,21 @@ def api_of(model: object) -> KerasApi:
 
 
 @contextmanager
-def unroll_switched_on(layers: Sequence[Layer]) -> Iterator[None]:
-    """Set the `unroll` attribute of each layer, and put it back after the block."""
-    before = [layer.unroll for layer in layers]
+def attributes_set(layers: Iterable[Layer], values: Mapping[str, Any]) -> Iterator[None]:
+    """Set attributes of each layer that has them, and put the old ones back after the block."""
+    before = [
+        (layer, name, getattr(layer, name))
+        for layer in layers
+        for name in values
+        if getattr(layer, name, None) is not None
+    ]
     try:
-        for layer in layers:
-            layer.unroll = True
+        for layer, name, _ in before:
+            setattr(layer, name, values[name])
         yield
     finally:
-        for layer, value in zip(layers, before, strict=True):
-            layer.unroll = value
+        for layer, name, value in before:
+            setattr(layer, name, value)
 
 
 def hidden_state(variable_name: str) -> ConversionError:

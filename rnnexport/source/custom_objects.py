@@ -7,34 +7,48 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, UsageError
 
-CustomObjects = dict[str, object]
+CustomObjects = Mapping[str, object]
 
 
-def collect(sources: Iterable[str]) -> CustomObjects:
+@dataclass(frozen=True)
+class Collected:
+    """What the user's files and modules define.
+
+    Attributes:
+        objects: classes and functions by name.
+        clashes: names that several of them define, with the sources; a model that needs one is refused.
+    """
+
+    objects: CustomObjects
+    clashes: Mapping[str, tuple[str, ...]]
+
+
+def collect(sources: Iterable[str]) -> Collected:
     """Import each source and gather the classes and functions that it defines, by name.
 
     Args:
         sources: paths of `.py` files, or dotted names of importable modules.
 
     Raises:
-        UsageError: a file or module is not there, or two sources define one name.
+        UsageError: a file or module is not there.
         ConversionError: its code raises.
     """
-    found: CustomObjects = {}
-    for source in sources:
+    objects: dict[str, object] = {}
+    origins: dict[str, list[str]] = {}
+    for source in dict.fromkeys(sources):
         for name, value in _defined(_import(source)).items():
-            if found.setdefault(name, value) is not value:
-                raise UsageError(
-                    f"{name} defined twice, again in {source}", "one definition", "drop a --custom-objects"
-                )
-    return found
+            if objects.setdefault(name, value) is value and name in origins:
+                continue
+            origins.setdefault(name, []).append(source)
+    return Collected(objects, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
 
 
 def _import(source: str) -> ModuleType:
@@ -45,14 +59,16 @@ def _import(source: str) -> ModuleType:
         return _import_file(Path(source)) if is_file else importlib.import_module(source)
 
 
-def _explained(source: str, error: Exception) -> RnnExportError:
+def _explained(source: str, error: BaseException) -> RnnExportError:
     if (
         isinstance(error, ModuleNotFoundError)
         and not source.endswith(".py")
         and source.startswith(error.name or source)
     ):
         return UsageError(f"no module {source}", "a .py file or a module", "check --custom-objects")
-    line = traceback.extract_tb(error.__traceback__)[-1]
+    # The last frame of the user's own code, not of what it called or of the import system.
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((f for f in reversed(frames) if Path(f.filename).name == Path(source).name), frames[-1])
     where = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{line.filename}:{line.lineno}"
     return ConversionError(
         f"{type(error).__name__} at {where} while importing {source}: {error}",
@@ -83,7 +99,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _defined(module: ModuleType) -> CustomObjects:
+def _defined(module: ModuleType) -> dict[str, object]:
     """Classes and functions that the module (or, for a package, a module below it) defines itself."""
     return {
         name: value

@@ -11,13 +11,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnexport.errors import ConversionError, ForeignCode, UsageError
-from rnnexport.signature import BATCH, TIME, Boundary, Dim, Signature, StateSpec, TensorSpec, unique_names
+from rnnexport.signature import (
+    BATCH,
+    TIME,
+    Boundary,
+    Dim,
+    Signature,
+    StateSpec,
+    TensorSpec,
+    argument_name,
+    unique_names,
+)
 from rnnexport.source.api import NamedTensor, StateVariable
 from rnnexport.source.load import SourceModel
 from rnnexport.source.reference import explain_call, run_eager
 
 # Two sizes for each dynamic dimension, all different and none likely to be a fixed size times another.
-_PROBES = ((3, 11, 23, 41), (5, 17, 29, 47))
+_PROBES = ((3, 11, 23, 41, 59, 67), (5, 17, 29, 47, 61, 71))
 _DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -37,6 +47,7 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
         )
     inputs = tuple(_input(source, tensor, boundary) for tensor in tensors)
     _check_asked(inputs, boundary, source.name)
+    _check_names(inputs)
     states = _states(source.api.states(source.model), [spec.name for spec in inputs])
     return Signature(inputs, _outputs(source, Signature(inputs, (), states)), states)
 
@@ -74,6 +85,14 @@ def _check_asked(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) ->
             raise UsageError(f"{option} {asked} for {name} ({fixed})", "what the model allows", f"drop {option}")
 
 
+def _check_names(inputs: Sequence[TensorSpec]) -> None:
+    """TensorFlow wants identifiers: two names that become one could not be told apart."""
+    identifiers = [argument_name(spec.name) for spec in inputs]
+    if len(set(identifiers)) < len(identifiers):
+        names = ", ".join(spec.name for spec in inputs)
+        raise ConversionError(f"inputs {names}", "names that differ in letters, digits or _", "rename the Input layers")
+
+
 def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[StateSpec, ...]:
     """Names that sort the same on both sides: one fixed prefix an end, before one stem a state."""
     counts: dict[str, int] = {}
@@ -81,7 +100,8 @@ def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[S
     for variable in variables:
         index = counts[variable.layer] = counts.get(variable.layer, -1) + 1
         stems.append(f"{variable.layer}_{index:02d}")
-    stems = unique_names(stems, taken)
+    # No input may have a name that a state gets.
+    stems = unique_names(stems, [name.removeprefix("state_") for name in taken])
     specs = []
     for stem, state in zip(stems, variables, strict=True):
         shape, dtype = tuple(state.initial.shape), state.initial.dtype.name
@@ -92,6 +112,12 @@ def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[S
 
 def _outputs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
     """Run the model twice, at sizes that differ in every dynamic dimension, and name what moved along."""
+    if len(partial.dynamic_dims) > len(_PROBES[0]):
+        raise ConversionError(
+            f"{len(partial.dynamic_dims)} dynamic dimensions in {source.name}",
+            f"at most {len(_PROBES[0])}",
+            "fix some of them in the model's Input layers",
+        )
     sizes = [dict(zip(partial.dynamic_dims, probe, strict=False)) for probe in _PROBES]
     with ForeignCode(explain_call(source)):
         runs = [

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnexport.errors import ConversionError, UsageError
+from rnnexport.errors import ConversionError, ProviderError, UsageError
 
 KerasApiName = Literal["keras", "tf_keras"]
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NOT_LAYERS = ("DTypePolicy", "Policy")
+# What zipfile raises for an archive that is cut, flipped, encrypted or of another compression.
+_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 _MODEL_FILE = "a whole model saved as .keras or .h5"
 _SAVE_AGAIN = "save it again with model.save('model.keras')"
 
@@ -47,9 +50,13 @@ class SourceFile:
         return "keras" if int(self.keras_version.split(".")[0]) >= 3 else "tf_keras"
 
     def layers(self) -> list[tuple[str, str]]:
-        """(class name, layer name) of the model's layers and cells, parents first."""
-        named = [(node["class_name"], node["config"].get("name")) for node in _objects(self.config)]
-        return [(kind, name) for kind, name in named if isinstance(name, str) and kind not in _NOT_LAYERS]
+        """(class name, layer name) of the model's layers and cells, parents first; a name may be empty."""
+        found = []
+        for key, node in serialised_objects(self.config):
+            kind, name = node["class_name"], node["config"].get("name")
+            if kind not in _NOT_LAYERS and (isinstance(name, str) or key in ("cell", "cells", "layer", "layers")):
+                found.append((kind, name if isinstance(name, str) else ""))
+        return found
 
 
 def identify(path: Path) -> SourceFile:
@@ -63,8 +70,11 @@ def identify(path: Path) -> SourceFile:
         raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
     if path.is_dir():
         raise ConversionError(f"{path} is a folder", _MODEL_FILE, _SAVE_AGAIN)
-    with path.open("rb") as stream:
-        head = stream.read(8)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}", "a readable file", "check its rights") from error
     if head.startswith(b"PK"):
         source = _keras_zip(path)
     elif head == _HDF5_SIGNATURE:
@@ -81,50 +91,75 @@ def _keras_zip(path: Path) -> SourceFile:
             metadata = json.loads(archive.read("metadata.json"))
             config = json.loads(archive.read("config.json"))
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        version = _version(metadata["keras_version"])
+    except (*_ZIP_DAMAGE, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     if damaged is not None:
         raise _damaged(path, f"bad checksum of {damaged}")
-    return SourceFile(path, ".keras", str(metadata.get("keras_version", "3")), _sha256(path), config)
+    if not isinstance(config, dict):
+        raise _damaged(path, "its configuration is no object")
+    return SourceFile(path, ".keras", version, _sha256(path), config)
 
 
 def _hdf5(path: Path) -> SourceFile:
-    import h5py  # here: it comes with the extra `convert`, and a .keras file is identified without it
-
+    try:
+        import h5py  # here: it comes with the extra `convert`, and a .keras file is identified without it
+    except ModuleNotFoundError as error:
+        raise ProviderError("h5py is not installed", "it, to read .h5", "pip install 'rnnexport[convert]'") from error
     try:
         with h5py.File(path, "r") as file:
-            version, text = file.attrs.get("keras_version", "1"), file.attrs.get("model_config")
-    except OSError as error:
+            version, text = file.attrs.get("keras_version"), file.attrs.get("model_config")
+        if text is None:
+            raise ConversionError(f"{path.name} holds weights without an architecture", _MODEL_FILE, _SAVE_AGAIN)
+        # Keras 1 before 1.0.5 wrote no version.
+        config, known = json.loads(_text(text)), "1" if version is None else _version(_text(version))
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if text is None:
-        raise ConversionError(f"{path.name} holds weights without an architecture", _MODEL_FILE, _SAVE_AGAIN)
-    try:
-        config = json.loads(_text(text))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    return SourceFile(path, ".h5", _text(version), _sha256(path), config)
+    if not isinstance(config, dict):
+        raise _damaged(path, "its configuration is no object")
+    return SourceFile(path, ".h5", known, _sha256(path), config)
+
+
+def _version(text: object) -> str:
+    """`text` if it is a version. ValueError where it is none."""
+    if not isinstance(text, str) or not text.partition(".")[0].isdigit():
+        raise ValueError(f"keras_version is {text!r}")
+    return text
 
 
 def _refuse_lambda(source: SourceFile) -> None:
-    for class_name, name in source.layers():
-        if class_name == "Lambda":
+    for _, node in serialised_objects(source.config):
+        # With or without a package before it, and whether or not it says its name.
+        if node["class_name"].rpartition(">")[2] == "Lambda":
             raise ConversionError(
-                f"Lambda layer {name!r} in {source.path.name}, which is code inside a file",
+                f"Lambda layer {node['config'].get('name')!r} in {source.path.name}, which is code inside a file",
                 "layers whose code the user gives with --custom-objects",
                 "make it a Layer subclass and save the model again, or export the live model from Python",
             )
 
 
-def _objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Every serialised object below `node`, parents first."""
+def serialised_objects(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every serialised object at or below `node`, parents first, with the key it (or its list) stands under."""
     if isinstance(node, dict):
         if isinstance(node.get("class_name"), str) and isinstance(node.get("config"), dict):
-            yield node
-        for child in node.values():
-            yield from _objects(child)
+            yield key, node
+        for name, child in node.items():
+            yield from serialised_objects(child, name)
     elif isinstance(node, list):
         for child in node:
-            yield from _objects(child)
+            yield from serialised_objects(child, key)
+
+
+def strings(node: Any) -> Iterator[str]:
+    """Every string in a configuration: the names of all that it could ask for."""
+    if isinstance(node, dict):
+        for child in node.values():
+            yield from strings(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from strings(child)
+    elif isinstance(node, str):
+        yield node
 
 
 def _damaged(path: Path, reason: str) -> ConversionError:

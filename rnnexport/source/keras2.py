@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, unroll_switched_on
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
 from rnnexport.source.nested_unroll import nested_outputs_unrolled
@@ -22,9 +22,10 @@ class Keras2:
 
     name: KerasApiName = "tf_keras"
     version = tf_keras.__version__
+    autograph = True
 
     def load(self, path: Path, custom_objects: CustomObjects) -> Model:
-        return tf_keras.models.load_model(path, custom_objects=custom_objects, compile=False)
+        return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False)
 
     def owns(self, model: object) -> bool:
         return isinstance(model, tf_keras.Model)
@@ -48,9 +49,10 @@ class Keras2:
         return isinstance(layer, tf_keras.layers.RNN)
 
     @contextmanager
-    def unrolled(self, model: Model) -> Iterator[None]:
+    def plain_loops(self, model: Model, *, unroll: bool) -> Iterator[None]:
         recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
-        with unroll_switched_on(recurrent), nested_outputs_unrolled():
+        values = {"_could_use_gpu_kernel": False} | ({"unroll": True} if unroll else {})
+        with attributes_set(recurrent, values), nested_outputs_unrolled() if unroll else nullcontext():
             yield
 
     def states(self, model: Model) -> list[StateVariable]:
@@ -64,6 +66,10 @@ class Keras2:
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
+
+    def untrained(self, model: Model) -> list[tuple[str, Any]]:
+        numbers = [v for v in model.non_trainable_variables if v.dtype.is_floating or v.dtype.is_integer]
+        return [(variable.name, variable) for variable in numbers]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         packed = tf.nest.pack_sequence_as(model.input, list(inputs))

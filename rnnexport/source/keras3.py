@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from rnnexport.errors import UsageError
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, hidden_state, unroll_switched_on
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, hidden_state
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
 
@@ -24,6 +25,7 @@ class Keras3:
 
     name: KerasApiName = "keras"
     version = keras.__version__
+    autograph = False
 
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -34,7 +36,7 @@ class Keras3:
             )
 
     def load(self, path: Path, custom_objects: CustomObjects) -> Model:
-        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=True)
 
     def owns(self, model: object) -> bool:
         return isinstance(model, keras.Model)
@@ -58,8 +60,9 @@ class Keras3:
     def recurrent(self, layer: Layer) -> bool:
         return isinstance(layer, keras.layers.RNN)
 
-    def unrolled(self, model: Model) -> AbstractContextManager[None]:
-        return unroll_switched_on([layer for layer in self.layers(model) if self.recurrent(layer)])
+    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+        recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
+        return attributes_set(recurrent, {"use_cudnn": False} | ({"unroll": True} if unroll else {}))
 
     def states(self, model: Model) -> list[StateVariable]:
         found = []
@@ -72,6 +75,10 @@ class Keras3:
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
+
+    def untrained(self, model: Model) -> list[tuple[str, Any]]:
+        found = [(variable.path, variable) for variable in model.non_trainable_variables]
+        return [(path, variable) for path, variable in found if "seed_generator" not in path]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         packed = keras.tree.pack_sequence_as(_graph(model).input, list(inputs))

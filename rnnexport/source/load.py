@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.source.api import KerasApi, Model, api_named, api_of
 from rnnexport.source.custom_objects import CustomObjects, collect
-from rnnexport.source.files import SourceFile, identify
+from rnnexport.source.files import SourceFile, identify, strings
 
 # Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
 _UNKNOWN = re.compile(
@@ -50,14 +50,26 @@ def load_source(model: str | Path | Model, custom_objects: Sequence[str] | Custo
     if not isinstance(model, str | Path):
         return SourceModel(model, api_of(model), model.name)
     file = identify(Path(model))
-    objects = dict(custom_objects) if isinstance(custom_objects, dict) else collect(custom_objects)
+    objects = _objects_for(file, custom_objects)
     api = api_named(file.keras_api)
     with ForeignCode(partial(_explained, file)):
         loaded = api.load(file.path, objects)
     return SourceModel(loaded, api, file.path.stem, file)
 
 
-def _explained(file: SourceFile, error: Exception) -> ConversionError:
+def _objects_for(file: SourceFile, custom_objects: Sequence[str] | CustomObjects) -> CustomObjects:
+    if isinstance(custom_objects, Mapping):
+        return dict(custom_objects)
+    collected = collect(custom_objects)
+    needed = {text.rpartition(">")[2] for text in strings(file.config)}
+    for name in sorted(needed & set(collected.clashes)):
+        raise UsageError(
+            f"{name} defined by {' and by '.join(collected.clashes[name])}", "one definition", "drop a --custom-objects"
+        )
+    return collected.objects
+
+
+def _explained(file: SourceFile, error: BaseException) -> ConversionError:
     match = _UNKNOWN.search(str(error))
     if match:
         name = match["name"] or match["name2"]
@@ -67,7 +79,7 @@ def _explained(file: SourceFile, error: Exception) -> ConversionError:
             f"give the file or module that defines {name.split('>')[-1]} with --custom-objects FILE.py",
         )
     return ConversionError(
-        f"{file.path.name} (Keras {file.keras_version}) can't be rebuilt: {type(error).__name__}: {error}",
+        f"{file.path.name} (Keras {file.keras_version}) can't be rebuilt: {reason(error)}",
         "a model that its own Keras loads",
         "try it with keras.saving.load_model, or check --custom-objects",
     )

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,22 +17,26 @@ from typing import Any
 import tensorflow as tf
 from tf_keras.src import backend
 
+_lock = threading.Lock()
+
 
 @contextmanager
 def nested_outputs_unrolled() -> Iterator[None]:
-    """Inside this block `tf_keras.backend.rnn` unrolls nested outputs too."""
-    original = backend.rnn
+    """Inside this block `tf_keras.backend.rnn` unrolls nested outputs too. One thread at a time."""
 
+    # Stands in for a function of tf_keras, whatever its layers pass to it.
     def rnn(step_function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         joined = _Joined(step_function)
         last_output, outputs, states = original(joined.step, *args, **options)
         return joined.cut(last_output), joined.cut(outputs), states
 
-    backend.rnn = rnn
-    try:
-        yield
-    finally:
-        backend.rnn = original
+    with _lock:
+        original = backend.rnn
+        backend.rnn = rnn
+        try:
+            yield
+        finally:
+            backend.rnn = original
 
 
 class _Joined:

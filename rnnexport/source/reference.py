@@ -7,28 +7,42 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature
+from rnnexport.source.api import hidden_state
 from rnnexport.source.load import SourceModel
 
 
 def run_eager(
     source: SourceModel, inputs: Sequence[np.ndarray], states: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """One eager call from the given states; the states the live model had before are put back after it.
+    """One eager call from the given states. All that the call changed in the live model is put back after it.
 
     Returns:
         The outputs, and the states the call left behind.
+
+    Raises:
+        ConversionError: the call changed a variable that is no recurrent state.
     """
-    variables = [state.variable for state in source.api.states(source.model)]
-    before = [tf.convert_to_tensor(variable).numpy() for variable in variables]
+    recurrent = [state.variable for state in source.api.states(source.model)]
+    others = source.api.untrained(source.model)
+    before = [(variable, _value(variable)) for variable in [*recurrent, *(variable for _, variable in others)]]
     try:
-        _assign(variables, states)
+        for variable, value in zip(recurrent, states, strict=True):
+            variable.assign(value)
         outputs = source.api.call(source.model, [tf.constant(array) for array in inputs])
-        after = [tf.convert_to_tensor(variable).numpy() for variable in variables]
+        after = [_value(variable) for variable in recurrent]
+        changed = [
+            name
+            for (name, variable), (_, value) in zip(others, before[len(recurrent) :], strict=True)
+            if not np.array_equal(_value(variable), value, equal_nan=True)
+        ]
     finally:
-        _assign(variables, before)
-    return [tf.convert_to_tensor(output).numpy() for output in outputs], after
+        for variable, value in before:
+            variable.assign(value)
+    if changed:
+        raise hidden_state(changed[0])
+    return [_value(output) for output in outputs], after
 
 
 def reference(source: SourceModel, signature: Signature, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -46,12 +60,12 @@ def reference(source: SourceModel, signature: Signature, feed: Mapping[str, np.n
     return dict(zip([spec.name for spec in signature.all_outputs], outputs + after, strict=True))
 
 
-def explain_call(source: SourceModel) -> Callable[[Exception], ConversionError]:
+def explain_call(source: SourceModel) -> Callable[[BaseException], ConversionError]:
     """For `ForeignCode` around a call of the model."""
 
-    def explain(error: Exception) -> ConversionError:
+    def explain(error: BaseException) -> ConversionError:
         return ConversionError(
-            f"calling {source.name} in eager mode raises {type(error).__name__}: {error}",
+            f"calling {source.name} in eager mode raises {reason(error)}",
             "a model that runs in Keras",
             "try model(x) in Python; --debug shows the traceback",
         )
@@ -59,6 +73,5 @@ def explain_call(source: SourceModel) -> Callable[[Exception], ConversionError]:
     return explain
 
 
-def _assign(variables: Sequence[tf.Variable], values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+def _value(tensor: tf.Tensor | tf.Variable) -> np.ndarray:
+    return np.asarray(tf.convert_to_tensor(tensor).numpy())

@@ -5,7 +5,6 @@ All targets convert this function and nothing else, so what is verified for one 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
+from rnnexport.source.api import hidden_state
 from rnnexport.source.load import SourceModel
 
 
@@ -55,13 +55,21 @@ def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedM
         outputs, states = source.api.call_stateless(source.model, tensors[:count], variables, tensors[count:])
         return [tf.identity(tensor) for tensor in [*outputs, *states]]
 
-    with (
-        ForeignCode(lambda error: _untraceable(source, error)),
-        source.api.unrolled(source.model) if unroll else nullcontext(),
-    ):
-        concrete = tf.function(call, autograph=False).get_concrete_function(*specs)
+    plain_loops = source.api.plain_loops(source.model, unroll=unroll)
+    with plain_loops, ForeignCode(lambda error: _untraceable(source, error)):
+        concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
+        _refuse_assignments(concrete)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     return _named(source.name, signature, frozen, _captured_tensors(concrete))
+
+
+def _refuse_assignments(concrete: Any) -> None:
+    """A write to a variable is state that the artifact would have to keep hidden."""
+    graph_def = concrete.graph.as_graph_def()
+    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+    for node in nodes:
+        if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
+            raise hidden_state(f"written by {node.name}")
 
 
 def _captured_tensors(concrete: Any) -> dict[str, np.ndarray]:
@@ -100,9 +108,9 @@ def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.
     return TracedModel(name, signature, function, inputs, outputs)
 
 
-def _untraceable(source: SourceModel, error: Exception) -> ConversionError:
+def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:
     return ConversionError(
-        f"{source.name} can't be traced: {type(error).__name__}: {error}",
+        f"{source.name} can't be traced: {reason(error)}",
         "a call() of TensorFlow or Keras operations on its arguments",
         "mend the layer that is named; --debug shows the traceback",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,13 +41,19 @@ class Runner(Protocol):
         """How many nodes ran on each device so far, where the runtime tells; empty where there is only one."""
 
 
+@dataclass(frozen=True)
 class RuntimeTensor:
-    """One input or output as the runtime reports it. The dtype is a NumPy name."""
+    """One input or output as the runtime reports it.
 
-    def __init__(self, name: str, dtype: str, shape: tuple[int | str | None, ...]) -> None:
-        self.name = name
-        self.dtype = dtype
-        self.shape = shape
+    Attributes:
+        name: as the file has it.
+        dtype: the NumPy name.
+        shape: a dynamic dimension has its name, or None where the file has none for it.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
 
     def disagrees(self, spec: TensorSpec, *, may_be_open: bool) -> str | None:
         """What is wrong with this tensor against what it has to be, or None.
@@ -73,15 +80,17 @@ class Target(Protocol):
 
     Attributes:
         name: the name on the command line.
-        suffix: the file suffix; empty for a folder.
-        marker: the file by which a folder artifact is known; None for a format of one file.
+        suffix: what the name of an artifact ends in; of a folder, by default only.
+        layout: what a folder artifact may hold, first the file by which it is known; empty for a format of one file.
+        opsets: those it can write; None for a format without opsets.
         unrolled: whether the format wants every recurrent layer unrolled, and so a fixed length.
         providers: the execution providers it can run on.
     """
 
     name: str
     suffix: str
-    marker: str | None
+    layout: tuple[str, ...]
+    opsets: range | None
     unrolled: bool
     providers: tuple[str, ...]
 
@@ -90,9 +99,6 @@ class Target(Protocol):
 
     def input_name(self, keras_name: str) -> str:
         """The name that an input has in the artifact, where the format does not take every Keras name."""
-
-    def check_opset(self, opset: int) -> None:
-        """Raise UsageError where this target has opsets and can't write this one."""
 
     def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
         """Write the artifact, with its proof inside, at `path`.
@@ -115,6 +121,9 @@ class Target(Protocol):
             ProviderError: the runtime or the provider is not on this host.
             UsageError: the runtime can't load the file.
         """
+
+    def unused(self, provider: str, placement: Mapping[str, int]) -> bool:
+        """Whether, by where nodes ran, none ran on the provider that was asked for."""
 
     def operators(self, path: Path) -> Mapping[str, int]:
         """How often each operator occurs in the artifact, bodies of loops included."""

@@ -17,6 +17,8 @@ _TARGETS = {
 }
 
 TARGET_NAMES = tuple(_TARGETS)
+# Every execution provider that some target can run on.
+ALL_PROVIDERS = ("cpu", "cuda")
 
 
 def target(name: str) -> Target:
@@ -44,6 +46,11 @@ def target_of(path: Path) -> Target:
     raise UsageError(
         f"{path.name} is no artifact by its name", "model.onnx, model.tflite or a SavedModel folder", "check the path"
     )
+
+
+def model_name(artifact: str | Path, target_name: str) -> str:
+    """The name of the model that an artifact was named after."""
+    return Path(artifact).name.removesuffix(target(target_name).suffix)
 
 
 def _all() -> Iterator[Target]:

@@ -15,7 +15,8 @@ from rnnexport.cli import _COMMANDS
 from tests.perturb import perturb
 
 GROUP = pytest.mark.xdist_group("cli")
-CELLS = Path(__file__).parents[2] / "samples"
+ROOT = Path(__file__).parents[2]
+CELLS = ROOT / "samples"
 # As on a host that has none of them: importing one raises.
 WITHOUT_TENSORFLOW = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'tf_keras', 'tf2onnx'])); "
 
@@ -117,10 +118,55 @@ def test_verify_against_another_source_is_a_mismatch(exported, saved, rnnexport_
 
 @GROUP
 def test_a_provider_that_is_not_there_is_not_a_pass(exported, rnnexport_command):
-    done = rnnexport_command("verify", exported("lstm")["onnx"].path, "--provider", "cpu", "--provider", "no-such")
+    artifacts = [exported("lstm")[to].path for to in ("onnx", "tflite")]
+    done = rnnexport_command("verify", *artifacts, "--provider", "cpu", "--provider", "cuda")
     assert done.returncode == 4
+    assert done.stdout.count("verified") == 2
+    assert "no execution provider cuda on this host" in done.stdout
+    assert "tflite does not run on cuda" in done.stdout
+
+
+@GROUP
+def test_a_runtime_that_is_missing_does_not_hide_the_verdict_on_others(exported, tmp_path):
+    bad = perturb(exported("lstm")["onnx"].path, tmp_path, 1e-3)
+    arguments = ["verify", str(exported("lstm")["tflite"].path), str(bad)]
+    code = f"import sys; sys.modules['ai_edge_litert'] = None; from rnnexport.cli import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
     assert "not run" in done.stdout
-    assert "does not run on no-such" in done.stdout
+    assert "mismatch" in done.stdout
+
+
+@GROUP
+def test_a_reader_that_goes_away_changes_no_verdict(exported, tmp_path):
+    bad = perturb(exported("lstm")["onnx"].path, tmp_path, 1e-3)
+    command = f"{sys.executable} -m rnnexport verify {bad} --json {tmp_path}/r.json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 1
+
+
+@GROUP
+def test_a_full_stdout_is_told(exported):
+    command = f"{sys.executable} -m rnnexport verify {exported('lstm')['onnx'].path} >/dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "can't write /dev/stdout: No space left on device" in done.stderr
+
+
+@GROUP
+def test_a_tolerance_of_the_export_is_told(saved, rnnexport_command, tmp_path):
+    assert rnnexport_command("onnx", saved("lstm"), "--atol", 0.5, cwd=tmp_path).returncode == 0
+    done = rnnexport_command("verify", "lstm.onnx", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "judged with rtol 1e-05, atol 0.5, which are not the defaults" in done.stdout
+
+
+@GROUP
+def test_the_command_alone_shows_its_help(rnnexport_command):
+    done = rnnexport_command()
+    assert done.returncode == 2
+    assert "Exit codes" in done.stderr
 
 
 @GROUP
@@ -174,7 +220,8 @@ def test_no_tensorflow_is_imported(arguments, exported, saved, tmp_path):
     code = WITHOUT_TENSORFLOW + f"from rnnexport.cli import main; main({arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     if arguments[1:] == ["m.keras"]:  # what the file says of itself is printed; loading it is what fails
-        assert "written by" in done.stdout
+        assert (done.returncode, "written by" in done.stdout) == (4, True)
+        assert "tensorflow is not installed" in done.stderr
         return
     assert (done.returncode, done.stderr) == (0, "")
 

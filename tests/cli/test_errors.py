@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import zipfile
 from pathlib import Path
@@ -29,6 +30,7 @@ def folder(saved, exported, tmp_path_factory):
     (folder / "raises.py").write_text("x = 1\nraise RuntimeError('no such luck')\n")
     (folder / "syntax.py").write_text("def f(:\n")
     (folder / "twice.py").write_text("class SLSTMCell: pass\n")
+    (folder / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     artifact = exported("lstm")["onnx"].path.read_bytes()
     (folder / "good.onnx").write_bytes(artifact)
     (folder / "cut.onnx").write_bytes(artifact[: len(artifact) // 2])
@@ -36,6 +38,8 @@ def folder(saved, exported, tmp_path_factory):
     tflite = exported("lstm")["tflite"].path.read_bytes()
     (folder / "cut.tflite").write_bytes(tflite[: len(tflite) // 2])
     (folder / "text.tflite").write_text("not a model")
+    (folder / "folder.onnx").mkdir()
+    os.mkfifo(folder / "pipe.onnx")
     (folder / "a_folder").mkdir()
     (folder / "a_folder" / "mine.txt").write_text("mine")
     return folder
@@ -65,7 +69,8 @@ CASES = [
     ("onnx s_lstm.keras --custom-objects syntax.py", 3, ["SyntaxError", "syntax.py:1"]),
     ("onnx s_lstm.keras --custom-objects nowhere.py", 2, ["no file nowhere.py"]),
     ("onnx s_lstm.keras --custom-objects no_such_module", 2, ["no module no_such_module"]),
-    (f"onnx s_lstm.keras --custom-objects {CELLS}/s_lstm.py --custom-objects twice.py", 2, ["SLSTMCell defined twice"]),
+    ("onnx s_lstm.keras --custom-objects leaves.py", 3, ["SystemExit", "leaves.py:2"]),
+    (f"onnx s_lstm.keras --custom-objects {CELLS}/s_lstm.py --custom-objects twice.py", 2, ["SLSTMCell defined by"]),
     ("onnx lstm.keras --opset 12", 2, ["--opset 12", "13 to 18"]),
     ("onnx lstm.keras --opset 99", 2, ["--opset 99", "13 to 18"]),
     ("onnx lstm.keras --batch 0", 2, ["--batch 0"]),
@@ -77,7 +82,14 @@ CASES = [
         ["--timesteps 7", "1, 1, 4"],
     ),
     ("onnx lstm.keras -o missing/folder/m.onnx", 2, ["no folder", "missing/folder"]),
-    ("onnx lstm.keras -o a_folder", 2, ["a_folder is a folder"]),
+    ("onnx lstm.keras -o folder.onnx", 2, ["folder.onnx is a folder"]),
+    ("onnx lstm.keras -o pipe.onnx", 2, ["pipe.onnx is no regular file"]),
+    ("onnx lstm.keras -o lstm.keras", 2, ["ends in .onnx"]),
+    ("saved-model lstm.keras -o lstm.keras", 2, ["lstm.keras is a file"]),
+    ("onnx lstm.keras -o noext", 2, ["noext", "ends in .onnx"]),
+    (f"onnx lstm.keras -o {'n' * 300}.onnx", 2, ["File name too long"]),
+    ("verify good.onnx --json good.onnx", 2, ["which is an input"]),
+    ("verify good.onnx --provider gpu", 2, ["gpu", "cuda"]),
     ("saved-model lstm.keras -o a_folder", 2, ["holds other things"]),
     ("saved-model lstm.keras -o good.onnx", 2, ["good.onnx is a file"]),
     ("onnx lstm.keras -o /proc/m.onnx", 2, ["/proc"]),
@@ -122,9 +134,10 @@ def test_bad_input(arguments, code, fragments, folder, rnnexport_command):
 @pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite"])
 def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, rnnexport_command, tmp_path):
     """Every write past 4 KiB fails, as it does on a full disk."""
-    old = tmp_path / "old.onnx"
-    old.write_text("old")
-    output = tmp_path / ("out" if to == "saved-model" else old.name)
+    output = tmp_path / ("out" if to == "saved-model" else f"old.{to}")
+    if to != "saved-model":
+        output.write_text("old")
+    before = listing(tmp_path)
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -133,8 +146,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, rnnexport_command,
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert f"can't write {output}" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["old.onnx"]
-    assert old.read_text() == "old"
+    assert listing(tmp_path) == before
 
 
 @GROUP

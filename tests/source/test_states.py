@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -84,10 +86,7 @@ def test_a_dirty_live_model_leaks_nothing_and_keeps_its_state(build, tmp_path):
     np.testing.assert_array_equal(np.asarray(dirty_model(x)), np.asarray(twin(x)))
 
 
-@GROUP
-def test_a_counter_outside_the_recurrent_state_is_refused(tmp_path):
-    import keras
-
+def counting(keras):
     class Counter(keras.layers.Layer):
         def build(self, shape):
             self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", trainable=False)
@@ -97,9 +96,49 @@ def test_a_counter_outside_the_recurrent_state_is_refused(tmp_path):
             return x * self.calls
 
     x = keras.Input((None, 2))
-    with pytest.raises(rnnexport.ConversionError, match=r"calls changes at inference and is no state"):
-        rnnexport.export(keras.Model(x, Counter()(x)), "onnx", tmp_path / "m.onnx")
+    return keras.Model(x, Counter(name="counter")(x))
+
+
+@GROUP
+@pytest.mark.parametrize("api", ["keras", "tf_keras"])
+def test_a_counter_outside_the_recurrent_state_is_refused_and_left_alone(api, tmp_path):
+    model = counting(importlib.import_module(api))
+    before = model.get_weights()
+    with pytest.raises(rnnexport.ConversionError, match=r"calls.* changes at inference and is no state"):
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(model.get_weights(), before)
+
+
+@GROUP
+def test_a_variable_that_no_layer_tracks_is_refused_too(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    hidden = tf.Variable(0.0)
+
+    class Counter(keras.layers.Layer):
+        def call(self, x):
+            return x + hidden.assign_add(1.0)
+
+    x = keras.Input((None, 2))
+    with pytest.raises(rnnexport.ConversionError, match=r"written by .* changes at inference"):
+        rnnexport.export(keras.Model(x, Counter()(x)), "onnx", tmp_path / "m.onnx")
+
+
+@GROUP
+@pytest.mark.parametrize("api", ["keras", "tf_keras"])
+def test_unroll_is_put_back_and_leaves_no_loop(api, tmp_path):
+    keras = importlib.import_module(api)
+    x = keras.Input((None, 3), name="x")
+    both = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True))
+    model = keras.Model(x, keras.layers.LSTM(2, unroll=False)(both(x)))
+    path = rnnexport.export(model, "tflite", tmp_path / "m.tflite", timesteps=4).path
+    assert "WHILE" not in target("tflite").operators(path)
+    assert not both.forward_layer.unroll
+    assert not both.backward_layer.unroll
+    assert not model.layers[-1].unroll
+    assert model(np.zeros((2, 9, 3), "float32")).shape == (2, 2)
 
 
 @GROUP

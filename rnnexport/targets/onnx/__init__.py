@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnexport.errors import UsageError
 from rnnexport.proof import Proof
 from rnnexport.targets.base import Runner
 from rnnexport.targets.onnx.providers import PROVIDERS
@@ -24,7 +23,8 @@ class Onnx:
 
     name = "onnx"
     suffix = ".onnx"
-    marker = None
+    layout = ()
+    opsets = OPSETS
     unrolled = False
     providers = tuple(PROVIDERS)
 
@@ -33,10 +33,6 @@ class Onnx:
 
     def input_name(self, keras_name: str) -> str:
         return keras_name
-
-    def check_opset(self, opset: int) -> None:
-        if opset not in OPSETS:
-            raise UsageError(f"--opset {opset}", f"{OPSETS.start} to {OPSETS.stop - 1}", "choose one of these")
 
     def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
         from rnnexport.targets.onnx.export import export
@@ -52,6 +48,9 @@ class Onnx:
         from rnnexport.targets.onnx.runner import open_runner
 
         return open_runner(path, provider)
+
+    def unused(self, provider: str, placement: Mapping[str, int]) -> bool:
+        return PROVIDERS[provider] not in placement
 
     def operators(self, path: Path) -> Mapping[str, int]:
         from rnnexport.targets.onnx.metadata import operators

@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 from tf2onnx import convert, tfonnx
 
-from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.trace import TracedModel
 
 # The rewriters of `tfonnx.process_parsed_graph` that replace a recurrence by a recurrent ONNX op.
@@ -90,9 +90,9 @@ def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[str]:
                 yield from _unknown_ops(attribute.g, opset)
 
 
-def _unconvertible(name: str, error: Exception) -> ConversionError:
+def _unconvertible(name: str, error: BaseException) -> ConversionError:
     return ConversionError(
-        f"tf2onnx can't convert {name}: {type(error).__name__}: {error}",
+        f"tf2onnx can't convert {name}: {reason(error)}",
         "operations that tf2onnx can convert",
         "write the layer with other operations; --debug shows the traceback",
     )

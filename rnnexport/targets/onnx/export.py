@@ -19,7 +19,6 @@ def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
     """Write `traced` to `path` as one ONNX file.
 
     Raises:
-        UsageError: the opset is out of range.
         ConversionError: an op has no ONNX form, or the result is no valid ONNX.
     """
     model = ir.from_proto(to_onnx(traced, opset))

@@ -49,7 +49,12 @@ def read(path: Path) -> Proof | None:
         goldens = base64.b64decode(properties.get(_GOLDENS, ""), validate=True)
     except binascii.Error as error:
         raise _unreadable(path, f"its goldens are damaged: {error}") from error
-    return read_proof(path.name, properties[_PROVENANCE], goldens)
+    return read_proof(path.name, _bytes(properties[_PROVENANCE]), goldens)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """Protobuf gives a string that is no UTF-8 as bytes."""
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def operators(path: Path) -> Counter[str]:

@@ -64,7 +64,8 @@ def open_runner(path: Path, provider: str) -> Iterator[OnnxRunner]:
         options.profile_file_prefix = str(Path(folder) / "profile")
         chain: list[Any] = [(wanted, _PROVIDER_OPTIONS.get(wanted, {}))]
         with ForeignCode(partial(_refused, path, provider)):
-            session = ort.InferenceSession(path, options, providers=chain)
+            # Without the fallback a provider that fails is an error, not a banner and a run on the CPU.
+            session = ort.InferenceSession(path, options, providers=chain, enable_fallback=0)
         if wanted not in session.get_providers():
             raise _missing(provider, f"ONNX Runtime fell back to {', '.join(session.get_providers())}")
         yield OnnxRunner(session, options.enable_profiling)
@@ -80,7 +81,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _refused(path: Path, provider: str, error: Exception) -> RnnExportError:
+def _refused(path: Path, provider: str, error: BaseException) -> RnnExportError:
     if provider != "cpu":
         return _missing(provider, str(error))
     return UsageError(f"ONNX Runtime refuses {path.name}: {error}", "a file it loads", "export it again")

@@ -20,19 +20,17 @@ class SavedModel:
     """See `Target`."""
 
     name = "saved-model"
-    suffix = ""
-    marker = "saved_model.pb"
+    suffix = "_saved_model"
+    layout = ("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb")
+    opsets = None
     unrolled = False
     providers = ("cpu",)
 
     def recognises(self, path: Path) -> bool:
-        return (path / self.marker).is_file()
+        return (path / self.layout[0]).is_file()
 
     def input_name(self, keras_name: str) -> str:
         return argument_name(keras_name)
-
-    def check_opset(self, opset: int) -> None:
-        return None
 
     def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
         from rnnexport.targets.saved_model.export import export
@@ -48,6 +46,9 @@ class SavedModel:
         from rnnexport.targets.saved_model.runner import open_runner
 
         return open_runner(path)
+
+    def unused(self, provider: str, placement: Mapping[str, int]) -> bool:
+        return False
 
     def operators(self, path: Path) -> Mapping[str, int]:
         from rnnexport.targets.saved_model.assets import operators

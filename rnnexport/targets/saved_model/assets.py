@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
+from rnnexport.errors import ProviderError, UsageError
 from rnnexport.proof import Proof, read_proof
 
 _FOLDER = "assets.extra"
@@ -25,14 +28,26 @@ def read(path: Path) -> Proof | None:
     provenance, goldens = path / _FOLDER / _PROVENANCE, path / _FOLDER / _GOLDENS
     if not provenance.is_file():
         return None
-    return read_proof(path.name, provenance.read_text(), goldens.read_bytes() if goldens.is_file() else b"")
+    return read_proof(path.name, provenance.read_bytes(), goldens.read_bytes() if goldens.is_file() else b"")
 
 
 def operators(path: Path) -> Counter[str]:
-    """Operators by name, over the functions of the SavedModel."""
-    from tensorflow.core.protobuf import saved_model_pb2
+    """Operators by name, over the functions of the SavedModel.
 
-    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    Raises:
+        ProviderError: TensorFlow, whose format it is, is not installed.
+        UsageError: the file is damaged.
+    """
+    try:
+        from tensorflow.core.protobuf import saved_model_pb2
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            "tensorflow is not installed", "TensorFlow, to read a SavedModel", "pip install 'rnnexport[convert]'"
+        ) from error
+    try:
+        proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    except DecodeError as error:
+        raise UsageError(f"{path.name} is damaged ({error})", "a whole SavedModel", "export it again") from error
     return Counter(
         node.op for graph in proto.meta_graphs for fn in graph.graph_def.library.function for node in fn.node_def
     )

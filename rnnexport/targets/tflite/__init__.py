@@ -21,7 +21,8 @@ class TFLite:
 
     name = "tflite"
     suffix = ".tflite"
-    marker = None
+    layout = ()
+    opsets = None
     unrolled = True
     providers = ("cpu",)
 
@@ -30,9 +31,6 @@ class TFLite:
 
     def input_name(self, keras_name: str) -> str:
         return argument_name(keras_name)
-
-    def check_opset(self, opset: int) -> None:
-        return None
 
     def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
         from rnnexport.targets.tflite.export import export
@@ -48,6 +46,9 @@ class TFLite:
         from rnnexport.targets.tflite.runner import open_runner
 
         return open_runner(path)
+
+    def unused(self, provider: str, placement: Mapping[str, int]) -> bool:
+        return False
 
     def operators(self, path: Path) -> Mapping[str, int]:
         from rnnexport.targets.tflite.metadata import operators

@@ -41,7 +41,7 @@ def read(path: Path) -> Proof | None:
         blobs[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy()
     if _PROVENANCE not in blobs or _GOLDENS not in blobs:
         return None
-    return read_proof(path.name, blobs[_PROVENANCE].tobytes().decode(), blobs[_GOLDENS].tobytes())
+    return read_proof(path.name, blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes())
 
 
 def operators(path: Path) -> Counter[str]:
@@ -68,7 +68,10 @@ def parse(path: Path) -> tuple[Any, Any]:
         raise ProviderError(
             "ai-edge-litert is not installed", "LiteRT, to read a TFLite file", "pip install 'rnnexport[cpu]'"
         ) from error
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}", "a readable file", "check its rights") from error
     if data[4:8] != _IDENTIFIER:
         raise UsageError(f"{path.name} is no TFLite file", f"{_IDENTIFIER.decode()} at byte 4", "export it again")
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rnnexport.errors import ForeignCode, MismatchError, ProviderError, UsageError
+from rnnexport.errors import ForeignCode, MismatchError, ProviderError, UsageError, reason
 from rnnexport.proof import Golden
 from rnnexport.signature import Signature, TensorSpec
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
-from rnnexport.verify.compare import Tolerance, compare_outputs, failed
-from rnnexport.verify.report import ArtifactReport, FeedReport, Status
+from rnnexport.verification.compare import Tolerance, compare_outputs, failed
+from rnnexport.verification.report import ArtifactReport, FeedReport, Status
 
 
 def verify_artifact(
@@ -35,7 +35,7 @@ def verify_artifact(
         raise UsageError(f"no goldens in {path.name} and no --source", "one of the two", "give --source MODEL")
     if provider not in target.providers:
         problem = f"{target.name} does not run on {provider}; it runs on {', '.join(target.providers)}"
-        return _not_run(target, path, provider, truth, tolerance, problem)
+        return not_run(target, path, provider, truth, tolerance, problem)
     try:
         with target.runner(path, provider) as runner:
             problems = boundary_problems(runner, signature, target.input_name)
@@ -43,7 +43,10 @@ def verify_artifact(
             feeds = () if problems else tuple(_call(runner, golden, tolerance) for golden in goldens)
             placement = dict(runner.placement())
     except ProviderError as error:
-        return _not_run(target, path, provider, truth, tolerance, str(error))
+        return not_run(target, path, provider, truth, tolerance, str(error))
+    if placement and not problems and target.unused(provider, placement):
+        where = ", ".join(f"{name} {count}" for name, count in sorted(placement.items()))
+        return not_run(target, path, provider, truth, tolerance, f"no node ran on {provider}: {where}")
     passed = not problems and all(comparison.passed for feed in feeds for comparison in feed.outputs)
     status: Status = "passed" if passed else "mismatch"
     return ArtifactReport(str(path), target.name, provider, status, truth, tolerance, feeds, tuple(problems), placement)
@@ -80,11 +83,12 @@ def _call(runner: Runner, golden: Golden, tolerance: Tolerance) -> FeedReport:
     return FeedReport(golden.label, compare_outputs(found, golden.expected, tolerance))
 
 
-def _refused(error: Exception) -> MismatchError:
-    return MismatchError(f"the runtime raised {type(error).__name__}: {error}", "a result", "export it again")
+def _refused(error: BaseException) -> MismatchError:
+    return MismatchError(f"the runtime raised {reason(error)}", "a result", "export it again")
 
 
-def _not_run(
+def not_run(
     target: Target, path: Path, provider: str, truth: str, tolerance: Tolerance, problem: str
 ) -> ArtifactReport:
+    """The report of an artifact that this host could not run, and why."""
     return ArtifactReport(str(path), target.name, provider, "not run", truth, tolerance, problems=(problem,))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
-from rnnexport.verify.compare import Comparison, Tolerance, worst
+from rnnexport.verification.compare import Comparison, Tolerance, worst
 
 Status = Literal["passed", "mismatch", "not run"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnnexport.errors import UsageError
-from rnnexport.verify.compare import Tolerance, compare, compare_outputs, worst
+from rnnexport.verification.compare import Tolerance, compare, compare_outputs, worst
 
 NAN, INF = float("nan"), float("inf")
 T = Tolerance(rtol=1e-2, atol=1e-3)

@@ -26,7 +26,7 @@ _PLAN = (
     (1, 12, 6.0, False),
     (5, 3, 0.01, True),
 )
-_SPARES = (2, 3)
+_SPARES = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
 _OTHER_SIZES = (9, 12, 7, 10, 8)
 _DEFAULT_IDS = 10
 
@@ -54,20 +54,20 @@ def feeds(signature: Signature, seed: int = 0) -> Iterator[Feed]:
 
 def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict[str, int]:
     """A size for every dynamic dimension. A planned size that meets a fixed one of the other axis makes way."""
-    if batch == _fixed(signature, 1):
-        batch = next(spare for spare in _SPARES if spare != batch)
-    if timesteps == _fixed(signature, 0):
+    lengths, batches = _fixed(signature, 1), _fixed(signature, 0)
+    if batch in lengths:
+        batch = next(spare for spare in _SPARES[index:] + _SPARES if spare not in lengths and spare != timesteps)
+    if timesteps in batches:
         timesteps += 1
     others = [dim for dim in signature.dynamic_dims if dim not in (BATCH, TIME)]
     sizes = {dim: _OTHER_SIZES[(index + shift) % len(_OTHER_SIZES)] for shift, dim in enumerate(others)}
     return {BATCH: batch, TIME: timesteps} | sizes
 
 
-def _fixed(signature: Signature, axis: int) -> int | None:
-    """The size that the signature fixes for batch (axis 0) or time (axis 1 of a sequence), if it does."""
-    rank = 1 if axis == 0 else 3
-    shapes = [spec.shape for spec in signature.inputs if len(spec.shape) >= rank]
-    return next((dim for shape in shapes if isinstance(dim := shape[axis], int)), None)
+def _fixed(signature: Signature, axis: int) -> set[int]:
+    """Every size that an input fixes on that axis."""
+    shapes = [spec.shape for spec in signature.inputs if len(spec.shape) > axis]
+    return {dim for shape in shapes if isinstance(dim := shape[axis], int)}
 
 
 def _values(rng: np.random.Generator, spec: TensorSpec, sizes: Mapping[str, int], scale: float) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnexport.signature import Signature, StateSpec, TensorSpec
-from rnnexport.verify.feeds import feeds
+from rnnexport.verification.feeds import feeds
 
 
 def sequence(batch, time, dtype="float32", **options):
@@ -77,3 +77,11 @@ def test_other_dynamic_dimensions_vary_too():
     shapes = [feed.arrays["x"].shape for feed in feeds(Signature((spec,), ()))]
     assert len({shape[2] for shape in shapes}) >= 3
     assert all(shape[2] != shape[3] for shape in shapes)
+
+
+def test_no_batch_meets_a_fixed_length_of_ids_or_of_a_second_input():
+    ids = TensorSpec("x", "int32", ("batch", 5))
+    assert all(batch != 5 for batch, _ in sizes(Signature((ids,), ())))
+    both = Signature((sequence("batch", 3), TensorSpec("y", "float32", ("batch", 5, 2))), ())
+    assert {batch for batch, _ in sizes(both)}.isdisjoint({3, 5})
+    assert len({batch for batch, _ in sizes(both)}) >= 3

@@ -1,0 +1,92 @@
+"""What a file is, told before any Keras sees it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from rnnexport.errors import ConversionError
+from rnnexport.source.files import identify
+
+LAMBDA = {"class_name": "Lambda", "config": {"function": "..."}}
+
+
+def keras_zip(path, config, version="3.15.1"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+        archive.writestr("config.json", json.dumps(config))
+    return path
+
+
+def hdf5(path, config, version="2.15.0"):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+@pytest.mark.parametrize("write", [keras_zip, hdf5])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "Sequential", "config": {"layers": [LAMBDA]}},
+        {"class_name": "Sequential", "config": {"layers": [{**LAMBDA, "config": {"name": "l"}}]}},
+        {"class_name": "Sequential", "config": {"layers": [{**LAMBDA, "class_name": "Custom>Lambda"}]}},
+        {"class_name": "F", "config": {"a": {"deep": [[{"layer": LAMBDA}]]}}},
+    ],
+)
+def test_a_lambda_is_refused_wherever_it_hides(write, config, tmp_path):
+    with pytest.raises(ConversionError, match="Lambda layer"):
+        identify(write(tmp_path / "m", config))
+
+
+@pytest.mark.parametrize(
+    ("version", "api"), [("3.0.0", "keras"), ("3.15.1", "keras"), ("2.2.4-tf", "tf_keras"), ("1.2.2", "tf_keras")]
+)
+def test_the_version_decides_the_keras(version, api, tmp_path):
+    assert identify(hdf5(tmp_path / "m.h5", {}, version)).keras_api == api
+    assert identify(keras_zip(tmp_path / "m.keras", {}, version)).keras_api == api
+
+
+@pytest.mark.parametrize("version", ["", "x.1", None, 3, [1]])
+def test_what_is_no_version_is_damage(version, tmp_path):
+    with pytest.raises(ConversionError, match="damaged"):
+        identify(keras_zip(tmp_path / "m.keras", {}, version))
+
+
+@pytest.mark.parametrize("config", [[], "text", None, 3])
+def test_what_is_no_configuration_is_damage(config, tmp_path):
+    with pytest.raises(ConversionError, match="damaged"):
+        identify(keras_zip(tmp_path / "m.keras", config))
+    with pytest.raises(ConversionError, match="damaged"):
+        identify(hdf5(tmp_path / "m.h5", config))
+
+
+def test_layers_and_cells_are_listed_named_or_not(tmp_path):
+    cell = {"class_name": "MyCell", "config": {"units": 3}}
+    rnn = {"class_name": "RNN", "config": {"name": "rnn", "cell": cell, "init": {"class_name": "Zeros", "config": {}}}}
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [rnn]}}
+    assert identify(keras_zip(tmp_path / "m", config)).layers() == [("Sequential", "m"), ("RNN", "rnn"), ("MyCell", "")]
+
+
+def test_flipped_bits_end_in_a_source_or_one_clear_error(saved, tmp_path):
+    whole = saved("lstm").read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path = tmp_path / "m.keras"
+        path.write_bytes(bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.3 else data))
+        try:
+            identify(path)
+            outcomes.add("read")
+        except ConversionError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
