@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
-from rnnexport.proof import Golden, Proof, Provenance
+from rnnexport.proof import Proof, Provenance
 from rnnexport.publish import check_destination, staged, writing
-from rnnexport.signature import BATCH, Boundary, Signature
+from rnnexport.signature import BATCH, TIME, Boundary, Signature
 from rnnexport.targets.base import Target
+from rnnexport.truth import describe_with_truth
 from rnnexport.verification.compare import Tolerance
-from rnnexport.verification.feeds import feeds
 from rnnexport.verification.judge import verify_artifact
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.versions import installed
@@ -47,7 +47,7 @@ class Options:
     """What all orders of one call have in common."""
 
     opset: int
-    tolerance: Tolerance
+    tolerance: Tolerance | None
     verify: bool
 
 
@@ -58,14 +58,6 @@ class Order:
     kind: Target
     destination: Path
     boundary: Boundary
-
-
-@dataclass(frozen=True, eq=False)
-class Described:
-    """A source at one boundary: its signature and its truth."""
-
-    signature: Signature
-    goldens: tuple[Golden, ...]
 
 
 def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
@@ -92,24 +84,13 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
         paths = [stack.enter_context(staged(order.destination, order.kind.layout)) for order in orders]
         done = []
         for order, path in zip(orders, paths, strict=True):
-            signature, goldens = described[order.boundary].signature, described[order.boundary].goldens
-            proof = Proof(_provenance(source, order, signature, options), goldens)
+            known = described[order.boundary]
+            tolerance = options.tolerance or known.tolerance
+            proof = Proof(_provenance(source, order, known.signature, options.opset, tolerance), known.goldens)
             _build(traced[order.boundary, order.kind.unrolled], proof, order, path, options, progress)
-            report = _verified(proof, order, path, options, progress) if options.verify else None
+            report = _verified(proof, order, path, tolerance, progress) if options.verify else None
             done.append(Exported(order.destination, report))
     return tuple(done)
-
-
-def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
-    """Find the signature of `source`, and run it in eager Keras on the feeds of `seed`."""
-    from rnnexport.source.describe import describe
-    from rnnexport.source.reference import reference
-
-    signature = describe(source, boundary)
-    goldens = tuple(
-        Golden(feed.label, feed.arrays, reference(source, signature, feed.arrays)) for feed in feeds(signature, seed)
-    )
-    return Described(signature, goldens)
 
 
 def _check_order(source: SourceModel, order: Order) -> None:
@@ -128,12 +109,12 @@ def _build(traced: TracedModel, proof: Proof, order: Order, path: Path, options:
         order.kind.export(traced, proof, path, options.opset)
 
 
-def _verified(proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> ArtifactReport:
+def _verified(proof: Proof, order: Order, path: Path, tolerance: Tolerance, progress: Progress) -> ArtifactReport:
     """The report of the artifact at `path`; raises where it did not pass."""
     progress(f"verifying {order.destination.name}")
     signature = proof.provenance.signature
     try:
-        report = verify_artifact(order.kind, path, signature, proof.goldens, tolerance=options.tolerance)
+        report = verify_artifact(order.kind, path, signature, proof.goldens, tolerance=tolerance)
     except UsageError as error:
         # The runtime refuses a file that was made this moment: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
@@ -161,12 +142,14 @@ def _require_fixed(name: str, signature: Signature) -> None:
     if open_dims:
         raise UsageError(
             f"{name} has a dynamic {', '.join(open_dims)}",
-            "a fixed length for TFLite, which is unrolled",
-            "give --timesteps N",
+            "fixed sizes for TFLite, which is unrolled",
+            "give --timesteps N" if TIME in open_dims else "fix them in the model's Input layers",
         )
 
 
-def _provenance(source: SourceModel, order: Order, signature: Signature, options: Options) -> Provenance:
+def _provenance(
+    source: SourceModel, order: Order, signature: Signature, opset: int, tolerance: Tolerance
+) -> Provenance:
     file = source.file
     asked = {"batch": order.boundary.batch, "timesteps": order.boundary.timesteps}
     return Provenance(
@@ -177,11 +160,11 @@ def _provenance(source: SourceModel, order: Order, signature: Signature, options
             "keras_version": file.keras_version if file else source.api.version,
         },
         keras_api=source.api.name,
-        options=asked | ({"opset": options.opset} if order.kind.opsets else {}),
+        options=asked | ({"opset": opset} if order.kind.opsets else {}),
         versions=installed("rnnexport", "numpy", "tensorflow", source.api.name.replace("_", "-"))
         | dict(order.kind.versions()),
         signature=signature,
-        tolerance={"rtol": options.tolerance.rtol, "atol": options.tolerance.atol},
+        tolerance={"rtol": tolerance.rtol, "atol": tolerance.atol},
     )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.errors import ProviderError, UsageError
-from rnnexport.orders import Exported, Options, Order, Progress, describe_with_truth, file_name, fill
+from rnnexport.orders import Exported, Options, Order, Progress, file_name, fill
 from rnnexport.proof import Golden
 from rnnexport.publish import check_destination, made_folder
 from rnnexport.signature import Boundary, Length, Signature
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import ALL_PROVIDERS, target, target_of
+from rnnexport.truth import describe_with_truth
 from rnnexport.verification.compare import Tolerance
 from rnnexport.verification.judge import not_run, verify_artifact
 from rnnexport.verification.report import ArtifactReport, Report
@@ -67,13 +68,13 @@ def export(
         batch: the batch size to fix, `dynamic`, or None for what the model says.
         timesteps: the same for the length. TFLite needs a fixed one.
         verify: False to put the artifact in place unverified.
-        tolerance: of the verification.
+        tolerance: of the verification; None for the default one, widened where the source itself is less certain.
         progress: is told what goes on, in a few words a step.
 
     Raises:
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
-    kind, options = target(to), Options(opset, tolerance or Tolerance(), verify)
+    kind, options = target(to), Options(opset, tolerance, verify)
     _check_opset([kind], opset)
     destination = None if output is None else Path(output)
     if destination is not None:
@@ -107,7 +108,7 @@ def export_all(
         folder: where the artifacts go; it is made where it is missing.
         tflite_timesteps: the length TFLite is fixed to, where `timesteps` leaves it dynamic for the others.
     """
-    kinds, options = [target(name) for name in dict.fromkeys(to)], Options(opset, tolerance or Tolerance(), verify)
+    kinds, options = [target(name) for name in dict.fromkeys(to)], Options(opset, tolerance, verify)
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
     _check_opset(kinds, opset)
@@ -202,7 +203,8 @@ def _claim(kind: Target, path: Path, source: SourceModel | None) -> _Claim | Pro
         options = {} if proof is None else proof.provenance.options
         boundary = Boundary(options.get("batch"), options.get("timesteps"))
         described = describe_with_truth(source, boundary, _SOURCE_FEEDS_SEED)
-        return _Claim(described.signature, described.goldens, recorded, f"source {source.name}")
+        tolerance = described.tolerance if proof is None else recorded
+        return _Claim(described.signature, described.goldens, tolerance, f"source {source.name}")
     if proof is None:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
     return _Claim(proof.provenance.signature, proof.goldens, recorded, "goldens")

@@ -6,6 +6,7 @@ for another one. One name is one length, in every tensor that carries it.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,13 +43,15 @@ class TensorSpec:
         name: the Keras name.
         dtype: the NumPy name of the dtype, such as `float32`.
         shape: one `Dim` an axis.
-        high: for integer inputs that index a vocabulary, the first id that is out of it.
+        high: for inputs that index a vocabulary, the first id that is out of it.
+        mask: the value that marks padding, at a timestep; None where the model has no mask.
     """
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
     high: int | None = None
+    mask: float | None = None
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every dynamic dimension given its size. KeyError where one has none."""
@@ -59,13 +62,14 @@ class TensorSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back."""
-        high = {} if self.high is None else {"high": self.high}
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)} | high
+        optional = {"high": self.high, "mask": self.mask}
+        given = {key: value for key, value in optional.items() if value is not None}
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)} | given
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TensorSpec:
         """The inverse of `to_json`. KeyError or TypeError where `value` is of another form."""
-        return TensorSpec(value["name"], value["dtype"], tuple(value["shape"]), value.get("high"))
+        return TensorSpec(value["name"], value["dtype"], tuple(value["shape"]), value.get("high"), value.get("mask"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +163,8 @@ def unique_names(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 
 def argument_name(name: str) -> str:
-    """The Keras name as a Python identifier, which TensorFlow asks of the arguments of a signature."""
-    identifier = re.sub(r"\W", "_", name)
-    return f"_{identifier}" if identifier[:1].isdigit() else identifier
+    """The Keras name as an ASCII identifier that starts with a letter, as TensorFlow asks of a signature."""
+    identifier = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if not identifier[:1].isalpha():
+        identifier = f"input_{identifier.lstrip('_')}"
+    return f"{identifier}_" if keyword.iskeyword(identifier) or identifier == "self" else identifier

@@ -21,6 +21,7 @@ LAYERS = {
     "rnnexport.source": 1,
     "rnnexport.targets": 2,
     "rnnexport.verification": 3,
+    "rnnexport.truth": 4,
     "rnnexport.orders": 4,
     "rnnexport.pipeline": 4,
     "rnnexport.inspection": 4,

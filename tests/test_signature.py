@@ -13,7 +13,7 @@ def signature() -> Signature:
     before = TensorSpec("state_gru_00", "float32", (2, 3))
     after = TensorSpec("next_state_gru_00", "float32", (2, 3))
     return Signature(
-        (TensorSpec("ids", "int32", ("batch", "time"), high=9), TensorSpec("x", "float64", ("batch", 4))),
+        (TensorSpec("ids", "int32", ("batch", "time"), high=9, mask=0.0), TensorSpec("x", "float64", ("batch", 4))),
         (TensorSpec("y", "float32", ("batch", "time", 5)),),
         (StateSpec("gru", before, after, np.arange(6, dtype="float32").reshape(2, 3)),),
     )
@@ -56,7 +56,18 @@ def test_unique_names(wanted, taken, expected):
     assert unique_names(wanted, taken) == expected
 
 
-@pytest.mark.parametrize(("name", "expected"), [("x", "x"), ("feat.x-1", "feat_x_1"), ("1st", "_1st")])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("x", "x"),
+        ("feat.x-1", "feat_x_1"),
+        ("1st", "input_1st"),
+        ("_x", "input_x"),
+        ("é", "input_"),
+        ("class", "class_"),
+        ("self", "self_"),
+    ],
+)
 def test_argument_name(name, expected):
     assert argument_name(name) == expected
 

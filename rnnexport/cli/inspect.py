@@ -33,5 +33,5 @@ def command(ctx: click.Context, file: Path, custom_objects: tuple[str, ...]) -> 
     if not is_artifact(file):
         session.progress(f"loading {file.name}")
         signature = inspect_model(file, custom_objects)
-        session.progress.stop()
+        session.line.stop()
         session.show(signature_table(signature))

@@ -12,7 +12,7 @@ from rnnexport.verification.report import Report
 
 def print_exported(session: Session, exported: Sequence[Exported]) -> None:
     """One table for what was verified, and a line for each artifact in place."""
-    session.progress.stop()
+    session.line.stop()
     reports = tuple(item.report for item in exported if item.report is not None)
     if reports:
         session.show(report_table(Report(reports)))

@@ -35,28 +35,36 @@ class Session:
 
     Attributes:
         err: where progress and errors go.
-        progress: the line that says what goes on.
+        line: where progress shows.
         debug: whether tracebacks and the libraries' own output are shown.
     """
 
-    def __init__(self, real_stderr: IO[str], debug: bool) -> None:
+    def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
         self._out = _Output(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
         self.err = Console(file=real_stderr, soft_wrap=True, highlight=False)
         self.debug = debug
-        self.progress = ProgressLine(self.err)
+        self.line = ProgressLine(self.err)
+        self._terminator = terminator
 
     @staticmethod
     def run(command: click.Command, arguments: list[str] | None) -> int:
         """Run `command` and give its exit code. Every error becomes one line on stderr."""
         arguments = sys.argv[1:] if arguments is None else arguments
         debug = "--debug" in arguments
-        signal.signal(signal.SIGTERM, _terminate)
+        terminator = _Terminator()
+        signal.signal(signal.SIGTERM, terminator)
         with captured_stderr(show=debug) as real_stderr:
-            session = Session(real_stderr, debug)
+            session = Session(real_stderr, debug, terminator)
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0
         return told.code
+
+    def progress(self, message: str) -> None:
+        """Say what goes on, before each step of the work."""
+        if self._terminator.asked:
+            raise _Terminated
+        self.line(message)
 
     def show(self, result: RenderableType) -> None:
         """Print a result on stdout.
@@ -105,7 +113,7 @@ class _Told:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._session.progress.stop()
+        self._session.line.stop()
         if error is not None:
             self.code = self._session.explain(error)
         return True
@@ -115,8 +123,15 @@ class _Terminated(BaseException):
     """SIGTERM, as an exception so that clean-up runs."""
 
 
-def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+class _Terminator:
+    """Raises on SIGTERM, and again at the next step where Python swallowed it (in a `__del__`, say)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        raise _Terminated
 
 
 class _Output(Console):

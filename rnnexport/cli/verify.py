@@ -57,7 +57,7 @@ def command(
         tolerance=options.tolerance_of(rtol, atol),
         progress=session.progress,
     )
-    session.progress.stop()
+    session.line.stop()
     if json_file is not None:
         write_text(json_file, to_json(report))
     session.show(report_table(report))

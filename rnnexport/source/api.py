@@ -52,6 +52,8 @@ class KerasApi(Protocol):
 
     name: KerasApiName
     version: str
+    embedding: Any  # its Embedding class
+    masking: Any  # its Masking class
     autograph: bool  # whether that Keras turns Python's `if` and `for` on tensors into graph operations
 
     def load(self, path: Path, custom_objects: CustomObjects) -> Model:
@@ -68,6 +70,9 @@ class KerasApi(Protocol):
 
     def layers(self, model: Model) -> Iterator[Layer]:
         """Every layer below the model, cells and wrapped layers included."""
+
+    def readers(self, model: Model) -> list[list[Layer]]:
+        """For each of `inputs`, the layers that read it."""
 
     def recurrent(self, layer: Layer) -> bool:
         """Whether the layer is a recurrent one of this Keras (it has a cell and can be unrolled)."""

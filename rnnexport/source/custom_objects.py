@@ -7,13 +7,17 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, UsageError
+
+# What a user's file imports from these is no custom object.
+_LIBRARIES = {*sys.stdlib_module_names, "keras", "tf_keras", "tensorflow", "numpy"}
 
 CustomObjects = Mapping[str, object]
 
@@ -52,11 +56,25 @@ def collect(sources: Iterable[str]) -> Collected:
 
 
 def _import(source: str) -> ModuleType:
-    is_file = source.endswith(".py")
-    if is_file and not Path(source).is_file():
-        raise UsageError(f"no file {source}", "a .py file or a module", "check --custom-objects")
-    with ForeignCode(partial(_explained, source)):
-        return _import_file(Path(source)) if is_file else importlib.import_module(source)
+    if source.endswith(".py"):
+        if not Path(source).is_file():
+            raise UsageError(f"no file {source}", "a .py file or a module", "check --custom-objects")
+        with ForeignCode(partial(_explained, source)):
+            return _import_file(Path(source))
+    if not all(part.isidentifier() for part in source.split(".")):
+        raise UsageError(f"{source!r}", "a .py file or the dotted name of a module", "check --custom-objects")
+    # As `python -m` does, and an installed script does not: modules of the working directory can be named.
+    with _importable(Path.cwd()), ForeignCode(partial(_explained, source)):
+        return importlib.import_module(source)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _explained(source: str, error: BaseException) -> RnnExportError:
@@ -88,22 +106,20 @@ def _import_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(resolved.parent))
     try:
-        spec.loader.exec_module(module)
+        with _importable(resolved.parent):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    finally:
-        sys.path.remove(str(resolved.parent))
     return module
 
 
 def _defined(module: ModuleType) -> dict[str, object]:
-    """Classes and functions that the module (or, for a package, a module below it) defines itself."""
+    """Classes and functions of the module: its own, and what it imports from other code of the user's."""
     return {
         name: value
         for name, value in vars(module).items()
         if (inspect.isclass(value) or inspect.isfunction(value))
-        and (value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}."))
+        and value.__module__.partition(".")[0] not in _LIBRARIES
     }

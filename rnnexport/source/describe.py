@@ -1,16 +1,11 @@
-"""The signature of a model, found by asking Keras for the inputs and by running it for the outputs.
-
-The static shapes Keras reports for outputs are hints at best (custom layers compute them by hand), so the outputs
-are what eager Keras returns at two sizes of every dynamic dimension.
-"""
+"""The signature of a model: its inputs as Keras declares them, its outputs as eager Keras returns them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from rnnexport.errors import ConversionError, ForeignCode, UsageError
+from rnnexport.errors import ConversionError, UsageError
 from rnnexport.signature import (
     BATCH,
     TIME,
@@ -22,13 +17,11 @@ from rnnexport.signature import (
     argument_name,
     unique_names,
 )
-from rnnexport.source.api import NamedTensor, StateVariable
+from rnnexport.source.api import Layer, NamedTensor, StateVariable
 from rnnexport.source.load import SourceModel
-from rnnexport.source.reference import explain_call, run_eager
+from rnnexport.source.probe import DTYPES, output_specs, runs_at
 
-# Two sizes for each dynamic dimension, all different and none likely to be a fixed size times another.
-_PROBES = ((3, 11, 23, 41, 59, 67), (5, 17, 29, 47, 61, 71))
-_DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+_MASKED_RANK = 3  # a Masking layer looks at the features of a timestep
 
 
 def describe(source: SourceModel, boundary: Boundary) -> Signature:
@@ -41,25 +34,56 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     tensors = source.api.inputs(source.model)
     if not tensors:
         raise ConversionError(
-            f"{source.name} declares no inputs (it is a subclassed model)",
-            "a Sequential or functional model",
+            f"{source.name} declares no inputs (it is subclassed, or was never built)",
+            "a functional model, or a Sequential one with an Input",
             "wrap it: x = Input(...); Model(x, model(x))",
         )
-    inputs = tuple(_input(source, tensor, boundary) for tensor in tensors)
+    readers = source.api.readers(source.model)
+    inputs = tuple(
+        _with_values(source, _input(tensor, boundary), reading)
+        for tensor, reading in zip(tensors, readers, strict=True)
+    )
     _check_asked(inputs, boundary, source.name)
     _check_names(inputs)
     states = _states(source.api.states(source.model), [spec.name for spec in inputs])
-    return Signature(inputs, _outputs(source, Signature(inputs, (), states)), states)
+    partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
+    return replace(partial, outputs=output_specs(source, partial))
 
 
-def _input(source: SourceModel, tensor: NamedTensor, boundary: Boundary) -> TensorSpec:
-    if tensor.dtype not in _DTYPES:
-        raise ConversionError(f"input {tensor.name} of dtype {tensor.dtype}", "numbers or bool", "convert it outside")
+def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:
+    if tensor.dtype not in DTYPES:
+        raise ConversionError(
+            f"input {tensor.name} of dtype {tensor.dtype}",
+            f"one of {', '.join(DTYPES)}",
+            "convert it outside the model",
+        )
     shape = tuple(_dim(tensor, axis, size, boundary) for axis, size in enumerate(tensor.shape))
-    # Which embedding reads which input is not known here; ids below the smallest vocabulary are right for all.
-    sizes = [layer.input_dim for layer in source.api.layers(source.model) if type(layer).__name__ == "Embedding"]
-    high = min(sizes) if sizes and tensor.dtype.startswith(("int", "uint")) else None
-    return TensorSpec(tensor.name, tensor.dtype, shape, high)
+    return TensorSpec(tensor.name, tensor.dtype, shape)
+
+
+def _with_values(source: SourceModel, spec: TensorSpec, readers: Sequence[Layer]) -> TensorSpec:
+    """The input with what its values may be: ids below a vocabulary's size, a value that marks padding."""
+    api = source.api
+    nearest = list(_below(readers))
+    if embeddings := [layer for layer in nearest if isinstance(layer, api.embedding)]:
+        masked = any(layer.mask_zero for layer in embeddings)
+        return replace(spec, high=min(layer.input_dim for layer in embeddings), mask=0.0 if masked else None)
+    if spec.dtype.startswith(("int", "uint")):
+        # Something stands between this input and its embedding: ids below the smallest vocabulary are right for all.
+        everywhere = [layer for layer in api.layers(source.model) if isinstance(layer, api.embedding)]
+        masked = any(layer.mask_zero for layer in everywhere)
+        return replace(
+            spec, high=min((layer.input_dim for layer in everywhere), default=None), mask=0.0 if masked else None
+        )
+    masking = [layer.mask_value for layer in nearest if isinstance(layer, api.masking)]
+    return replace(spec, mask=float(masking[0])) if masking and len(spec.shape) >= _MASKED_RANK else spec
+
+
+def _below(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The layers, and those inside models among them."""
+    for layer in layers:
+        yield layer
+        yield from _below(list(getattr(layer, "layers", [])))
 
 
 def _dim(tensor: NamedTensor, axis: int, size: int | None, boundary: Boundary) -> Dim:
@@ -69,6 +93,22 @@ def _dim(tensor: NamedTensor, axis: int, size: int | None, boundary: Boundary) -
         axis, (f"{tensor.name}_axis{axis}", None)
     )
     return asked if isinstance(asked, int) else name
+
+
+def _own_lengths(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
+    """Give every sequence a length of its own where the model runs with lengths that differ.
+
+    One name is one length: a runtime may share memory between all that have it.
+    """
+    inputs = list(partial.inputs)
+    sequences = [index for index, spec in enumerate(inputs) if spec.shape[1:2] == (TIME,)]
+    for index in sequences[1:]:
+        spec = inputs[index]
+        own = replace(spec, shape=(spec.shape[0], f"{spec.name}_{TIME}", *spec.shape[2:]))
+        trial = [*inputs[:index], own, *inputs[index + 1 :]]
+        if runs_at(source, replace(partial, inputs=tuple(trial))):
+            inputs = trial
+    return tuple(inputs)
 
 
 def _check_asked(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) -> None:
@@ -108,40 +148,3 @@ def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[S
         before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)
         specs.append(StateSpec(state.layer, before, after, state.initial))
     return tuple(specs)
-
-
-def _outputs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
-    """Run the model twice, at sizes that differ in every dynamic dimension, and name what moved along."""
-    if len(partial.dynamic_dims) > len(_PROBES[0]):
-        raise ConversionError(
-            f"{len(partial.dynamic_dims)} dynamic dimensions in {source.name}",
-            f"at most {len(_PROBES[0])}",
-            "fix some of them in the model's Input layers",
-        )
-    sizes = [dict(zip(partial.dynamic_dims, probe, strict=False)) for probe in _PROBES]
-    with ForeignCode(explain_call(source)):
-        runs = [
-            run_eager(source, [_zeros(spec, size) for spec in partial.inputs], [s.initial for s in partial.states])[0]
-            for size in sizes
-        ]
-    taken = [spec.name for spec in partial.all_inputs] + [state.output.name for state in partial.states]
-    names = unique_names(source.api.output_names(source.model), taken)
-    return tuple(
-        TensorSpec(name, first.dtype.name, _moved(name, first.shape, second.shape, *sizes))
-        for name, first, second in zip(names, *runs, strict=True)
-    )
-
-
-def _zeros(spec: TensorSpec, sizes: dict[str, int]) -> np.ndarray:
-    return np.zeros(spec.sized(sizes), spec.dtype)
-
-
-def _moved(
-    name: str, first: tuple[int, ...], second: tuple[int, ...], sizes1: dict[str, int], sizes2: dict[str, int]
-) -> tuple[Dim, ...]:
-    """Name each axis: fixed where both runs agree, the dynamic dimension both runs show, or one of its own."""
-    named: list[Dim] = []
-    for axis, (one, two) in enumerate(zip(first, second, strict=True)):
-        same = [dim for dim in sizes1 if sizes1[dim] == one and sizes2[dim] == two]
-        named.append(one if one == two else same[0] if same else f"{name}_axis{axis}")
-    return tuple(named)

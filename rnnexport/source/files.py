@@ -70,6 +70,8 @@ def identify(path: Path) -> SourceFile:
         raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
     if path.is_dir():
         raise ConversionError(f"{path} is a folder", _MODEL_FILE, _SAVE_AGAIN)
+    if not path.is_file():
+        raise UsageError(f"{path} is no regular file", _MODEL_FILE, "check the path")
     try:
         with path.open("rb") as stream:
             head = stream.read(8)

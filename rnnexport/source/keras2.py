@@ -9,12 +9,13 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tf_keras.src import backend
 
 from rnnexport.signature import unique_names
 from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
-from rnnexport.source.nested_unroll import nested_outputs_unrolled
+from rnnexport.source.unrolling import unrolled_rnn
 
 
 class Keras2:
@@ -23,6 +24,8 @@ class Keras2:
     name: KerasApiName = "tf_keras"
     version = tf_keras.__version__
     autograph = True
+    embedding = tf_keras.layers.Embedding
+    masking = tf_keras.layers.Masking
 
     def load(self, path: Path, custom_objects: CustomObjects) -> Model:
         return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False)
@@ -45,6 +48,10 @@ class Keras2:
     def layers(self, model: Model) -> Iterator[Layer]:
         yield from model._flatten_layers(include_self=False, recursive=True)
 
+    def readers(self, model: Model) -> list[list[Layer]]:
+        layers = list(self.layers(model))
+        return [[layer for layer in layers if _reads(layer, tensor)] for tensor in tf.nest.flatten(model.inputs)]
+
     def recurrent(self, layer: Layer) -> bool:
         return isinstance(layer, tf_keras.layers.RNN)
 
@@ -52,7 +59,7 @@ class Keras2:
     def plain_loops(self, model: Model, *, unroll: bool) -> Iterator[None]:
         recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
         values = {"_could_use_gpu_kernel": False} | ({"unroll": True} if unroll else {})
-        with attributes_set(recurrent, values), nested_outputs_unrolled() if unroll else nullcontext():
+        with attributes_set(recurrent, values), unrolled_rnn(backend) if unroll else nullcontext():
             yield
 
     def states(self, model: Model) -> list[StateVariable]:
@@ -94,6 +101,10 @@ class Keras2:
             for layer, original in zip(stateful, originals, strict=True):
                 layer.states = original
         return outputs, [cell.value for cell in cells]
+
+
+def _reads(layer: Layer, tensor: Any) -> bool:
+    return any(tensor is read for node in layer._inbound_nodes for read in node.keras_inputs)
 
 
 class _StateCell:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the one whose graphs are exported, whatever trained the model
 
 import keras
 import tensorflow as tf
+from keras.src import backend
 
 from rnnexport.errors import UsageError
 from rnnexport.signature import unique_names
 from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, hidden_state
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
+from rnnexport.source.time_distributed import time_distributed_over_time
+from rnnexport.source.unrolling import unrolled_rnn
 
 
 class Keras3:
@@ -26,6 +31,8 @@ class Keras3:
     name: KerasApiName = "keras"
     version = keras.__version__
     autograph = False
+    embedding = keras.layers.Embedding
+    masking = keras.layers.Masking
 
     def __init__(self) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -57,12 +64,24 @@ class Keras3:
     def layers(self, model: Model) -> Iterator[Layer]:
         yield from model._flatten_layers(include_self=False, recursive=True)
 
+    def readers(self, model: Model) -> list[list[Layer]]:
+        inputs = _graph(model).inputs
+        layers = list(self.layers(model))
+        return [[layer for layer in layers if _reads(layer, tensor)] for tensor in inputs]
+
     def recurrent(self, layer: Layer) -> bool:
         return isinstance(layer, keras.layers.RNN)
 
-    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def plain_loops(self, model: Model, *, unroll: bool) -> Iterator[None]:
         recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
-        return attributes_set(recurrent, {"use_cudnn": False} | ({"unroll": True} if unroll else {}))
+        values = {"use_cudnn": False} | ({"unroll": True} if unroll else {})
+        with (
+            attributes_set(recurrent, values),
+            unrolled_rnn(backend) if unroll else nullcontext(),
+            time_distributed_over_time(),
+        ):
+            yield
 
     def states(self, model: Model) -> list[StateVariable]:
         found = []
@@ -101,6 +120,10 @@ class Keras3:
             if "seed_generator" not in paths.get(key, ""):
                 raise hidden_state(paths.get(key, "(one that no layer tracks)"))
         return outputs, [scope.get_current_value(variable) for variable in mapped]
+
+
+def _reads(layer: Layer, tensor: Any) -> bool:
+    return any(tensor is read for node in layer._inbound_nodes for read in node.input_tensors)
 
 
 def _graph(model: Model) -> Model:

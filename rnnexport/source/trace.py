@@ -60,7 +60,7 @@ def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedM
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _refuse_assignments(concrete)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-    return _named(source.name, signature, frozen, _captured_tensors(concrete))
+        return _named(source.name, signature, frozen, _captured_tensors(concrete))
 
 
 def _refuse_assignments(concrete: Any) -> None:

@@ -88,6 +88,15 @@ def compare(name: str, found: np.ndarray | None, wanted: np.ndarray, tolerance: 
     return _verdict(name, found, wanted, error, ~(same | (finite & within)))
 
 
+def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float:
+    """The largest error in units of what `tolerance` allows; 0 where the dtype is exact or nothing is finite."""
+    if not np.issubdtype(wanted.dtype, np.inexact) or found.shape != wanted.shape:
+        return 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(_wide(found) - _wide(wanted)) / (tolerance.atol + tolerance.rtol * np.abs(_wide(wanted)))
+    return float(np.max(error, initial=0.0, where=np.isfinite(error)))
+
+
 def _verdict(name: str, found: np.ndarray, wanted: np.ndarray, error: np.ndarray, bad: np.ndarray) -> Comparison:
     magnitude = np.abs(_wide(wanted))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -3,8 +3,9 @@
 What they are chosen to reveal:
 
 - batch and length differ from each other in every feed, so that a swapped or hard-coded axis shows in the shape;
-- length 1, odd lengths, and lengths no tracer saw;
+- length 1, odd lengths, and lengths no tracer saw; sequences that may differ in length do;
 - rows and timesteps are all different, so that a permutation shows in the values;
+- padding behind, before, in the middle of and all over a row, where the model has a mask;
 - large values saturate gates, tiny ones leave them at their bias;
 - states start at their recorded initial value, then at random ones.
 """
@@ -18,13 +19,22 @@ import numpy as np
 
 from rnnexport.signature import BATCH, TIME, Signature, TensorSpec
 
-# (batch, timesteps, scale, whether states start at their initial value)
+WANTED = 5  # feeds of a verification
+REQUIRED = 3  # those without which there is none
+
+# (batch, timesteps, scale, whether states start at their initial value). A source that can't run one of the first five
+# (for it needs longer sequences, say) runs one of the rest in its place.
 _PLAN = (
     (2, 5, 1.0, True),
     (3, 1, 1.0, False),
     (4, 9, 1.0, False),
     (1, 12, 6.0, False),
     (5, 3, 0.01, True),
+    (2, 7, 1.0, False),
+    (4, 10, 1.0, False),
+    (3, 24, 1.0, False),
+    (2, 41, 1.0, False),
+    (1, 53, 1.0, False),
 )
 _SPARES = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
 _OTHER_SIZES = (9, 12, 7, 10, 8)
@@ -40,16 +50,30 @@ class Feed:
 
 
 def feeds(signature: Signature, seed: int = 0) -> Iterator[Feed]:
-    """Five feeds, of different sizes where the signature leaves sizes open."""
+    """Feeds of different sizes where the signature leaves sizes open: more than are wanted, best first."""
     rng = np.random.default_rng(seed)
     for index, (batch, timesteps, scale, fresh) in enumerate(_PLAN):
         sizes = _sizes(signature, index, batch, timesteps)
-        arrays = {spec.name: _values(rng, spec, sizes, scale) for spec in signature.inputs}
+        arrays = {spec.name: _padded(_values(rng, spec, sizes, scale), spec, index) for spec in signature.inputs}
         for state in signature.states:
             random = _values(rng, state.input, sizes, 0.5)
             arrays[state.input.name] = state.initial.copy() if fresh else random
         start = " from the initial state" if signature.states and fresh else ""
-        yield Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{start}", arrays)
+        padding = " padded" if index and any(spec.mask is not None for spec in signature.inputs) else ""
+        yield Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{padding}{start}", arrays)
+
+
+def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
+    """The feed with every real value moved by a relative `eps`, up or down: what rounding does to inputs."""
+    rng = np.random.default_rng(seed)
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        if not np.issubdtype(array.dtype, np.floating) or np.all(array == np.round(array)):
+            return array  # ids and padding stay what they are
+        shifted = array * (1 + eps * rng.choice([-1.0, 1.0], array.shape))
+        return np.where(array == np.round(array), array, shifted).astype(array.dtype)
+
+    return Feed(feed.label, {name: moved(array) for name, array in feed.arrays.items()})
 
 
 def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict[str, int]:
@@ -61,6 +85,9 @@ def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict
         timesteps += 1
     others = [dim for dim in signature.dynamic_dims if dim not in (BATCH, TIME)]
     sizes = {dim: _OTHER_SIZES[(index + shift) % len(_OTHER_SIZES)] for shift, dim in enumerate(others)}
+    # The lengths of further sequences: near the first one's, and never the batch.
+    second = [dim for dim in others if dim.endswith(f"_{TIME}")]
+    sizes |= {dim: timesteps + (2 + shift if timesteps + 2 + shift != batch else 7) for shift, dim in enumerate(second)}
     return {BATCH: batch, TIME: timesteps} | sizes
 
 
@@ -74,9 +101,24 @@ def _values(rng: np.random.Generator, spec: TensorSpec, sizes: Mapping[str, int]
     shape = spec.sized(sizes)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.7
-    if np.issubdtype(np.dtype(spec.dtype), np.integer):
-        return rng.integers(0, spec.high or _DEFAULT_IDS, shape).astype(spec.dtype)
+    if spec.high is not None or np.issubdtype(np.dtype(spec.dtype), np.integer):
+        # Where 0 is padding it comes from the padding alone, so that every other step counts.
+        low = 0 if spec.mask is None or spec.high == 1 else 1
+        return rng.integers(low, spec.high or _DEFAULT_IDS, shape).astype(spec.dtype)
     return (rng.standard_normal(shape) * scale).astype(spec.dtype)
+
+
+def _padded(array: np.ndarray, spec: TensorSpec, index: int) -> np.ndarray:
+    """Mark padding in the rows of all feeds but the first: behind, before, in the middle, all over, in turn."""
+    if spec.mask is None or index == 0 or array.ndim < 2:
+        return array
+    steps = array.shape[1]
+    third = max(1, steps // 3)
+    spans = (slice(steps - third, None), slice(0, third), slice(third, 2 * third), slice(0, None))
+    padded = array.copy()
+    for row in range(len(array)):
+        padded[row, spans[(row + index - 1) % len(spans)]] = spec.mask
+    return padded
 
 
 def _sizes_text(signature: Signature, sizes: Mapping[str, int]) -> str:

@@ -41,6 +41,19 @@ def test_a_flex_op_is_refused_by_tflite_with_its_layer(tmp_path):
 
 
 @GROUP
+def test_a_loop_that_tflite_can_not_lower_is_refused_with_its_layer(tmp_path):
+    def loop(x):
+        import tensorflow as tf
+
+        array = tf.TensorArray(tf.float32, size=tf.shape(x)[1])
+        total = tf.while_loop(lambda t, _: t < tf.shape(x)[1], lambda t, a: (t + 1, a.write(t, x[:, t])), (0, array))[1]
+        return tf.reshape(tf.transpose(total.stack(), (1, 0, 2)), (-1, 5, 4))
+
+    with pytest.raises(rnnexport.ConversionError, match=r"no built-in TFLite form of \w+ in .*looping"):
+        rnnexport.export(model_with(loop, "looping"), "tflite", tmp_path / "m.tflite")
+
+
+@GROUP
 def test_an_op_without_onnx_form_is_refused_with_its_layer(tmp_path):
     with pytest.raises(rnnexport.ConversionError) as caught:
         rnnexport.export(model_with(eigenvalues, "spectrum"), "onnx", tmp_path / "m.onnx")

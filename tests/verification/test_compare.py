@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnnexport.errors import UsageError
-from rnnexport.verification.compare import Tolerance, compare, compare_outputs, worst
+from rnnexport.verification.compare import Tolerance, compare, compare_outputs, excess, worst
 
 NAN, INF = float("nan"), float("inf")
 T = Tolerance(rtol=1e-2, atol=1e-3)
@@ -103,3 +103,17 @@ def test_worst_is_nan_for_nothing_and_for_what_could_not_be_compared():
     assert worst([good, good]) == 0.5
     assert math.isnan(worst([]))
     assert math.isnan(worst([good, bad]))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [
+        (f32(1.0), f32(1.0), 0.0),
+        (f32(1.022), f32(1.0), 2.0),  # the bound is 0.011
+        (f32(0.0, 0.004), f32(0.0, 0.0), 4.0),
+        (f32(NAN, 0.002), f32(NAN, 0.0), 2.0),
+        (np.array([1]), np.array([5]), 0.0),
+    ],
+)
+def test_excess_is_the_error_in_units_of_the_tolerance(found, wanted, expected):
+    assert excess(found, wanted, T) == pytest.approx(expected, rel=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnexport.signature import Signature, StateSpec, TensorSpec
-from rnnexport.verification.feeds import feeds
+from rnnexport.verification.feeds import Feed, feeds, rounded
 
 
 def sequence(batch, time, dtype="float32", **options):
@@ -24,7 +24,7 @@ def test_batch_never_equals_length_and_open_sizes_vary(batch, time):
     if batch == time:
         return
     shapes = sizes(Signature((sequence(batch, time),), ()))
-    assert len(shapes) == 5
+    assert len(shapes) == 10
     assert all(b != t for b, t in shapes)
     for axis, size in enumerate((batch, time)):
         seen = {shape[axis] for shape in shapes}
@@ -85,3 +85,59 @@ def test_no_batch_meets_a_fixed_length_of_ids_or_of_a_second_input():
     both = Signature((sequence("batch", 3), TensorSpec("y", "float32", ("batch", 5, 2))), ())
     assert {batch for batch, _ in sizes(both)}.isdisjoint({3, 5})
     assert len({batch for batch, _ in sizes(both)}) >= 3
+
+
+PADDED = {
+    "float32": TensorSpec("x", "float32", (4, "time", 3), mask=-1.5),
+    "int32": TensorSpec("x", "int32", (4, "time"), high=6, mask=0.0),
+}
+
+
+@pytest.mark.parametrize("dtype", PADDED)
+def test_padding_is_behind_before_inside_and_all_over(dtype):
+    spec, found = PADDED[dtype], set()
+    first, *rest = (feed.arrays["x"] for feed in feeds(Signature((spec,), ())))
+    assert not (first == spec.mask).any()
+    for array in rest:
+        masked = (array == spec.mask).reshape(4, array.shape[1], -1)
+        assert (masked.all(-1) == masked.any(-1)).all()  # a timestep is padding as a whole
+        for row in masked.all(-1):
+            if row.all():
+                found.add("all over")
+            elif row[0] and not row[-1]:
+                found.add("before")
+            elif row[-1] and not row[0]:
+                found.add("behind")
+            elif row.any():
+                found.add("inside")
+    assert found == {"all over", "before", "behind", "inside"}
+
+
+def test_one_row_sees_every_padding_too():
+    spec = TensorSpec("x", "float32", (1, "time", 3), mask=0.0)
+    kinds = {str((feed.arrays["x"] == 0).all(-1)[0][[0, -1]]) for feed in feeds(Signature((spec,), ()))}
+    assert len(kinds) == 4
+
+
+def test_sequences_of_their_own_length_differ():
+    other = TensorSpec("y", "float32", ("batch", "y_time", 2))
+    for feed in feeds(Signature((sequence("batch", "time"), other), ())):
+        batch, time = feed.arrays["x"].shape[:2]
+        assert feed.arrays["y"].shape[0] == batch
+        assert feed.arrays["y"].shape[1] not in (batch, time)
+
+
+def test_float_ids_are_whole_numbers_of_the_vocabulary():
+    spec = TensorSpec("x", "float32", ("batch", "time"), high=4)
+    values = np.concatenate([feed.arrays["x"].ravel() for feed in feeds(Signature((spec,), ()))])
+    assert set(values) == {0.0, 1.0, 2.0, 3.0}
+
+
+def test_rounding_moves_real_values_by_one_step_and_leaves_ids_and_padding():
+    arrays = {"x": np.array([0.5, -1.3, 0.0, 2.0], "float32"), "ids": np.array([1.0, 2.0], "float32")}
+    moved = rounded(Feed("", arrays), float(np.finfo("float32").eps)).arrays
+    np.testing.assert_array_equal(moved["ids"], arrays["ids"])
+    np.testing.assert_array_equal(moved["x"][2:], [0.0, 2.0])
+    steps = np.abs(moved["x"][:2] - arrays["x"][:2]) / np.spacing(np.abs(arrays["x"][:2]))
+    assert (steps > 0).all()
+    assert (steps <= 2).all()

@@ -11,12 +11,13 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
-from rnnexport.errors import ConversionError
+from rnnexport.errors import ConversionError, one_line
 from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.base import SIGNATURE
 from rnnexport.targets.tflite.metadata import with_proof
 
+_LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 
 
@@ -50,10 +51,13 @@ def convert(traced: TracedModel) -> bytes:
 
 def _refusal(traced: TracedModel, error: ConverterError) -> ConversionError:
     """The converter's page of text as one line with the ops and their layers."""
-    ops = sorted({op for found in _OP_LISTS.findall(str(error)) for op in re.findall(r"\w+", found)})
+    text = str(error)
+    ops = sorted({op for found in _OP_LISTS.findall(text) for op in re.findall(r"\w+", found)})
     places = [f"{op} in {_layer_of(traced.function.graph, op)}" for op in ops]
+    # An op that is there but can't be lowered is told by its place in the graph alone.
+    places = places or [f"{op} in {node.rpartition('/')[0] or node}" for op, node in _LOCATIONS.findall(text)[:1]]
     return ConversionError(
-        f"no built-in TFLite form of {'; '.join(places) or error}",
+        f"no built-in TFLite form of {'; '.join(places) or one_line(text, 200)}",
         "built-in operators (a Flex op would need TensorFlow in the runtime)",
         "write the layer with other operations, or export to another target",
     )

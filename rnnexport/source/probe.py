@@ -1,0 +1,93 @@
+"""What a model returns, found by running it at two sizes of every dynamic dimension.
+
+The static shapes that Keras reports are hints at best (custom layers compute them by hand).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rnnexport.errors import ConversionError, ForeignCode, RnnExportError
+from rnnexport.signature import BATCH, Dim, Signature, TensorSpec, unique_names
+from rnnexport.source.load import SourceModel
+from rnnexport.source.reference import explain_call, run_eager
+
+DTYPES = (
+    *("float16", "float32", "float64"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    "bool",
+)
+_BATCHES = (3, 5)
+# Pairs of sizes for the other dimensions, the first of which that the model runs at is used: some models take no
+# more steps than they have positions, some need as many as they pool. A further dimension is longer by `_FURTHER`.
+_LENGTHS = ((11, 17), (7, 10), (43, 59))
+_FURTHER = 6
+
+
+def output_specs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
+    """The outputs of a model whose inputs and states are known.
+
+    Raises:
+        ConversionError: the model raises at every pair of sizes, or returns what no artifact can.
+    """
+    sizes, runs = _probed(source, partial)
+    taken = [spec.name for spec in partial.all_inputs] + [state.output.name for state in partial.states]
+    names = unique_names(source.api.output_names(source.model), taken)
+    specs = []
+    for name, first, second in zip(names, *runs, strict=True):
+        if first.dtype.name not in DTYPES:
+            raise ConversionError(
+                f"output {name} of dtype {first.dtype.name}", f"one of {', '.join(DTYPES)}", "cast it"
+            )
+        if 0 in first.shape:
+            raise ConversionError(f"output {name} of shape {first.shape}, which is empty", "values", "drop that output")
+        specs.append(TensorSpec(name, first.dtype.name, _moved(name, first.shape, second.shape, *sizes)))
+    return tuple(specs)
+
+
+def runs_at(source: SourceModel, partial: Signature) -> bool:
+    """Whether the model runs when every dynamic dimension has a size of its own."""
+    try:
+        _probed(source, partial)
+    except RnnExportError:
+        return False
+    return True
+
+
+def _probed(source: SourceModel, partial: Signature) -> tuple[list[dict[str, int]], list[list[np.ndarray]]]:
+    for pair in _LENGTHS:
+        sizes = [_sizes(partial, which, pair[which]) for which in (0, 1)]
+        try:
+            return sizes, [_run(source, partial, size) for size in sizes]
+        except ConversionError:
+            if pair == _LENGTHS[-1] or set(partial.dynamic_dims) <= {BATCH}:
+                raise
+    raise AssertionError("the last pair returns or raises")
+
+
+def _sizes(partial: Signature, which: int, length: int) -> dict[str, int]:
+    others = [dim for dim in partial.dynamic_dims if dim != BATCH]
+    return {BATCH: _BATCHES[which]} | {dim: length + _FURTHER * k for k, dim in enumerate(others)}
+
+
+def _run(source: SourceModel, partial: Signature, sizes: Mapping[str, int]) -> list[np.ndarray]:
+    inputs = [np.zeros(spec.sized(sizes), spec.dtype) for spec in partial.inputs]
+    with ForeignCode(explain_call(source)):
+        return run_eager(source, inputs, [state.initial for state in partial.states])[0]
+
+
+def _moved(
+    name: str,
+    first: Sequence[int],
+    second: Sequence[int],
+    sizes1: Mapping[str, int],
+    sizes2: Mapping[str, int],
+) -> tuple[Dim, ...]:
+    """Name each axis: fixed where both runs agree, the dynamic dimension both runs show, or one of its own."""
+    named: list[Dim] = []
+    for axis, (one, two) in enumerate(zip(first, second, strict=True)):
+        same = [dim for dim in sizes1 if sizes1[dim] == one and sizes2[dim] == two]
+        named.append(one if one == two else same[0] if same else f"{name}_axis{axis}")
+    return tuple(named)

@@ -1,0 +1,88 @@
+"""`backend.rnn` of either Keras, put right where it is wrong for unrolled layers.
+
+1. Backwards with a mask and `zero_output_for_mask` (so inside `Bidirectional`): both Keras reverse the inputs but not
+   the mask that zeroes the outputs.
+       Before: rnn(x, mask, go_backwards)        After: rnn(reversed x, reversed mask), which is what the loop does
+2. Several outputs a step: tf_keras stacks them as if they were one tensor.
+       Before: step -> ([y_BP, a_BQ], states)    After: step -> (ya_B(P+Q), states), cut again behind the last step
+   Joining is by concatenation of the flattened outputs, so that masks act on each value as before. A cell with one
+   output is run as it was.
+3. Layers that never pass `unroll` on (the ConvLSTM layers of tf_keras) unroll too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def unrolled_rnn(backend: ModuleType) -> Iterator[None]:
+    """Inside this block `backend.rnn` unrolls as its loop computes. One thread at a time.
+
+    Args:
+        backend: the module whose `rnn` the layers of one Keras call.
+    """
+
+    # Stands in for a function of Keras, whatever else its layers pass to it.
+    def rnn(
+        step_function: Callable[..., Any],
+        inputs: Any,
+        initial_states: Any,
+        go_backwards: bool = False,
+        mask: Any = None,
+        time_major: bool = False,
+        **options: Any,
+    ) -> Any:
+        if go_backwards and mask is not None:
+            axis = [0 if time_major else 1]
+            inputs = tf.nest.map_structure(lambda tensor: tf.reverse(tensor, axis), inputs)
+            mask, go_backwards = tf.reverse(mask, axis), False
+        joined = _Joined(step_function)
+        options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major, "unroll": True}
+        last_output, outputs, states = original(joined.step, inputs, initial_states, **options)
+        return joined.cut(last_output), joined.cut(outputs), states
+
+    with _lock:
+        original = backend.rnn
+        backend.rnn = rnn  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            backend.rnn = original  # type: ignore[attr-defined]
+
+
+class _Joined:
+    """A step function whose outputs are one tensor, and the way back."""
+
+    def __init__(self, step_function: Callable[..., Any]) -> None:
+        self._step_function = step_function
+        self._structure: Any = None
+        self._shapes: list[list[int]] = []
+
+    def step(self, inputs: Any, states: Any) -> tuple[tf.Tensor, Any]:
+        output, next_states = self._step_function(inputs, states)
+        flat = tf.nest.flatten(output)
+        if len(flat) == 1:
+            return output, next_states
+        self._structure = output
+        self._shapes = [tensor.shape[1:].as_list() for tensor in flat]
+        return tf.concat([tf.reshape(tensor, [tf.shape(tensor)[0], -1]) for tensor in flat], axis=-1), next_states
+
+    def cut(self, joined: tf.Tensor) -> Any:
+        """`[..., P + Q]` to the cell's own structure of `[..., P]` and `[..., Q]`."""
+        if self._structure is None:
+            return joined
+        # The length is fixed where a layer is unrolled, so that the batch is the one size that may be open.
+        lead = [-1 if size is None else size for size in joined.shape[:-1]]
+        widths = [tf.TensorShape(shape).num_elements() for shape in self._shapes]
+        pieces = tf.split(joined, widths, axis=-1)
+        shaped = [tf.reshape(piece, lead + shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        return tf.nest.pack_sequence_as(self._structure, shaped)

@@ -1,0 +1,91 @@
+"""The truth of a source at one boundary: what goes in and comes out, goldens, and how closely they can be met."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnexport.errors import ConversionError
+from rnnexport.proof import Arrays, Golden
+from rnnexport.signature import Boundary, Signature
+from rnnexport.verification.compare import Tolerance, excess
+from rnnexport.verification.feeds import REQUIRED, WANTED, Feed, feeds, rounded
+
+if TYPE_CHECKING:
+    from rnnexport.source.load import SourceModel
+
+# How far apart two right computations may be, in units of what one rounding step of the inputs does to the source.
+_ROUNDING_STEPS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A source at one boundary.
+
+    Attributes:
+        signature: what goes in and comes out.
+        goldens: feeds, and what eager Keras gave for them.
+        tolerance: the default one; wider where the source itself is no more certain than that.
+    """
+
+    signature: Signature
+    goldens: tuple[Golden, ...]
+    tolerance: Tolerance
+
+
+def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
+    """Find the signature of `source`, and run it in eager Keras on the feeds of `seed`.
+
+    Raises:
+        UsageError: `boundary` asks for what the model does not allow.
+        ConversionError: the source can't be run on enough feeds.
+    """
+    from rnnexport.source.describe import describe
+    from rnnexport.source.reference import reference
+
+    signature = describe(source, boundary)
+    runs: list[tuple[Feed, Arrays]] = []
+    refusal: ConversionError | None = None
+    for feed in feeds(signature, seed):
+        try:
+            runs.append((feed, reference(source, signature, feed.arrays)))
+        except ConversionError as error:
+            # A length that the source itself can't run says nothing about an artifact; another one takes its place.
+            refusal = refusal or error
+        if len(runs) == WANTED:
+            break
+    if refusal is not None and len(runs) < REQUIRED:
+        raise ConversionError(
+            refusal.found, "a model that runs at the lengths it declares", "fix the length with --timesteps N"
+        )
+    widening = max(
+        _excess(expected, reference(source, signature, rounded(feed, _eps(feed.arrays, expected)).arrays))
+        for feed, expected in islice(runs, REQUIRED)
+    )
+    goldens = tuple(Golden(feed.label, feed.arrays, expected) for feed, expected in runs)
+    return Described(signature, goldens, _widened(widening * _ROUNDING_STEPS))
+
+
+def _eps(feed: Arrays, outputs: Arrays) -> float:
+    """The rounding step of the narrowest floating-point dtype at the boundary."""
+    arrays = [*feed.values(), *outputs.values()]
+    floats = [np.finfo(array.dtype).eps for array in arrays if np.issubdtype(array.dtype, np.floating)]
+    return float(max(floats, default=0.0))
+
+
+def _excess(one: Arrays, other: Arrays) -> float:
+    """The largest difference in units of the default tolerance."""
+    return max((excess(other[name], one[name], Tolerance()) for name in one), default=0.0)
+
+
+def _widened(factor: float) -> Tolerance:
+    """The default tolerance, or that times `factor` rounded up to two digits."""
+    if not factor > 1:
+        return Tolerance()
+    digit = 10.0 ** (math.floor(math.log10(factor)) - 1)
+    steps = math.ceil(factor / digit) * digit
+    return Tolerance(Tolerance().rtol * steps, Tolerance().atol * steps)

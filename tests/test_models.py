@@ -1,0 +1,216 @@
+"""Models that people have, on every target, judged here by inputs of our own besides the tool's verification."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.signature import argument_name
+from rnnexport.targets.registry import TARGET_NAMES, target
+
+APIS = ("keras", "tf_keras")
+RNG = np.random.default_rng(21)
+LENGTH = 6
+
+
+def group(build):
+    return pytest.mark.xdist_group(build.__name__)
+
+
+def random_weights(model, seed=5):
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(-0.7, 0.7, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def padded(values, patterns):
+    """`values` with 0 at the steps where `patterns` (a string a row, `.` is padding) says so."""
+    keep = np.array([[character != "." for character in row] for row in patterns])
+    return np.where(keep.reshape(keep.shape + (1,) * (values.ndim - 2)), values, 0).astype(values.dtype)
+
+
+PATTERNS = ("xxxxxx", "xxx...", "...xxx", "xx..xx", "......")
+
+
+def masked_ids(keras):
+    x = keras.Input((None,), dtype="int32", name="ids")
+    y = keras.layers.Embedding(5000, 3, mask_zero=True)(x)
+    y = keras.layers.Bidirectional(keras.layers.LSTM(4, return_sequences=True))(y)
+    return random_weights(keras.Model(x, keras.layers.GRU(3)(y))), [
+        padded(RNG.integers(1, 5000, (5, LENGTH)), PATTERNS)
+    ]
+
+
+def masked_features(keras):
+    x = keras.Input((None, 3), name="features")
+    y = keras.layers.Masking()(x)
+    y = keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True), merge_mode="sum")(y)
+    model = random_weights(
+        keras.Model(x, keras.layers.Bidirectional(keras.layers.SimpleRNN(2, return_sequences=True))(y))
+    )
+    return model, [padded(RNG.standard_normal((5, LENGTH, 3)).astype("float32"), PATTERNS)]
+
+
+def float_ids(keras):
+    x = keras.Input((None,), name="ids")
+    y = keras.layers.LSTM(4)(keras.layers.Embedding(7, 3, mask_zero=True)(x))
+    return random_weights(keras.Model(x, y)), [RNG.integers(0, 7, (2, LENGTH)).astype("float32")]
+
+
+def two_lengths(keras):
+    e, d = keras.Input((None, 3), name="encoder"), keras.Input((None, 2), name="decoder")
+    state = keras.layers.GRU(4)(keras.layers.LayerNormalization()(e))
+    y = keras.layers.GRU(4, return_sequences=True)(keras.layers.LayerNormalization()(d), initial_state=state)
+    x = [RNG.standard_normal((2, LENGTH, 3)), RNG.standard_normal((2, LENGTH, 2))]
+    return random_weights(keras.Model([e, d], y)), [array.astype("float32") for array in x]
+
+
+def odd_names(keras):
+    inputs = [keras.Input((None, 2), name=name) for name in ("class", "self", "1st", "a.b")]
+    y = keras.layers.GRU(3, return_sequences=True)(keras.layers.Concatenate()(inputs))
+    x = [RNG.standard_normal((2, LENGTH, 2)).astype("float32") for _ in inputs]
+    return random_weights(keras.Model(inputs, y)), x
+
+
+def time_distributed(keras):
+    x = keras.Input((None, 3), name="x")
+    y = keras.layers.TimeDistributed(keras.layers.Dense(4, activation="tanh"))(
+        keras.layers.GRU(5, return_sequences=True)(x)
+    )
+    return random_weights(keras.Model(x, y)), [RNG.standard_normal((2, LENGTH, 3)).astype("float32")]
+
+
+def convolutional(keras):
+    x = keras.Input((None, 5, 4, 2), name="frames")
+    y = keras.layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True)(x)
+    y = keras.layers.ConvLSTM2D(2, 3, go_backwards=True)(y)
+    return random_weights(keras.Model(x, y)), [RNG.standard_normal((2, LENGTH, 5, 4, 2)).astype("float32")]
+
+
+def dropout_and_stack(keras):
+    x = keras.Input((None, 3), name="x")
+    y = keras.layers.LSTM(4, dropout=0.3, recurrent_dropout=0.2, return_sequences=True)(x)
+    y = keras.layers.RNN([keras.layers.GRUCell(3), keras.layers.LSTMCell(2)], return_sequences=True)(y)
+    return random_weights(keras.Model(x, y)), [RNG.standard_normal((2, LENGTH, 3)).astype("float32")]
+
+
+def valid_convolution(keras):
+    """Needs three steps: the source itself can't run the feed of one."""
+    x = keras.Input((None, 3), name="x")
+    y = keras.layers.GRU(4, return_sequences=True)(keras.layers.Conv1D(5, 3)(x))
+    return random_weights(keras.Model(x, y)), [RNG.standard_normal((2, LENGTH, 3)).astype("float32")]
+
+
+BUILDS = [
+    masked_ids,
+    masked_features,
+    float_ids,
+    two_lengths,
+    odd_names,
+    time_distributed,
+    convolutional,
+    dropout_and_stack,
+    valid_convolution,
+]
+
+
+@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("build", [pytest.param(build, id=build.__name__, marks=group(build)) for build in BUILDS])
+def test_artifacts_are_right_on_other_inputs_too(build, api, to, tmp_path):
+    model, arrays = build(importlib.import_module(api))
+    path = tmp_path / ("m" + target(to).suffix)
+    timesteps = LENGTH if to == "tflite" else None
+    exported = rnnexport.export(model, to, path, timesteps=timesteps)
+    assert exported.report is not None
+    assert exported.report.tolerance == rnnexport.Tolerance()
+    signature = target(to).read_proof(path).provenance.signature
+    feed = {spec.name: array.astype(spec.dtype) for spec, array in zip(signature.inputs, arrays, strict=True)}
+    expected = np.asarray(model(list(feed.values()) if len(feed) > 1 else next(iter(feed.values()))))
+    with target(to).runner(path, "cpu") as runner:
+        assert {tensor.name for tensor in runner.inputs} == {target(to).input_name(name) for name in feed}
+        (found,) = runner.run(feed).values()
+    np.testing.assert_allclose(found, expected, atol=3e-6, rtol=1e-5)
+
+
+@group(two_lengths)
+def test_sequences_of_two_lengths_have_two_names_and_run(tmp_path):
+    model, _ = two_lengths(importlib.import_module("keras"))
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    e, d = (RNG.standard_normal(shape).astype("float32") for shape in ((2, 9, 3), (2, 5, 2)))
+    with target("onnx").runner(path, "cpu") as runner:
+        assert [tensor.shape for tensor in runner.inputs] == [("batch", "time", 3), ("batch", "decoder_time", 2)]
+        assert [tensor.shape for tensor in runner.outputs] == [("batch", "decoder_time", 4)]
+        (found,) = runner.run({"encoder": e, "decoder": d}).values()
+    np.testing.assert_allclose(found, np.asarray(model([e, d])), atol=3e-6)
+
+
+@pytest.mark.xdist_group("two_lengths")
+def test_sequences_that_must_be_as_long_share_a_name(tmp_path):
+    import keras
+
+    a, b = keras.Input((None, 3), name="a"), keras.Input((None, 3), name="b")
+    model = keras.Model([a, b], keras.layers.GRU(2, return_sequences=True)(keras.layers.Add()([a, b])))
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    with target("onnx").runner(path, "cpu") as runner:
+        assert [tensor.shape for tensor in runner.inputs] == [("batch", "time", 3)] * 2
+
+
+@pytest.mark.xdist_group("positions")
+def test_a_model_with_few_positions_is_probed_and_fed_within_them(tmp_path):
+    import keras
+    from keras import ops
+
+    class Positions(keras.layers.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(name="table", shape=(16, shape[-1]), initializer="random_normal")
+
+        def call(self, x):
+            return x + ops.take(self.table, ops.arange(ops.shape(x)[1]), axis=0)
+
+    x = keras.Input((None, 3), name="x")
+    model = random_weights(keras.Model(x, keras.layers.GRU(4, return_sequences=True)(Positions()(x))))
+    exported = rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    assert exported.report is not None
+    assert len(exported.report.feeds) == 5
+
+
+@pytest.mark.xdist_group("precision")
+def test_a_source_that_is_less_certain_is_judged_less_tightly(tmp_path):
+    import keras
+
+    x = keras.Input((None, 8), name="x")
+    chaotic = keras.Model(x, keras.layers.GRU(64, return_sequences=True)(x))
+    rng = np.random.default_rng(0)
+    chaotic.set_weights([rng.normal(0, 1, weight.shape) for weight in chaotic.get_weights()])
+    half = random_weights(keras.Model(x, keras.layers.GRU(4, dtype="mixed_float16")(x)))
+    for name, model, bound in (("chaotic", chaotic, 1e-3), ("half", half, 1e-1)):
+        for to in ("onnx", "saved-model"):
+            exported = rnnexport.export(model, to, tmp_path / (name + target(to).suffix))
+            assert exported.report is not None
+            tolerance = exported.report.tolerance
+            assert rnnexport.Tolerance().rtol < tolerance.rtol < bound
+            assert rnnexport.verify(exported.path).artifacts[0].tolerance == tolerance
+
+
+@pytest.mark.xdist_group("precision")
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_wide_models_keep_their_dtype(dtype, tmp_path):
+    import keras
+
+    x = keras.Input((None, 3), name="x", dtype=dtype)
+    model = random_weights(keras.Model(x, keras.layers.GRU(4, dtype=dtype)(x)))
+    for to in ("onnx", "saved-model"):
+        exported = rnnexport.export(model, to, tmp_path / ("m" + target(to).suffix))
+        assert exported.report is not None
+        assert exported.report.max_abs < 1e-12
+        with target(to).runner(exported.path, "cpu") as runner:
+            assert [tensor.dtype for tensor in (*runner.inputs, *runner.outputs)] == [dtype, dtype]
+
+
+def test_argument_names_of_odd_names_are_apart():
+    names = [argument_name(name) for name in ("class", "self", "1st", "a.b")]
+    assert names == ["class_", "self_", "input_1st", "a_b"]
