@@ -38,7 +38,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.tflite.export",
     "rnnexport.targets.tflite.metadata",
     "rnnexport.targets.saved_model.export",
-    "rnnexport.targets.saved_model.assets",
+    "rnnexport.targets.saved_model.metadata",
     "rnnexport.targets.saved_model.runner",
 }
 RUNTIMES = {"onnxruntime", "ai_edge_litert"}

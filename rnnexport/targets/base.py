@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from rnnexport.proof import Proof
 from rnnexport.signature import TensorSpec
+from rnnexport.versions import installed
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
@@ -24,8 +26,7 @@ class Runner(Protocol):
     """An artifact loaded by its own runtime, ready to be called.
 
     Attributes:
-        inputs: what the runtime says goes in, dynamic dimensions as the file names them (`None` where it has no
-            name for one).
+        inputs: what the runtime says goes in.
         outputs: the same for what comes out.
         ordered: whether the format keeps its tensors in an order, so that a changed order is a fault.
     """
@@ -38,7 +39,10 @@ class Runner(Protocol):
         """Call the artifact once. Keys are Keras names, on both sides."""
 
     def placement(self) -> Mapping[str, int]:
-        """How many nodes ran on each device so far, where the runtime tells; empty where there is only one."""
+        """How many nodes each provider ran, by its short name; empty where the runtime has one place only.
+
+        Ends the run: no call may follow.
+        """
 
 
 @dataclass(frozen=True)
@@ -75,44 +79,62 @@ class RuntimeTensor:
         return None
 
 
-class Target(Protocol):
+@dataclass(frozen=True)
+class Target:
     """A format to export to.
+
+    Its code is in a package of three modules, imported when it is called for, so that verifying an artifact loads no
+    converter: `export.py` with `export`, `metadata.py` with `read` and `operators`, `runner.py` with `open_runner`.
 
     Attributes:
         name: the name on the command line.
+        package: where its code is.
         suffix: what the name of an artifact ends in; of a folder, by default only.
+        unrolled: whether the format wants every recurrent layer unrolled, and so a fixed length.
+        writers: the distributions that write it, whose versions are recorded.
+        input_name: the name that an input has in the artifact, where the format does not take every Keras name.
         layout: what a folder artifact may hold, first the file by which it is known; empty for a format of one file.
         opsets: those it can write; None for a format without opsets.
-        unrolled: whether the format wants every recurrent layer unrolled, and so a fixed length.
         providers: the execution providers it can run on.
     """
 
     name: str
+    package: str
     suffix: str
-    layout: tuple[str, ...]
-    opsets: range | None
     unrolled: bool
-    providers: tuple[str, ...]
+    writers: tuple[str, ...]
+    input_name: Callable[[str], str]
+    layout: tuple[str, ...] = ()
+    opsets: range | None = None
+    providers: tuple[str, ...] = ("cpu",)
 
     def recognises(self, path: Path) -> bool:
-        """Whether `path` is an artifact of this format, judged by its name and marker alone."""
-
-    def input_name(self, keras_name: str) -> str:
-        """The name that an input has in the artifact, where the format does not take every Keras name."""
+        """Whether `path` is an artifact of this format, judged by its name and layout alone."""
+        if self.layout:
+            return (path / self.layout[0]).is_file()
+        return path.suffix == self.suffix and path.is_file()
 
     def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
         """Write the artifact, with its proof inside, at `path`.
 
         Raises:
             ConversionError: the model can't be converted with a guarantee; names the op and the layer.
+            OSError: it can't be written.
         """
+        self._module("export").export(traced, proof, path, opset)
 
     def read_proof(self, path: Path) -> Proof | None:
         """The proof inside the artifact, or None where it has none. Needs no TensorFlow.
 
         Raises:
             UsageError: the file can't be read, or its proof is damaged.
+            ProviderError: what reads the format is not installed.
         """
+        return cast("Proof | None", self._module("metadata").read(path))
+
+    def operators(self, path: Path) -> Mapping[str, int]:
+        """How often each operator occurs in the artifact, bodies of loops included. Raises as `read_proof`."""
+        return cast("Mapping[str, int]", self._module("metadata").operators(path))
 
     def runner(self, path: Path, provider: str) -> AbstractContextManager[Runner]:
         """The artifact in its own runtime.
@@ -121,12 +143,11 @@ class Target(Protocol):
             ProviderError: the runtime or the provider is not on this host.
             UsageError: the runtime can't load the file.
         """
-
-    def unused(self, provider: str, placement: Mapping[str, int]) -> bool:
-        """Whether, by where nodes ran, none ran on the provider that was asked for."""
-
-    def operators(self, path: Path) -> Mapping[str, int]:
-        """How often each operator occurs in the artifact, bodies of loops included."""
+        return cast("AbstractContextManager[Runner]", self._module("runner").open_runner(path, provider))
 
     def versions(self) -> Mapping[str, str]:
         """The versions of the packages that write this format."""
+        return installed(*self.writers)
+
+    def _module(self, name: str) -> Any:
+        return import_module(f"{self.package}.{name}")

@@ -1,24 +1,46 @@
-"""The table of targets, imported one at a time: asking for ONNX loads nothing of TensorFlow."""
+"""The table of targets. Asking for one loads nothing of another, and nothing of TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from rnnexport.errors import UsageError
+from rnnexport.signature import argument_name
 from rnnexport.targets.base import Target
 
-_TARGETS = {
-    "onnx": "rnnexport.targets.onnx",
-    "tflite": "rnnexport.targets.tflite",
-    "saved-model": "rnnexport.targets.saved_model",
-}
+_TARGETS = (
+    Target(
+        name="onnx",
+        package="rnnexport.targets.onnx",
+        suffix=".onnx",
+        unrolled=False,
+        writers=("tf2onnx", "onnx", "onnx-ir"),
+        input_name=str,
+        opsets=range(13, 19),  # what tf2onnx writes
+        providers=("cpu", "cuda"),
+    ),
+    Target(
+        name="tflite",
+        package="rnnexport.targets.tflite",
+        suffix=".tflite",
+        unrolled=True,
+        writers=("tensorflow",),
+        input_name=argument_name,
+    ),
+    Target(
+        name="saved-model",
+        package="rnnexport.targets.saved_model",
+        suffix="_saved_model",
+        unrolled=False,
+        writers=("tensorflow",),
+        input_name=argument_name,
+        layout=("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
+    ),
+)
 
-TARGET_NAMES = tuple(_TARGETS)
+TARGET_NAMES = tuple(target.name for target in _TARGETS)
 # Every execution provider that some target can run on.
-ALL_PROVIDERS = ("cpu", "cuda")
+ALL_PROVIDERS = tuple(dict.fromkeys(provider for target in _TARGETS for provider in target.providers))
 
 
 def target(name: str) -> Target:
@@ -27,9 +49,10 @@ def target(name: str) -> Target:
     Raises:
         UsageError: there is none.
     """
-    if name not in _TARGETS:
-        raise UsageError(f"target {name!r}", f"one of {', '.join(_TARGETS)}", "change --to")
-    return cast(Target, import_module(_TARGETS[name]).TARGET)
+    for candidate in _TARGETS:
+        if candidate.name == name:
+            return candidate
+    raise UsageError(f"target {name!r}", f"one of {', '.join(TARGET_NAMES)}", "change --to")
 
 
 def target_of(path: Path) -> Target:
@@ -40,7 +63,7 @@ def target_of(path: Path) -> Target:
     """
     if not path.exists():
         raise UsageError(f"no file {path}", "an artifact", "check the path")
-    for candidate in _all():
+    for candidate in _TARGETS:
         if candidate.recognises(path):
             return candidate
     raise UsageError(
@@ -51,7 +74,3 @@ def target_of(path: Path) -> Target:
 def model_name(artifact: str | Path, target_name: str) -> str:
     """The name of the model that an artifact was named after."""
     return Path(artifact).name.removesuffix(target(target_name).suffix)
-
-
-def _all() -> Iterator[Target]:
-    return (target(name) for name in TARGET_NAMES)

@@ -12,11 +12,14 @@ PROVIDERS = {
 }
 
 
+_SHORT = {provider: name for name, provider in PROVIDERS.items()}
+
+
 def node_placement(profile: Path) -> Counter[str]:
-    """How many node runs each provider did, from the profile that ONNX Runtime wrote."""
+    """How many node runs each provider did, by its short name, from the profile that ONNX Runtime wrote."""
     events = json.loads(profile.read_text())
     return Counter(
-        event["args"]["provider"]
+        _SHORT.get(event["args"]["provider"], event["args"]["provider"])
         for event in events
         if event.get("cat") == "Node" and event.get("args", {}).get("provider")
     )

@@ -10,11 +10,11 @@ import tensorflow as tf
 from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.base import SIGNATURE
-from rnnexport.targets.saved_model.assets import write
+from rnnexport.targets.saved_model.metadata import write
 
 
-def export(traced: TracedModel, proof: Proof, path: Path) -> None:
-    """Write `traced` to the folder `path`, as the signature `serving_default`.
+def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
+    """Write `traced` to the folder `path`, as the signature `serving_default`. It has no opset.
 
     Raises:
         OSError: the disk is full or can't be written.

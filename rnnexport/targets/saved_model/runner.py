@@ -37,8 +37,8 @@ class SavedModelRunner:
 
 
 @contextmanager
-def open_runner(path: Path) -> Iterator[SavedModelRunner]:
-    """Load the SavedModel.
+def open_runner(path: Path, provider: str) -> Iterator[SavedModelRunner]:
+    """Load the SavedModel. TensorFlow places it; `cpu` is the one `provider` of this target.
 
     Raises:
         ProviderError: TensorFlow is not installed.

@@ -21,8 +21,8 @@ _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 
 
-def export(traced: TracedModel, proof: Proof, path: Path) -> None:
-    """Write `traced` to `path`.
+def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
+    """Write `traced` to `path`. It has no opset.
 
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.

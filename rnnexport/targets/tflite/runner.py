@@ -34,8 +34,8 @@ class TFLiteRunner:
 
 
 @contextmanager
-def open_runner(path: Path) -> Iterator[TFLiteRunner]:
-    """Load the file.
+def open_runner(path: Path, provider: str) -> Iterator[TFLiteRunner]:
+    """Load the file. The interpreter runs on the CPU, the one `provider` of this target.
 
     Raises:
         ProviderError: ai-edge-litert is not installed.

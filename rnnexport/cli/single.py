@@ -1,0 +1,66 @@
+"""The commands that export to one target: alike but for their words, and for the opset of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from rnnexport import pipeline
+from rnnexport.cli import options
+from rnnexport.cli.outcome import print_exported
+from rnnexport.cli.session import session_of
+from rnnexport.pipeline import DEFAULT_OPSET
+from rnnexport.signature import Length
+
+
+def export_command(target: str, text: str, *more: Callable[[click.Command], click.Command]) -> click.Command:
+    """The command that exports a model to `target`.
+
+    Args:
+        target: the target, whose name the command has.
+        text: the help, an example in it.
+        more: options that this target alone has.
+    """
+
+    @click.command(target, help=text)
+    @options.model_argument
+    @options.output_option
+    @options.custom_objects_option
+    @options.batch_option
+    @options.timesteps_option
+    @options.verify_option
+    @options.tolerance_options
+    @options.debug_option
+    @click.pass_context
+    def command(
+        ctx: click.Context,
+        model: Path,
+        output: Path | None,
+        custom_objects: tuple[str, ...],
+        batch: Length,
+        timesteps: Length,
+        verify: bool,
+        rtol: float | None,
+        atol: float | None,
+        opset: int = DEFAULT_OPSET,
+    ) -> None:
+        session = session_of(ctx)
+        exported = pipeline.export(
+            model,
+            target,
+            output,
+            custom_objects=custom_objects,
+            opset=opset,
+            batch=batch,
+            timesteps=timesteps,
+            verify=verify,
+            tolerance=options.tolerance_of(rtol, atol),
+            progress=session.progress,
+        )
+        print_exported(session, [exported])
+
+    for option in more:
+        command = option(command)
+    return command
