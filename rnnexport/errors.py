@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import ClassVar
 
+_WRAPPED = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 EXIT_PASSED = 0
 EXIT_MISMATCH = 1
@@ -83,10 +84,10 @@ class ForeignCode:
 
 
 def reason(error: BaseException) -> str:
-    """The kind of an error and what it says; of one that AutoGraph wrapped in a listing of the code, its last line."""
+    """The kind of an error and what it says; of one that AutoGraph wrapped in a listing of the code, what it wraps."""
     text = str(error)
-    if text.lstrip().startswith("in user code:"):
-        text = next((line for line in reversed(text.splitlines()) if line.strip()), text)
+    if text.lstrip().startswith("in user code:") and (wrapped := _WRAPPED.findall(text)):
+        return str(wrapped[-1])
     return f"{type(error).__name__}: {text}"
 
 

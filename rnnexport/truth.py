@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rnnexport.errors import ConversionError
 from rnnexport.proof import Arrays, Golden
 from rnnexport.signature import Boundary, Signature
@@ -20,6 +18,9 @@ if TYPE_CHECKING:
 
 # How far apart two right computations may be, in units of what one rounding step of the inputs does to the source.
 _ROUNDING_STEPS = 2.0
+# Decimal digits of each dtype that a model may compute in, and the rtol past which agreement would say nothing.
+_PRECISIONS = {"bfloat16": 2, "float16": 3, "float32": 7, "float64": 15}
+_WIDEST = {"bfloat16": 1e-1, "float16": 5e-2, "float32": 1e-3, "float64": 1e-3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +63,20 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         raise ConversionError(
             refusal.found, "a model that runs at the lengths it declares", "fix the length with --timesteps N"
         )
-    widening = max(
-        _excess(expected, reference(source, signature, rounded(feed, _eps(feed.arrays, expected)).arrays))
+    first, expected = runs[0]
+    if _excess(expected, reference(source, signature, first.arrays)) > 1:
+        raise ConversionError(
+            f"{source.name} gives different results for the same inputs",
+            "a model whose outputs follow from its inputs and states",
+            "look for randomness, or a counter in Python, that acts at inference",
+        )
+    narrowest = min(source.api.dtypes(source.model), key=_PRECISIONS.__getitem__, default="float32")
+    moved = [
+        _excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[narrowest]).arrays))
         for feed, expected in islice(runs, REQUIRED)
-    )
+    ]
     goldens = tuple(Golden(feed.label, feed.arrays, expected) for feed, expected in runs)
-    return Described(signature, goldens, _widened(widening * _ROUNDING_STEPS))
-
-
-def _eps(feed: Arrays, outputs: Arrays) -> float:
-    """The rounding step of the narrowest floating-point dtype at the boundary."""
-    arrays = [*feed.values(), *outputs.values()]
-    floats = [np.finfo(array.dtype).eps for array in arrays if np.issubdtype(array.dtype, np.floating)]
-    return float(max(floats, default=0.0))
+    return Described(signature, goldens, _widened(max(moved) * _ROUNDING_STEPS, _WIDEST[narrowest]))
 
 
 def _excess(one: Arrays, other: Arrays) -> float:
@@ -82,10 +84,10 @@ def _excess(one: Arrays, other: Arrays) -> float:
     return max((excess(other[name], one[name], Tolerance()) for name in one), default=0.0)
 
 
-def _widened(factor: float) -> Tolerance:
-    """The default tolerance, or that times `factor` rounded up to two digits."""
+def _widened(factor: float, widest: float) -> Tolerance:
+    """The default tolerance, or that times `factor` rounded up to two digits, to an rtol of `widest` at most."""
     if not factor > 1:
         return Tolerance()
     digit = 10.0 ** (math.floor(math.log10(factor)) - 1)
-    steps = math.ceil(factor / digit) * digit
+    steps = min(math.ceil(factor / digit) * digit, widest / Tolerance().rtol)
     return Tolerance(Tolerance().rtol * steps, Tolerance().atol * steps)

@@ -91,6 +91,9 @@ class KerasApi(Protocol):
     def states(self, model: Model) -> list[StateVariable]:
         """The states of the stateful layers, in layer order."""
 
+    def dtypes(self, model: Model) -> set[str]:
+        """The floating-point dtypes that layers of the model compute in."""
+
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         """(path, variable) of what gradients do not train; seeds of random layers left out."""
 
@@ -143,6 +146,12 @@ def api_of(model: object) -> KerasApi:
         if (api := api_named(name)).owns(model):
             return api
     raise UsageError(f"a {type(model).__name__}", "a path or a keras.Model / tf_keras.Model", "pass one of these")
+
+
+def compute_dtypes(layers: Iterable[Layer]) -> set[str]:
+    """The floating-point dtypes that layers compute in."""
+    found = {str(getattr(layer, "compute_dtype", "")) for layer in layers}
+    return found & {"bfloat16", "float16", "float32", "float64"}
 
 
 @contextmanager

@@ -80,6 +80,28 @@ def test_a_model_whose_code_raises_is_told_in_one_line(tmp_path):
 
 
 @GROUP
+def test_what_autograph_wraps_is_told_without_its_listing(tmp_path):
+    import tf_keras
+
+    armed = []
+
+    class Broken(tf_keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            if armed and tf.inside_function():
+                raise ValueError("no such shape")
+            return x
+
+    x = tf_keras.Input((4,))
+    model = tf_keras.Model(x, Broken()(x))
+    armed.append(True)
+    with pytest.raises(rnnexport.ConversionError, match=r"can't be traced: ValueError: .*no such shape") as caught:
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    assert "in user code" not in str(caught.value)
+
+
+@GROUP
 def test_a_graph_that_differs_from_eager_keras_is_a_mismatch(tmp_path):
     """Code that does one thing when traced and another when called: truth is the call."""
 
