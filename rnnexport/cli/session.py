@@ -73,7 +73,14 @@ class Session:
             UsageError: stdout can't be written. A pipe whose reader has gone is no error.
         """
         with writing(Path("/dev/stdout")):
-            self._out.print(result, markup=False)
+            try:
+                self._out.print(result, markup=False)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _discard_stdout()
+            except OSError:
+                _discard_stdout()  # else Python tries once more at its end, and exits with a code of its own
+                raise
 
     def explain(self, error: BaseException) -> int:
         """Print an error as one line and give its exit code."""
@@ -138,7 +145,11 @@ class _Output(Console):
     """Results. When the reader of a pipe has gone, the rest is not printed, and the exit code stays the verdict's."""
 
     def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -70,10 +70,14 @@ def _import(source: str) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
+    """Modules of `folder` can be imported inside this block, and leave no bytecode beside the user's files."""
+    before = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
 
 

@@ -122,7 +122,7 @@ def test_a_variable_that_no_layer_tracks_is_refused_too(tmp_path):
             return x + hidden.assign_add(1.0)
 
     x = keras.Input((None, 2))
-    with pytest.raises(rnnexport.ConversionError, match=r"written by .* changes at inference"):
+    with pytest.raises(rnnexport.ConversionError, match=r"different results for the same inputs|written by"):
         rnnexport.export(keras.Model(x, Counter()(x)), "onnx", tmp_path / "m.onnx")
 
 
