@@ -46,37 +46,58 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         ConversionError: the source can't be run on enough feeds.
     """
     from rnnexport.source.describe import describe
-    from rnnexport.source.reference import reference
 
     signature = describe(source, boundary)
+    runs = _runs(source, signature, seed)
+    _require_repeatable(source, signature, runs[0])
+    goldens = tuple(Golden(feed.label, feed.arrays, expected) for feed, expected in runs)
+    return Described(signature, goldens, _tolerance(source, signature, runs))
+
+
+def _runs(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:
+    """The first feeds that the source can run, with what it gave for them."""
+    from rnnexport.source.reference import reference
+
     runs: list[tuple[Feed, Arrays]] = []
-    refusal: ConversionError | None = None
+    refusals: list[ConversionError] = []
     for feed in feeds(signature, seed):
         try:
             runs.append((feed, reference(source, signature, feed.arrays)))
         except ConversionError as error:
             # A length that the source itself can't run says nothing about an artifact; another one takes its place.
-            refusal = refusal or error
+            refusals.append(error)
         if len(runs) == WANTED:
             break
-    if refusal is not None and len(runs) < REQUIRED:
+    if len(runs) < REQUIRED:
         raise ConversionError(
-            refusal.found, "a model that runs at the lengths it declares", "fix the length with --timesteps N"
+            refusals[0].found, "a model that runs at the lengths it declares", "fix the length with --timesteps N"
         )
-    first, expected = runs[0]
-    if _excess(expected, reference(source, signature, first.arrays)) > 1:
+    return runs
+
+
+def _require_repeatable(source: SourceModel, signature: Signature, run: tuple[Feed, Arrays]) -> None:
+    """What differs from itself can be compared with nothing, and must not pass for rounding."""
+    from rnnexport.source.reference import reference
+
+    feed, expected = run
+    if _excess(expected, reference(source, signature, feed.arrays)) > 1:
         raise ConversionError(
             f"{source.name} gives different results for the same inputs",
             "a model whose outputs follow from its inputs and states",
             "look for randomness, or a counter in Python, that acts at inference",
         )
+
+
+def _tolerance(source: SourceModel, signature: Signature, runs: list[tuple[Feed, Arrays]]) -> Tolerance:
+    """The default one, or `_ROUNDING_STEPS` times what one rounding step of the inputs does to the source."""
+    from rnnexport.source.reference import reference
+
     narrowest = min(source.api.dtypes(source.model), key=_PRECISIONS.__getitem__, default="float32")
     moved = [
         _excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[narrowest]).arrays))
         for feed, expected in islice(runs, REQUIRED)
     ]
-    goldens = tuple(Golden(feed.label, feed.arrays, expected) for feed, expected in runs)
-    return Described(signature, goldens, _widened(max(moved) * _ROUNDING_STEPS, _WIDEST[narrowest]))
+    return _widened(max(moved) * _ROUNDING_STEPS, _WIDEST[narrowest])
 
 
 def _excess(one: Arrays, other: Arrays) -> float:
