@@ -13,12 +13,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
-from rnnexport.errors import ConversionError, ProviderError, UsageError
+from rnnexport.errors import ConversionError, UsageError
+from rnnexport.source.safety import check_archive, check_config, check_hdf5, import_h5py, serialised_objects
 
 KerasApiName = Literal["keras", "tf_keras"]
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_WEIGHTS = "model.weights.h5"
 _NOT_LAYERS = ("DTypePolicy", "Policy")
 # What zipfile raises for an archive that is cut, flipped, encrypted or of another compression.
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
@@ -53,7 +55,8 @@ class SourceFile:
         """(class name, layer name) of the model's layers and cells, parents first; a name may be empty."""
         found = []
         for key, node in serialised_objects(self.config):
-            kind, name = node["class_name"], node["config"].get("name")
+            kind, inner = node["class_name"], node["config"]
+            name = inner.get("name") if isinstance(inner, dict) else None
             if kind not in _NOT_LAYERS and (isinstance(name, str) or key in ("cell", "cells", "layer", "layers")):
                 found.append((kind, name if isinstance(name, str) else ""))
         return found
@@ -64,7 +67,7 @@ def identify(path: Path) -> SourceFile:
 
     Raises:
         UsageError: there is no file at `path`.
-        ConversionError: it is not a Keras model, is damaged, or holds code (a Lambda layer).
+        ConversionError: it is not a Keras model, is damaged, or holds what `safety` refuses.
     """
     if not path.exists():
         raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
@@ -83,13 +86,14 @@ def identify(path: Path) -> SourceFile:
         source = _hdf5(path)
     else:
         raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
-    _refuse_lambda(source)
+    check_config(source.config, path.name)
     return source
 
 
 def _keras_zip(path: Path) -> SourceFile:
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path.name)
             metadata = json.loads(archive.read("metadata.json"))
             config = json.loads(archive.read("config.json"))
             damaged = archive.testzip()
@@ -104,10 +108,9 @@ def _keras_zip(path: Path) -> SourceFile:
 
 
 def _hdf5(path: Path) -> SourceFile:
-    try:
-        import h5py  # here: it comes with the extra `convert`, and a .keras file is identified without it
-    except ModuleNotFoundError as error:
-        raise ProviderError("h5py is not installed", "it, to read .h5", "pip install 'rnnexport[convert]'") from error
+    h5py = import_h5py()
+    with path.open("rb") as stream:
+        check_hdf5(stream, path.name)
     try:
         with h5py.File(path, "r") as file:
             version, text = file.attrs.get("keras_version"), file.attrs.get("model_config")
@@ -122,34 +125,25 @@ def _hdf5(path: Path) -> SourceFile:
     return SourceFile(path, ".h5", known, _sha256(path), config)
 
 
+def check_weights(file: SourceFile) -> None:
+    """Refuse weights inside a `.keras` file that lie elsewhere; those of an `.h5` file were checked when it was read.
+
+    Raises:
+        ConversionError: names the link or dataset.
+        ProviderError: h5py is not installed.
+    """
+    if file.container == ".keras":
+        with zipfile.ZipFile(file.path) as archive:
+            if _WEIGHTS in archive.namelist():
+                with archive.open(_WEIGHTS) as stream:
+                    check_hdf5(cast("BinaryIO", stream), file.path.name)
+
+
 def _version(text: object) -> str:
     """`text` if it is a version. ValueError where it is none."""
     if not isinstance(text, str) or not text.partition(".")[0].isdigit():
         raise ValueError(f"keras_version is {text!r}")
     return text
-
-
-def _refuse_lambda(source: SourceFile) -> None:
-    for _, node in serialised_objects(source.config):
-        # With or without a package before it, and whether or not it says its name.
-        if node["class_name"].rpartition(">")[2] == "Lambda":
-            raise ConversionError(
-                f"Lambda layer {node['config'].get('name')!r} in {source.path.name}, which is code inside a file",
-                "layers whose code the user gives with --custom-objects",
-                "make it a Layer subclass and save the model again, or export the live model from Python",
-            )
-
-
-def serialised_objects(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every serialised object at or below `node`, parents first, with the key it (or its list) stands under."""
-    if isinstance(node, dict):
-        if isinstance(node.get("class_name"), str) and isinstance(node.get("config"), dict):
-            yield key, node
-        for name, child in node.items():
-            yield from serialised_objects(child, name)
-    elif isinstance(node, list):
-        for child in node:
-            yield from serialised_objects(child, key)
 
 
 def strings(node: Any) -> Iterator[str]:

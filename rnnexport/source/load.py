@@ -11,7 +11,8 @@ from pathlib import Path
 from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.source.api import KerasApi, Model, api_named, api_of
 from rnnexport.source.custom_objects import CustomObjects, collect
-from rnnexport.source.files import SourceFile, identify, strings
+from rnnexport.source.files import SourceFile, check_weights, identify, strings
+from rnnexport.source.safety import check_names, unknown_object
 
 # Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
 _UNKNOWN = re.compile(
@@ -51,8 +52,11 @@ def load_source(model: str | Path | Model, custom_objects: Sequence[str] | Custo
         return SourceModel(model, api_of(model), model.name)
     file = identify(Path(model))
     objects = _objects_for(file, custom_objects)
+    # What Keras would compile is not loaded, and so needs no code.
+    check_names({key: value for key, value in file.config.items() if key != "compile_config"}, objects, file.path.name)
+    check_weights(file)
     api = api_named(file.keras_api)
-    with ForeignCode(partial(_explained, file)):
+    with ForeignCode(partial(_explained, file, objects)):
         loaded = api.load(file.path, objects)
     return SourceModel(loaded, api, file.path.stem, file)
 
@@ -69,15 +73,11 @@ def _objects_for(file: SourceFile, custom_objects: Sequence[str] | CustomObjects
     return collected.objects
 
 
-def _explained(file: SourceFile, error: BaseException) -> ConversionError:
+def _explained(file: SourceFile, objects: CustomObjects, error: BaseException) -> ConversionError:
     match = _UNKNOWN.search(str(error))
     if match:
-        name = match["name"] or match["name2"]
-        return ConversionError(
-            f"unknown custom {match['kind'] or match['kind2']} {name!r} in {file.path.name}",
-            "its code on the command line",
-            f"give the file or module that defines {name.split('>')[-1]} with --custom-objects FILE.py",
-        )
+        name = (match["name"] or match["name2"]).split(">")[-1]
+        return unknown_object(match["kind"] or match["kind2"], name, objects, file.path.name)
     return ConversionError(
         f"{file.path.name} (Keras {file.keras_version}) can't be rebuilt: {reason(error)}",
         "a model that its own Keras loads",

@@ -41,7 +41,7 @@ def hdf5(path, config, version="2.15.0"):
     ],
 )
 def test_a_lambda_is_refused_wherever_it_hides(write, config, tmp_path):
-    with pytest.raises(ConversionError, match="Lambda layer"):
+    with pytest.raises(ConversionError, match="layer Lambda"):
         identify(write(tmp_path / "m", config))
 
 

@@ -1,0 +1,178 @@
+"""What a model file may hold. All of it is checked before any Keras sees the file, and nothing in the file runs.
+
+1. The archive: no entry outside its folder, no links, no bombs, no entry that a loader would unpickle.
+2. The HDF5 weights: no data that lies in another file.
+3. The configuration: no code, no class or function that reaches past the layers of Keras, no layer that opens files.
+4. Names of classes and functions: those of Keras, or those that the user gave. Keras itself would import any module
+   that a file names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from rnnexport.errors import ConversionError, ProviderError
+
+CONFIG_LIMIT = 256 * 2**20
+_BOMB_SIZE = 64 * 2**20
+_BOMB_RATIO = 100
+_ENTRIES = ("metadata.json", "config.json", "model.weights.h5")
+_FOLDERS = ("assets",)
+
+# Classes that are code, or that load code or files when they are built.
+_LOADERS = {
+    "Lambda": "which is code inside a file",
+    "__lambda__": "which is code inside a file",
+    "TFSMLayer": "which loads a SavedModel from a path in the file",
+    "TorchModuleWrapper": "which unpickles",
+    "JaxLayer": "which is code inside a file",
+    "FlaxLayer": "which is code inside a file",
+}
+_LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization")
+# Parts of Keras whose functions read, write or fetch.
+_KERAS = ("keras", "tf_keras")
+_REACHING = ("utils", "config", "saving", "export", "backend", "distribution", "datasets", "legacy", "trainers")
+# The namespaces of TensorFlow whose functions compute and do nothing else.
+_COMPUTING = ("math", "nn", "linalg", "strings", "bitwise", "sets", "signal", "image", "random", "dtypes")
+_NOT_COMPUTING = ("py_function", "numpy_function", "py_func", "load_library", "load_op_library", "print", "Assert")
+
+
+def check_archive(archive: zipfile.ZipFile, name: str) -> None:
+    """Refuse a `.keras` archive that does more than hold a model.
+
+    Raises:
+        ConversionError: names the entry.
+    """
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        mode = entry.external_attr >> 16
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise _refused(name, f"entry {entry.filename!r}, which lies outside the archive")
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _refused(name, f"entry {entry.filename!r}, which is a link or a device")
+        if entry.filename not in _ENTRIES and path.parts[0] not in _FOLDERS:
+            raise _refused(name, f"entry {entry.filename!r}, which no Keras writes into a model")
+        limit = CONFIG_LIMIT if path.suffix == ".json" else _BOMB_SIZE
+        bomb = entry.file_size > _BOMB_RATIO * max(1, entry.compress_size)
+        if entry.file_size > limit and (bomb or path.suffix == ".json"):
+            raise _refused(name, f"entry {entry.filename!r} of {entry.file_size} bytes from {entry.compress_size}")
+        if path.suffix in (".npy", ".npz", ".pkl", ".pickle"):
+            raise _refused(name, f"entry {entry.filename!r}, which may be a pickle")
+
+
+def check_hdf5(stream: BinaryIO, name: str) -> None:
+    """Refuse HDF5 data whose links or datasets lie in other files.
+
+    Raises:
+        ConversionError: names the link or dataset; or it is no HDF5.
+        ProviderError: h5py is not installed.
+    """
+    h5py = import_h5py()
+    try:
+        with h5py.File(stream, "r") as file:
+            for path, kind in _foreign(h5py, file, ""):
+                raise _refused(name, f"{kind} {path!r}, whose data lies in another file")
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ConversionError(
+            f"{name} holds damaged weights ({error})", "whole HDF5", "copy or save it again"
+        ) from error
+
+
+def import_h5py() -> Any:
+    """h5py, which comes with the extra `convert`."""
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise ProviderError("h5py is not installed", "it, to read HDF5", "pip install 'rnnexport[convert]'") from error
+    return h5py
+
+
+def check_config(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a configuration that holds code or reaches past the layers of Keras.
+
+    Raises:
+        ConversionError: names the layer and what it holds.
+    """
+    for _, node in serialised_objects(config):
+        kind, inner = node["class_name"].rpartition(">")[2], node["config"]
+        label = f"{kind} {inner.get('name', '')!r}" if isinstance(inner, dict) else f"{kind} {str(inner)[:40]!r}"
+        if kind in _LOADERS:
+            raise _refused(name, f"layer {label}, {_LOADERS[kind]}")
+        if kind in _LOOKUPS and isinstance(inner, dict) and isinstance(inner.get("vocabulary"), str):
+            raise _refused(name, f"layer {label}, which reads the file {inner['vocabulary']!r}")
+        if kind == "TFOpLambda" and not _computes(str(inner.get("function")) if isinstance(inner, dict) else ""):
+            raise _refused(name, f"layer {label}, which calls the TensorFlow function {inner.get('function')!r}")
+        module = node.get("module")
+        if isinstance(module, str) and module.partition(".")[0] in _KERAS and set(module.split(".")) & set(_REACHING):
+            raise _refused(name, f"a reference to {module}, {label}")
+
+
+def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: str) -> None:
+    """Refuse a configuration that names code which is neither Keras' nor the user's.
+
+    Raises:
+        ConversionError: names the class or function, and the nearest that was given.
+    """
+    for _, node in serialised_objects(config):
+        module = node.get("module")
+        if not isinstance(module, str) or module.partition(".")[0] in _KERAS:
+            continue
+        function = node["class_name"] == "function" and isinstance(node["config"], str)
+        wanted = node["config"] if function else node["class_name"]
+        if wanted not in given:
+            raise unknown_object("function" if function else "class", wanted, given, name)
+
+
+def unknown_object(kind: str, wanted: str, given: Mapping[str, object], name: str) -> ConversionError:
+    """The refusal of a file that needs code which was not given."""
+    near = difflib.get_close_matches(wanted, given, n=1)
+    there = f"; the nearest of {len(given)} given is {near[0]}" if near else ""
+    return ConversionError(
+        f"unknown custom {kind} {wanted!r} in {name}{there}",
+        "its code on the command line",
+        f"give the file or module that defines {wanted} with --custom-objects FILE.py",
+    )
+
+
+def serialised_objects(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every serialised object at or below `node`, parents first, with the key it (or its list) stands under."""
+    if isinstance(node, dict):
+        if isinstance(node.get("class_name"), str) and "config" in node:
+            yield key, node
+        for name, child in node.items():
+            yield from serialised_objects(child, name)
+    elif isinstance(node, list):
+        for child in node:
+            yield from serialised_objects(child, key)
+
+
+def _computes(function: str) -> bool:
+    """Whether a function of TensorFlow, such as `math.add` or `reshape`, computes and does nothing else."""
+    space, _, last = function.rpartition(".")
+    return (not space or space.split(".")[0] in _COMPUTING) and last not in _NOT_COMPUTING and last.isidentifier()
+
+
+def _foreign(h5py: Any, group: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    for name in group:
+        path, link = f"{prefix}/{name}", group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            yield path, "link"
+            continue
+        child = group[name] if not isinstance(link, h5py.SoftLink) else None
+        if isinstance(child, h5py.Group):
+            yield from _foreign(h5py, child, path)
+        elif isinstance(child, h5py.Dataset) and (child.external or child.is_virtual):
+            yield path, "dataset"
+
+
+def _refused(name: str, what: str) -> ConversionError:
+    return ConversionError(
+        f"{what} in {name}",
+        "weights, and layers whose code is Keras' or given with --custom-objects",
+        "make it a Layer subclass and save the model again, or export the live model from Python",
+    )

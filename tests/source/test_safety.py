@@ -1,0 +1,204 @@
+"""Hostile model files. Each would drop a canary file, read a file or fill the memory; each is refused unloaded."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import marshal
+import stat
+import zipfile
+
+import pytest
+
+from rnnexport.errors import ConversionError
+from rnnexport.source.files import check_weights, identify
+from rnnexport.source.load import load_source
+from rnnexport.source.safety import check_names
+
+GROUP = pytest.mark.xdist_group("safety")
+CANARY = "canary"
+
+
+def code_that_writes(path):
+    return base64.b64encode(marshal.dumps(compile(f"lambda x: open({str(path)!r}, 'w') and x", "m", "eval"))).decode()
+
+
+def node(class_name, config, **more):
+    return {"class_name": class_name, "config": config, **more}
+
+
+def configs(canary):
+    """Configurations of one hostile object, by what it does."""
+    code = code_that_writes(canary)
+    path = str(canary)
+    return {
+        "lambda": node("Lambda", {"name": "l", "function": [code, None, None], "function_type": "lambda"}),
+        "lambda without a name": node("Lambda", {"function": [code, None, None]}),
+        "lambda with an odd config": node("Lambda", [code]),
+        "lambda in a package": node("keras>Lambda", {"name": "l", "function": [code, None, None]}),
+        "lambda of keras 3": node("Lambda", {"function": node("__lambda__", {"value": code})}, module="keras.layers"),
+        "marshalled activation": node("Dense", {"name": "d", "activation": node("__lambda__", {"value": code})}),
+        "marshalled initializer": node(
+            "Dense", {"name": "d", "kernel_initializer": node("__lambda__", {"value": code})}
+        ),
+        "savedmodel layer": node("TFSMLayer", {"name": "t", "filepath": path}, module="keras.layers"),
+        "torch pickle": node("TorchModuleWrapper", {"name": "t", "module": code}, module="keras.layers"),
+        "jax code": node("JaxLayer", {"name": "j", "call_fn": code}, module="keras.layers"),
+        "flax code": node("FlaxLayer", {"name": "j", "module": code}, module="keras.layers"),
+        "reads a vocabulary": node("StringLookup", {"name": "s", "vocabulary": "/etc/passwd"}, module="keras.layers"),
+        "reads numbers": node("IntegerLookup", {"name": "s", "vocabulary": "/etc/passwd"}, module="keras.layers"),
+        "vectorizes a file": node("TextVectorization", {"name": "s", "vocabulary": "/etc/passwd"}),
+        "writes by tensorflow": node("TFOpLambda", {"name": "w", "function": "io.write_file"}),
+        "raw op": node("TFOpLambda", {"name": "w", "function": "raw_ops.WriteFile"}),
+        "python function": node("TFOpLambda", {"name": "w", "function": "py_function"}),
+        "numpy function": node("TFOpLambda", {"name": "w", "function": "numpy_function"}),
+        "loads a library": node("TFOpLambda", {"name": "w", "function": "load_op_library"}),
+        "compat": node("TFOpLambda", {"name": "w", "function": "compat.v1.py_func"}),
+        "fetches": node("function", "get_file", module="keras.utils", registered_name="function"),
+        "switches safety off": node("function", "enable_unsafe_deserialization", module="keras.config"),
+        "loads a model": node("function", "load_model", module="keras.saving"),
+        "reaches into keras": node("function", "get_file", module="keras.src.utils.file_utils"),
+    }
+
+
+NAMED = {
+    "runs a shell": node("function", "system", module="os", registered_name="function"),
+    "evaluates": node("function", "exec", module="builtins", registered_name="function"),
+    "opens": node("function", "open", module="builtins", registered_name="function"),
+    "another package": node("Popen", {"args": ["touch", CANARY]}, module="subprocess", registered_name="Popen"),
+    "a module of the folder": node("Layer", {}, module="antigravity_of_the_file", registered_name="Layer"),
+}
+
+
+def keras_zip(path, layer, version="3.15.1"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+        archive.writestr("config.json", json.dumps(node("Sequential", {"name": "m", "layers": [layer]})))
+    return path
+
+
+def hdf5(path, layer, version="2.15.0"):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version
+        file.attrs["model_config"] = json.dumps(node("Sequential", {"name": "m", "layers": [layer]}))
+    return path
+
+
+@GROUP
+@pytest.mark.parametrize("write", [keras_zip, hdf5])
+@pytest.mark.parametrize("kind", configs("x"))
+def test_configurations_that_hold_code_are_refused(kind, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "m", configs(tmp_path / CANARY)[kind])
+    with pytest.raises(ConversionError) as caught:
+        load_source(path)
+    assert "in m; expected weights, and layers" in str(caught.value)
+    assert not (tmp_path / CANARY).exists()
+
+
+@GROUP
+@pytest.mark.parametrize("write", [keras_zip, hdf5])
+@pytest.mark.parametrize("kind", NAMED)
+def test_names_that_nobody_gave_are_refused_before_they_are_imported(kind, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "antigravity_of_the_file.py").write_text(f"open({str(tmp_path / CANARY)!r}, 'w')\n")
+    path = write(tmp_path / "m", node("Dense", {"name": "d", "units": 3, "activation": NAMED[kind]}))
+    with pytest.raises(ConversionError, match="unknown custom"):
+        load_source(path)
+    assert not (tmp_path / CANARY).exists()
+
+
+def test_the_nearest_name_that_was_given_is_told():
+    config = node("RNN", {"cell": node("MyGRUCel", {}, module="cells")})
+    with pytest.raises(ConversionError, match="'MyGRUCel' in m; the nearest of 2 given is MyGRUCell"):
+        check_names(config, {"MyGRUCell": object, "Other": object}, "m")
+
+
+def archive_with(path, name, data=b"x", mode=None, **options):
+    keras_zip(path, node("Dense", {"name": "d"}))
+    with zipfile.ZipFile(path, "a", **options) as archive:
+        entry = zipfile.ZipInfo(name)
+        entry.compress_type = options.get("compression", zipfile.ZIP_STORED)
+        if mode is not None:
+            entry.external_attr = mode << 16
+        archive.writestr(entry, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "what"),
+    [
+        ("/etc/cron.d/x", None, "outside the archive"),
+        ("../canary", None, "outside the archive"),
+        ("assets/../../canary", None, "outside the archive"),
+        ("..\\canary", None, "outside the archive"),
+        ("C:/canary", None, "outside the archive"),
+        ("assets/link", stat.S_IFLNK | 0o777, "a link or a device"),
+        ("assets/pipe", stat.S_IFIFO | 0o666, "a link or a device"),
+        ("model.weights.npz", None, "no Keras writes"),
+        ("run.py", None, "no Keras writes"),
+        ("assets/table.npy", None, "may be a pickle"),
+        ("assets/data.pkl", None, "may be a pickle"),
+    ],
+)
+def test_archives_that_do_more_than_hold_a_model_are_refused(name, mode, what, tmp_path):
+    with pytest.raises(ConversionError, match=what):
+        identify(archive_with(tmp_path / "m.keras", name, mode=mode))
+
+
+@pytest.mark.parametrize("name", ["assets/zeros", "config.json"])
+def test_bombs_are_refused_before_they_are_opened(name, tmp_path):
+    size = 300 * 2**20
+    path = tmp_path / "m.keras"
+    if name == "config.json":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("metadata.json", json.dumps({"keras_version": "3"}))
+            archive.writestr(name, b" " * size)
+    else:
+        archive_with(path, name, bytes(size), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ConversionError, match=f"{size} bytes from"):
+        identify(path)
+
+
+def linked(kind, folder):
+    """HDF5 bytes whose data lies in another file."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["secret"] = np.arange(4.0)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        group = file.create_group("layers/dense")
+        if kind == "link":
+            group["vars"] = h5py.ExternalLink(str(folder / "other.h5"), "/secret")
+        elif kind == "storage":
+            group.create_dataset("vars", (4,), "f8", external=[(str(folder / "other.h5"), 0, 32)])
+        else:
+            layout = h5py.VirtualLayout((4,), "f8")
+            layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "secret", (4,))
+            group.create_virtual_dataset("vars", layout)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_weights_that_lie_in_another_file_are_refused(kind, tmp_path):
+    data = linked(kind, tmp_path)
+    inside = archive_with(tmp_path / "m.keras", "model.weights.h5", data)
+    with pytest.raises(ConversionError, match="whose data lies in another file"):
+        check_weights(identify(inside))
+    (tmp_path / "m.h5").write_bytes(data)
+    with pytest.raises(ConversionError, match="whose data lies in another file"):
+        identify(tmp_path / "m.h5")
+
+
+@GROUP
+@pytest.mark.parametrize("name", ["cgru_fused_reset_after", "s_lstm", "stateful_gru"])
+def test_what_the_user_gave_is_let_through(name, saved):
+    from samples.catalog import SAMPLES_BY_NAME
+
+    assert load_source(saved(name), [str(SAMPLES_BY_NAME[name].path)]).model.name
