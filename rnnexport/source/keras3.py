@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-
-if "keras" not in sys.modules:
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the one whose graphs are exported, whatever trained the model
 
 import keras
 import tensorflow as tf

@@ -28,7 +28,7 @@ def verify_artifact(
     A runtime that is missing gives a report with the status `not run`, not an error: other providers go on.
 
     Raises:
-        UsageError: the file can't be loaded, there are no goldens, or the target can't run on `provider`.
+        UsageError: the file can't be loaded, or there are no goldens.
     """
     tolerance = tolerance or Tolerance()
     if not goldens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,31 @@ def test_a_tolerance_of_the_export_is_told(saved, rnnexport_command, tmp_path):
     done = rnnexport_command("verify", "lstm.onnx", cwd=tmp_path)
     assert done.returncode == 0
     assert "judged with rtol 1e-05, atol 0.5, which are not the defaults" in done.stdout
+
+
+@GROUP
+@pytest.mark.parametrize("backend", ["jax", "torch", "no-such"])
+def test_the_backend_of_the_shell_does_not_matter(backend, saved, rnnexport_command, tmp_path, monkeypatch):
+    model = saved("lstm")
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    done = rnnexport_command("onnx", model, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@GROUP
+def test_a_terminated_export_leaves_nothing(saved, tmp_path):
+    """SIGTERM while the user's code runs, at a moment that the code itself picks."""
+    cells = (CELLS / "s_lstm.py").read_text()
+    signal_itself = "import os, signal\n" + cells.replace(
+        "        h, c = states\n", "        os.kill(os.getpid(), signal.SIGTERM)\n        h, c = states\n"
+    )
+    (tmp_path / "cells.py").write_text(signal_itself)
+    command = [sys.executable, "-m", "rnnexport", "onnx", str(saved("s_lstm")), "--custom-objects", "cells.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 143
+    assert "terminated; no artifact was written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.py"]
 
 
 @GROUP
