@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -23,12 +25,17 @@ FORMAT = 1
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    SyntaxError,
     EOFError,
     OSError,
-    NotImplementedError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

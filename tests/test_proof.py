@@ -75,3 +75,18 @@ def test_an_unknown_format_is_refused():
     value = json.loads(proof().provenance_text()) | {"format": 99}
     with pytest.raises(UsageError, match="format 99"):
         read_proof("m.onnx", json.dumps(value).encode(), proof().goldens_bytes())
+
+
+def test_flipped_bits_end_in_a_proof_or_one_clear_error():
+    text, data = proof().provenance_text().encode(), proof().goldens_bytes()
+    rng, outcomes = np.random.default_rng(4), set()
+    for _ in range(2000):
+        blobs = [bytearray(text), bytearray(data)]
+        blob = blobs[rng.integers(2)]
+        blob[rng.integers(len(blob))] ^= 1 << rng.integers(8)
+        try:
+            read_proof("m.onnx", bytes(blobs[0]), bytes(blobs[1]))
+            outcomes.add("read")
+        except UsageError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}

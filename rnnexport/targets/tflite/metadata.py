@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnexport.errors import ProviderError, UsageError
+from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.proof import Proof, read_proof
 
 _PROVENANCE = "rnnexport.provenance"
@@ -34,25 +34,26 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
 
 def read(path: Path) -> Proof | None:
     """The proof inside the file, or None where there is none. Needs ai-edge-litert, not TensorFlow."""
-    model = parse(path)[0]
-    blobs = {}
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        blobs[entry.Name().decode()] = model.Buffers(entry.Buffer()).DataAsNumpy()
-    if _PROVENANCE not in blobs or _GOLDENS not in blobs:
-        return None
-    return read_proof(path.name, blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes())
+    model, _ = parse(path)
+    with ForeignCode(partial(_damaged, path)):
+        entries = [model.Metadata(index) for index in range(model.MetadataLength())]
+        blobs = {entry.Name().decode(): model.Buffers(entry.Buffer()).DataAsNumpy() for entry in entries}
+        if _PROVENANCE not in blobs or _GOLDENS not in blobs:
+            return None
+        provenance, goldens = blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes()
+    return read_proof(path.name, provenance, goldens)
 
 
 def operators(path: Path) -> Counter[str]:
     """Operators by their built-in names, over all subgraphs."""
     model, schema = parse(path)
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-    # Codes above 127 do not fit the older field, which holds 127 then.
-    labels = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
-    graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
-    return Counter(labels[g.Operators(i).OpcodeIndex()] for g in graphs for i in range(g.OperatorsLength()))
+    with ForeignCode(partial(_damaged, path)):
+        codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+        # Codes above 127 do not fit the older field, which holds 127 then.
+        labels = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
+        graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+        return Counter(labels[g.Operators(i).OpcodeIndex()] for g in graphs for i in range(g.OperatorsLength()))
 
 
 def parse(path: Path) -> tuple[Any, Any]:
@@ -74,9 +75,10 @@ def parse(path: Path) -> tuple[Any, Any]:
         raise UsageError(f"can't read {path}: {error.strerror}", "a readable file", "check its rights") from error
     if data[4:8] != _IDENTIFIER:
         raise UsageError(f"{path.name} is no TFLite file", f"{_IDENTIFIER.decode()} at byte 4", "export it again")
-    try:
-        model = schema.Model.GetRootAs(data, 0)
-        model.SubgraphsLength(), model.BuffersLength(), model.MetadataLength()
-    except (struct.error, IndexError) as error:
-        raise UsageError(f"{path.name} is damaged ({error})", "a whole TFLite file", "export it again") from error
-    return model, schema
+    with ForeignCode(partial(_damaged, path)):
+        return schema.Model.GetRootAs(data, 0), schema
+
+
+def _damaged(path: Path, error: BaseException) -> UsageError:
+    """The flatbuffer classes follow the offsets in a file unchecked, and raise anything."""
+    return UsageError(f"{path.name} is damaged ({reason(error)})", "a whole TFLite file", "copy or export it again")
