@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from rnnexport.publish import check_destination, made_folder
 from rnnexport.signature import Boundary, Length, Signature
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import ALL_PROVIDERS, target, target_of
-from rnnexport.truth import describe_with_truth
+from rnnexport.truth import Described, describe_with_truth
 from rnnexport.verification.compare import Tolerance
 from rnnexport.verification.judge import not_run, verify_artifact
 from rnnexport.verification.report import ArtifactReport, Report
@@ -154,7 +155,12 @@ def verify(
     kinds = [target_of(path) for path in paths]
     loaded = None if source is None else load(source, custom_objects)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
-    claims = [_claim(kind, path, loaded) for kind, path in zip(kinds, paths, strict=True)]
+    label = "goldens" if loaded is None else f"source {loaded.name}"
+    # Artifacts of one boundary share the truth that the source gives there.
+    truth = (
+        None if loaded is None else cache(lambda boundary: describe_with_truth(loaded, boundary, _SOURCE_FEEDS_SEED))
+    )
+    claims = [_claim(kind, path, label, truth) for kind, path in zip(kinds, paths, strict=True)]
     found = []
     for kind, path, claim in zip(kinds, paths, claims, strict=True):
         for provider in providers:
@@ -189,7 +195,9 @@ def _verdict(
     )
 
 
-def _claim(kind: Target, path: Path, source: SourceModel | None) -> _Claim | ProviderError:
+def _claim(
+    kind: Target, path: Path, label: str, truth: Callable[[Boundary], Described] | None
+) -> _Claim | ProviderError:
     """The artifact's own goldens, or a source run on fresh feeds at the recorded sizes.
 
     An artifact that this host can't even read is not run, which must not keep others from running.
@@ -199,15 +207,15 @@ def _claim(kind: Target, path: Path, source: SourceModel | None) -> _Claim | Pro
     except ProviderError as error:
         return error
     recorded = Tolerance() if proof is None else Tolerance(**proof.provenance.tolerance)
-    if source is not None:
+    if truth is not None:
         options = {} if proof is None else proof.provenance.options
         boundary = Boundary(options.get("batch"), options.get("timesteps"))
-        described = describe_with_truth(source, boundary, _SOURCE_FEEDS_SEED)
+        described = truth(boundary)
         tolerance = described.tolerance if proof is None else recorded
-        return _Claim(described.signature, described.goldens, tolerance, f"source {source.name}")
+        return _Claim(described.signature, described.goldens, tolerance, label)
     if proof is None:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    return _Claim(proof.provenance.signature, proof.goldens, recorded, "goldens")
+    return _Claim(proof.provenance.signature, proof.goldens, recorded, label)
 
 
 def _check_opset(kinds: Sequence[Target], opset: int) -> None:

@@ -91,9 +91,6 @@ class KerasApi(Protocol):
     def states(self, model: Model) -> list[StateVariable]:
         """The states of the stateful layers, in layer order."""
 
-    def dtypes(self, model: Model) -> set[str]:
-        """The floating-point dtypes that layers of the model compute in."""
-
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         """(path, variable) of what gradients do not train; seeds of random layers left out."""
 

@@ -12,7 +12,7 @@ import tf_keras
 from tf_keras.src import backend
 
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, compute_dtypes
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
 from rnnexport.source.unrolling import unrolled_rnn
@@ -73,9 +73,6 @@ class Keras2:
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
-
-    def dtypes(self, model: Model) -> set[str]:
-        return compute_dtypes(self.layers(model))
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         numbers = [v for v in model.non_trainable_variables if v.dtype.is_floating or v.dtype.is_integer]

@@ -13,7 +13,7 @@ from keras.src import backend
 
 from rnnexport.errors import UsageError
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, compute_dtypes, hidden_state
+from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, hidden_state
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import KerasApiName
 from rnnexport.source.time_distributed import time_distributed_over_time
@@ -89,9 +89,6 @@ class Keras3:
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
-
-    def dtypes(self, model: Model) -> set[str]:
-        return compute_dtypes(self.layers(model))
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         found = [(variable.path, variable) for variable in model.non_trainable_variables]

@@ -57,6 +57,18 @@ def test_the_other_targets_take_the_same_feeds(to, tmp_path):
 
 
 @GROUP
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "bool"])
+def test_an_input_of_any_dtype_that_nothing_reads_stays(dtype, tmp_path):
+    import keras
+
+    x, unread = keras.Input((None, 2), name="x"), keras.Input((3,), name="unread", dtype=dtype)
+    model = keras.Model([x, unread], keras.layers.GRU(3)(x))
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    with target("onnx").runner(path, "cpu") as runner:
+        assert [(tensor.name, tensor.dtype) for tensor in runner.inputs] == [("x", "float32"), ("unread", dtype)]
+
+
+@GROUP
 @pytest.mark.parametrize("to", ["onnx", "tflite", "saved-model"])
 def test_fixed_sizes_are_fixed_in_the_file(to, tmp_path):
     path = rnnexport.export(two_inputs(), to, tmp_path / ("m" + target(to).suffix), batch=2, timesteps=5).path

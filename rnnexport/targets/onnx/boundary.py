@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import MutableSequence, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from rnnexport.errors import ConversionError
@@ -46,9 +47,7 @@ def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
 def _input(found: dict[str | None, ir.Value], tensor: str, spec: TensorSpec, model: str) -> ir.Value:
     value = found.get(tensor)
     if value is None:
-        value = ir.Value(
-            name=spec.name, type=ir.TensorType(ir.DataType[spec.dtype.upper().replace("FLOAT32", "FLOAT")])
-        )
+        value = ir.Value(name=spec.name, type=ir.TensorType(ir.DataType.from_numpy(np.dtype(spec.dtype))))
     _apply(value, spec, model)
     return value
 
