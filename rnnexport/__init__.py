@@ -17,6 +17,7 @@ from rnnexport.errors import (
     RnnExportError,
     UsageError,
 )
+from rnnexport.loading import Loading
 from rnnexport.orders import Exported
 from rnnexport.pipeline import export, export_all, load, verify
 from rnnexport.verification.compare import Tolerance
@@ -26,6 +27,7 @@ from rnnexport.version import __version__
 __all__ = [
     "ConversionError",
     "Exported",
+    "Loading",
     "MismatchError",
     "ProviderError",
     "Report",

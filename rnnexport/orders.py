@@ -119,7 +119,7 @@ def _verified(proof: Proof, order: Order, path: Path, tolerance: Tolerance, prog
         # The runtime refuses a file that was made this moment: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     _require_passed(report, order.destination)
-    return replace(report, artifact=str(order.destination))
+    return replace(report, artifact=str(order.destination), computed_in=proof.provenance.computed_in)
 
 
 def _require_passed(report: ArtifactReport, destination: Path) -> None:
@@ -150,6 +150,8 @@ def _require_fixed(name: str, signature: Signature) -> None:
 def _provenance(
     source: SourceModel, order: Order, signature: Signature, opset: int, tolerance: Tolerance
 ) -> Provenance:
+    from rnnexport.source.api import layers_by_dtype
+
     file = source.file
     asked = {"batch": order.boundary.batch, "timesteps": order.boundary.timesteps}
     return Provenance(
@@ -157,14 +159,15 @@ def _provenance(
         source={
             "name": source.name,
             "sha256": file.sha256 if file else "",
-            "keras_version": file.keras_version if file else source.api.version,
+            "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
         },
         keras_api=source.api.name,
         options=asked | ({"opset": opset} if order.kind.opsets else {}),
-        versions=installed("rnnexport", "numpy", "tensorflow", source.api.name.replace("_", "-"))
-        | dict(order.kind.versions()),
+        versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(order.kind.versions()),
         signature=signature,
         tolerance={"rtol": tolerance.rtol, "atol": tolerance.atol},
+        semantics=source.semantics,
+        computed_in=layers_by_dtype(source.api.layers(source.model)),
     )
 
 

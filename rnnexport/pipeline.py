@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.errors import ProviderError, UsageError
+from rnnexport.loading import Loading
 from rnnexport.orders import Exported, Options, Order, Progress, file_name, fill
 from rnnexport.proof import Golden
 from rnnexport.publish import check_destination, made_folder
@@ -25,24 +26,27 @@ if TYPE_CHECKING:
     from rnnexport.source.load import SourceModel
 
 DEFAULT_OPSET = 17
+_LOADING = Loading()
 _SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
 
 
-def load(model: Any, custom_objects: Sequence[str] | Mapping[str, object] = ()) -> SourceModel:
+def load(model: Any, loading: Loading = _LOADING) -> SourceModel:
     """Load a model file, or wrap a live Keras model, for `export` and `verify`. Loads TensorFlow.
 
     Args:
-        model: the path of a `.keras` or `.h5` file, a live model of Keras 3 or tf_keras, or what `load` returned.
-        custom_objects: `.py` files and modules that define the model's own classes, or a dict of them by name.
+        model: the path of a model file, weights, an architecture or a SavedModel, a live model of Keras 3 or tf_keras,
+            or what `load` returned.
+        loading: what the user says about it, the model's own code before all.
 
     Raises:
         UsageError: there is no such file, or no such module.
-        ConversionError: the file is no Keras model, is damaged, or names a class that is not known.
+        ConversionError: the file is no Keras model, is damaged, names a class that is not known, or does not tell what
+            its numbers mean.
     """
     _require_tensorflow()
     from rnnexport.source.load import SourceModel, load_source
 
-    return model if isinstance(model, SourceModel) else load_source(model, custom_objects)
+    return model if isinstance(model, SourceModel) else load_source(model, loading)
 
 
 def export(
@@ -50,7 +54,7 @@ def export(
     to: str = "onnx",
     output: str | Path | None = None,
     *,
-    custom_objects: Sequence[str] | Mapping[str, object] = (),
+    loading: Loading = _LOADING,
     opset: int = DEFAULT_OPSET,
     batch: Length = None,
     timesteps: Length = None,
@@ -64,7 +68,7 @@ def export(
         model: see `load`.
         to: `onnx`, `tflite` or `saved-model`.
         output: where the artifact goes; by default into the working directory, named after the model.
-        custom_objects: see `load`.
+        loading: see `load`.
         opset: of the ONNX file.
         batch: the batch size to fix, `dynamic`, or None for what the model says.
         timesteps: the same for the length. TFLite needs a fixed one.
@@ -81,7 +85,7 @@ def export(
     if destination is not None:
         check_destination(destination, kind.layout)
     progress("loading")
-    source = load(model, custom_objects)
+    source = load(model, loading)
     order = Order(kind, destination or Path(file_name(kind, source)), Boundary(batch, timesteps))
     return fill(source, [order], options, progress)[0]
 
@@ -91,7 +95,7 @@ def export_all(
     to: Iterable[str],
     folder: str | Path,
     *,
-    custom_objects: Sequence[str] | Mapping[str, object] = (),
+    loading: Loading = _LOADING,
     opset: int = DEFAULT_OPSET,
     batch: Length = None,
     timesteps: Length = None,
@@ -116,7 +120,7 @@ def export_all(
     general = Boundary(batch, timesteps)
     fixed = Boundary(batch, tflite_timesteps) if tflite_timesteps is not None else general
     progress("loading")
-    source = load(model, custom_objects)
+    source = load(model, loading)
     orders = [
         Order(kind, Path(folder) / file_name(kind, source), fixed if kind.unrolled else general) for kind in kinds
     ]
@@ -128,7 +132,7 @@ def verify(
     artifacts: str | Path | Sequence[str | Path],
     *,
     source: Any = None,
-    custom_objects: Sequence[str] | Mapping[str, object] = (),
+    loading: Loading = _LOADING,
     providers: Sequence[str] = ("cpu",),
     tolerance: Tolerance | None = None,
     progress: Progress = lambda message: None,
@@ -139,7 +143,7 @@ def verify(
         artifacts: one path or several.
         source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
             neither TensorFlow nor the source.
-        custom_objects: see `load`.
+        loading: see `load`.
         providers: the execution providers to run on, such as `cpu` and `cuda`.
         tolerance: None for the one each artifact was exported with.
 
@@ -153,7 +157,7 @@ def verify(
         if provider not in ALL_PROVIDERS:
             raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
     kinds = [target_of(path) for path in paths]
-    loaded = None if source is None else load(source, custom_objects)
+    loaded = None if source is None else load(source, loading)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     label = "goldens" if loaded is None else f"source {loaded.name}"
     # Artifacts of one boundary share the truth that the source gives there.
@@ -177,6 +181,7 @@ class _Claim:
     goldens: Sequence[Golden]
     tolerance: Tolerance
     truth: str
+    computed_in: Mapping[str, tuple[str, ...]]
 
 
 def _verdict(
@@ -184,7 +189,7 @@ def _verdict(
 ) -> ArtifactReport:
     if isinstance(claim, ProviderError):
         return not_run(kind, path, provider, "goldens", tolerance or Tolerance(), str(claim))
-    return verify_artifact(
+    report = verify_artifact(
         kind,
         path,
         claim.signature,
@@ -193,6 +198,7 @@ def _verdict(
         tolerance=tolerance or claim.tolerance,
         truth=claim.truth,
     )
+    return replace(report, computed_in=claim.computed_in)
 
 
 def _claim(
@@ -212,10 +218,11 @@ def _claim(
         boundary = Boundary(options.get("batch"), options.get("timesteps"))
         described = truth(boundary)
         tolerance = described.tolerance if proof is None else recorded
-        return _Claim(described.signature, described.goldens, tolerance, label)
+        computed_in = {} if proof is None else proof.provenance.computed_in
+        return _Claim(described.signature, described.goldens, tolerance, label, computed_in)
     if proof is None:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    return _Claim(proof.provenance.signature, proof.goldens, recorded, label)
+    return _Claim(proof.provenance.signature, proof.goldens, recorded, label, proof.provenance.computed_in)
 
 
 def _check_opset(kinds: Sequence[Target], opset: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from rnnexport.errors import UsageError
 from rnnexport.signature import Signature
 
-FORMAT = 1
+FORMAT = 2
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
@@ -58,11 +58,13 @@ class Provenance:
     Attributes:
         target: the name of the target, such as `onnx`.
         source: `name`, `sha256` (empty for a live model) and the `keras_version` that wrote it.
-        keras_api: `keras` (Keras 3) or `tf_keras` (Keras 2): whose semantics the numbers have.
+        keras_api: `keras` (Keras 3), `tf_keras` (Keras 1 and 2) or `saved-model`: whose semantics the numbers have.
         options: the options of the export, such as `opset`, `batch` and `timesteps`.
         versions: the packages that took part, by name.
         signature: the boundary every run must show.
         tolerance: `rtol` and `atol` the artifact was verified with.
+        semantics: what was decided about the numbers of an older file, a sentence each.
+        computed_in: the layers of the source by the dtype they compute in.
     """
 
     target: str
@@ -72,6 +74,8 @@ class Provenance:
     versions: Mapping[str, str]
     signature: Signature
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    semantics: tuple[str, ...] = ()
+    computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class Proof:
             "versions": dict(self.provenance.versions),
             "signature": self.provenance.signature.to_json(),
             "tolerance": dict(self.provenance.tolerance),
+            "semantics": list(self.provenance.semantics),
+            "computed_in": {dtype: list(layers) for dtype, layers in self.provenance.computed_in.items()},
         }
         return json.dumps(value, sort_keys=True)
 
@@ -142,6 +148,8 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         versions=value["versions"],
         signature=Signature.from_json(value["signature"]),
         tolerance={name: float(value["tolerance"][name]) for name in ("rtol", "atol")},
+        semantics=tuple(map(str, value["semantics"])),
+        computed_in={dtype: tuple(map(str, layers)) for dtype, layers in value["computed_in"].items()},
     )
 
 

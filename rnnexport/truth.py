@@ -90,10 +90,10 @@ def _require_repeatable(source: SourceModel, signature: Signature, run: tuple[Fe
 
 def _tolerance(source: SourceModel, signature: Signature, runs: list[tuple[Feed, Arrays]]) -> Tolerance:
     """The default one, or `_ROUNDING_STEPS` times what one rounding step of the inputs does to the source."""
-    from rnnexport.source.api import compute_dtypes
+    from rnnexport.source.api import layers_by_dtype
     from rnnexport.source.reference import reference
 
-    narrowest = min(compute_dtypes(source.api.layers(source.model)), key=_PRECISIONS.__getitem__, default="float32")
+    narrowest = min(layers_by_dtype(source.api.layers(source.model)), key=_PRECISIONS.__getitem__, default="float32")
     moved = [
         _excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[narrowest]).arrays))
         for feed, expected in islice(runs, REQUIRED)

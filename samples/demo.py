@@ -32,7 +32,7 @@ def run(sample: Sample, folder: Path, console: Console) -> Report:
         model,
         TARGET_NAMES,
         folder,
-        custom_objects=[str(sample.path)],
+        loading=rnnexport.Loading([str(sample.path)]),
         tflite_timesteps=sample.timesteps,
         progress=lambda message: progress(f"{sample.name}: {message}"),
     )

@@ -12,6 +12,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from rnnexport.loading import Loading
 from rnnexport.orders import Exported
 from rnnexport.pipeline import export_all
 from rnnexport.targets.registry import TARGET_NAMES
@@ -49,7 +50,7 @@ def exported(
                 saved(name),
                 TARGET_NAMES,
                 tmp_path_factory.mktemp(name),
-                custom_objects=[str(sample.path)],
+                loading=Loading([str(sample.path)]),
                 tflite_timesteps=sample.timesteps,
             )
             done[name] = dict(zip(TARGET_NAMES, artifacts, strict=True))

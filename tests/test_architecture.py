@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "rnnexport"
 # The highest layer wins; a module may import its own layer and those below.
 LAYERS = {
     "rnnexport.errors": 0,
+    "rnnexport.loading": 0,
     "rnnexport.signature": 0,
     "rnnexport.proof": 0,
     "rnnexport.publish": 0,

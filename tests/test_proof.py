@@ -58,7 +58,7 @@ def test_bytes_are_the_same_each_time():
         ("[1]", None),
         (None, b""),
         (None, b"PK not a zip"),
-        ('{"format": 1}', None),
+        ('{"format": 2}', None),
     ],
 )
 def test_damaged_blobs_are_refused(text, data):

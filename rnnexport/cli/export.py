@@ -27,7 +27,7 @@ from rnnexport.targets.registry import TARGET_NAMES
     help="The folder for the artifacts, made where it is missing (default: the working directory).",
 )
 @options.opset_option
-@options.custom_objects_option
+@options.loading_options
 @options.batch_option
 @options.timesteps_option
 @click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
@@ -41,7 +41,6 @@ def command(
     targets: tuple[str, ...],
     folder: Path,
     opset: int,
-    custom_objects: tuple[str, ...],
     batch: Length,
     timesteps: Length,
     tflite_timesteps: int | None,
@@ -63,7 +62,7 @@ def command(
         model,
         targets,
         folder,
-        custom_objects=custom_objects,
+        loading=options.loading_of(ctx),
         opset=opset,
         batch=batch,
         timesteps=timesteps,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rnnexport.loading import KERAS_API_CHOICES, WEIGHTS_BY, Loading
 from rnnexport.pipeline import DEFAULT_OPSET
 from rnnexport.signature import Length
 from rnnexport.targets.registry import ALL_PROVIDERS
@@ -54,12 +55,85 @@ json_option = click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON too."
 )
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and library output.")
-custom_objects_option = click.option(
-    "--custom-objects",
-    multiple=True,
-    metavar="FILE.py|MODULE",
-    help="Where the model's own layers, cells and functions are defined; may be repeated.",
+_LOADING = "rnnexport.loading"
+
+
+def _kept(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Keep what an option says about loading where `loading_of` finds it: no command has a use for it alone."""
+    ctx.meta.setdefault(_LOADING, {})[param.name] = value
+    return value
+
+
+_LOADING_OPTIONS = (
+    click.option(
+        "--custom-objects",
+        multiple=True,
+        metavar="FILE.py|MODULE",
+        expose_value=False,
+        callback=_kept,
+        help="Where the model's own layers, cells and functions are defined; may be repeated.",
+    ),
+    click.option(
+        "--keras-api",
+        type=click.Choice(KERAS_API_CHOICES),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=_kept,
+        help="Whose numbers the file has: keras is Keras 3, tf_keras Keras 1 and 2.",
+    ),
+    click.option(
+        "--builder",
+        metavar="MODULE:FUNCTION",
+        expose_value=False,
+        callback=_kept,
+        help="For weights alone: code that makes their model; FILE.py:FUNCTION too.",
+    ),
+    click.option(
+        "--architecture",
+        metavar="FILE.json",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_kept,
+        help="For weights alone: what model.to_json() gave (default: the .json of their name beside them).",
+    ),
+    click.option(
+        "--weights-by",
+        type=click.Choice(WEIGHTS_BY),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=_kept,
+        help="For weights alone: how their layers and the model's are paired.",
+    ),
+    click.option(
+        "--allow-unsafe",
+        is_flag=True,
+        expose_value=False,
+        callback=_kept,
+        help="Let a file in that runs code of its own (a Lambda). Only for files you trust.",
+    ),
 )
+
+
+def loading_options(command: Command) -> Command:
+    """The options that say how a model is loaded; `loading_of` gives what they say."""
+    for option in reversed(_LOADING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def loading_of(ctx: click.Context) -> Loading:
+    """What the options of `loading_options` say."""
+    said = ctx.meta[_LOADING]
+    return Loading(
+        custom_objects=said["custom_objects"],
+        keras_api=said["keras_api"],
+        builder=said["builder"],
+        architecture=said["architecture"],
+        weights_by=said["weights_by"],
+        allow_unsafe=said["allow_unsafe"],
+    )
 
 
 def tolerance_options(command: Command) -> Command:

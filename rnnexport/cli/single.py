@@ -27,7 +27,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
     @click.command(target, help=text)
     @options.model_argument
     @options.output_option
-    @options.custom_objects_option
+    @options.loading_options
     @options.batch_option
     @options.timesteps_option
     @options.verify_option
@@ -38,7 +38,6 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
         ctx: click.Context,
         model: Path,
         output: Path | None,
-        custom_objects: tuple[str, ...],
         batch: Length,
         timesteps: Length,
         verify: bool,
@@ -51,7 +50,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
             model,
             target,
             output,
-            custom_objects=custom_objects,
+            loading=options.loading_of(ctx),
             opset=opset,
             batch=batch,
             timesteps=timesteps,

@@ -19,7 +19,7 @@ from rnnexport.report.text import report_table
 @click.command("verify")
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead.")
-@options.custom_objects_option
+@options.loading_options
 @options.provider_option
 @options.tolerance_options
 @options.json_option
@@ -29,7 +29,6 @@ def command(
     ctx: click.Context,
     artifacts: tuple[Path, ...],
     source: Path | None,
-    custom_objects: tuple[str, ...],
     providers: tuple[str, ...],
     rtol: float | None,
     atol: float | None,
@@ -52,7 +51,7 @@ def command(
     report = pipeline.verify(
         list(artifacts),
         source=source,
-        custom_objects=custom_objects,
+        loading=options.loading_of(ctx),
         providers=providers,
         tolerance=options.tolerance_of(rtol, atol),
         progress=session.progress,

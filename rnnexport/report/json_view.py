@@ -35,6 +35,7 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "max_abs_error": _number(item.max_abs),
         "problem": item.first_problem(),
         "placement": dict(item.placement),
+        "computed_in": {dtype: list(layers) for dtype, layers in item.computed_in.items()},
         "feeds": [{"label": feed.label, "outputs": list(map(_comparison, feed.outputs))} for feed in item.feeds],
     }
 

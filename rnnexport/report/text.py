@@ -61,6 +61,9 @@ def _notes(item: ArtifactReport) -> list[str]:
         notes.append(f"{item.artifact} ({item.provider}): judged with {bounds}, which are not the defaults")
     if item.status != "passed":
         notes.append(f"{item.artifact} ({item.provider}): {item.first_problem()}")
+    if set(item.computed_in) - {"float32"}:
+        dtypes = "; ".join(f"{dtype}: {', '.join(layers)}" for dtype, layers in sorted(item.computed_in.items()))
+        notes.append(f"{item.artifact}: computes in {dtypes}")
     if item.placement:
         total = sum(item.placement.values())
         shares = ", ".join(f"{name} {count} of {total}" for name, count in sorted(item.placement.items()))
@@ -76,6 +79,11 @@ def inspection_tables(inspection: Inspection) -> RenderableType:
         for class_name, name in inspection.layers:
             layers.add_row(class_name, name)
         parts.append(layers)
+    if inspection.weights:
+        weights = Table("layer", "weights", box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
+        for name, shapes in inspection.weights:
+            weights.add_row(name, shapes)
+        parts.append(weights)
     if inspection.signature is not None:
         parts.append(signature_table(inspection.signature))
     if inspection.operators:

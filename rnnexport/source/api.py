@@ -1,23 +1,28 @@
 """The two Keras APIs behind one protocol: Keras 3 (`keras`) and Keras 2 (`tf_keras`).
 
 They differ in how a model is called, in how its tensors are named and in where a stateful layer keeps its state.
-All else in this package is written once against `KerasApi`.
+All else in this package is written once against `KerasApi`, or against `ModelApi` where a SavedModel will do as well.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import tensorflow as tf
 
 from rnnexport.errors import ConversionError, UsageError
+from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.files import KerasApiName
+from rnnexport.source.origin import KerasApiName
+from rnnexport.source.stored import StoredLayer
+
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 Model = Any
 Layer = Any
@@ -47,20 +52,15 @@ class StateVariable:
     initial: Any
 
 
-class KerasApi(Protocol):
-    """What the rest of `source` needs of a Keras."""
+class ModelApi(Protocol):
+    """What describing, running and tracing a model needs to know how to do."""
 
-    name: KerasApiName
+    name: KerasApiName | Literal["saved-model"]
+    package: str  # the distribution it comes from
     version: str
     embedding: Any  # its Embedding class
     masking: Any  # its Masking class
-    autograph: bool  # whether that Keras turns Python's `if` and `for` on tensors into graph operations
-
-    def load(self, path: Path, custom_objects: CustomObjects) -> Model:
-        """Load a file that `files.identify` accepted. Raises whatever that Keras raises."""
-
-    def owns(self, model: object) -> bool:
-        """Whether `model` is a model of this Keras."""
+    autograph: bool  # whether it turns Python's `if` and `for` on tensors into graph operations
 
     def inputs(self, model: Model) -> list[NamedTensor]:
         """The inputs in call order; empty for a model that declares none."""
@@ -120,6 +120,33 @@ class KerasApi(Protocol):
         """
 
 
+class KerasApi(ModelApi, Protocol):
+    """What loading and building a model needs of a Keras besides."""
+
+    name: KerasApiName
+
+    def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        """Load a file that `files.identify` accepted, with its weights. Raises whatever that Keras raises."""
+
+    def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        """The model of a configuration, its weights untrained. Raises whatever that Keras raises."""
+
+    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
+        """Put the weights of a file into a model. Raises whatever that Keras raises."""
+
+    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
+        """What the model has a place for: its layers with weights, in the order in which they are stored."""
+
+    def built_inputs(self, model: Model) -> dict[str, Any]:
+        """What a subclassed model was first called with: (shape, dtype), or lists and dicts of these, by argument."""
+
+    def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
+        """A functional model that calls `model` with inputs of these (shape, dtype), shapes with the batch."""
+
+    def owns(self, model: object) -> bool:
+        """Whether `model` is a model of this Keras."""
+
+
 def api_named(name: KerasApiName) -> KerasApi:
     """The adaptor of that name. Imports the Keras."""
     if name == "keras":
@@ -145,10 +172,33 @@ def api_of(model: object) -> KerasApi:
     raise UsageError(f"a {type(model).__name__}", "a path or a keras.Model / tf_keras.Model", "pass one of these")
 
 
-def compute_dtypes(layers: Iterable[Layer]) -> set[str]:
-    """The floating-point dtypes that layers compute in."""
-    found = {str(getattr(layer, "compute_dtype", "")) for layer in layers}
-    return found & {"bfloat16", "float16", "float32", "float64"}
+def layers_by_dtype(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
+    """The names of layers by the floating-point dtype that they compute in."""
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        if (dtype := str(getattr(layer, "compute_dtype", ""))) in _FLOATS:
+            found.setdefault(dtype, []).append(layer.name)
+    return {dtype: tuple(names) for dtype, names in sorted(found.items())}
+
+
+def layer_weights(model: Model, layers: Iterable[Layer]) -> list[StoredLayer]:
+    """For `KerasApi.weights_by_layer`: the layers that have weights, and what the model holds outside of them."""
+    found = [(layer.name, [*layer.trainable_weights, *layer.non_trainable_weights]) for layer in layers]
+    held = {id(weight) for _, weights in found for weight in weights}
+    found.append((model.name, [weight for weight in model.weights if id(weight) not in held]))
+    return [
+        StoredLayer(name, tuple((str(weight.name), tuple(weight.shape)) for weight in weights))
+        for name, weights in found
+        if weights
+    ]
+
+
+def call_with(model: Model, arguments: Mapping[str, Any]) -> Any:
+    """The model called on one input, on arguments of these names, or on a dict of them, whichever it takes."""
+    if len(arguments) == 1:
+        return model(next(iter(arguments.values())))
+    taken = inspect.signature(model.call).parameters
+    return model(**arguments) if set(arguments) <= set(taken) else model(dict(arguments))
 
 
 @contextmanager

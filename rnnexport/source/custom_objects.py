@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -48,23 +49,33 @@ def collect(sources: Iterable[str]) -> Collected:
     objects: dict[str, object] = {}
     origins: dict[str, list[str]] = {}
     for source in dict.fromkeys(sources):
-        for name, value in _defined(_import(source)).items():
+        for name, value in _defined(import_code(source)).items():
             if objects.setdefault(name, value) is value and name in origins:
                 continue
             origins.setdefault(name, []).append(source)
     return Collected(objects, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
 
 
-def _import(source: str) -> ModuleType:
+def import_code(source: str, option: str = "--custom-objects") -> ModuleType:
+    """Import a `.py` file or a module of that name.
+
+    Args:
+        source: the path of the file, or the dotted name of the module.
+        option: that named it, for messages.
+
+    Raises:
+        UsageError: it is not there.
+        ConversionError: its code raises.
+    """
     if source.endswith(".py"):
         if not Path(source).is_file():
-            raise UsageError(f"no file {source}", "a .py file or a module", "check --custom-objects")
-        with ForeignCode(partial(_explained, source)):
-            return _import_file(Path(source))
+            raise UsageError(f"no file {source}", "a .py file or a module", f"check {option}")
+        with ForeignCode(partial(_explained, source, option)):
+            return _import_file(Path(source).resolve())
     if not all(part.isidentifier() for part in source.split(".")):
-        raise UsageError(f"{source!r}", "a .py file or the dotted name of a module", "check --custom-objects")
+        raise UsageError(f"{source!r}", "a .py file or the dotted name of a module", f"check {option}")
     # As `python -m` does, and an installed script does not: modules of the working directory can be named.
-    with _importable(Path.cwd()), ForeignCode(partial(_explained, source)):
+    with _importable(Path.cwd()), ForeignCode(partial(_explained, source, option)):
         return importlib.import_module(source)
 
 
@@ -81,13 +92,13 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _explained(source: str, error: BaseException) -> RnnExportError:
+def _explained(source: str, option: str, error: BaseException) -> RnnExportError:
     if (
         isinstance(error, ModuleNotFoundError)
         and not source.endswith(".py")
         and source.startswith(error.name or source)
     ):
-        return UsageError(f"no module {source}", "a .py file or a module", "check --custom-objects")
+        return UsageError(f"no module {source}", "a .py file or a module", f"check {option}")
     # The last frame of the user's own code, not of what it called or of the import system.
     frames = traceback.extract_tb(error.__traceback__)
     line = next((f for f in reversed(frames) if Path(f.filename).name == Path(source).name), frames[-1])
@@ -100,23 +111,74 @@ def _explained(source: str, error: BaseException) -> RnnExportError:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under its own name, its folder importable, once for each file."""
-    resolved = path.resolve()
-    name = f"rnnexport_custom_{resolved.stem}_{abs(hash(str(resolved))):x}"
+    """Import a file once, its folder importable: as part of its package, or under a name of its own.
+
+    A file of no package may import relatively all the same: its folders become a package of a name of their own.
+    """
+    if (root := _package_root(path)) is not None:
+        return _import_from_package(path, root.parent)
+    levels = _relative_levels(path)
+    if not levels:
+        return _import_alone(path)
+    folder = path.parents[levels - 1]
+    package = _own_name(folder)
+    if package not in sys.modules:
+        sys.modules[package] = module = ModuleType(package)
+        module.__path__ = [str(folder)]
+    with _importable(path.parent):
+        return importlib.import_module(".".join([package, *path.relative_to(folder).with_suffix("").parts]))
+
+
+def _import_from_package(path: Path, parent: Path) -> ModuleType:
+    parts = path.relative_to(parent).with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    with _importable(parent):
+        module = importlib.import_module(name)
+    found = Path(module.__file__ or "").resolve()
+    if found != path:
+        raise UsageError(f"{path} as {name}, which is {found} already", "packages of different names", "rename one")
+    return module
+
+
+def _import_alone(path: Path) -> ModuleType:
+    name = _own_name(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, resolved)
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _importable(resolved.parent):
+        with _importable(path.parent):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _own_name(path: Path) -> str:
+    return f"rnnexport_custom_{path.stem}_{abs(hash(str(path))):x}"
+
+
+def _package_root(path: Path) -> Path | None:
+    """The topmost of the folders from that of `path` upwards that are packages."""
+    root = None
+    for folder in path.parents:
+        if not (folder / "__init__.py").is_file():
+            return root
+        root = folder
+    return root
+
+
+def _relative_levels(path: Path) -> int:
+    """How many folders up the file's own relative imports reach; 0 where it has none."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return 0  # importing it will say so
+    return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
 
 
 def _defined(module: ModuleType) -> dict[str, object]:

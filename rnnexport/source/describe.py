@@ -34,9 +34,9 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     tensors = source.api.inputs(source.model)
     if not tensors:
         raise ConversionError(
-            f"{source.name} declares no inputs (it is subclassed, or was never built)",
-            "a functional model, or a Sequential one with an Input",
-            "wrap it: x = Input(...); Model(x, model(x))",
+            f"{source.name} has no inputs",
+            "a model that computes something of its inputs",
+            "check what was saved",
         )
     readers = source.api.readers(source.model)
     inputs = tuple(
@@ -47,7 +47,21 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     _check_names(inputs)
     states = _states(source.api.states(source.model), [spec.name for spec in inputs])
     partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
-    return replace(partial, outputs=output_specs(source, partial))
+    outputs = output_specs(source, partial)
+    _refuse_batch_as_time(source, inputs, outputs)
+    return replace(partial, outputs=outputs)
+
+
+def _refuse_batch_as_time(source: SourceModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """A program that was traced wrongly can't be put right: there is no layer left to ask."""
+    for spec in outputs:
+        if source.api.name == "saved-model" and BATCH in spec.shape[1:] and any(TIME in item.shape for item in inputs):
+            raise ConversionError(
+                f"output {spec.name} of {source.name} is {spec}: Keras 3 traces TimeDistributed over the batch where "
+                "the length is open",
+                "the batch as the first axis alone",
+                "export the model that the folder was made from",
+            )
 
 
 def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:

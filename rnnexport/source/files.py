@@ -1,7 +1,10 @@
 """What a model file is, told without TensorFlow: the container, who wrote it, which layers it names.
 
-`.keras` is a zip of `metadata.json`, `config.json` and `model.weights.h5`, written by Keras 3 or, with a version
-below 3, by Keras 2.12+ and tf_keras. `.h5` holds the same configuration in its attributes.
+.keras         a zip of metadata.json, config.json and model.weights.h5 (Keras 3; below version 3 Keras 2.12+, tf_keras)
+.h5            configuration and weights in one HDF5 file (every Keras)
+weights        HDF5 without a configuration: the architecture is a JSON file beside it, or comes from code
+architecture   that JSON file: the weights lie beside it
+saved-model    a SavedModel folder: a program, run through its serving signature
 """
 
 from __future__ import annotations
@@ -10,22 +13,28 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from rnnexport.errors import ConversionError, UsageError
-from rnnexport.source.safety import check_archive, check_config, check_hdf5, import_h5py, serialised_objects
+from rnnexport.loading import Loading
+from rnnexport.source.architecture import architecture_for, read_architecture, weights_beside
+from rnnexport.source.configs import Config, nested_deeper, serialised_objects
+from rnnexport.source.keras1 import looks_like_keras1
+from rnnexport.source.origin import Origin, parsed
+from rnnexport.source.safety import check_archive, check_config, check_hdf5, import_h5py
+from rnnexport.source.saved_model_file import SavedModelFile, digest, is_saved_model, read_saved_model
+from rnnexport.source.stored import WEIGHTS_ENTRY, StoredWeights, stored_weights
 
-KerasApiName = Literal["keras", "tf_keras"]
+Container = Literal[".keras", ".h5", "weights", "architecture", "saved-model"]
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_WEIGHTS = "model.weights.h5"
 _NOT_LAYERS = ("DTypePolicy", "Policy")
 # What zipfile raises for an archive that is cut, flipped, encrypted or of another compression.
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
-_MODEL_FILE = "a whole model saved as .keras or .h5"
+_MODEL_FILE = "a model saved as .keras or .h5, weights, a JSON architecture or a SavedModel folder"
 _SAVE_AGAIN = "save it again with model.save('model.keras')"
+_DEFAULT = Loading()
 
 
 @dataclass(frozen=True)
@@ -34,22 +43,25 @@ class SourceFile:
 
     Attributes:
         path: where it is.
-        container: `.keras` or `.h5`.
-        keras_version: the Keras that wrote it.
-        sha256: of the whole file, in hexadecimal.
-        config: the model's configuration as JSON.
+        container: what it is; see the module.
+        origin: the Keras that wrote it.
+        sha256: of the whole file, in hexadecimal; of weights, then architecture, where these are two files.
+        config: the model's configuration; empty where code or a program takes its place.
+        weights: the file that holds the weights, `path` itself but for an architecture.
+        architecture: the JSON file that holds the configuration, where it is a file of its own.
+        stored: the weights by layer, names and shapes.
+        program: what a SavedModel says of itself.
     """
 
     path: Path
-    container: Literal[".keras", ".h5"]
-    keras_version: str
+    container: Container
+    origin: Origin
     sha256: str
-    config: dict[str, Any] = field(repr=False)
-
-    @property
-    def keras_api(self) -> KerasApiName:
-        """Whose semantics the file has: Keras 2 numbers need tf_keras (hard_sigmoid, GRU reset_after)."""
-        return "keras" if int(self.keras_version.split(".")[0]) >= 3 else "tf_keras"
+    config: Config = field(default_factory=dict, repr=False)
+    weights: Path = Path()
+    architecture: Path | None = None
+    stored: StoredWeights | None = field(default=None, repr=False)
+    program: SavedModelFile | None = None
 
     def layers(self) -> list[tuple[str, str]]:
         """(class name, layer name) of the model's layers and cells, parents first; a name may be empty."""
@@ -62,8 +74,12 @@ class SourceFile:
         return found
 
 
-def identify(path: Path) -> SourceFile:
+def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
     """Look at a model file.
+
+    Args:
+        path: the file, or the folder of a SavedModel.
+        loading: whether a builder or which architecture belongs to it, and whether it may be unsafe.
 
     Raises:
         UsageError: there is no file at `path`.
@@ -72,7 +88,7 @@ def identify(path: Path) -> SourceFile:
     if not path.exists():
         raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
     if path.is_dir():
-        raise ConversionError(f"{path} is a folder", _MODEL_FILE, _SAVE_AGAIN)
+        return _folder(path, loading)
     if not path.is_file():
         raise UsageError(f"{path} is no regular file", _MODEL_FILE, "check the path")
     try:
@@ -81,48 +97,91 @@ def identify(path: Path) -> SourceFile:
     except OSError as error:
         raise UsageError(f"can't read {path}: {error.strerror}", "a readable file", "check its rights") from error
     if head.startswith(b"PK"):
-        source = _keras_zip(path)
+        source = _keras_zip(path, loading)
     elif head == _HDF5_SIGNATURE:
-        source = _hdf5(path)
+        source = _hdf5(path, loading)
+    elif path.suffix == ".json" or head.lstrip().startswith(b"{"):
+        source = _architecture(path, loading)
     else:
         raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
-    check_config(source.config, path.name)
+    if not loading.allow_unsafe:
+        check_config(source.config, path.name)
     return source
 
 
-def _keras_zip(path: Path) -> SourceFile:
+def _folder(path: Path, loading: Loading) -> SourceFile:
+    if not is_saved_model(path):
+        raise ConversionError(f"{path} is a folder without saved_model.pb", _MODEL_FILE, _SAVE_AGAIN)
+    program = read_saved_model(path, allow_unsafe=loading.allow_unsafe)
+    return SourceFile(path, "saved-model", Origin(None), digest(path), weights=path, program=program)
+
+
+def _keras_zip(path: Path, loading: Loading) -> SourceFile:
     try:
         with zipfile.ZipFile(path) as archive:
-            check_archive(archive, path.name)
+            if not loading.allow_unsafe:
+                check_archive(archive, path.name)
             metadata = json.loads(archive.read("metadata.json"))
             config = json.loads(archive.read("config.json"))
             damaged = archive.testzip()
-        version = _version(metadata["keras_version"])
+        origin = parsed(metadata["keras_version"])
     except (*_ZIP_DAMAGE, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     if damaged is not None:
         raise _damaged(path, f"bad checksum of {damaged}")
-    if not isinstance(config, dict):
-        raise _damaged(path, "its configuration is no object")
-    return SourceFile(path, ".keras", version, _sha256(path), config)
+    return SourceFile(path, ".keras", origin, _sha256(path), _object(path, config), path)
 
 
-def _hdf5(path: Path) -> SourceFile:
-    h5py = import_h5py()
-    with path.open("rb") as stream:
-        check_hdf5(stream, path.name)
+def _hdf5(path: Path, loading: Loading) -> SourceFile:
+    if not loading.allow_unsafe:
+        with path.open("rb") as stream:
+            check_hdf5(stream, path.name)
+    stored = stored_weights(path)
     try:
-        with h5py.File(path, "r") as file:
-            version, text = file.attrs.get("keras_version"), file.attrs.get("model_config")
+        with import_h5py().File(path, "r") as file:
+            text, version, backend = (file.attrs.get(name) for name in ("model_config", "keras_version", "backend"))
         if text is None:
-            raise ConversionError(f"{path.name} holds weights without an architecture", _MODEL_FILE, _SAVE_AGAIN)
-        # Keras 1 before 1.0.5 wrote no version.
-        config, known = json.loads(_text(text)), "1" if version is None else _version(_text(version))
+            return _weights(path, path, loading, stored)
+        config = json.loads(_text(text))
+        origin = _recorded(config, version, backend)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(config, dict):
-        raise _damaged(path, "its configuration is no object")
-    return SourceFile(path, ".h5", known, _sha256(path), config)
+    return SourceFile(path, ".h5", origin, _sha256(path), _object(path, config), path, stored=stored)
+
+
+def _recorded(config: Any, version: Any, backend: Any) -> Origin:
+    if version is not None:
+        return parsed(_text(version), None if backend is None else _text(backend))
+    # Keras 1 before 1.0.5 wrote no version.
+    return Origin("1") if isinstance(config, dict) and looks_like_keras1(config) else Origin(None)
+
+
+def _architecture(path: Path, loading: Loading) -> SourceFile:
+    read_architecture(path)  # what is wrong with it comes before what is missing beside it
+    weights = weights_beside(path)
+    if not loading.allow_unsafe:
+        with weights.open("rb") as stream:
+            check_hdf5(stream, weights.name)
+    return _weights(path, weights, Loading(architecture=path), stored_weights(weights))
+
+
+def _weights(path: Path, weights: Path, loading: Loading, stored: StoredWeights | None) -> SourceFile:
+    """Weights, with the architecture that is named or lies beside them unless code takes its place."""
+    if stored is None:
+        raise ConversionError(f"{weights.name} is HDF5 without the weights of a model", _MODEL_FILE, _SAVE_AGAIN)
+    container: Container = "weights" if path == weights else "architecture"
+    architecture = None if loading.builder else architecture_for(weights, loading)
+    if architecture is None:
+        return SourceFile(path, container, stored.origin, _sha256(weights), {}, weights, None, stored)
+    config, origin = read_architecture(architecture)
+    if {origin.major, stored.origin.major} in ({1, 3}, {2, 3}):
+        raise ConversionError(
+            f"{architecture.name} of {origin} beside {weights.name} of {stored.origin}",
+            "an architecture and weights of one Keras",
+            "name the right one with --architecture",
+        )
+    known = stored.origin if origin.version is None else origin
+    return SourceFile(path, container, known, _sha256(weights, architecture), config, weights, architecture, stored)
 
 
 def check_weights(file: SourceFile) -> None:
@@ -134,37 +193,28 @@ def check_weights(file: SourceFile) -> None:
     """
     if file.container == ".keras":
         with zipfile.ZipFile(file.path) as archive:
-            if _WEIGHTS in archive.namelist():
-                with archive.open(_WEIGHTS) as stream:
+            if WEIGHTS_ENTRY in archive.namelist():
+                with archive.open(WEIGHTS_ENTRY) as stream:
                     check_hdf5(cast("BinaryIO", stream), file.path.name)
 
 
-def _version(text: object) -> str:
-    """`text` if it is a version. ValueError where it is none."""
-    if not isinstance(text, str) or not text.partition(".")[0].isdigit():
-        raise ValueError(f"keras_version is {text!r}")
-    return text
-
-
-def strings(node: Any) -> Iterator[str]:
-    """Every string in a configuration: the names of all that it could ask for."""
-    if isinstance(node, dict):
-        for child in node.values():
-            yield from strings(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from strings(child)
-    elif isinstance(node, str):
-        yield node
+def _object(path: Path, config: Any) -> Config:
+    if not isinstance(config, dict) or nested_deeper(config):
+        raise _damaged(path, "its configuration is no object, or nested too deep")
+    return config
 
 
 def _damaged(path: Path, reason: str) -> ConversionError:
     return ConversionError(f"{path.name} is damaged or cut short ({reason})", _MODEL_FILE, "copy or save it again")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sha256(*paths: Path) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(2**20):
+                total.update(block)
+    return total.hexdigest()
 
 
 def _text(value: bytes | str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,19 @@ import tf_keras
 from tf_keras.src import backend
 
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set
+from rnnexport.source.api import (
+    Layer,
+    Model,
+    NamedTensor,
+    StateVariable,
+    attributes_set,
+    call_with,
+    layer_weights,
+)
+from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.files import KerasApiName
+from rnnexport.source.origin import KerasApiName
+from rnnexport.source.stored import StoredLayer
 from rnnexport.source.unrolling import unrolled_rnn
 
 
@@ -22,13 +32,34 @@ class Keras2:
     """See `KerasApi`."""
 
     name: KerasApiName = "tf_keras"
+    package = "tf-keras"
     version = tf_keras.__version__
     autograph = True
     embedding = tf_keras.layers.Embedding
     masking = tf_keras.layers.Masking
 
-    def load(self, path: Path, custom_objects: CustomObjects) -> Model:
-        return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False)
+    def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        # `safe_mode` acts on .keras alone: an .h5 that holds code was refused before.
+        return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe)
+
+    def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        return tf_keras.models.model_from_config(config, custom_objects=dict(custom_objects))
+
+    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
+        model.load_weights(path, **({"by_name": True} if by_name else {}))
+
+    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
+        return layer_weights(model, model.layers)
+
+    def built_inputs(self, model: Model) -> dict[str, Any]:
+        specs = model._saved_model_inputs_spec
+        if specs is None:
+            return {}
+        return {"inputs": tf.nest.map_structure(lambda spec: (tuple(spec.shape), spec.dtype.name), specs)}
+
+    def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
+        inputs = {name: _inputs(name, struct) for name, struct in arguments.items()}
+        return tf_keras.Model(tf.nest.flatten(inputs), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
         return isinstance(model, tf_keras.Model)
@@ -140,3 +171,13 @@ def _initial_state(layer: Layer, variable: tf.Variable) -> Any:
         return tf.nest.map_structure(tf.zeros_like, layer.states)
     batch, dtype = variable.shape[0], layer.dtype or tf_keras.backend.floatx()
     return get_initial_state(inputs=None, batch_size=batch, dtype=dtype)
+
+
+def _inputs(name: str, struct: Any) -> Any:
+    """An Input for each (shape, dtype) of the structure."""
+    if isinstance(struct, dict):
+        return {key: _inputs(key, child) for key, child in struct.items()}
+    if isinstance(struct, list):
+        return [_inputs(f"{name}_{at}", child) for at, child in enumerate(struct)]
+    shape, dtype = struct
+    return tf_keras.Input(shape[1:], batch_size=shape[0], dtype=dtype, name=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,20 @@ from keras.src import backend
 
 from rnnexport.errors import UsageError
 from rnnexport.signature import unique_names
-from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable, attributes_set, hidden_state
+from rnnexport.source.api import (
+    Layer,
+    Model,
+    NamedTensor,
+    StateVariable,
+    attributes_set,
+    call_with,
+    hidden_state,
+    layer_weights,
+)
+from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.files import KerasApiName
+from rnnexport.source.origin import KerasApiName
+from rnnexport.source.stored import StoredLayer
 from rnnexport.source.time_distributed import time_distributed_over_time
 from rnnexport.source.unrolling import unrolled_rnn
 
@@ -24,6 +35,7 @@ class Keras3:
     """See `KerasApi`."""
 
     name: KerasApiName = "keras"
+    package = "keras"
     version = keras.__version__
     autograph = False
     embedding = keras.layers.Embedding
@@ -37,8 +49,25 @@ class Keras3:
                 "set KERAS_BACKEND=tensorflow",
             )
 
-    def load(self, path: Path, custom_objects: CustomObjects) -> Model:
-        return keras.saving.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=True)
+    def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        return keras.saving.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe)
+
+    def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
+        return keras.saving.deserialize_keras_object(config, custom_objects=dict(custom_objects), safe_mode=safe)
+
+    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
+        model.load_weights(path, **({"by_name": True} if by_name else {}))
+
+    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
+        return layer_weights(model, model.layers)
+
+    def built_inputs(self, model: Model) -> dict[str, Any]:
+        shapes = model._build_shapes_dict or {}
+        return {name.removesuffix("_shape"): _with_dtype(shape, model.compute_dtype) for name, shape in shapes.items()}
+
+    def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
+        inputs = {name: _inputs(name, struct) for name, struct in arguments.items()}
+        return keras.Model(list(keras.tree.flatten(inputs)), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
         return isinstance(model, keras.Model)
@@ -131,3 +160,22 @@ def _keys(struct: object) -> list[str]:
     if not isinstance(struct, dict):
         return []
     return ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(struct)]
+
+
+def _with_dtype(struct: Any, dtype: str) -> Any:
+    """A shape, or a list or dict of shapes, with the dtype beside each."""
+    if isinstance(struct, dict):
+        return {name: _with_dtype(child, dtype) for name, child in struct.items()}
+    if isinstance(struct, list) and struct and isinstance(struct[0], list | tuple):
+        return [_with_dtype(child, dtype) for child in struct]
+    return tuple(struct), dtype
+
+
+def _inputs(name: str, struct: Any) -> Any:
+    """An Input for each (shape, dtype) of the structure."""
+    if isinstance(struct, dict):
+        return {key: _inputs(key, child) for key, child in struct.items()}
+    if isinstance(struct, list):
+        return [_inputs(f"{name}_{at}", child) for at, child in enumerate(struct)]
+    shape, dtype = struct
+    return keras.Input(batch_shape=shape, dtype=dtype, name=name)

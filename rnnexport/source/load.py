@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
-from rnnexport.source.api import KerasApi, Model, api_named, api_of
+from rnnexport.loading import Loading
+from rnnexport.source.api import KerasApi, Model, ModelApi, api_named, api_of
+from rnnexport.source.builder import build
+from rnnexport.source.configs import strings
 from rnnexport.source.custom_objects import CustomObjects, collect
-from rnnexport.source.files import SourceFile, check_weights, identify, strings
+from rnnexport.source.files import SourceFile, check_weights, identify
+from rnnexport.source.origin import choose_api
+from rnnexport.source.program import Program, load_program
 from rnnexport.source.safety import check_names, unknown_object
+from rnnexport.source.saved_model_file import SERVING
+from rnnexport.source.semantics import Meaning, interpret
+from rnnexport.source.staging import whole_file
+from rnnexport.source.subclassed import with_inputs
+from rnnexport.source.weights import load_weights
 
 # Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
 _UNKNOWN = re.compile(
     r"Could not locate (?P<kind>\w+) '(?P<name>[^']+)'|Unknown (?P<kind2>[\w ]+): '?(?P<name2>[\w>]+)"
 )
+_DEFAULT = Loading()
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,52 +36,106 @@ class SourceModel:
     """A model in memory.
 
     Attributes:
-        model: the Keras model.
-        api: the Keras it belongs to.
+        model: the Keras model; of a SavedModel, its program.
+        api: the Keras it belongs to, or what runs a program.
         name: a short name for messages and file names.
         file: the file it was loaded from; None for a live model.
+        semantics: what was decided about the numbers of an older file, a sentence each.
     """
 
     model: Model
-    api: KerasApi
+    api: ModelApi
     name: str
     file: SourceFile | None = None
+    semantics: tuple[str, ...] = ()
 
 
-def load_source(model: str | Path | Model, custom_objects: Sequence[str] | CustomObjects = ()) -> SourceModel:
+def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> SourceModel:
     """Load a model file with the Keras whose numbers it has, or wrap a live model.
 
     Args:
         model: a path, or a live model of Keras 3 or tf_keras.
-        custom_objects: `.py` files and modules to take classes and functions from, or a dict of them by name.
+        loading: what the user says about it.
 
     Raises:
-        UsageError: no such file, or not a Keras model.
-        ConversionError: the file is no Keras model, is damaged, or names an object that is not known.
+        UsageError: no such file, or not a Keras model, or options that contradict each other.
+        ConversionError: the file is no Keras model, is damaged, names an object that is not known, or does not tell
+            what its numbers mean.
     """
-    if not isinstance(model, str | Path):
-        return SourceModel(model, api_of(model), model.name)
-    file = identify(Path(model))
-    objects = _objects_for(file, custom_objects)
-    # What Keras would compile is not loaded, and so needs no code.
-    check_names({key: value for key, value in file.config.items() if key != "compile_config"}, objects, file.path.name)
-    check_weights(file)
-    api = api_named(file.keras_api)
+    if isinstance(model, str | Path):
+        return _from_file(Path(model), loading)
+    api = api_of(model)
+    if loading.keras_api not in ("auto", api.name):
+        raise UsageError(f"a live model of {api.name}, with keras_api={loading.keras_api}", "one", "drop keras_api")
+    return SourceModel(with_inputs(api, model, loading.inputs), api, model.name)
+
+
+def _from_file(path: Path, loading: Loading) -> SourceModel:
+    file = identify(path, loading)
+    if file.container == "saved-model":
+        notes = (f"run through its signature {SERVING}; its layers can't be told, nor its padding and vocabularies",)
+        return SourceModel(load_program(file), Program(), file.path.name, file, notes)
+    name = path.name.removesuffix(".weights.h5") if path.name.endswith(".weights.h5") else path.stem
+    if loading.builder:
+        model, api = build(file, loading)
+        how = load_weights(api, model, file, loading.weights_by)
+        return SourceModel(
+            with_inputs(api, model, loading.inputs),
+            api,
+            name,
+            file,
+            (f"built by code; weights of {file.origin}, paired by {how}",),
+        )
+    if not file.config:
+        raise ConversionError(
+            f"{path.name} holds weights without an architecture",
+            "the architecture too",
+            "give --architecture model.json, or --builder module:function",
+        )
+    return _with_config(file, loading, name)
+
+
+def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
+    """A file that holds, or lies beside, its configuration."""
+    api_name, _ = choose_api(file.origin, loading.keras_api, file.path.name)
+    meaning = interpret(file.config, file.origin, file.stored, api_name, file.path.name)
+    objects = _objects_for(file, loading.custom_objects)
+    if not loading.allow_unsafe:
+        # What Keras would compile is not loaded, and so needs no code.
+        needed = {key: value for key, value in file.config.items() if key != "compile_config"}
+        check_names(needed, objects, file.path.name)
+        check_weights(file)
+    api = api_named(api_name)
     with ForeignCode(partial(_explained, file, objects)):
-        loaded = api.load(file.path, objects)
-    return SourceModel(loaded, api, file.path.stem, file)
+        model = _rebuilt(file, meaning, api, objects, loading)
+    return SourceModel(with_inputs(api, model, loading.inputs), api, name, file, meaning.notes)
 
 
-def _objects_for(file: SourceFile, custom_objects: Sequence[str] | CustomObjects) -> CustomObjects:
+def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomObjects, loading: Loading) -> Model:
+    safe = not loading.allow_unsafe
+    if file.architecture is None:
+        with whole_file(file, meaning.config) as path:
+            return api.load(path, objects, safe=safe)
+    model = api.rebuild(meaning.config, objects, safe=safe)
+    load_weights(api, model, file, loading.weights_by)
+    return model
+
+
+def _objects_for(file: SourceFile, custom_objects: object) -> CustomObjects:
     if isinstance(custom_objects, Mapping):
         return dict(custom_objects)
+    assert isinstance(custom_objects, tuple | list)
     collected = collect(custom_objects)
-    needed = {text.rpartition(">")[2] for text in strings(file.config)}
+    texts = set(strings(file.config))
+    needed = {text.rpartition(">")[2] for text in texts}
     for name in sorted(needed & set(collected.clashes)):
         raise UsageError(
             f"{name} defined by {' and by '.join(collected.clashes[name])}", "one definition", "drop a --custom-objects"
         )
-    return collected.objects
+    # An older file knows a registered object by `package>Name` alone, whatever registers it now.
+    registered = {text: text.rpartition(">")[2] for text in texts if ">" in text}
+    aliases = {text: collected.objects[name] for text, name in registered.items() if name in collected.objects}
+    return {**aliases, **collected.objects}
 
 
 def _explained(file: SourceFile, objects: CustomObjects, error: BaseException) -> ConversionError:
@@ -79,7 +144,7 @@ def _explained(file: SourceFile, objects: CustomObjects, error: BaseException) -
         name = (match["name"] or match["name2"]).split(">")[-1]
         return unknown_object(match["kind"] or match["kind2"], name, objects, file.path.name)
     return ConversionError(
-        f"{file.path.name} (Keras {file.keras_version}) can't be rebuilt: {reason(error)}",
+        f"{file.path.name} ({file.origin}) can't be rebuilt: {reason(error)}",
         "a model that its own Keras loads",
         "try it with keras.saving.load_model, or check --custom-objects",
     )

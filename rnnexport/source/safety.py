@@ -17,7 +17,9 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from rnnexport.errors import ConversionError, ProviderError
+from rnnexport.source.configs import serialised_objects
 
+_SHOWN = 8
 CONFIG_LIMIT = 256 * 2**20
 _BOMB_SIZE = 64 * 2**20
 _BOMB_RATIO = 100
@@ -131,24 +133,13 @@ def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: st
 def unknown_object(kind: str, wanted: str, given: Mapping[str, object], name: str) -> ConversionError:
     """The refusal of a file that needs code which was not given."""
     near = difflib.get_close_matches(wanted, given, n=1)
-    there = f"; the nearest of {len(given)} given is {near[0]}" if near else ""
+    shown = ", ".join(sorted(given)[:_SHOWN]) + (f" and {len(given) - _SHOWN} more" if len(given) > _SHOWN else "")
+    there = f"; given are {shown or 'none'}" + (f", the nearest is {near[0]}" if near else "")
     return ConversionError(
         f"unknown custom {kind} {wanted!r} in {name}{there}",
         "its code on the command line",
         f"give the file or module that defines {wanted} with --custom-objects FILE.py",
     )
-
-
-def serialised_objects(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every serialised object at or below `node`, parents first, with the key it (or its list) stands under."""
-    if isinstance(node, dict):
-        if isinstance(node.get("class_name"), str) and "config" in node:
-            yield key, node
-        for name, child in node.items():
-            yield from serialised_objects(child, name)
-    elif isinstance(node, list):
-        for child in node:
-            yield from serialised_objects(child, key)
 
 
 def _computes(function: str) -> bool:
@@ -174,5 +165,5 @@ def _refused(name: str, what: str) -> ConversionError:
     return ConversionError(
         f"{what} in {name}",
         "weights, and layers whose code is Keras' or given with --custom-objects",
-        "make it a Layer subclass and save the model again, or export the live model from Python",
+        "make it a Layer subclass and save the model again, or let it in with --allow-unsafe if you trust the file",
     )

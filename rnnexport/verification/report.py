@@ -34,6 +34,7 @@ class ArtifactReport:
         feeds: every call.
         problems: what is wrong with the file's boundary, or why it was not run.
         placement: node runs by device, where the runtime tells.
+        computed_in: the layers of the source by the dtype they compute in, where the artifact records it.
     """
 
     artifact: str
@@ -45,6 +46,7 @@ class ArtifactReport:
     feeds: tuple[FeedReport, ...] = ()
     problems: tuple[str, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
+    computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def max_abs(self) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from rnnexport.errors import ConversionError
 from rnnexport.source.files import identify
+from rnnexport.source.origin import choose_api
 
 LAMBDA = {"class_name": "Lambda", "config": {"function": "..."}}
 
@@ -49,8 +50,8 @@ def test_a_lambda_is_refused_wherever_it_hides(write, config, tmp_path):
     ("version", "api"), [("3.0.0", "keras"), ("3.15.1", "keras"), ("2.2.4-tf", "tf_keras"), ("1.2.2", "tf_keras")]
 )
 def test_the_version_decides_the_keras(version, api, tmp_path):
-    assert identify(hdf5(tmp_path / "m.h5", {}, version)).keras_api == api
-    assert identify(keras_zip(tmp_path / "m.keras", {}, version)).keras_api == api
+    for file in (hdf5(tmp_path / "m.h5", {}, version), keras_zip(tmp_path / "m.keras", {}, version)):
+        assert choose_api(identify(file).origin, "auto", "m")[0] == api
 
 
 @pytest.mark.parametrize("version", ["", "x.1", None, 3, [1]])

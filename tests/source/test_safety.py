@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from rnnexport.errors import ConversionError
+from rnnexport.loading import Loading
 from rnnexport.source.files import check_weights, identify
 from rnnexport.source.load import load_source
 from rnnexport.source.safety import check_names
@@ -114,7 +115,7 @@ def test_names_that_nobody_gave_are_refused_before_they_are_imported(kind, write
 
 def test_the_nearest_name_that_was_given_is_told():
     config = node("RNN", {"cell": node("MyGRUCel", {}, module="cells")})
-    with pytest.raises(ConversionError, match="'MyGRUCel' in m; the nearest of 2 given is MyGRUCell"):
+    with pytest.raises(ConversionError, match="'MyGRUCel' in m; given are MyGRUCell, Other, the nearest is MyGRUCell"):
         check_names(config, {"MyGRUCell": object, "Other": object}, "m")
 
 
@@ -201,4 +202,4 @@ def test_weights_that_lie_in_another_file_are_refused(kind, tmp_path):
 def test_what_the_user_gave_is_let_through(name, saved):
     from samples.catalog import SAMPLES_BY_NAME
 
-    assert load_source(saved(name), [str(SAMPLES_BY_NAME[name].path)]).model.name
+    assert load_source(saved(name), Loading([str(SAMPLES_BY_NAME[name].path)])).model.name

@@ -1,0 +1,168 @@
+"""What a configuration means, by the Keras that wrote it: the differences that change numbers.
+
+    1. Words of Keras 1 become words of Keras 2 (`keras1`), cuDNN layers become LSTM and GRU (`cudnn_layers`).
+    2. GRU: where `reset_after` is not recorded, the shape of the bias tells: (3H,) before, (2, 3H) after the recurrent
+       product. Without a bias the writer tells: Keras below 2.1.5 had no other than before.
+    3. A recurrent activation that is not recorded is the default of the writer: hard_sigmoid below Keras 2.3 and in
+       tf.keras of TensorFlow 1, sigmoid since.
+    4. StackedRNNCells of Keras below 2.2.3 took and gave their states last cell first: where states cross the layer's
+       boundary the model is refused (tf_keras has an option for it, which does not run).
+    5. hard_sigmoid is clip(0.2x + 0.5, 0, 1) in Keras 1 and 2, and relu6(x + 3) / 6 in Keras 3.
+
+What none of this tells is refused. Every difference that was met is a note, for `inspect` and the provenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rnnexport.errors import ConversionError
+from rnnexport.source.configs import Config, changed, label, serialised_objects
+from rnnexport.source.cudnn_layers import is_cudnn_layer, without_cudnn_layers
+from rnnexport.source.keras1 import in_keras2_words
+from rnnexport.source.origin import KerasApiName, Origin
+from rnnexport.source.stored import StoredWeights
+
+_GRU = ("GRU", "GRUCell")
+_GATED = (*_GRU, "LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+_HARD_SIGMOID = {
+    "tf_keras": "clip(0.2x + 0.5, 0, 1), as Keras 1 and 2 have it",
+    "keras": "relu6(x + 3) / 6, as Keras 3 has it",
+}
+_DECIDE = "build the model in code, which decides it, and give it with --builder module:function"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A configuration for the Keras that loads it.
+
+    Attributes:
+        config: with nothing left to that Keras' defaults.
+        notes: what was decided, a sentence each.
+    """
+
+    config: Config
+    notes: tuple[str, ...]
+
+
+def interpret(config: Config, origin: Origin, weights: StoredWeights | None, api: KerasApiName, name: str) -> Meaning:
+    """What `config` means.
+
+    Args:
+        config: as the file has it.
+        origin: who wrote it.
+        weights: that belong to it.
+        api: the Keras that will load it.
+        name: of the file, for messages.
+
+    Raises:
+        ConversionError: the file does not tell, or contradicts itself; names the option that decides.
+    """
+    notes: list[str] = []
+    if origin.major == 1:
+        config = in_keras2_words(config, name)
+        notes.append("Keras 1 names and weight order became those of Keras 2")
+    notes += [
+        f"{label(node)} became {'LSTM' if 'LSTM' in node['class_name'] else 'GRU (reset_after=True)'} "
+        "with tanh and sigmoid gates, its weights laid out anew"
+        for _, node in serialised_objects(config)
+        if is_cudnn_layer(node)
+    ]
+    config = without_cudnn_layers(config)
+    if origin.major in (1, 2):
+        config = changed(config, lambda node: _decided(node, origin, weights, name, notes))
+    if api == "keras" and origin.major == 2:
+        config = changed(config, _without_time_major)
+    return Meaning(config, (*notes, *_named(config, origin, api)))
+
+
+def _decided(node: Config, origin: Origin, weights: StoredWeights | None, name: str, notes: list[str]) -> Config:
+    """The object with what it leaves to defaults written out."""
+    kind, inner = node["class_name"], dict(node["config"])
+    if kind in _GRU:
+        recorded = inner.get("reset_after")
+        inner["reset_after"], why = _reset_after(recorded, inner, origin, weights, f"{label(node)} in {name}")
+        if recorded is None:
+            notes.append(f"{label(node)}: reset_after={inner['reset_after']}, by {why}")
+    if kind in _GATED and "recurrent_activation" not in inner:
+        inner["recurrent_activation"] = _recurrent_default(origin, f"{label(node)} in {name}")
+        notes.append(f"{label(node)}: recurrent activation {inner['recurrent_activation']}, the default of {origin}")
+    if origin.multi_backend and origin.below(2, 2, 3):
+        _refuse_reversed_states(node, origin, name)
+    return {**node, "config": inner}
+
+
+def _refuse_reversed_states(node: Config, origin: Origin, name: str) -> None:
+    cell = node["config"].get("cell")
+    stacked = isinstance(cell, dict) and cell.get("class_name") == "StackedRNNCells"
+    # A call of the layer is the list of the tensors it was called on: more than one are states.
+    calls = node.get("inbound_nodes") or []
+    given = any(isinstance(call, list) and len(call) > 1 for call in calls) or "initial_state" in str(calls)
+    if stacked and (given or node["config"].get("return_state")):
+        raise ConversionError(
+            f"{label(node)} in {name} takes or gives states of stacked cells, which {origin} ordered last cell first",
+            "states in the order of the cells",
+            _DECIDE,
+        )
+
+
+def _reset_after(
+    recorded: bool | None, inner: Config, origin: Origin, weights: StoredWeights | None, where: str
+) -> tuple[bool, str]:
+    """Whether the reset gate acts after the recurrent product, and what tells."""
+    shapes = weights.bias_shapes(str(inner.get("name"))) if weights else set()
+    # A layer that was a CuDNNGRU has the two biases one behind the other.
+    meanings = {(3 * inner["units"],): False, (2, 3 * inner["units"]): True, (6 * inner["units"],): True}
+    if len(shapes) == 1 and (shape := min(shapes)) in meanings:
+        if recorded is not None and recorded != meanings[shape]:
+            raise ConversionError(
+                f"{where} records reset_after={recorded} and has a bias of shape {shape}",
+                f"{(3 * inner['units'],)} for False or {(2, 3 * inner['units'])} for True",
+                _DECIDE,
+            )
+        return meanings[shape], f"the shape {shape} of its bias"
+    if recorded is not None:
+        return recorded, "the configuration"
+    if origin.multi_backend and origin.below(2, 1, 5):
+        return False, f"{origin}, which had no other"
+    raise ConversionError(f"{where} has no bias and does not record reset_after", "one of the two, to tell", _DECIDE)
+
+
+def _recurrent_default(origin: Origin, where: str) -> str:
+    if origin.multi_backend:
+        return "hard_sigmoid" if origin.below(2, 3) else "sigmoid"
+    if origin.below(2, 2):
+        return "hard_sigmoid"  # 2.1.6-tf: TensorFlow 1.9 to 1.13
+    if origin.below(2, 2, 5):
+        raise ConversionError(
+            f"{where} does not record its recurrent activation, and {origin} is TensorFlow 1.14 to 2.1",
+            "hard_sigmoid (TensorFlow 1) or sigmoid (TensorFlow 2), written out",
+            _DECIDE,
+        )
+    return "sigmoid"
+
+
+def _without_time_major(node: Config) -> Config:
+    """Keras 3 knows no `time_major`; False is what it does."""
+    inner = {key: value for key, value in node["config"].items() if key != "time_major" or value}
+    return {**node, "config": inner}
+
+
+def _named(config: Config, origin: Origin, api: KerasApiName) -> Iterator[str]:
+    """Notes on what the configuration says in plain words, and Kerases read in different ways."""
+    objects = [node for _, node in serialised_objects(config) if isinstance(node["config"], dict)]
+    for node in objects:
+        if node["class_name"] in _GRU and isinstance(after := node["config"].get("reset_after"), bool):
+            yield f"{label(node)}: reset gate {'after' if after else 'before'} the recurrent product"
+    hard = [label(node) for node in objects if "hard_sigmoid" in map(_function_name, node["config"].values())]
+    if hard:
+        yield f"{', '.join(hard)}: hard_sigmoid is {_HARD_SIGMOID[api]}"
+        if api == "keras" and origin.major in (1, 2):
+            yield f"the numbers are not those of {origin}, whose hard_sigmoid is {_HARD_SIGMOID['tf_keras']}"
+    if any(node["config"].get("unit_forget_bias") for node in objects):
+        yield "unit_forget_bias sets where training starts; the file holds the trained biases"
+
+
+def _function_name(value: object) -> object:
+    return value.get("config") if isinstance(value, dict) else value

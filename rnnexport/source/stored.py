@@ -1,0 +1,142 @@
+"""The weights in an HDF5 file, by layer: their names and shapes. Reads no values, needs no TensorFlow.
+
+Two layouts:
+    layers   a group a layer by its name, listed in the attribute `layer_names`, each with `weight_names` (`.h5`)
+    paths    a group a layer by its place in the model, arrays numbered below `vars` (`.keras`, `.weights.h5`)
+"""
+
+from __future__ import annotations
+
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rnnexport.errors import ConversionError
+from rnnexport.source.origin import Origin, parsed
+from rnnexport.source.safety import import_h5py
+
+Shape = tuple[int, ...]
+WEIGHTS_ENTRY = "model.weights.h5"
+# Below these a Keras keeps what is no weight: the optimizer's state, and the seeds of random layers.
+_NO_WEIGHTS = ("optimizer", "metrics", "seed_generator")
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One layer of the file.
+
+    Attributes:
+        name: of the layer, or the path of its group.
+        weights: (name, shape) of each of its arrays, in order.
+    """
+
+    name: str
+    weights: tuple[tuple[str, Shape], ...]
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes alone."""
+        return tuple(shape for _, shape in self.weights)
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """All weights of the file: layers that hold some, in the file's order.
+
+    Attributes:
+        layout: see the module.
+        origin: the Keras that wrote them, where the weights themselves record it.
+        layers: the layers.
+    """
+
+    layout: Literal["layers", "paths"]
+    origin: Origin
+    layers: tuple[StoredLayer, ...]
+
+    def bias_shapes(self, layer: str) -> set[Shape]:
+        """The shapes of the biases that belong to the layer of that name, wrapped or not."""
+        inside = {layer, f"forward_{layer}", f"backward_{layer}"}
+        return {
+            shape
+            for stored in self.layers
+            for name, shape in stored.weights
+            if name.rpartition("/")[2].split(":")[0].startswith("bias") and inside & {stored.name, *name.split("/")}
+        }
+
+
+def stored_weights(path: Path) -> StoredWeights | None:
+    """The weights of an HDF5 file or of a `.keras` archive; None where it holds none.
+
+    Raises:
+        ConversionError: the file is damaged.
+        ProviderError: h5py is not installed.
+    """
+    try:
+        with _opened(path) as file:
+            return None if file is None else _read(file)
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ConversionError(
+            f"{path.name} holds damaged weights ({error})", "whole HDF5", "copy or save it again"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    h5py = import_h5py()
+    if not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive:
+        if WEIGHTS_ENTRY not in archive.namelist():
+            yield None
+            return
+        with archive.open(WEIGHTS_ENTRY) as stream, h5py.File(stream, "r") as file:
+            yield file
+
+
+def _read(file: Any) -> StoredWeights | None:
+    group = file.get("model_weights", file)
+    if "layer_names" in group.attrs or "layer_names0" in group.attrs:
+        layers = tuple(StoredLayer(name, _layer_weights(group[name])) for name in _texts(group, "layer_names"))
+        return StoredWeights("layers", _origin(group), tuple(layer for layer in layers if layer.weights))
+    found: dict[str, list[tuple[str, Shape]]] = {}
+    file.visititems(lambda name, node: _collect(found, name, node))
+    if not found:
+        return None
+    layers = tuple(StoredLayer(name, tuple(weights)) for name, weights in found.items())
+    return StoredWeights("paths", Origin(None), layers)
+
+
+def _collect(found: dict[str, list[tuple[str, Shape]]], path: str, node: Any) -> None:
+    folder, number = posixpath.split(path)
+    place, last = posixpath.split(folder)
+    if hasattr(node, "shape") and last == "vars" and not any(part.startswith(_NO_WEIGHTS) for part in place.split("/")):
+        found.setdefault(place, []).append((number, tuple(node.shape)))
+
+
+def _layer_weights(group: Any) -> tuple[tuple[str, Shape], ...]:
+    return tuple((name, tuple(group[name].shape)) for name in _texts(group, "weight_names"))
+
+
+def _origin(group: Any) -> Origin:
+    version = group.attrs.get("keras_version")
+    return Origin(None) if version is None else parsed(_text(version), _text(group.attrs.get("backend", "")))
+
+
+def _texts(group: Any, name: str) -> list[str]:
+    """An attribute that is a list of texts; a long one is stored in pieces, `name0`, `name1` and so on."""
+    if name in group.attrs:
+        return [_text(value) for value in group.attrs[name]]
+    pieces: list[list[str]] = []
+    while f"{name}{len(pieces)}" in group.attrs:
+        pieces.append([_text(value) for value in group.attrs[f"{name}{len(pieces)}"]])
+    return [text for piece in pieces for text in piece]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

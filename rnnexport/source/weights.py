@@ -1,0 +1,116 @@
+"""Weights that come without their architecture, put into a model that code or a JSON file made.
+
+Keras itself pairs layers by their order, and by their names on request. Both can be wrong without a sound, so that here
+one is taken where it alone fits or both agree; where both fit and differ, the user decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
+from rnnexport.loading import WeightsBy
+from rnnexport.source.api import KerasApi, Model
+from rnnexport.source.files import SourceFile
+from rnnexport.source.staging import weights_file
+from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
+
+_SHOWN = 5
+
+
+def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -> str:
+    """Load the weights of `file` into `model`.
+
+    Returns:
+        How layers were paired, in words.
+
+    Raises:
+        UsageError: `by` asks for what the layout does not have.
+        ConversionError: they don't fit, or fit in two ways; lists both sides.
+    """
+    stored = file.stored or stored_weights(file.weights)
+    if stored is None:
+        raise ConversionError(f"{file.weights.name} without weights", "weights of a model", "save them again")
+    wanted = api.weights_by_layer(model)
+    if stored.layout == "paths":
+        if by == "name":
+            raise UsageError(
+                f"--weights-by name for {file.weights.name}, which keeps layers by their place", "order", "drop it"
+            )
+        _require_same_shapes(file, stored, wanted)
+        by_name = False
+    else:
+        by_name = _by_name(file, stored, wanted, by)
+    with weights_file(file.weights, stored) as path, ForeignCode(partial(_unfit, file, stored, wanted)):
+        api.load_weights(model, path, by_name=by_name)
+    return "name" if by_name else "order" if stored.layout == "layers" else "place in the model"
+
+
+def _by_name(file: SourceFile, stored: StoredWeights, wanted: Sequence[StoredLayer], by: WeightsBy) -> bool:
+    """Whether layers are paired by name, else by order."""
+    in_file, in_model = [layer.name for layer in stored.layers], [layer.name for layer in wanted]
+    named = sorted(in_file) == sorted(in_model)
+    if by == "name" and not named:
+        raise _differ(file, "the layers have other names", stored.layers, wanted)
+    if by != "order" and named and (in_file == in_model or by == "name" or not _fit(stored, wanted)):
+        return True
+    if len(in_file) != len(in_model):
+        raise _differ(file, "another number of layers", stored.layers, wanted)
+    if by == "auto" and any(name in in_model and in_model.index(name) != at for at, name in enumerate(in_file)):
+        raise ConversionError(
+            f"{file.weights.name} fits the model by order ({_listed(stored.layers)} to {_listed(wanted)}), "
+            "and has names of it at other places",
+            "layers in one order",
+            "give --weights-by order or --weights-by name",
+        )
+    return False
+
+
+def _fit(stored: StoredWeights, wanted: Sequence[StoredLayer]) -> bool:
+    return [layer.shapes for layer in stored.layers] == [layer.shapes for layer in wanted]
+
+
+def _require_same_shapes(file: SourceFile, stored: StoredWeights, wanted: Sequence[StoredLayer]) -> None:
+    """Keras reads what the model has a place for, and leaves the rest of the file unread."""
+    in_file = Counter(shape for layer in stored.layers for shape in layer.shapes)
+    in_model = Counter(shape for layer in wanted for shape in layer.shapes)
+    if in_file != in_model:
+        raise _differ(file, "other shapes", stored.layers, wanted)
+
+
+def _unfit(
+    file: SourceFile, stored: StoredWeights, wanted: Sequence[StoredLayer], error: BaseException
+) -> ConversionError:
+    told = _differ(file, "they don't fit", stored.layers, wanted)
+    return ConversionError(f"{told.found} ({reason(error)})", told.expected, told.todo)
+
+
+def _differ(
+    file: SourceFile, what: str, in_file: Sequence[StoredLayer], in_model: Sequence[StoredLayer]
+) -> ConversionError:
+    """Both sides, without the layers that are alike at the same place."""
+    alike = sum(1 for one, other in zip(in_file, in_model, strict=False) if one.shapes == other.shapes)
+    only = [(one, other) for one, other in zip(in_file, in_model, strict=False) if one.shapes != other.shapes]
+    left = [one for one, _ in only] + list(in_file[len(in_model) :])
+    right = [other for _, other in only] + list(in_model[len(in_file) :])
+    if not left and not right:
+        left, right, alike = list(in_file), list(in_model), 0
+    same = f" besides {alike} alike" if alike else ""
+    return ConversionError(
+        f"weights of {file.weights.name} for another model: {what}: the file has {_listed(left)}, "
+        f"the model {_listed(right)}{same}",
+        "the same layers and shapes",
+        "give the --builder or --architecture that belongs to them",
+    )
+
+
+def _listed(layers: Sequence[StoredLayer]) -> str:
+    shown = [f"{layer.name} {' '.join(map(_shape, layer.shapes))}" for layer in layers[:_SHOWN]]
+    more = len(layers) - len(shown)
+    return ", ".join([*shown, *([f"{more} more"] if more else [])]) or "none"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
