@@ -23,7 +23,7 @@ from rnnexport.verification.report import ArtifactReport
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:
-    from rnnexport.source.load import SourceModel
+    from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 
 Progress = Callable[[str], None]

@@ -23,7 +23,7 @@ from rnnexport.verification.judge import not_run, verify_artifact
 from rnnexport.verification.report import ArtifactReport, Report
 
 if TYPE_CHECKING:
-    from rnnexport.source.load import SourceModel
+    from rnnexport.source.model import SourceModel
 
 DEFAULT_OPSET = 17
 _LOADING = Loading()
@@ -44,7 +44,8 @@ def load(model: Any, loading: Loading = _LOADING) -> SourceModel:
             its numbers mean.
     """
     _require_tensorflow()
-    from rnnexport.source.load import SourceModel, load_source
+    from rnnexport.source.load import load_source
+    from rnnexport.source.model import SourceModel
 
     return model if isinstance(model, SourceModel) else load_source(model, loading)
 

@@ -14,7 +14,7 @@ from rnnexport.verification.compare import Tolerance, excess
 from rnnexport.verification.feeds import REQUIRED, WANTED, Feed, feeds, rounded
 
 if TYPE_CHECKING:
-    from rnnexport.source.load import SourceModel
+    from rnnexport.source.model import SourceModel
 
 # How far apart two right computations may be, in units of what one rounding step of the inputs does to the source.
 _ROUNDING_STEPS = 2.0

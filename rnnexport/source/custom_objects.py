@@ -50,10 +50,21 @@ def collect(sources: Iterable[str]) -> Collected:
     origins: dict[str, list[str]] = {}
     for source in dict.fromkeys(sources):
         for name, value in _defined(import_code(source)).items():
-            if objects.setdefault(name, value) is value and name in origins:
+            if name in origins and _same(objects[name], value):
                 continue
+            objects.setdefault(name, value)
             origins.setdefault(name, []).append(source)
     return Collected(objects, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two objects are one definition: a file may be imported by itself and by another one's import."""
+    return one is other or (_place(one) is not None and _place(one) == _place(other))
+
+
+def _place(value: object) -> tuple[str, str] | None:
+    file = getattr(sys.modules.get(getattr(value, "__module__", "")), "__file__", None)
+    return None if file is None else (str(Path(file).resolve()), getattr(value, "__qualname__", ""))
 
 
 def import_code(source: str, option: str = "--custom-objects") -> ModuleType:

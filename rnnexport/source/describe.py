@@ -18,7 +18,7 @@ from rnnexport.signature import (
     unique_names,
 )
 from rnnexport.source.api import Layer, NamedTensor, StateVariable
-from rnnexport.source.load import SourceModel
+from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import DTYPES, output_specs, runs_at
 
 _MASKED_RANK = 3  # a Masking layer looks at the features of a timestep

@@ -85,10 +85,22 @@ def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
         UsageError: there is no file at `path`.
         ConversionError: it is not a Keras model, is damaged, or holds what `safety` refuses.
     """
+    if loading.builder and loading.architecture:
+        raise UsageError("--builder and --architecture", "one of the two", "drop one")
     if not path.exists():
         raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
-    if path.is_dir():
-        return _folder(path, loading)
+    source = _folder(path, loading) if path.is_dir() else _file(path, loading)
+    alone = source.container in ("weights", "architecture")
+    if loading.architecture and not alone:
+        raise UsageError(f"--architecture for {path.name}, which holds its own", "weights alone", "drop it")
+    if loading.builder and source.container in ("architecture", "saved-model"):
+        raise UsageError(f"--builder for {path.name}, which is no file of weights", "weights", "drop it")
+    if not loading.allow_unsafe:
+        check_config(source.config, path.name)
+    return source
+
+
+def _file(path: Path, loading: Loading) -> SourceFile:
     if not path.is_file():
         raise UsageError(f"{path} is no regular file", _MODEL_FILE, "check the path")
     try:
@@ -97,16 +109,12 @@ def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
     except OSError as error:
         raise UsageError(f"can't read {path}: {error.strerror}", "a readable file", "check its rights") from error
     if head.startswith(b"PK"):
-        source = _keras_zip(path, loading)
-    elif head == _HDF5_SIGNATURE:
-        source = _hdf5(path, loading)
-    elif path.suffix == ".json" or head.lstrip().startswith(b"{"):
-        source = _architecture(path, loading)
-    else:
-        raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
-    if not loading.allow_unsafe:
-        check_config(source.config, path.name)
-    return source
+        return _keras_zip(path, loading)
+    if head == _HDF5_SIGNATURE:
+        return _hdf5(path, loading)
+    if path.suffix == ".json" or head.lstrip().startswith(b"{"):
+        return _architecture(path, loading)
+    raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
 
 
 def _folder(path: Path, loading: Loading) -> SourceFile:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.loading import Loading
-from rnnexport.source.api import KerasApi, Model, ModelApi, api_named, api_of
+from rnnexport.source.api import KerasApi, Model, api_named, api_of
 from rnnexport.source.builder import build
 from rnnexport.source.configs import strings
 from rnnexport.source.custom_objects import CustomObjects, collect
 from rnnexport.source.files import SourceFile, check_weights, identify
+from rnnexport.source.model import SourceModel
 from rnnexport.source.origin import choose_api
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.safety import check_names, unknown_object
@@ -29,25 +29,6 @@ _UNKNOWN = re.compile(
     r"Could not locate (?P<kind>\w+) '(?P<name>[^']+)'|Unknown (?P<kind2>[\w ]+): '?(?P<name2>[\w>]+)"
 )
 _DEFAULT = Loading()
-
-
-@dataclass(frozen=True, eq=False)
-class SourceModel:
-    """A model in memory.
-
-    Attributes:
-        model: the Keras model; of a SavedModel, its program.
-        api: the Keras it belongs to, or what runs a program.
-        name: a short name for messages and file names.
-        file: the file it was loaded from; None for a live model.
-        semantics: what was decided about the numbers of an older file, a sentence each.
-    """
-
-    model: Model
-    api: ModelApi
-    name: str
-    file: SourceFile | None = None
-    semantics: tuple[str, ...] = ()
 
 
 def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> SourceModel:
@@ -67,7 +48,7 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
     api = api_of(model)
     if loading.keras_api not in ("auto", api.name):
         raise UsageError(f"a live model of {api.name}, with keras_api={loading.keras_api}", "one", "drop keras_api")
-    return SourceModel(with_inputs(api, model, loading.inputs), api, model.name)
+    return with_inputs(SourceModel(model, api, model.name), api, loading.inputs)
 
 
 def _from_file(path: Path, loading: Loading) -> SourceModel:
@@ -79,13 +60,8 @@ def _from_file(path: Path, loading: Loading) -> SourceModel:
     if loading.builder:
         model, api = build(file, loading)
         how = load_weights(api, model, file, loading.weights_by)
-        return SourceModel(
-            with_inputs(api, model, loading.inputs),
-            api,
-            name,
-            file,
-            (f"built by code; weights of {file.origin}, paired by {how}",),
-        )
+        notes = (f"built by code; weights of {file.origin}, paired by {how}",)
+        return with_inputs(SourceModel(model, api, name, file, notes), api, loading.inputs)
     if not file.config:
         raise ConversionError(
             f"{path.name} holds weights without an architecture",
@@ -108,7 +84,7 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
     api = api_named(api_name)
     with ForeignCode(partial(_explained, file, objects)):
         model = _rebuilt(file, meaning, api, objects, loading)
-    return SourceModel(with_inputs(api, model, loading.inputs), api, name, file, meaning.notes)
+    return with_inputs(SourceModel(model, api, name, file, meaning.notes), api, loading.inputs)
 
 
 def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomObjects, loading: Loading) -> Model:

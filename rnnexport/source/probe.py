@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnexport.errors import ConversionError, ForeignCode, RnnExportError
 from rnnexport.signature import BATCH, Dim, Signature, TensorSpec, unique_names
-from rnnexport.source.load import SourceModel
+from rnnexport.source.model import SourceModel
 from rnnexport.source.reference import explain_call, run_eager
 
 DTYPES = (

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature
 from rnnexport.source.api import hidden_state
-from rnnexport.source.load import SourceModel
+from rnnexport.source.model import SourceModel
 
 
 def run_eager(

@@ -7,7 +7,8 @@
        tf.keras of TensorFlow 1, sigmoid since.
     4. StackedRNNCells of Keras below 2.2.3 took and gave their states last cell first: where states cross the layer's
        boundary the model is refused (tf_keras has an option for it, which does not run).
-    5. hard_sigmoid is clip(0.2x + 0.5, 0, 1) in Keras 1 and 2, and relu6(x + 3) / 6 in Keras 3.
+    5. Functions in an `.h5` of tf_keras are objects that its own loader does not take: they become their names again.
+    6. hard_sigmoid is clip(0.2x + 0.5, 0, 1) in Keras 1 and 2, and relu6(x + 3) / 6 in Keras 3.
 
 What none of this tells is refused. Every difference that was met is a note, for `inspect` and the provenance.
 """
@@ -70,6 +71,8 @@ def interpret(config: Config, origin: Origin, weights: StoredWeights | None, api
         if is_cudnn_layer(node)
     ]
     config = without_cudnn_layers(config)
+    if api == "tf_keras":
+        config = changed(config, _functions_by_name)
     if origin.major in (1, 2):
         config = changed(config, lambda node: _decided(node, origin, weights, name, notes))
     if api == "keras" and origin.major == 2:
@@ -141,6 +144,21 @@ def _recurrent_default(origin: Origin, where: str) -> str:
             _DECIDE,
         )
     return "sigmoid"
+
+
+def _functions_by_name(node: Config) -> Config:
+    """
+    Before: {"class_name": "Dense", "config": {"activation": {"class_name": "function", "config": "shop>bent", ...}}}
+    After:  {"class_name": "Dense", "config": {"activation": "shop>bent"}}, where the layer itself is of the old form.
+    """
+    if "module" in node:
+        return node
+    named = {key: _function_name(value) if _is_function(value) else value for key, value in node["config"].items()}
+    return {**node, "config": named}
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, dict) and value.get("class_name") == "function" and isinstance(value.get("config"), str)
 
 
 def _without_time_major(node: Config) -> Config:

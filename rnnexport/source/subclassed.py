@@ -2,68 +2,74 @@
 
     Before: model.call(x)        After: Model(x = Input(...), model(x))
 
-Its weights are those of the live model. The batch is left open, and so is the length wherever the model can be called
-with an open one: what it was first called with is no part of it.
+Its weights are those of the live model. The batch is left open, and so is the length wherever the model runs with an
+open one: what it was first called with is no part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.loading import InputShape
-from rnnexport.source.api import KerasApi, Model
+from rnnexport.signature import Boundary
+from rnnexport.source.api import KerasApi
+from rnnexport.source.describe import describe
+from rnnexport.source.model import SourceModel
 
 _TODO = 'call it once on real inputs, or give Loading(inputs={"x": ((None, None, 8), "float32")})'
+_FEATURES_FROM = 3  # from this rank on the last axis holds features, which no recurrent layer leaves open
 
 
-def with_inputs(api: KerasApi, model: Model, inputs: Mapping[str, InputShape] | None) -> Model:
-    """`model`, in a functional model where it declares no inputs itself.
+def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputShape] | None) -> SourceModel:
+    """`source`, its model inside a functional one where it declares no inputs itself.
 
     Args:
-        api: the Keras of the model.
-        model: the model.
+        source: the model.
+        api: its Keras.
         inputs: what the user says of its inputs; None for what the model was built with.
 
     Raises:
         ConversionError: nothing tells what goes in, or the model can't be called with it.
     """
-    if api.inputs(model):
-        return model
-    arguments: Mapping[str, Any] = inputs or api.built_inputs(model) or {}
+    if api.inputs(source.model):
+        return source
+    arguments: Mapping[str, Any] = inputs or api.built_inputs(source.model) or {}
     if not arguments:
-        raise ConversionError(f"{model.name} is subclassed and was never called", "to know its inputs", _TODO)
-    failure: ConversionError | None = None
+        raise ConversionError(f"{source.name} is subclassed and was never called", "to know its inputs", _TODO)
+    refusals = []
     for candidate in [arguments] if inputs else _opened(arguments):
         try:
-            with ForeignCode(lambda error: _refused(model, arguments, error)):
-                return api.wrapped(model, candidate)
+            return _called(source, api, candidate)
         except ConversionError as error:
-            # Not with an open length: the fixed one is next.
-            failure = failure or error
-    assert failure is not None
-    raise failure
+            refusals.append(error)  # not with lengths that are open: the next candidate has fewer
+    raise refusals[-1]
 
 
-def _refused(model: Model, arguments: Mapping[str, Any], error: BaseException) -> ConversionError:
-    return ConversionError(
-        f"{model.name} can't be called with {dict(arguments)}: {reason(error)}", "inputs that it takes", _TODO
-    )
+def _called(source: SourceModel, api: KerasApi, arguments: Mapping[str, Any]) -> SourceModel:
+    def refused(error: BaseException) -> ConversionError:
+        found = f"{source.name} can't be called with {dict(arguments)}: {reason(error)}"
+        return ConversionError(found, "inputs that it takes", _TODO)
+
+    with ForeignCode(refused):
+        wrapped = replace(source, model=api.wrapped(source.model, arguments))
+    describe(wrapped, Boundary())  # runs it at two sizes of all that is open
+    return wrapped
 
 
 def _opened(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The shapes with batch and length open, then with the batch alone."""
-    for axes in (2, 1):
-        yield {name: _mapped(struct, axes) for name, struct in arguments.items()}
+    """The shapes with batch and length open, then with the length of inputs with features alone, then the batch."""
+    for lengths_from in (2, _FEATURES_FROM, 99):
+        yield {name: _mapped(struct, lengths_from) for name, struct in arguments.items()}
 
 
-def _mapped(struct: Any, axes: int) -> Any:
+def _mapped(struct: Any, lengths_from: int) -> Any:
     if isinstance(struct, dict):
-        return {name: _mapped(child, axes) for name, child in struct.items()}
+        return {name: _mapped(child, lengths_from) for name, child in struct.items()}
     if isinstance(struct, list):
-        return [_mapped(child, axes) for child in struct]
+        return [_mapped(child, lengths_from) for child in struct]
     shape, dtype = struct
-    # From rank 3 on the last axis holds the features, which no recurrent layer leaves open.
-    opened = min(axes, len(shape) if len(shape) < 3 else len(shape) - 1)
+    opened = 2 if len(shape) >= lengths_from else 1
     return (None,) * opened + tuple(shape[opened:]), dtype

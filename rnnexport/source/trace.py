@@ -15,7 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
-from rnnexport.source.load import SourceModel
+from rnnexport.source.model import SourceModel
 
 
 @dataclass(frozen=True, eq=False)

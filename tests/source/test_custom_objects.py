@@ -1,0 +1,151 @@
+"""The user's own code: several files, relative imports, packages, registered names, functions, clashes."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.errors import ConversionError, UsageError
+from rnnexport.loading import Loading
+from rnnexport.source.custom_objects import collect
+from rnnexport.source.load import load_source
+
+pytestmark = pytest.mark.xdist_group("custom objects")
+X = np.random.default_rng(4).standard_normal((3, 6, 5)).astype("float32")
+
+
+def write(folder, **files):
+    """Files by their path, `__` for a slash; the folders are made."""
+    for name, text in files.items():
+        path = folder / (name.replace("__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def names(*sources):
+    return sorted(collect(map(str, sources)).objects)
+
+
+def test_files_of_no_package_may_import_relatively(tmp_path):
+    write(
+        tmp_path,
+        cells__gru="from .base import Base\nfrom ..shared.acts import act\nclass Gru(Base): pass\n",
+        cells__base="class Base: pass\n",
+        shared__acts="def act(x): return x\n",
+    )
+    assert names(tmp_path / "cells/gru.py") == ["Base", "Gru", "act"]
+    # Once more is the same class, and a file of the same name elsewhere another.
+    other = write(
+        tmp_path / "other",
+        cells__gru="from .base import Base\nclass Gru(Base): pass\n",
+        cells__base="class Base: pass\n",
+    )
+    first, second = (collect([str(f / "cells/gru.py")]).objects["Base"] for f in (tmp_path, other))
+    assert first is not second
+
+
+def test_a_file_that_is_given_and_imported_by_another_is_no_clash(tmp_path):
+    write(
+        tmp_path,
+        base="class Base: pass\n",
+        relative="from .base import Base\nclass Gru(Base): pass\n",
+        absolute="from base import Base\nclass Lstm(Base): pass\n",
+    )
+    collected = collect([str(tmp_path / f"{name}.py") for name in ("base", "relative", "absolute")])
+    assert collected.clashes == {}
+    assert sorted(collected.objects) == ["Base", "Gru", "Lstm"]
+
+
+def test_files_of_a_package_are_its_modules(tmp_path):
+    write(
+        tmp_path,
+        rnnpkg____init__="",
+        rnnpkg__sub__x="",
+    )
+    (tmp_path / "rnnpkg" / "__init__.py").write_text("from rnnpkg.cells import Cell\n")
+    (tmp_path / "rnnpkg" / "cells.py").write_text(
+        "from .base import Base\nfrom rnnpkg import base\nclass Cell(Base): pass\n"
+    )
+    (tmp_path / "rnnpkg" / "base.py").write_text("class Base: pass\n")
+    assert names(tmp_path / "rnnpkg/cells.py", tmp_path / "rnnpkg/__init__.py") == ["Base", "Cell"]
+    assert collect([str(tmp_path / "rnnpkg/cells.py")]).clashes == {}
+    assert sys.modules["rnnpkg.cells"].__file__ == str(tmp_path / "rnnpkg/cells.py")
+
+
+def test_a_package_whose_name_is_taken_is_told(tmp_path):
+    write(tmp_path, email__gru="class Gru: pass\n")
+    (tmp_path / "email" / "__init__.py").write_text("")
+    import email  # noqa: F401
+
+    with pytest.raises((UsageError, ConversionError), match=r"email"):
+        collect([str(tmp_path / "email/gru.py")])
+
+
+def test_an_import_that_fails_is_told_with_its_line(tmp_path):
+    write(tmp_path, cells__gru="from .missing import Base\n")
+    with pytest.raises(ConversionError, match=r"ModuleNotFoundError at .*gru\.py:1 while importing .*missing"):
+        collect([str(tmp_path / "cells/gru.py")])
+
+
+CELLS = '''
+import {keras} as keras
+
+@keras.{register}(package="shop", name="{name}")
+class ScaledCell(keras.layers.GRUCell):
+    """A GRU whose input is scaled, so that a plain GRUCell in its place gives other numbers."""
+
+    def call(self, inputs, states, training=False):
+        return super().call(inputs * 0.5, states, training=training)
+
+@keras.{register}(package="shop")
+def bent(x):
+    return x / (1 + abs(x))
+'''
+
+
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+@pytest.mark.parametrize("name", ["ScaledCell", "OtherName"])
+@pytest.mark.parametrize(
+    ("keras", "register"),
+    [("keras", "saving.register_keras_serializable"), ("tf_keras", "utils.register_keras_serializable")],
+)
+def test_registered_classes_and_functions_are_found(keras, register, name, form, tmp_path):
+    code = tmp_path / f"cells_{keras}_{name}.py"
+    code.write_text(CELLS.format(keras=keras, register=register, name=name))
+    made = collect([str(code)]).objects
+    k = sys.modules[keras]
+    model = k.Sequential(
+        [
+            k.Input((None, 5)),
+            k.layers.RNN(made["ScaledCell"](4)),
+            k.layers.Dense(3, activation=made["bent"], bias_initializer="uniform"),
+        ]
+    )
+    model.save(tmp_path / f"m{form}")
+    source = load_source(tmp_path / f"m{form}", Loading([str(code)]))
+    np.testing.assert_array_equal(np.asarray(source.model(X)), np.asarray(model(X)))
+
+
+def test_two_definitions_are_a_clash_only_where_the_model_needs_them(tmp_path, saved):
+    one = write(tmp_path, one="class CGRUCell: pass\nclass Unused: pass\n") / "one.py"
+    two = write(tmp_path, two="class Unused: pass\n") / "two.py"
+    from samples.catalog import SAMPLES_BY_NAME
+
+    sample = SAMPLES_BY_NAME["cgru_no_bias"]
+    load_source(saved(sample.name), Loading([str(sample.path), str(two)]))
+    needed = next(name for name in collect([str(sample.path)]).objects if "Cell" in name)
+    one.write_text(f"class {needed}: pass\n")
+    with pytest.raises(UsageError, match=rf"{needed} defined by .*cgru_cell\.py and by .*one\.py; expected one"):
+        load_source(saved(sample.name), Loading([str(sample.path), str(one)]))
+
+
+def test_a_missing_name_is_told_with_what_was_found(saved, tmp_path):
+    code = write(tmp_path, near="class CGRUCel: pass\ndef other(): pass\n") / "near.py"
+    with pytest.raises(
+        ConversionError, match=r"unknown custom class '\w+' in cgru_no_bias.keras; given are CGRUCel, other"
+    ):
+        rnnexport.load(saved("cgru_no_bias"), Loading([str(code)]))
