@@ -28,7 +28,7 @@ _RESTORES = ("RestoreV2",)
 _REACHING = re.compile(
     r"File|PyFunc|Print|Dataset|Iterator|Table|Summary|Queue|Reader|Save|Restore|Checkpoint|Rpc|Send|Recv|Debug|Env"
     r"|Load|Remote|Socket|Record|Stage|Barrier|TPU|Collective|Nccl|Feed|Enqueue|Dequeue|Unigram|Event|Bigquery"
-    r"|BoostedTrees|Cache|Snapshot|Stats|Abort|Sleep|Session|Mutex|Coordination|Sharded|AudioMicrofrontend"
+    r"|BoostedTrees|Cache|Snapshot|Stats|Abort|Sleep|Session|Mutex|Coordination|Vocab|Sharded|AudioMicrofrontend"
 )
 
 

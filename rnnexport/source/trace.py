@@ -60,14 +60,30 @@ def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedM
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _refuse_assignments(concrete)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+        _refuse_gpu_operators(source, frozen)
         return _named(source.name, signature, frozen, _captured_tensors(concrete))
+
+
+def _nodes(function: Any) -> list[Any]:
+    """The nodes of a function and of all that its graph may call."""
+    graph_def = function.graph.as_graph_def()
+    return [*graph_def.node, *(node for inner in graph_def.library.function for node in inner.node_def)]
+
+
+def _refuse_gpu_operators(source: SourceModel, frozen: Any) -> None:
+    """A program that was saved with both paths of a layer may have taken that of the GPU on a host that has one."""
+    for node in _nodes(frozen):
+        if node.op.startswith("CudnnRNN"):
+            raise ConversionError(
+                f"{source.name} holds the operator {node.op}, which runs on an NVIDIA GPU alone",
+                "a recurrence that runs anywhere",
+                "export the model that the program was made from",
+            )
 
 
 def _refuse_assignments(concrete: Any) -> None:
     """A write to a variable is state that the artifact would have to keep hidden."""
-    graph_def = concrete.graph.as_graph_def()
-    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
-    for node in nodes:
+    for node in _nodes(concrete):
         if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
             raise hidden_state(f"written by {node.name}")
 
