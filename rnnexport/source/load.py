@@ -20,7 +20,9 @@ from rnnexport.source.program import Program, load_program
 from rnnexport.source.safety import check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret
+from rnnexport.source.sizes import check_sizes
 from rnnexport.source.staging import whole_file
+from rnnexport.source.stored import stored_weights
 from rnnexport.source.subclassed import with_inputs
 from rnnexport.source.weights import load_weights
 
@@ -81,6 +83,8 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
         needed = {key: value for key, value in file.config.items() if key != "compile_config"}
         check_names(needed, objects, file.path.name)
         check_weights(file)
+        if (stored := file.stored or stored_weights(file.path)) is not None:
+            check_sizes(meaning.config, stored, file.path.name)
     api = api_named(api_name)
     with ForeignCode(partial(_explained, file, objects)):
         model = _rebuilt(file, meaning, api, objects, loading)

@@ -58,8 +58,22 @@ def interpret(config: Config, origin: Origin, weights: StoredWeights | None, api
         name: of the file, for messages.
 
     Raises:
-        ConversionError: the file does not tell, or contradicts itself; names the option that decides.
+        ConversionError: the file does not tell, or contradicts itself; names the option that decides. Or it holds what
+            no Keras writes there.
     """
+    try:
+        return _interpreted(config, origin, weights, api, name)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConversionError(
+            f"{name} holds a configuration that no Keras wrote ({type(error).__name__}: {error})",
+            "whole layers",
+            "copy or save it again",
+        ) from error
+
+
+def _interpreted(
+    config: Config, origin: Origin, weights: StoredWeights | None, api: KerasApiName, name: str
+) -> Meaning:
     notes: list[str] = []
     if origin.major == 1:
         config = in_keras2_words(config, name)
