@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
+from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from rnnexport.signature import unique_names
 from rnnexport.source.api import (
@@ -43,7 +44,8 @@ class Keras2:
         return tf_keras.models.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe)
 
     def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
-        return tf_keras.models.model_from_config(config, custom_objects=dict(custom_objects))
+        with SafeModeScope(safe_mode=safe):
+            return tf_keras.models.model_from_config(config, custom_objects=dict(custom_objects))
 
     def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
         model.load_weights(path, **({"by_name": True} if by_name else {}))

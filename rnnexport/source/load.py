@@ -55,6 +55,8 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
 
 def _from_file(path: Path, loading: Loading) -> SourceModel:
     file = identify(path, loading)
+    if not loading.allow_unsafe:
+        check_weights(file)
     if file.container == "saved-model":
         notes = (f"run through its signature {SERVING}; its layers can't be told, nor its padding and vocabularies",)
         return SourceModel(load_program(file), Program(), file.path.name, file, notes)
@@ -82,7 +84,6 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
         # What Keras would compile is not loaded, and so needs no code.
         needed = {key: value for key, value in file.config.items() if key != "compile_config"}
         check_names(needed, objects, file.path.name)
-        check_weights(file)
         if (stored := file.stored or stored_weights(file.path)) is not None:
             check_sizes(meaning.config, stored, file.path.name)
     api = api_named(api_name)

@@ -266,3 +266,120 @@ def test_verifying_a_saved_model_without_tensorflow_is_not_run(exported):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert "tensorflow is not installed" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def old_files(tmp_path_factory):
+    """One model of Keras 2.2 as `.h5`, as weights beside JSON, as weights alone, and as a program."""
+    import tf_keras
+
+    from tests import origins
+
+    folder = tmp_path_factory.mktemp("old")
+    origins.keras2("2.2.4")("GRU, reset before, hard_sigmoid", folder)
+    model = origins.live(tf_keras, "GRU, reset before, hard_sigmoid")
+    (folder / "pair.json").write_text(model.to_json())
+    model.save_weights(folder / "pair.h5")
+    model.save_weights(folder / "alone.h5")
+    model.save(folder / "program", save_format="tf")
+    (folder / "build.py").write_text(
+        "import tf_keras as k\n\ndef make():\n    return k.Sequential([k.Input((None, 5), name='x'), k.layers.GRU(4, "
+        "reset_after=False, recurrent_activation='hard_sigmoid', return_sequences=True)])\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (
+            "model.h5",
+            [
+                "Keras 2.2.4 on tensorflow",
+                "tf_keras, whose numbers a file of Keras 2.2.4",
+                "before the recurrent",
+                "0.2x",
+            ],
+        ),
+        ("pair.json", ["architecture of a Keras model", "with", "pair.h5", "tf_keras 2.21.0"]),
+        ("pair.h5", ["weights of a Keras model", "pair.json", "tf_keras 2.21.0"]),
+        (
+            "alone.h5",
+            ["weights of a Keras model", "nothing yet: give --architecture model.json", "(5, 12) (4, 12) (12,)"],
+        ),
+        ("program", ["SavedModel", "TensorFlow 2.21.0, Keras 2, as a program", "signature serving_default"]),
+    ],
+)
+def test_inspect_tells_what_an_old_file_is_without_tensorflow(file, told, old_files):
+    code = (
+        WITHOUT_TENSORFLOW + f"from rnnexport.cli import main; sys.exit(main(['inspect', {str(old_files / file)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for text in told:
+        assert text in done.stdout
+    assert done.returncode == (0 if file == "alone.h5" else 4)  # its inputs and outputs need the model loaded
+
+
+@GROUP
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model.h5"],
+        ["model.h5", "--keras-api", "tf_keras"],
+        ["pair.json"],
+        ["alone.h5", "--architecture", "pair.json"],
+        ["alone.h5", "--builder", "build.py:make", "--weights-by", "order"],
+        ["program"],
+    ],
+    ids=lambda arguments: arguments[-1],
+)
+def test_old_files_are_exported_with_their_numbers(arguments, old_files, rnnexport_command, tmp_path):
+    import numpy as np
+    import onnxruntime
+    import tf_keras
+
+    from tests import origins
+
+    done = rnnexport_command("onnx", *arguments, "-o", tmp_path / "m.onnx", cwd=old_files)
+    assert (done.returncode, done.stderr) == (0, "")
+    x = origins.feed("GRU")
+    found = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"x": x})[0]
+    wanted = origins.live(tf_keras, "GRU, reset before, hard_sigmoid")(x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=2e-6)
+    told = rnnexport_command("inspect", tmp_path / "m.onnx").stdout
+    assert "semantics 1" in told
+    assert ("clip(0.2x + 0.5, 0, 1)" in told) == (arguments[0] in ("model.h5", "pair.json") or "pair.json" in arguments)
+
+
+@GROUP
+def test_another_keras_has_other_numbers_and_the_artifact_says_so(old_files, rnnexport_command, tmp_path):
+    done = rnnexport_command("onnx", "model.h5", "--keras-api", "keras", "-o", tmp_path / "m.onnx", cwd=old_files)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = rnnexport_command("inspect", tmp_path / "m.onnx").stdout
+    assert "the numbers are not those of Keras 2.2.4" in told
+
+
+@GROUP
+def test_the_report_says_what_computes_in_which_dtype(rnnexport_command, tmp_path):
+    import keras
+
+    x = keras.Input((None, 3))
+    y = keras.layers.Dense(2, dtype="float32", name="readout")(
+        keras.layers.GRU(4, dtype="mixed_float16", name="gru")(x)
+    )
+    keras.Model(x, y).save(tmp_path / "m.keras")
+    done = rnnexport_command("onnx", "m.keras", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "computes in float16: gru" in done.stdout
+    done = rnnexport_command("verify", "m.onnx", "--json", "r.json", cwd=tmp_path)
+    assert "computes in float16: gru" in done.stdout
+    (artifact,) = json.loads((tmp_path / "r.json").read_text())["artifacts"]
+    assert "gru" in artifact["computed_in"]["float16"]
+    assert "readout" in artifact["computed_in"]["float32"]

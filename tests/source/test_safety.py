@@ -15,6 +15,7 @@ from rnnexport.errors import ConversionError
 from rnnexport.loading import Loading
 from rnnexport.source.files import check_weights, identify
 from rnnexport.source.load import load_source
+from rnnexport.source.origin import Origin
 from rnnexport.source.safety import check_names
 
 GROUP = pytest.mark.xdist_group("safety")
@@ -203,3 +204,82 @@ def test_what_the_user_gave_is_let_through(name, saved):
     from samples.catalog import SAMPLES_BY_NAME
 
     assert load_source(saved(name), Loading([str(SAMPLES_BY_NAME[name].path)])).model.name
+
+
+def lambda_model(k, form, folder):
+    """A model whose Lambda drops a canary where its code runs."""
+    canary = folder / CANARY
+    source = f"lambda x: (open({str(canary)!r}, 'w').close(), x * 2)[1]"
+    model = k.Sequential([k.Input((None, 3)), k.layers.Lambda(eval(source), output_shape=(None, 3)), k.layers.LSTM(4)])
+    canary.unlink(missing_ok=True)  # building it may have run the code of its writer
+    model.save(folder / f"m{form}")
+    return folder / f"m{form}", canary, model
+
+
+@GROUP
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_code_in_a_file_runs_with_the_users_word_alone(name, form, tmp_path):
+    import numpy as np
+
+    path, canary, model = lambda_model(pytest.importorskip(name), form, tmp_path)
+    with pytest.raises(ConversionError, match=r"layer Lambda .*--allow-unsafe if you trust the file"):
+        load_source(path)
+    assert not canary.exists()
+    loaded = load_source(path, Loading(allow_unsafe=True)).model
+    x = np.ones((2, 5, 3), "float32")
+    found = np.asarray(loaded(x))
+    assert canary.exists()
+    np.testing.assert_array_equal(found, np.asarray(model(x)))
+
+
+@GROUP
+def test_an_architecture_that_holds_code_is_refused(tmp_path):
+    import tf_keras
+
+    _, canary, model = lambda_model(tf_keras, ".h5", tmp_path)
+    model.save_weights(tmp_path / "a.h5")
+    (tmp_path / "a.json").write_text(model.to_json())
+    for start in ("a.json", "a.h5"):
+        with pytest.raises(ConversionError, match="layer Lambda"):
+            load_source(tmp_path / start)
+    assert not canary.exists()
+    assert load_source(tmp_path / "a.json", Loading(allow_unsafe=True)).model.layers
+
+
+@GROUP
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_weights_beside_an_architecture_may_not_lie_elsewhere(kind, tmp_path):
+    (tmp_path / "a.weights.h5").write_bytes(linked(kind, tmp_path))
+    config = node("Sequential", {"name": "m", "layers": []}, keras_version="2.15.0")
+    (tmp_path / "a.json").write_text(json.dumps(config))
+    with pytest.raises(ConversionError, match="whose data lies in another file"):
+        load_source(tmp_path / "a.json")
+
+
+@GROUP
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_weights_inside_an_archive_for_a_builder_may_not_lie_elsewhere(kind, tmp_path):
+    import keras
+
+    inside = archive_with(tmp_path / "m.keras", "model.weights.h5", linked(kind, tmp_path))
+    with pytest.raises(ConversionError, match="whose data lies in another file"):
+        load_source(inside, Loading(builder=lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])))
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"units": 10**6}, "units=1000000 of LSTM 'l' in m; expected at most 16, the longest side of a weight"),
+        ({"units": 4, "batch_input_shape": [10**6, 10**6]}, "batch_input_shape of 1000000000000 values"),
+    ],
+)
+def test_layers_larger_than_their_weights_are_refused(config, what):
+    from rnnexport.source.sizes import check_sizes
+    from rnnexport.source.stored import StoredLayer, StoredWeights
+
+    stored = StoredWeights("layers", Origin("2.15.0"), (StoredLayer("l", (("kernel", (3, 16)),)),))
+    model = node("Sequential", {"layers": [node("LSTM", {"name": "l", **config})]})
+    with pytest.raises(ConversionError, match=what):
+        check_sizes(model, stored, "m")
+    check_sizes(node("Sequential", {"layers": [node("LSTM", {"name": "l", "units": 4})]}), stored, "m")
