@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
@@ -81,6 +82,20 @@ class ForeignCode:
     ) -> None:
         if isinstance(error, Exception | SystemExit) and not isinstance(error, RnnExportError | MemoryError):
             raise self._explain(error) from error
+
+
+def require_path(path: Path, expected: str) -> None:
+    """Refuse a path at which there is nothing, or that can be none.
+
+    Raises:
+        UsageError: names the path.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise UsageError(f"can't look at {path}: {error.strerror}", expected, "check the path") from error
+    if not there:
+        raise UsageError(f"no file {path}", expected, "check the path")
 
 
 def reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnexport.errors import UsageError
+from rnnexport.errors import UsageError, require_path
 from rnnexport.loading import Loading
 from rnnexport.pipeline import load
 from rnnexport.proof import Proof
@@ -86,8 +86,7 @@ def _carries_proof(path: Path) -> bool:
     try:
         kind = target_of(path)
     except UsageError:
-        if not path.exists():
-            raise
+        require_path(path, "a model or an artifact")
         return False
     return not path.is_dir() or kind.read_proof(path) is not None
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rnnexport.errors import UsageError
+
 KerasApiChoice = Literal["auto", "keras", "tf_keras"]
 WeightsBy = Literal["auto", "name", "order"]
 KERAS_API_CHOICES: tuple[KerasApiChoice, ...] = ("auto", "keras", "tf_keras")
@@ -42,3 +44,14 @@ class Loading:
     weights_by: WeightsBy = "auto"
     allow_unsafe: bool = False
     inputs: Mapping[str, InputShape] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where a value is none of those named above."""
+        if self.keras_api not in KERAS_API_CHOICES:
+            raise UsageError(f"keras_api={self.keras_api!r}", f"one of {', '.join(KERAS_API_CHOICES)}", "change it")
+        if self.weights_by not in WEIGHTS_BY:
+            raise UsageError(f"weights_by={self.weights_by!r}", f"one of {', '.join(WEIGHTS_BY)}", "change it")
+        if isinstance(self.custom_objects, str) or not isinstance(self.custom_objects, Mapping | Sequence):
+            raise UsageError(
+                f"custom_objects={self.custom_objects!r}", "a list of files and modules, or a dict", "put it in a list"
+            )

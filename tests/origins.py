@@ -142,7 +142,9 @@ def _written(model: Any, form: str, folder: Path, weights: str) -> Written:
     if form == ".json":
         (folder / "model.json").write_text(model.to_json())
         return Written(folder / "model.json", model)
-    return Written(path, model, Loading(builder=lambda: type(model).from_config(model.get_config())))
+    # Weights of tf_keras by their place do not tell who wrote them, which matters to hard_sigmoid alone.
+    api: Any = "tf_keras" if "hard_sigmoid" in str(model.get_config()) and weights == "model.h5" else "auto"
+    return Written(path, model, Loading(keras_api=api, builder=lambda: type(model).from_config(model.get_config())))
 
 
 def edited_h5(layer: str, folder: Path, version: str, backend: str | None = None) -> tuple[Path, Any, dict[str, Any]]:
@@ -172,7 +174,7 @@ def keras2(version: str, *dropped: str, backend: str | None = None) -> Callable[
     """Keras 2 of that version, which did not know the arguments `dropped`."""
 
     def write(layer: str, folder: Path) -> Written:
-        path, model, config = edited_h5(layer, folder, version, backend)
+        path, model, config = edited_h5(layer, folder, version, None if "Conv" in layer else backend)
         put(path, _without(config, {"time_major", "ragged", *dropped}))
         if "CuDNN" in layer:
             make_cudnn(path)
@@ -238,7 +240,7 @@ def keras1(layer: str, folder: Path) -> Written:
     """Keras 1.2.2: other words, a list of layers, an array a gate."""
     import h5py
 
-    path, model, config = edited_h5(layer, folder, "1.2.2", "theano")
+    path, model, config = edited_h5(layer, folder, "1.2.2", "tensorflow" if "Conv" in layer else "theano")
     layers = [in_keras1_words(node) for node in config["config"]["layers"] if node["class_name"] != "InputLayer"]
     first = next(n["config"] for n in config["config"]["layers"] if n["class_name"] == "InputLayer")
     layers[0]["config"]["batch_input_shape"] = first["batch_input_shape"]

@@ -137,6 +137,16 @@ class KerasApi(ModelApi, Protocol):
     def weights_by_layer(self, model: Model) -> list[StoredLayer]:
         """What the model has a place for: its layers with weights, in the order in which they are stored."""
 
+    def names_by_place(self, model: Model) -> dict[str, str]:
+        """The names of the model's layers by the path at which weights are stored; empty where no file records them."""
+
+    @property
+    def builtins(self) -> frozenset[str]:
+        """The names of what that Keras itself has: layers, activations, initializers."""
+
+    def registered_name(self, value: object) -> str:
+        """The name under which a class or function is registered, `package>Name`; its own name where it is not."""
+
     def built_inputs(self, model: Model) -> dict[str, Any]:
         """What a subclassed model was first called with: (shape, dtype), or lists and dicts of these, by argument."""
 

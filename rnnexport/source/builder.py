@@ -12,6 +12,7 @@ from rnnexport.source.api import KerasApi, Model, api_of
 from rnnexport.source.custom_objects import import_code
 from rnnexport.source.files import SourceFile
 from rnnexport.source.origin import choose_api
+from rnnexport.source.theano import refuse_theano_kernels
 
 _FORM = "module:function or file.py:function"
 
@@ -36,22 +37,25 @@ def build(file: SourceFile, loading: Loading) -> tuple[Model, KerasApi]:
             "one Keras",
             "change one of the two",
         )
-    if loading.keras_api == "auto" and api.name == "keras" and file.origin.major in (1, 2):
+    refuse_theano_kernels((type(layer).__name__ for layer in api.layers(model)), file.origin, file.path.name)
+    if loading.keras_api == "auto":
         _refuse_hard_sigmoid(model, api, file, name)
     return model, api
 
 
 def _refuse_hard_sigmoid(model: Model, api: KerasApi, file: SourceFile, name: str) -> None:
     """The one function of that name which is another one in the Keras that trained the weights."""
+    trained_by = None if file.origin.major is None else choose_api(file.origin, "auto", file.path.name)[0]
+    if trained_by == api.name:
+        return
     for layer in api.layers(model):
         for activation in ("activation", "recurrent_activation"):
             if getattr(getattr(layer, activation, None), "__name__", "") == "hard_sigmoid":
-                wanted, _ = choose_api(file.origin, "auto", file.path.name)
                 raise ConversionError(
-                    f"layer {layer.name} of --builder {name} has the hard_sigmoid of Keras 3, the weights are of "
-                    f"{file.origin}, which has another",
-                    f"a model of {wanted}",
-                    f"build it with {wanted}, or give --keras-api keras if Keras 3's is meant",
+                    f"layer {layer.name} of --builder {name} has the hard_sigmoid of {api.name}; {file.path.name} is "
+                    f"of {file.origin}",
+                    f"weights trained with {api.name}, since the two Kerases differ in that function",
+                    f"build the model with the other Keras, or give --keras-api {api.name} if this one is meant",
                 )
 
 

@@ -30,6 +30,15 @@ def changed(node: Any, change: Callable[[Config], Config]) -> Any:
     return change(copy) if isinstance(copy.get("class_name"), str) and isinstance(copy.get("config"), dict) else copy
 
 
+def without_key(node: Any, key: str) -> Any:
+    """A copy without whatever stands under `key`, at any depth."""
+    if isinstance(node, list):
+        return [without_key(child, key) for child in node]
+    if isinstance(node, dict):
+        return {name: without_key(child, key) for name, child in node.items() if name != key}
+    return node
+
+
 def nested_deeper(node: Any, limit: int = 200) -> bool:
     """Whether objects and lists lie in each other deeper than any model's, and than Python can walk."""
     level = [node]

@@ -29,10 +29,12 @@ class Collected:
 
     Attributes:
         objects: classes and functions by name.
+        sources: where each name comes from.
         clashes: names that several of them define, with the sources; a model that needs one is refused.
     """
 
     objects: CustomObjects
+    sources: Mapping[str, str]
     clashes: Mapping[str, tuple[str, ...]]
 
 
@@ -54,7 +56,8 @@ def collect(sources: Iterable[str]) -> Collected:
                 continue
             objects.setdefault(name, value)
             origins.setdefault(name, []).append(source)
-    return Collected(objects, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
+    first = {name: found[0] for name, found in origins.items()}
+    return Collected(objects, first, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
 
 
 def _same(one: object, other: object) -> bool:
@@ -194,9 +197,17 @@ def _relative_levels(path: Path) -> int:
 
 def _defined(module: ModuleType) -> dict[str, object]:
     """Classes and functions of the module: its own, and what it imports from other code of the user's."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if (inspect.isclass(value) or inspect.isfunction(value))
-        and value.__module__.partition(".")[0] not in _LIBRARIES
-    }
+    own = module.__name__.partition(".")[0]
+    found = {}
+    for name, value in vars(module).items():
+        top = str(getattr(value, "__module__", "")).partition(".")[0]
+        usable = (inspect.isclass(value) or inspect.isfunction(value)) and top not in _LIBRARIES
+        if usable and (top == own or not _installed(value)):
+            found[name] = value
+    return found
+
+
+def _installed(value: object) -> bool:
+    """Whether it comes from an installed package, such as scipy."""
+    file = getattr(sys.modules.get(getattr(value, "__module__", "")), "__file__", None)
+    return file is not None and "site-packages" in Path(file).parts

@@ -19,7 +19,7 @@ from rnnexport.signature import (
 )
 from rnnexport.source.api import Layer, NamedTensor, StateVariable
 from rnnexport.source.model import SourceModel
-from rnnexport.source.probe import DTYPES, output_specs, runs_at
+from rnnexport.source.probe import DTYPES, dependent_rows, output_specs, runs_at
 
 _MASKED_RANK = 3  # a Masking layer looks at the features of a timestep
 
@@ -47,21 +47,20 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     _check_names(inputs)
     states = _states(source.api.states(source.model), [spec.name for spec in inputs])
     partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
-    outputs = output_specs(source, partial)
-    _refuse_batch_as_time(source, inputs, outputs)
-    return replace(partial, outputs=outputs)
+    signature = replace(partial, outputs=output_specs(source, partial))
+    _require_independent_rows(source, signature)
+    return signature
 
 
-def _refuse_batch_as_time(source: SourceModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+def _require_independent_rows(source: SourceModel, signature: Signature) -> None:
     """A program that was traced wrongly can't be put right: there is no layer left to ask."""
-    for spec in outputs:
-        if source.api.name == "saved-model" and BATCH in spec.shape[1:] and any(TIME in item.shape for item in inputs):
-            raise ConversionError(
-                f"output {spec.name} of {source.name} is {spec}: Keras 3 traces TimeDistributed over the batch where "
-                "the length is open",
-                "the batch as the first axis alone",
-                "export the model that the folder was made from",
-            )
+    if source.api.name == "saved-model" and (mixed := dependent_rows(source, signature)):
+        raise ConversionError(
+            f"output {', '.join(mixed)} of {source.name} has other rows alone than in a batch: Keras 3 traces "
+            "TimeDistributed over the batch where the length is open",
+            "a program whose rows do not depend on each other",
+            "export the model that the folder was made from",
+        )
 
 
 def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from rnnexport.errors import ConversionError, UsageError
+from rnnexport.errors import ConversionError, UsageError, require_path
 from rnnexport.loading import Loading
 from rnnexport.source.architecture import architecture_for, read_architecture, weights_beside
 from rnnexport.source.configs import Config, nested_deeper, serialised_objects
@@ -87,8 +87,7 @@ def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
     """
     if loading.builder and loading.architecture:
         raise UsageError("--builder and --architecture", "one of the two", "drop one")
-    if not path.exists():
-        raise UsageError(f"no file {path}", "a saved Keras model", "check the path")
+    require_path(path, "a saved Keras model")
     source = _folder(path, loading) if path.is_dir() else _file(path, loading)
     alone = source.container in ("weights", "architecture")
     if loading.architecture and not alone:
@@ -175,6 +174,12 @@ def _architecture(path: Path, loading: Loading) -> SourceFile:
 
 def _weights(path: Path, weights: Path, loading: Loading, stored: StoredWeights | None) -> SourceFile:
     """Weights, with the architecture that is named or lies beside them unless code takes its place."""
+    if weights != path and _holds_config(weights):
+        raise ConversionError(
+            f"{path.name} beside {weights.name}, which holds an architecture of its own",
+            "weights alone beside it",
+            f"give {weights.name} itself",
+        )
     if stored is None:
         raise ConversionError(f"{weights.name} is HDF5 without the weights of a model", _MODEL_FILE, _SAVE_AGAIN)
     container: Container = "weights" if path == weights else "architecture"
@@ -190,6 +195,11 @@ def _weights(path: Path, weights: Path, loading: Loading, stored: StoredWeights 
         )
     known = stored.origin if origin.version is None else origin
     return SourceFile(path, container, known, _sha256(weights, architecture), config, weights, architecture, stored)
+
+
+def _holds_config(weights: Path) -> bool:
+    with import_h5py().File(weights, "r") as file:
+        return "model_config" in file.attrs
 
 
 def check_weights(file: SourceFile) -> None:

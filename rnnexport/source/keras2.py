@@ -53,6 +53,17 @@ class Keras2:
     def weights_by_layer(self, model: Model) -> list[StoredLayer]:
         return layer_weights(model, model.layers)
 
+    def names_by_place(self, model: Model) -> dict[str, str]:
+        return {}
+
+    @property
+    def builtins(self) -> frozenset[str]:
+        modules = (tf_keras.layers, tf_keras.activations, tf_keras.initializers)
+        return frozenset(name for module in modules for name in dir(module))
+
+    def registered_name(self, value: object) -> str:
+        return str(tf_keras.utils.get_registered_name(value))
+
     def built_inputs(self, model: Model) -> dict[str, Any]:
         specs = model._saved_model_inputs_spec
         if specs is None:

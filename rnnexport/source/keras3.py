@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src import backend
+from keras.src.utils.naming import to_snake_case
 
 from rnnexport.errors import UsageError
 from rnnexport.signature import unique_names
@@ -29,6 +31,8 @@ from rnnexport.source.origin import KerasApiName
 from rnnexport.source.stored import StoredLayer
 from rnnexport.source.time_distributed import time_distributed_over_time
 from rnnexport.source.unrolling import unrolled_rnn
+
+_RANK_OF_IDS = 2
 
 
 class Keras3:
@@ -61,9 +65,34 @@ class Keras3:
     def weights_by_layer(self, model: Model) -> list[StoredLayer]:
         return layer_weights(model, model.layers)
 
+    def names_by_place(self, model: Model) -> dict[str, str]:
+        # Keras numbers the layers of each class in the order of the model.
+        counts: Counter[str] = Counter()
+        found = {}
+        for layer in model.layers:
+            kind = to_snake_case(type(layer).__name__)
+            found[f"layers/{kind}_{counts[kind]}" if counts[kind] else f"layers/{kind}"] = layer.name
+            counts[kind] += 1
+        return found
+
+    @property
+    def builtins(self) -> frozenset[str]:
+        return frozenset(
+            name for module in (keras.layers, keras.activations, keras.initializers) for name in dir(module)
+        )
+
+    def registered_name(self, value: object) -> str:
+        return str(keras.saving.get_registered_name(value))
+
     def built_inputs(self, model: Model) -> dict[str, Any]:
-        shapes = model._build_shapes_dict or {}
-        return {name.removesuffix("_shape"): _with_dtype(shape, model.compute_dtype) for name, shape in shapes.items()}
+        shapes = {name.removesuffix("_shape"): shape for name, shape in (model._build_shapes_dict or {}).items()}
+        leaves = [shape for struct in shapes.values() for shape in _leaves(struct)]
+        if any(isinstance(layer, self.embedding) for layer in self.layers(model)):
+            # Keras does not record dtypes, and ids are no floats.
+            if len(leaves) != 1 or len(leaves[0]) != _RANK_OF_IDS:
+                return {}
+            return {name: _with_dtype(shape, "int32") for name, shape in shapes.items()}
+        return {name: _with_dtype(shape, model.variable_dtype) for name, shape in shapes.items()}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
         inputs = {name: _inputs(name, struct) for name, struct in arguments.items()}
@@ -169,6 +198,15 @@ def _with_dtype(struct: Any, dtype: str) -> Any:
     if isinstance(struct, list) and struct and isinstance(struct[0], list | tuple):
         return [_with_dtype(child, dtype) for child in struct]
     return tuple(struct), dtype
+
+
+def _leaves(struct: Any) -> list[Any]:
+    """The shapes in a structure of shapes."""
+    if isinstance(struct, dict):
+        return [leaf for child in struct.values() for leaf in _leaves(child)]
+    if isinstance(struct, list) and struct and isinstance(struct[0], list | tuple):
+        return [leaf for child in struct for leaf in _leaves(child)]
+    return [struct]
 
 
 def _inputs(name: str, struct: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.loading import Loading
 from rnnexport.source.api import KerasApi, Model, api_named, api_of
 from rnnexport.source.builder import build
-from rnnexport.source.configs import strings
-from rnnexport.source.custom_objects import CustomObjects, collect
+from rnnexport.source.configs import without_key
+from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import SourceFile, check_weights, identify
 from rnnexport.source.model import SourceModel
+from rnnexport.source.names import objects_for
 from rnnexport.source.origin import choose_api
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.safety import check_names, unknown_object
@@ -79,16 +79,19 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
     """A file that holds, or lies beside, its configuration."""
     api_name, _ = choose_api(file.origin, loading.keras_api, file.path.name)
     meaning = interpret(file.config, file.origin, file.stored, api_name, file.path.name)
-    objects = _objects_for(file, loading.custom_objects)
+    api = api_named(api_name)
+    objects = objects_for(file, loading.custom_objects, api)
     if not loading.allow_unsafe:
         # What Keras would compile is not loaded, and so needs no code.
-        needed = {key: value for key, value in file.config.items() if key != "compile_config"}
+        needed = file.config if file.architecture is None else without_key(file.config, "compile_config")
+        needed = {key: value for key, value in needed.items() if key != "compile_config"}
         check_names(needed, objects, file.path.name)
         if (stored := file.stored or stored_weights(file.path)) is not None:
             check_sizes(meaning.config, stored, file.path.name)
-    api = api_named(api_name)
     with ForeignCode(partial(_explained, file, objects)):
         model = _rebuilt(file, meaning, api, objects, loading)
+    if not api.owns(model):
+        raise ConversionError(f"{file.path.name} holds a {type(model).__name__}", "a model", "save the whole model")
     return with_inputs(SourceModel(model, api, name, file, meaning.notes), api, loading.inputs)
 
 
@@ -97,26 +100,10 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     if file.architecture is None:
         with whole_file(file, meaning.config) as path:
             return api.load(path, objects, safe=safe)
-    model = api.rebuild(meaning.config, objects, safe=safe)
+    # What it was compiled with is not wanted, and would need the user's losses.
+    model = api.rebuild(without_key(meaning.config, "compile_config"), objects, safe=safe)
     load_weights(api, model, file, loading.weights_by)
     return model
-
-
-def _objects_for(file: SourceFile, custom_objects: object) -> CustomObjects:
-    if isinstance(custom_objects, Mapping):
-        return dict(custom_objects)
-    assert isinstance(custom_objects, tuple | list)
-    collected = collect(custom_objects)
-    texts = set(strings(file.config))
-    needed = {text.rpartition(">")[2] for text in texts}
-    for name in sorted(needed & set(collected.clashes)):
-        raise UsageError(
-            f"{name} defined by {' and by '.join(collected.clashes[name])}", "one definition", "drop a --custom-objects"
-        )
-    # An older file knows a registered object by `package>Name` alone, whatever registers it now.
-    registered = {text: text.rpartition(">")[2] for text in texts if ">" in text}
-    aliases = {text: collected.objects[name] for text, name in registered.items() if name in collected.objects}
-    return {**aliases, **collected.objects}
 
 
 def _explained(file: SourceFile, objects: CustomObjects, error: BaseException) -> ConversionError:

@@ -56,6 +56,37 @@ def runs_at(source: SourceModel, partial: Signature) -> bool:
     return True
 
 
+def dependent_rows(source: SourceModel, signature: Signature) -> list[str]:
+    """The outputs of which a row is another when it is computed alone: the model mixes the batch."""
+    rng = np.random.default_rng(0)
+    states = [state.initial for state in signature.states]
+    for pair in _LENGTHS:
+        sizes = _sizes(signature, 0, pair[0])
+        feed = [_some(rng, spec.sized(sizes), spec.dtype) for spec in signature.inputs]
+        batched = [spec.shape[:1] == (BATCH,) for spec in signature.inputs]
+        alone = [array[:1] if many else array for array, many in zip(feed, batched, strict=True)]
+        try:
+            with ForeignCode(explain_call(source)):
+                together, single = run_eager(source, feed, states)[0], run_eager(source, alone, states)[0]
+        except ConversionError:
+            continue  # a length that it does not take
+        return [
+            spec.name
+            for spec, many, one in zip(signature.outputs, together, single, strict=True)
+            if spec.shape[:1] == (BATCH,) and not _alike(many[:1], one)
+        ]
+    return []
+
+
+def _some(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return (rng.standard_normal(shape) if dtype.startswith("float") else rng.integers(0, 2, shape)).astype(dtype)
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Equal but for rounding, which differs with the batch."""
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-2, atol=1e-3, equal_nan=True)
+
+
 def _probed(source: SourceModel, partial: Signature) -> tuple[list[dict[str, int]], list[list[np.ndarray]]]:
     for pair in _LENGTHS:
         sizes = [_sizes(partial, which, pair[which]) for which in (0, 1)]

@@ -78,7 +78,9 @@ def load_program(file: SourceFile) -> Model:
         ConversionError: TensorFlow can't load it.
     """
     with ForeignCode(partial(_unloadable, file)):
-        return tf.saved_model.load(str(file.path))
+        program = tf.saved_model.load(str(file.path))
+        program.signatures[SERVING].structured_input_signature  # noqa: B018 - a folder may lack it
+        return program
 
 
 def _unloadable(file: SourceFile, error: BaseException) -> ConversionError:

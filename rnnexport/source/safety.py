@@ -34,7 +34,17 @@ _LOADERS = {
     "TorchModuleWrapper": "which unpickles",
     "JaxLayer": "which is code inside a file",
     "FlaxLayer": "which is code inside a file",
+    # What tf_keras makes of TensorFlow functions that a model calls: they name any symbol, or hold any operator.
+    "ClassMethod": "which calls what it names",
+    "InstanceMethod": "which calls what it names",
+    "InstanceProperty": "which calls what it names",
+    "TensorFlowOpLayer": "which holds an operator of its own",
+    "DenseFeatures": "which may read vocabularies from files",
+    "SequenceFeatures": "which may read vocabularies from files",
 }
+# Arguments of the cell wrappers of tf_keras that are code.
+_FUNCTIONS = ("residual_fn", "dropout_fn")
+_CALLS = ("TFOpLambda", "SlicingOpLambda")
 _LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization")
 # Parts of Keras whose functions read, write or fetch.
 _KERAS = ("keras", "tf_keras")
@@ -53,6 +63,8 @@ def check_archive(archive: zipfile.ZipFile, name: str) -> None:
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         mode = entry.external_attr >> 16
+        if not path.parts:
+            raise _refused(name, f"entry {entry.filename!r}, which has no name")
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
             raise _refused(name, f"entry {entry.filename!r}, which lies outside the archive")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -68,7 +80,7 @@ def check_archive(archive: zipfile.ZipFile, name: str) -> None:
 
 
 def check_hdf5(stream: BinaryIO, name: str) -> None:
-    """Refuse HDF5 data whose links or datasets lie in other files.
+    """Refuse HDF5 data whose links or datasets lie in other files, or are far larger than what is stored of them.
 
     Raises:
         ConversionError: names the link or dataset; or it is no HDF5.
@@ -77,9 +89,9 @@ def check_hdf5(stream: BinaryIO, name: str) -> None:
     h5py = import_h5py()
     try:
         with h5py.File(stream, "r") as file:
-            for path, kind in _foreign(h5py, file, ""):
-                raise _refused(name, f"{kind} {path!r}, whose data lies in another file")
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+            for path, what in _foreign(h5py, file, "", set()):
+                raise _refused(name, f"{path!r}, {what},")
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise ConversionError(
             f"{name} holds damaged weights ({error})", "whole HDF5", "copy or save it again"
         ) from error
@@ -105,10 +117,13 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
         label = f"{kind} {inner.get('name', '')!r}" if isinstance(inner, dict) else f"{kind} {str(inner)[:40]!r}"
         if kind in _LOADERS:
             raise _refused(name, f"layer {label}, {_LOADERS[kind]}")
+        if isinstance(inner, dict) and set(_FUNCTIONS) & set(inner):
+            raise _refused(name, f"layer {label}, which holds a function")
         if kind in _LOOKUPS and isinstance(inner, dict) and isinstance(inner.get("vocabulary"), str):
             raise _refused(name, f"layer {label}, which reads the file {inner['vocabulary']!r}")
-        if kind == "TFOpLambda" and not _computes(str(inner.get("function")) if isinstance(inner, dict) else ""):
-            raise _refused(name, f"layer {label}, which calls the TensorFlow function {inner.get('function')!r}")
+        function = str(inner.get("function")) if isinstance(inner, dict) else "(none)"
+        if kind in _CALLS and not _computes(function):
+            raise _refused(name, f"layer {label}, which calls the TensorFlow function {function!r}")
         module = node.get("module")
         if isinstance(module, str) and module.partition(".")[0] in _KERAS and set(module.split(".")) & set(_REACHING):
             raise _refused(name, f"a reference to {module}, {label}")
@@ -148,17 +163,23 @@ def _computes(function: str) -> bool:
     return (not space or space.split(".")[0] in _COMPUTING) and last not in _NOT_COMPUTING and last.isidentifier()
 
 
-def _foreign(h5py: Any, group: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def _foreign(h5py: Any, group: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, str]]:
+    """What in a group lies elsewhere or is a bomb. A group that is linked twice is looked at once."""
     for name in group:
         path, link = f"{prefix}/{name}", group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            yield path, "link"
+            yield path, "a link, whose data lies in another file"
             continue
         child = group[name] if not isinstance(link, h5py.SoftLink) else None
+        if child is None or (address := h5py.h5o.get_info(child.id).addr) in seen:
+            continue
+        seen.add(address)
         if isinstance(child, h5py.Group):
-            yield from _foreign(h5py, child, path)
+            yield from _foreign(h5py, child, path, seen)
         elif isinstance(child, h5py.Dataset) and (child.external or child.is_virtual):
-            yield path, "dataset"
+            yield path, "a dataset, whose data lies in another file"
+        elif isinstance(child, h5py.Dataset) and child.nbytes > _BOMB_RATIO * max(2**20, child.id.get_storage_size()):
+            yield path, f"a dataset of {child.nbytes} bytes from {child.id.get_storage_size()}"
 
 
 def _refused(name: str, what: str) -> ConversionError:

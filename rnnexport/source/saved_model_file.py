@@ -1,14 +1,14 @@
 """What a SavedModel folder is, and whether running it does more than compute. Needs no TensorFlow.
 
-A SavedModel is a TensorFlow program. Of its functions only those run that its serving signature, its start and its
-restoring of weights reach; none of these may touch files, processes, other hosts or Python. Objects whose set-up runs
-while the folder is loaded (tables, assets, savers of their own) are refused.
+A SavedModel is a TensorFlow program. Of its functions those run that its serving signature reaches, the one that the
+objects of the folder name so; none of these may hold an operator that does more than compute. Objects whose set-up runs
+while the folder is loaded (tables, assets, savers of their own) are refused, and so are folders of TensorFlow 1, which
+run a graph to start.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,14 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.errors import ConversionError
+from rnnexport.errors import ConversionError, UsageError
+from rnnexport.source.operators import COMPUTING
 from rnnexport.source.saved_model_proto import parse_saved_model
 
 PROGRAM = "saved_model.pb"
 SERVING = "serving_default"
 _KERAS_METADATA = "keras_metadata.pb"
-_START = "__saved_model_init_op"
-_RESTORES = ("RestoreV2",)
-# Operators that reach past computing. `test_saved_model_file.py` checks it against all that TensorFlow has.
-_REACHING = re.compile(
-    r"File|PyFunc|Print|Dataset|Iterator|Table|Summary|Queue|Reader|Save|Restore|Checkpoint|Rpc|Send|Recv|Debug|Env"
-    r"|Load|Remote|Socket|Record|Stage|Barrier|TPU|Collective|Nccl|Feed|Enqueue|Dequeue|Unigram|Event|Bigquery"
-    r"|BoostedTrees|Cache|Snapshot|Stats|Abort|Sleep|Session|Mutex|Coordination|Vocab|Sharded|AudioMicrofrontend"
-)
+_SIGNATURES = "signatures"
 
 
 @dataclass(frozen=True)
@@ -75,8 +69,13 @@ def digest(path: Path) -> str:
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         name = file.relative_to(path).as_posix()
         if not name.startswith("assets.extra/"):
-            with file.open("rb") as stream:
-                total.update(f"{name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+            try:
+                with file.open("rb") as stream:
+                    total.update(f"{name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+            except OSError as error:
+                raise UsageError(
+                    f"can't read {file}: {error.strerror}", "a readable file", "check its rights"
+                ) from error
     return total.hexdigest()
 
 
@@ -92,49 +91,46 @@ def _serving_graph(path: Path) -> Any:
 
 
 def _check(graph: Any, name: str) -> None:
+    if not graph.objects.nodes:
+        raise _refused(name, "a graph of TensorFlow 1, which runs operators to start,")
     for node in graph.objects.nodes:
         for kind in ("asset", "resource"):
             if node.HasField(kind):
-                raise _refused(name, f"a table or other {kind}, which is set up from files")
+                raise _refused(name, f"a table or other {kind}, which is set up from files,")
         if node.savers or node.registered_saver:
             raise _refused(name, "an object with a saver of its own")
-    program = _Program(graph)
-    served = [entry.value for entry in graph.signatures if entry.key in (SERVING, _START)]
-    tensors = [output.value.name for signature in served for output in signature.outputs]
-    for op in program.reached(tensors):
-        if _REACHING.search(op):
+    functions = _serving_functions(graph.objects.nodes)
+    if not functions:
+        raise _refused(name, f"no function {SERVING} among the objects")
+    for op in sorted(_reached(graph, functions)):
+        if op not in COMPUTING:
             raise _refused(name, f"the operator {op}")
-    for op in program.reached([graph.saver.restore_op] if graph.saver.restore_op else []):
-        if _REACHING.search(op) and op not in _RESTORES:
-            raise _refused(name, f"the operator {op} where it restores its weights")
 
 
-class _Program:
-    """The nodes and functions of a graph, to walk from a tensor to all that it needs."""
+def _serving_functions(objects: Any) -> set[str]:
+    """The functions that a loader calls for the serving signature; the one in the graph is a description alone."""
+    found: set[str] = set()
+    for index in _children(objects, 0, _SIGNATURES):
+        for child in _children(objects, index, SERVING):
+            found |= {objects[child].bare_function.name, *objects[child].function.names}
+    return found - {""}
 
-    def __init__(self, graph: Any) -> None:
-        self._nodes = {node.name: node for node in graph.graph.nodes}
-        self._functions = {item.declaration.name: item for item in graph.graph.library.functions}
 
-    def reached(self, tensors: Iterable[str]) -> set[str]:
-        """Operators that run when these tensors or nodes are asked for."""
-        waiting, seen, nodes = list(tensors), set(), []
-        while waiting:
-            name = waiting.pop().removeprefix("^").split(":")[0]
-            if name not in seen and name in self._nodes:
-                seen.add(name)
-                nodes.append(self._nodes[name])
-                waiting += self._nodes[name].inputs
-        found: set[str] = set()
-        functions: set[str] = set()
-        while nodes:
-            node = nodes.pop()
-            found.add(node.op)
-            for function in set(_called(node)) - functions:
-                functions.add(function)
-                if function in self._functions:
-                    nodes += self._functions[function].nodes
-        return found
+def _children(objects: Any, index: int, name: str) -> list[int]:
+    return [child.node for child in objects[index].children if child.name == name and 0 <= child.node < len(objects)]
+
+
+def _reached(graph: Any, functions: Iterable[str]) -> set[str]:
+    """The operators of these functions and of all that they call."""
+    library = {item.declaration.name: item for item in graph.graph.library.functions}
+    waiting, seen, found = set(functions), set(), set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        for node in library[name].nodes if name in library else ():
+            found |= {node.op} - set(library)
+            waiting |= set(_called(node)) - seen
+    return found
 
 
 def _called(node: Any) -> Iterator[str]:

@@ -13,15 +13,18 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PACKAGE = "rnnexport.saved_model"
 _ONE, _MANY = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL, descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
-_STRING, _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+_MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+_SCALARS = {
+    "": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+    "#": descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
+}
 
-# message -> (field, number, label, message type or "" for a string). A map is a repeated message of key and value.
+# message -> (field, number, label, type): a message, "" a string, "#" a number. A map is repeated key and value.
 _MESSAGES: dict[str, tuple[tuple[str, int, int, str], ...]] = {
     "SavedModel": (("meta_graphs", 2, _MANY, "MetaGraph"),),
     "MetaGraph": (
         ("meta_info", 1, _ONE, "MetaInfo"),
         ("graph", 2, _ONE, "Graph"),
-        ("saver", 3, _ONE, "Saver"),
         ("signatures", 5, _MANY, "SignatureEntry"),
         ("objects", 7, _ONE, "Objects"),
     ),
@@ -39,18 +42,23 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int, str], ...]] = {
     "FunctionName": (("name", 1, _ONE, ""),),
     "Library": (("functions", 1, _MANY, "Function"),),
     "Function": (("declaration", 1, _ONE, "FunctionName"), ("nodes", 3, _MANY, "Node")),
-    "Saver": (("restore_op", 3, _ONE, ""),),
     "SignatureEntry": (("key", 1, _ONE, ""), ("value", 2, _ONE, "Signature")),
     "Signature": (("inputs", 1, _MANY, "TensorEntry"), ("outputs", 2, _MANY, "TensorEntry")),
     "TensorEntry": (("key", 1, _ONE, ""), ("value", 2, _ONE, "Tensor")),
     "Tensor": (("name", 1, _ONE, ""),),
     "Objects": (("nodes", 1, _MANY, "Object"),),
     "Object": (
+        ("children", 1, _MANY, "Child"),
+        ("function", 6, _ONE, "SavedFunction"),
+        ("bare_function", 8, _ONE, "BareFunction"),
         ("asset", 5, _ONE, "Anything"),
         ("resource", 10, _ONE, "Anything"),
         ("savers", 11, _MANY, "Anything"),
         ("registered_saver", 16, _ONE, ""),
     ),
+    "Child": (("node", 1, _ONE, "#"), ("name", 2, _ONE, "")),
+    "SavedFunction": (("names", 1, _MANY, ""),),
+    "BareFunction": (("name", 1, _ONE, ""),),
     "Anything": (),
 }
 
@@ -61,8 +69,8 @@ def _saved_model_class() -> Any:
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for field, number, label, kind in fields:
-            added = message.field.add(name=field, number=number, label=label, type=_MESSAGE if kind else _STRING)
-            if kind:
+            added = message.field.add(name=field, number=number, label=label, type=_SCALARS.get(kind, _MESSAGE))
+            if kind not in _SCALARS:
                 added.type_name = f".{_PACKAGE}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

@@ -7,8 +7,9 @@
        tf.keras of TensorFlow 1, sigmoid since.
     4. StackedRNNCells of Keras below 2.2.3 took and gave their states last cell first: where states cross the layer's
        boundary the model is refused (tf_keras has an option for it, which does not run).
-    5. Functions in an `.h5` of tf_keras are objects that its own loader does not take: they become their names again.
-    6. hard_sigmoid is clip(0.2x + 0.5, 0, 1) in Keras 1 and 2, and relu6(x + 3) / 6 in Keras 3.
+    5. Kernels of convolutions from Theano are turned round in the file, and refused.
+    6. Functions in an `.h5` of tf_keras are objects that its own loader does not take: they become their names again.
+    7. hard_sigmoid is clip(0.2x + 0.5, 0, 1) in Keras 1 and 2, and relu6(x + 3) / 6 in Keras 3.
 
 What none of this tells is refused. Every difference that was met is a note, for `inspect` and the provenance.
 """
@@ -24,9 +25,11 @@ from rnnexport.source.cudnn_layers import is_cudnn_layer, without_cudnn_layers
 from rnnexport.source.keras1 import in_keras2_words
 from rnnexport.source.origin import KerasApiName, Origin
 from rnnexport.source.stored import StoredWeights
+from rnnexport.source.theano import refuse_theano_kernels
 
-_GRU = ("GRU", "GRUCell")
-_GATED = (*_GRU, "LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+_GRU = ("GRU", "GRUCell", "GRUV1", "GRUV2", "GRUCellV1", "GRUCellV2")  # tf.keras of TensorFlow 2.0 numbered them
+_LSTM = ("LSTM", "LSTMCell", "LSTMV1", "LSTMV2", "LSTMCellV1", "LSTMCellV2")
+_GATED = (*_GRU, *_LSTM, "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 _HARD_SIGMOID = {
     "tf_keras": "clip(0.2x + 0.5, 0, 1), as Keras 1 and 2 have it",
     "keras": "relu6(x + 3) / 6, as Keras 3 has it",
@@ -87,7 +90,8 @@ def _interpreted(
     config = without_cudnn_layers(config)
     if api == "tf_keras":
         config = changed(config, _functions_by_name)
-    if origin.major in (1, 2):
+    refuse_theano_kernels((node["class_name"] for _, node in serialised_objects(config)), origin, name)
+    if origin.major != 3:
         config = changed(config, lambda node: _decided(node, origin, weights, name, notes))
     if api == "keras" and origin.major == 2:
         config = changed(config, _without_time_major)
@@ -147,6 +151,10 @@ def _reset_after(
 
 
 def _recurrent_default(origin: Origin, where: str) -> str:
+    if origin.version is None:
+        raise ConversionError(
+            f"{where} does not record its recurrent activation", "hard_sigmoid or sigmoid, written out", _DECIDE
+        )
     if origin.multi_backend:
         return "hard_sigmoid" if origin.below(2, 3) else "sigmoid"
     if origin.below(2, 2):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from rnnexport.source.safety import import_h5py
 
 Shape = tuple[int, ...]
 WEIGHTS_ENTRY = "model.weights.h5"
+_TF_KERAS_GROUP = "_layer_checkpoint_dependencies"
 # Below these a Keras keeps what is no weight: the optimizer's state, and the seeds of random layers.
 _NO_WEIGHTS = ("optimizer", "metrics", "seed_generator")
 
@@ -51,11 +52,13 @@ class StoredWeights:
         layout: see the module.
         origin: the Keras that wrote them, where the weights themselves record it.
         layers: the layers.
+        names: in the layout by paths, layers' own names by their path, where they are recorded.
     """
 
     layout: Literal["layers", "paths"]
     origin: Origin
     layers: tuple[StoredLayer, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def bias_shapes(self, layer: str) -> set[Shape]:
         """The shapes of the biases that belong to the layer of that name, wrapped or not."""
@@ -109,7 +112,18 @@ def _read(file: Any) -> StoredWeights | None:
     if not found:
         return None
     layers = tuple(StoredLayer(name, tuple(weights)) for name, weights in found.items())
-    return StoredWeights("paths", Origin(None), layers)
+    names = _names_by_place(file)
+    origin = Origin("3") if names else Origin("2.12") if _TF_KERAS_GROUP in file else Origin(None)
+    return StoredWeights("paths", origin, layers, names)
+
+
+def _names_by_place(file: Any) -> dict[str, str]:
+    """The layers' names by the path of their group, which Keras 3 records and tf_keras does not."""
+    found = {}
+    for place, group in file["layers"].items() if "layers" in file else ():
+        if "vars" in group and (name := group["vars"].attrs.get("name")) is not None:
+            found[f"layers/{place}"] = _text(name)
+    return found
 
 
 def _collect(found: dict[str, list[tuple[str, Shape]]], path: str, node: Any) -> None:

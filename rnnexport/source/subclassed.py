@@ -38,7 +38,11 @@ def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputSh
         return source
     arguments: Mapping[str, Any] = inputs or api.built_inputs(source.model) or {}
     if not arguments:
-        raise ConversionError(f"{source.name} is subclassed and was never called", "to know its inputs", _TODO)
+        raise ConversionError(
+            f"{source.name} is subclassed, and was never called or with ids among several inputs",
+            "to know its inputs and their dtypes",
+            _TODO,
+        )
     refusals = []
     for candidate in [arguments] if inputs else _opened(arguments):
         try:

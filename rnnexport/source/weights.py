@@ -7,7 +7,7 @@ one is taken where it alone fits or both agree; where both fit and differ, the u
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
@@ -40,6 +40,8 @@ def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -
                 f"--weights-by name for {file.weights.name}, which keeps layers by their place", "order", "drop it"
             )
         _require_same_shapes(file, stored, wanted)
+        if by == "auto":
+            _require_same_names(file, stored, api.names_by_place(model))
         by_name = False
     else:
         by_name = _by_name(file, stored, wanted, by)
@@ -78,6 +80,19 @@ def _require_same_shapes(file: SourceFile, stored: StoredWeights, wanted: Sequen
     in_model = Counter(shape for layer in wanted for shape in layer.shapes)
     if in_file != in_model:
         raise _differ(file, "other shapes", stored.layers, wanted)
+
+
+def _require_same_names(file: SourceFile, stored: StoredWeights, in_model: Mapping[str, str]) -> None:
+    """Keras pairs by place alone; names that say otherwise make it a guess."""
+    for place, name in in_model.items():
+        other = stored.names.get(place, name)
+        if other != name and other in in_model.values():
+            raise ConversionError(
+                f"{file.weights.name} fits the model by place, where it has {other!r} for the model's {name!r}, which "
+                f"has {other!r} at another place",
+                "layers in one order",
+                "give --weights-by order if the place is right, or build the layers in the order of the file",
+            )
 
 
 def _unfit(

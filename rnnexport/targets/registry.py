@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rnnexport.errors import UsageError
+from rnnexport.errors import UsageError, require_path
 from rnnexport.signature import argument_name
 from rnnexport.targets.base import Target
 
@@ -61,8 +61,7 @@ def target_of(path: Path) -> Target:
     Raises:
         UsageError: there is nothing at `path`, or nothing any target knows.
     """
-    if not path.exists():
-        raise UsageError(f"no file {path}", "an artifact", "check the path")
+    require_path(path, "an artifact")
     for candidate in _TARGETS:
         if candidate.recognises(path):
             return candidate

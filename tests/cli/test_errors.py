@@ -56,6 +56,9 @@ def with_lambda(model: Path) -> bytes:
 
 
 CASES = [
+    (f"onnx {'n' * 300}.keras", 2, ["can't look at", "too long"]),
+    (f"inspect {'n' * 300}.keras", 2, ["can't look at", "too long"]),
+    (f"verify {'n' * 300}.onnx", 2, ["can't look at", "too long"]),
     ("onnx nowhere.keras", 2, ["no file nowhere.keras"]),
     ("onnx a_folder", 3, ["a_folder is a folder", "model.save"]),
     ("onnx text.keras", 3, ["text.keras is not a Keras file"]),

@@ -149,3 +149,36 @@ def test_a_missing_name_is_told_with_what_was_found(saved, tmp_path):
         ConversionError, match=r"unknown custom class '\w+' in cgru_no_bias.keras; given are CGRUCel, other"
     ):
         rnnexport.load(saved("cgru_no_bias"), Loading([str(code)]))
+
+
+@pytest.mark.parametrize("keras", ["keras", "tf_keras"])
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+def test_a_helper_does_not_take_the_place_of_keras_own(keras, form, tmp_path):
+    k = pytest.importorskip(keras)
+    model = k.Sequential([k.Input((None, 5)), k.layers.LSTM(4)])
+    model.save(tmp_path / f"m{form}")
+    code = write(tmp_path, shadow="def tanh(x): return x * 0.1\n") / "shadow.py"
+    if form == ".h5":  # its configuration says "tanh", whosever that was
+        with pytest.raises(UsageError, match=rf"tanh in m\.h5 is defined by .*shadow\.py and by {keras} itself"):
+            load_source(tmp_path / "m.h5", Loading([str(code)]))
+        return
+    source = load_source(tmp_path / "m.keras", Loading([str(code)]))
+    np.testing.assert_array_equal(np.asarray(source.model(X)), np.asarray(model(X)))
+
+
+def test_what_a_file_imports_from_an_installed_package_is_no_object(tmp_path):
+    code = write(tmp_path, uses="from rich.text import Text\nfrom click import echo\nclass Mine: pass\n") / "uses.py"
+    assert names(code) == ["Mine"]
+
+
+def test_an_object_of_another_package_is_not_taken(tmp_path):
+    import keras
+
+    text = "import keras\n@keras.saving.register_keras_serializable({!r})\nclass Scale(keras.layers.Layer):\n"
+    text += "    def call(self, x): return x * {}\n"
+    one = write(tmp_path, one=text.format("pa", 2)) / "one.py"
+    two = write(tmp_path, two=text.format("pb", 5)) / "two.py"
+    scales = [collect([str(code)]).objects["Scale"] for code in (one, two)]
+    keras.Sequential([keras.Input((None, 5)), *(scale() for scale in scales)]).save(tmp_path / "m.keras")
+    with pytest.raises(UsageError, match=r"pb>Scale in the file, and pa>Scale in .*one\.py"):
+        load_source(tmp_path / "m.keras", Loading([str(one)]))

@@ -108,6 +108,43 @@ def test_hard_sigmoid_is_named_by_the_keras_that_loads():
     assert not any("not those" in note for note in decided(config, "3.1.0", api="keras").notes)
 
 
+@pytest.mark.parametrize("kind", ["Conv1D", "Conv2D", "ConvLSTM2D", "SeparableConv1D", "Conv2DTranspose"])
+@pytest.mark.parametrize("version", ["1.2.2", "2.1.3"])
+def test_kernels_that_theano_turned_round_are_refused(kind, version):
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [{"class_name": kind, "config": {}}]}}
+    with pytest.raises(ConversionError, match=f"{kind} .*"):
+        interpret(config, Origin(version, "theano"), None, "tf_keras", "m.h5")
+    if version != "1.2.2":
+        interpret(model(kind, recurrent_activation="sigmoid"), Origin(version, "tensorflow"), None, "tf_keras", "m.h5")
+    interpret(model("LSTM", recurrent_activation="sigmoid"), Origin("2.1.3", "theano"), None, "tf_keras", "m.h5")
+
+
+@pytest.mark.parametrize(("kind", "what"), [("LSTM", "recurrent activation"), ("GRU", "reset_after")])
+def test_a_file_of_no_version_leaves_nothing_to_defaults(kind, what):
+    with pytest.raises(ConversionError, match=f"{kind} .*does not record (its )?{what}"):
+        interpret(model(kind), Origin(None), None, "tf_keras", "m.h5")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "GRU", "config": {"name": "g"}},
+        {"class_name": "GRU", "config": {"units": None}},
+        {"class_name": "RNN", "config": {"cell": {"class_name": "StackedRNNCells", "config": {}}}, "inbound_nodes": 3},
+    ],
+)
+def test_what_no_keras_wrote_is_told(config):
+    with pytest.raises(ConversionError, match="configuration that no Keras wrote"):
+        interpret({"class_name": "Sequential", "config": {"layers": [config]}}, Origin("2.1.0"), None, "tf_keras", "m")
+
+
+@pytest.mark.parametrize("config", [{"nb_row": 3}, {"dim_ordering": [1]}])
+def test_what_no_keras_1_wrote_is_told(config):
+    layers = [{"class_name": "ConvLSTM2D", "config": {"nb_filter": 2, **config}}]
+    with pytest.raises(ConversionError, match="configuration that no Keras wrote"):
+        interpret({"class_name": "Sequential", "config": layers}, Origin("1.2.2"), None, "tf_keras", "m")
+
+
 def test_keras_3_gets_no_time_major():
     config = model("LSTM", recurrent_activation="sigmoid", time_major=False)
     assert "time_major" not in layer_of(decided(config, "2.15.0", api="keras"))["config"]

@@ -167,3 +167,47 @@ def test_the_live_model_is_left_as_it_was(tmp_path):
     rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert not getattr(model, "inputs", None)
     np.testing.assert_array_equal(np.asarray(model(X)), before)
+
+
+@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_ids_are_integers_at_the_boundary(name, policy, tmp_path):
+    k = pytest.importorskip(name)
+
+    class Ids(k.Model):
+        def __init__(self):
+            super().__init__(dtype=policy)
+            self.embedding = k.layers.Embedding(5000, 3, dtype=policy)
+            self.recurrent = k.layers.GRU(4, dtype=policy)
+
+        def call(self, ids):
+            return self.recurrent(self.embedding(ids))
+
+    model = Ids()
+    ids = np.array([[4097, 4095, 2], [1, 4999, 4097]], "int32")
+    model(ids)
+    randomised(model)
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    session = onnxruntime.InferenceSession(str(path))
+    (spec,) = session.get_inputs()
+    assert (spec.type, spec.shape) == ("tensor(int32)", ["batch", "time"])
+    found = session.run(None, {spec.name: ids})[0]
+    np.testing.assert_allclose(found, np.asarray(model(ids)), atol=2e-3 if "16" in policy else 2e-6)
+
+
+def test_floats_of_a_mixed_model_are_float32_at_the_boundary(tmp_path):
+    import keras
+
+    class Mixed(keras.Model):
+        def __init__(self):
+            super().__init__(dtype="mixed_float16")
+            self.recurrent = keras.layers.GRU(4, dtype="mixed_float16")
+
+        def call(self, x):
+            return self.recurrent(x)
+
+    model = Mixed()
+    model(X)
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    (spec,) = onnxruntime.InferenceSession(str(path)).get_inputs()
+    assert spec.type == "tensor(float)"

@@ -159,7 +159,7 @@ def test_the_hard_sigmoid_of_the_other_keras_is_refused(keras2, keras3, tmp_path
     stack(keras2, recurrent_activation="hard_sigmoid").save_weights(tmp_path / "w.h5")
     build = Loading(builder=lambda: stack(keras3, recurrent_activation="hard_sigmoid"))
     with pytest.raises(
-        ConversionError, match=r"layer first of --builder .* hard_sigmoid of Keras 3.*--keras-api keras"
+        ConversionError, match=r"layer first of --builder .* hard_sigmoid of keras; .* of tf_keras .*--keras-api keras"
     ):
         load_source(tmp_path / "w.h5", build)
     load_source(tmp_path / "w.h5", Loading(builder=build.builder, keras_api="keras"))
@@ -280,3 +280,64 @@ def test_stored_weights_tells_layers_and_shapes(keras2, keras3, tmp_path):
     assert [layer.name for layer in paths.layers] == ["layers/lstm/cell", "layers/lstm_1/cell"]
     assert layers.layers[0].shapes == paths.layers[0].shapes == ((4, 16), (4, 16), (16,))
     assert str(layers.origin) == "tf_keras 2.21.0"
+
+
+@pytest.mark.parametrize(
+    ("writer", "builder", "form"),
+    [("keras3", "keras2", ".h5"), ("keras3", "keras2", ".weights.h5"), ("keras2", "keras3", ".weights.h5")],
+)
+def test_no_mix_of_the_two_hard_sigmoids_passes(writer, builder, form, tmp_path, request):
+    k, other = request.getfixturevalue(writer), request.getfixturevalue(builder)
+    path = tmp_path / f"w{form}"
+    live = stack(k, recurrent_activation="hard_sigmoid")
+    live.save(path) if form == ".h5" else live.save_weights(path)
+    with pytest.raises(ConversionError, match="differ in that function"):
+        load_source(path, Loading(builder=lambda: stack(other, recurrent_activation="hard_sigmoid")))
+
+
+def test_an_architecture_of_tf_keras_beside_weights_of_keras_3_is_refused(keras2, keras3, tmp_path):
+    stack(keras3).save_weights(tmp_path / "m.weights.h5")
+    (tmp_path / "m.json").write_text(stack(keras2).to_json())
+    with pytest.raises(ConversionError, match=r"m\.json of tf_keras .* beside m\.weights\.h5 of Keras 3"):
+        load_source(tmp_path / "m.json")
+
+
+def test_names_that_say_otherwise_than_the_place_are_not_guessed(keras3, tmp_path):
+    live = stack(keras3, ("a", "b"))
+    live.save_weights(tmp_path / "w.weights.h5")
+    swapped = Loading(builder=lambda: stack(keras3, ("b", "a")))
+    with pytest.raises(ConversionError, match=r"by place, where it has 'a' for the model's 'b'.*--weights-by order"):
+        load_source(tmp_path / "w.weights.h5", swapped)
+    by_place = load_source(tmp_path / "w.weights.h5", Loading(builder=swapped.builder, weights_by="order"))
+    np.testing.assert_array_equal(call(by_place.model), call(live))
+    other_names = load_source(tmp_path / "w.weights.h5", Loading(builder=lambda: stack(keras3, ("c", "d"))))
+    np.testing.assert_array_equal(call(other_names.model), call(live))
+
+
+def test_an_architecture_beside_a_whole_model_is_refused(keras2, tmp_path):
+    """The configuration inside is the one that was trained; the other may be of any time."""
+    live = stack(keras2)
+    live.save(tmp_path / "m.h5")
+    (tmp_path / "m.json").write_text(stack(keras2, activation="relu").to_json())
+    with pytest.raises(ConversionError, match=r"m\.json beside m\.h5, which holds an architecture of its own"):
+        load_source(tmp_path / "m.json")
+    np.testing.assert_array_equal(call(load_source(tmp_path / "m.h5").model), call(live))
+
+
+def test_an_architecture_of_a_compiled_model_needs_no_losses(keras3, tmp_path):
+    def my_loss(wanted, found):
+        return found - wanted
+
+    live = stack(keras3)
+    live.compile("adam", loss=my_loss)
+    live.save_weights(tmp_path / "m.weights.h5")
+    (tmp_path / "m.json").write_text(live.to_json())
+    np.testing.assert_array_equal(call(load_source(tmp_path / "m.json").model), call(live))
+
+
+@pytest.mark.parametrize(
+    "said", [{"keras_api": "keras3"}, {"weights_by": "names"}, {"custom_objects": "cells.py"}, {"custom_objects": 3}]
+)
+def test_values_that_say_nothing_are_refused(said):
+    with pytest.raises(UsageError, match=f"{next(iter(said))}="):
+        Loading(**said)
