@@ -20,19 +20,34 @@ README = (ROOT / "README.md").read_text()
 GROUP = pytest.mark.xdist_group("docs")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("sh") for line in block.splitlines()]
+def commands(text: str = README) -> list[str]:
+    return [line for block in blocks("sh", text) for line in block.splitlines()]
+
+
+def run_in_order(lines: list[str], folder: Path) -> int:
+    """Run commands of a document, but those that set up; how many ran."""
+    ran = 0
+    for command in lines:
+        program, *arguments = shlex.split(command)
+        if program in ("make", "pip"):
+            continue
+        prefix = {"python": [sys.executable], "rnnexport": [sys.executable, "-m", "rnnexport"]}[program]
+        done = run(prefix + arguments, folder)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        ran += 1
+    return ran
 
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
     """An empty folder that sees the samples, as the root of a clone does."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "samples").symlink_to(ROOT / "samples")
+    for name in ("samples", "docs"):
+        (folder / name).symlink_to(ROOT / name)
     return folder
 
 
@@ -43,22 +58,16 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @GROUP
 def test_the_commands_of_the_readme_run_in_their_order(workplace):
-    ran = 0
-    for command in commands():
-        program, *arguments = shlex.split(command)
-        if program in ("make", "pip"):
-            continue
-        prefix = {
-            "python": [sys.executable],
-            "rnnexport": [sys.executable, "-m", "rnnexport"],
-        }[program]
-        done = run(prefix + arguments, workplace)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        ran += 1
-    assert ran == 11
+    assert run_in_order(commands(), workplace) == 11
     (python,) = blocks("python")
     done = run([sys.executable, "-c", python], workplace)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.xdist_group("docs origins")
+def test_the_commands_of_the_pages_run_in_their_order(workplace):
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        assert run_in_order(commands(page.read_text()), workplace) > 0
 
 
 def test_the_make_targets_of_the_readme_exist():
@@ -97,6 +106,9 @@ def test_the_code_map_names_what_there_is():
     for folder in ("cli", "report", "verification", "targets", "source"):
         assert f"  {folder}/" in README
         assert (ROOT / "rnnexport" / folder).is_dir()
+    code = README.partition("## Code")[2]
+    for file in re.findall(r"\b(\w+\.py)\b", code):
+        assert list((ROOT / "rnnexport").rglob(file)) or list((ROOT / "tests").rglob(file)), file
     for file in ("pipeline.py", "orders.py", "inspection.py", "signature.py", "proof.py", "publish.py", "errors.py"):
         assert file in README
         assert (ROOT / "rnnexport" / file).is_file()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +201,15 @@ def layer_weights(model: Model, layers: Iterable[Layer]) -> list[StoredLayer]:
         for name, weights in found
         if weights
     ]
+
+
+def inputs_of(name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any]) -> Any:
+    """What `make` gives for each (shape, dtype) in a structure of lists and dicts, named after its place in it."""
+    if isinstance(struct, dict):
+        return {key: inputs_of(key, child, make) for key, child in struct.items()}
+    if isinstance(struct, list):
+        return [inputs_of(f"{name}_{at}", child, make) for at, child in enumerate(struct)]
+    return make(name, *struct)
 
 
 def call_with(model: Model, arguments: Mapping[str, Any]) -> Any:

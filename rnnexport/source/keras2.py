@@ -20,6 +20,7 @@ from rnnexport.source.api import (
     StateVariable,
     attributes_set,
     call_with,
+    inputs_of,
     layer_weights,
 )
 from rnnexport.source.configs import Config
@@ -71,7 +72,7 @@ class Keras2:
         return {"inputs": tf.nest.map_structure(lambda spec: (tuple(spec.shape), spec.dtype.name), specs)}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
-        inputs = {name: _inputs(name, struct) for name, struct in arguments.items()}
+        inputs = {name: inputs_of(name, struct, _input) for name, struct in arguments.items()}
         return tf_keras.Model(tf.nest.flatten(inputs), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
@@ -186,11 +187,5 @@ def _initial_state(layer: Layer, variable: tf.Variable) -> Any:
     return get_initial_state(inputs=None, batch_size=batch, dtype=dtype)
 
 
-def _inputs(name: str, struct: Any) -> Any:
-    """An Input for each (shape, dtype) of the structure."""
-    if isinstance(struct, dict):
-        return {key: _inputs(key, child) for key, child in struct.items()}
-    if isinstance(struct, list):
-        return [_inputs(f"{name}_{at}", child) for at, child in enumerate(struct)]
-    shape, dtype = struct
+def _input(name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
     return tf_keras.Input(shape[1:], batch_size=shape[0], dtype=dtype, name=name)

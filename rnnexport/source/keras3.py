@@ -23,6 +23,7 @@ from rnnexport.source.api import (
     attributes_set,
     call_with,
     hidden_state,
+    inputs_of,
     layer_weights,
 )
 from rnnexport.source.configs import Config
@@ -95,7 +96,7 @@ class Keras3:
         return {name: _with_dtype(shape, model.variable_dtype) for name, shape in shapes.items()}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
-        inputs = {name: _inputs(name, struct) for name, struct in arguments.items()}
+        inputs = {name: inputs_of(name, struct, _input) for name, struct in arguments.items()}
         return keras.Model(list(keras.tree.flatten(inputs)), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
@@ -209,11 +210,5 @@ def _leaves(struct: Any) -> list[Any]:
     return [struct]
 
 
-def _inputs(name: str, struct: Any) -> Any:
-    """An Input for each (shape, dtype) of the structure."""
-    if isinstance(struct, dict):
-        return {key: _inputs(key, child) for key, child in struct.items()}
-    if isinstance(struct, list):
-        return [_inputs(f"{name}_{at}", child) for at, child in enumerate(struct)]
-    shape, dtype = struct
+def _input(name: str, shape: tuple[int | None, ...], dtype: str) -> Any:
     return keras.Input(batch_shape=shape, dtype=dtype, name=name)
