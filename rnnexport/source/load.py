@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _UNKNOWN = re.compile(
     r"Could not locate (?P<kind>\w+) '(?P<name>[^']+)'|Unknown (?P<kind2>[\w ]+): '?(?P<name2>[\w>]+)"
 )
 _DEFAULT = Loading()
+_UNSAFE = "let in with --allow-unsafe: code in the file may have run"
 
 
 def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> SourceModel:
@@ -46,7 +48,8 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
             what its numbers mean.
     """
     if isinstance(model, str | Path):
-        return _from_file(Path(model), loading)
+        source = _from_file(Path(model), loading)
+        return replace(source, semantics=(*source.semantics, _UNSAFE)) if loading.allow_unsafe else source
     api = api_of(model)
     if loading.keras_api not in ("auto", api.name):
         raise UsageError(f"a live model of {api.name}, with keras_api={loading.keras_api}", "one", "drop keras_api")
@@ -100,6 +103,12 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     if file.architecture is None:
         with whole_file(file, meaning.config) as path:
             return api.load(path, objects, safe=safe)
+    if api.name == "keras" and "module" not in meaning.config:
+        raise ConversionError(
+            f"--keras-api keras for {file.path.name} of {file.origin}",
+            "tf_keras, since Keras 3 can't read an architecture of Keras 2",
+            "drop it, or build the model with Keras 3 and give it with --builder",
+        )
     # What it was compiled with is not wanted, and would need the user's losses.
     model = api.rebuild(without_key(meaning.config, "compile_config"), objects, safe=safe)
     load_weights(api, model, file, loading.weights_by)

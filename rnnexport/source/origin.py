@@ -79,6 +79,12 @@ def choose_api(origin: Origin, asked: KerasApiChoice, name: str) -> tuple[KerasA
     Raises:
         ConversionError: nothing tells; names the option that decides.
     """
+    if asked == "tf_keras" and origin.major == 3:
+        raise ConversionError(
+            f"--keras-api tf_keras for {name} of {origin}",
+            "keras, since tf_keras can't read what Keras 3 writes",
+            "drop it, or build the model with tf_keras and give it with --builder",
+        )
     if asked != "auto":
         return asked, "asked for with --keras-api"
     if origin.major is None:

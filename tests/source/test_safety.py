@@ -235,7 +235,9 @@ def test_code_in_a_file_runs_with_the_users_word_alone(name, form, tmp_path):
     with pytest.raises(ConversionError, match=r"layer Lambda .*--allow-unsafe if you trust the file"):
         load_source(path)
     assert not canary.exists()
-    loaded = load_source(path, Loading(allow_unsafe=True)).model
+    source = load_source(path, Loading(allow_unsafe=True))
+    assert "let in with --allow-unsafe" in source.semantics[-1]
+    loaded = source.model
     x = np.ones((2, 5, 3), "float32")
     found = np.asarray(loaded(x))
     assert canary.exists()

@@ -223,6 +223,31 @@ def test_an_architecture_that_does_not_tell_its_keras_needs_the_option(keras2, t
     np.testing.assert_array_equal(call(source.model), call(live))
 
 
+def test_an_architecture_is_no_other_keras_to_read(keras2, keras3, tmp_path):
+    for k, form, other in ((keras2, ".h5", "keras"), (keras3, ".weights.h5", "tf_keras")):
+        stack(k).save_weights(tmp_path / f"{other}{form}")
+        (tmp_path / f"{other}.json").write_text(stack(k).to_json())
+        with pytest.raises(ConversionError, match=f"--keras-api {other} for {other}.json of .* can't read"):
+            load_source(tmp_path / f"{other}.json", Loading(keras_api=other))
+
+
+def test_weights_of_keras_1_are_put_in_order_for_a_builder(keras2, tmp_path):
+    from tests import origins
+
+    written = origins.keras1("LSTM", tmp_path)
+    source = load_source(written.path, Loading(builder=lambda: origins.LAYERS["LSTM"](keras2)))
+    np.testing.assert_array_equal(call(source.model, X), call(written.live, X))
+
+
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+def test_keras_3_reads_a_file_of_keras_2_where_it_is_asked_to(form, keras2, keras3, tmp_path):
+    live = stack(keras2)
+    live.save(tmp_path / f"m{form}")
+    source = load_source(tmp_path / f"m{form}", Loading(keras_api="keras"))
+    assert isinstance(source.model, keras3.Model)
+    np.testing.assert_allclose(call(source.model), call(live), rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
