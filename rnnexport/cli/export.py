@@ -48,7 +48,9 @@ def command(
     rtol: float | None,
     atol: float | None,
 ) -> None:
-    """Export MODEL (.keras or .h5) to several targets, with one load and as few traces as can be.
+    """Export MODEL to several targets, with one load and as few traces as can be.
+
+    MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
     The artifacts are named after the model: model.onnx, model.tflite, model_saved_model. They are put in place when
     all of them are verified; if one fails, nothing is written.

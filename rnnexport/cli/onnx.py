@@ -5,7 +5,9 @@ from rnnexport.cli.single import export_command
 
 command = export_command(
     "onnx",
-    """Export MODEL (.keras or .h5) to ONNX, verify the file, then put it in place.
+    """Export MODEL to ONNX, verify the file, then put it in place.
+
+    MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
     Inputs and outputs keep their Keras names; dynamic dimensions are called `batch` and `time`; the states of
     stateful layers are inputs and outputs.

@@ -4,7 +4,9 @@ from rnnexport.cli.single import export_command
 
 command = export_command(
     "saved-model",
-    """Export MODEL (.keras or .h5) to a TensorFlow SavedModel, verify it, then put it in place.
+    """Export MODEL to a TensorFlow SavedModel, verify it, then put it in place.
+
+    MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
     It has one signature, `serving_default`, and constant weights.
 

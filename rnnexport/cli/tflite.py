@@ -4,7 +4,9 @@ from rnnexport.cli.single import export_command
 
 command = export_command(
     "tflite",
-    """Export MODEL (.keras or .h5) to TFLite, verify the file, then put it in place.
+    """Export MODEL to TFLite, verify the file, then put it in place.
+
+    MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
     Recurrent layers are unrolled, which needs a fixed length: give --timesteps unless the model has one. Only
     built-in operators are used, so that the file runs wherever LiteRT does.

@@ -94,5 +94,5 @@ def choose_api(origin: Origin, asked: KerasApiChoice, name: str) -> tuple[KerasA
             "give --keras-api keras (Keras 3) or --keras-api tf_keras (Keras 1 and 2)",
         )
     if origin.major >= 3:
-        return "keras", f"whose numbers a file of {origin} has"
-    return "tf_keras", f"whose numbers a file of {origin} has, and Keras 3 has not"
+        return "keras", f"because {origin} wrote it"
+    return "tf_keras", f"because {origin} wrote it, and Keras 3 may compute other numbers"

@@ -296,7 +296,7 @@ def old_files(tmp_path_factory):
             "model.h5",
             [
                 "Keras 2.2.4 on tensorflow",
-                "tf_keras, whose numbers a file of Keras 2.2.4",
+                "tf_keras, because Keras 2.2.4 on tensorflow wrote it",
                 "before the recurrent",
                 "0.2x",
             ],

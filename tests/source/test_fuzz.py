@@ -18,7 +18,7 @@ from rnnexport.source.load import load_source
 from tests import origins
 
 pytestmark = pytest.mark.xdist_group("fuzz")
-COUNT, SECONDS = 500, 30
+SECONDS = 30
 # What a configuration holds nowhere, or elsewhere.
 ODD = (0, -1, 1, 3, 65537, 10**9, 2**63, 0.5, True, None, "", "x", "tanh", "LSTM", "../x", [], [1], {}, [None], "\x00")
 FORMS = (".keras 3", ".keras 2", ".h5 3", ".h5 2", ".h5 1", ".json", ".weights.h5", "saved-model")
@@ -147,15 +147,18 @@ def left_behind(*folders):
     return {path for folder in folders for path in folder.iterdir() if "pytest" not in path.name}
 
 
-def test_a_mutated_file_ends_in_a_load_or_one_clear_error(models, tmp_path, monkeypatch):
-    rng = np.random.default_rng(2026)
+@pytest.mark.parametrize(
+    ("seed", "count"), [(2026, 500), *(pytest.param(seed, 2000, marks=pytest.mark.long) for seed in range(4))]
+)
+def test_a_mutated_file_ends_in_a_load_or_one_clear_error(seed, count, models, tmp_path, monkeypatch):
+    rng = np.random.default_rng(seed)
     (tmp_path / "cwd").mkdir()
     (tmp_path / "tmp").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     signal.signal(signal.SIGALRM, alarm)
     outcomes = {"loaded": 0, "refused": 0}
-    for number in range(COUNT):
+    for number in range(count):
         form = FORMS[number % len(FORMS)]
         source, other = (models[form][at] for at in rng.permutation(len(models[form]))[:2])
         folder = tmp_path / f"mutated{number}"
@@ -179,4 +182,4 @@ def test_a_mutated_file_ends_in_a_load_or_one_clear_error(models, tmp_path, monk
         assert left_behind(tmp_path / "cwd", tmp_path / "tmp") == set()
     assert outcomes["loaded"] > 20
     assert outcomes["refused"] > 200
-    assert sum(outcomes.values()) == COUNT
+    assert sum(outcomes.values()) == count
