@@ -92,8 +92,9 @@ def require_path(path: Path, expected: str) -> None:
     """
     try:
         there = path.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise UsageError(f"can't look at {path}: {error.strerror}", expected, "check the path") from error
+    except (OSError, ValueError) as error:  # too long, in a folder that may not be read, with a zero byte in it
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"can't look at {str(path)!r}: {reason}", expected, "check the path") from error
     if not there:
         raise UsageError(f"no file {path}", expected, "check the path")
 

@@ -100,6 +100,11 @@ def _check_order(source: SourceModel, order: Order) -> None:
         raise UsageError(f"output {destination.name}", f"a name that ends in {kind.suffix}", "change -o")
     if source.file is not None and destination.resolve() == source.file.path.resolve():
         raise UsageError(f"output {destination}, which is the model itself", "another file", "change -o")
+    for folder in destination.resolve().parents:
+        if (folder / "saved_model.pb").is_file():
+            raise UsageError(
+                f"output {destination}, which lies inside the model {folder}", "another folder", "change -o"
+            )
     check_destination(destination, kind.layout)
 
 

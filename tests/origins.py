@@ -226,8 +226,7 @@ def cudnn_layout(name: str, array: np.ndarray) -> np.ndarray:
             return array.reshape(-1)
         share = np.random.default_rng(3).normal(0, 0.3, array.shape).astype("float32")
         return np.concatenate([array - share, share])
-    units = array.shape[0] if "recurrent" in name else array.shape[1] // (3 if array.shape[1] % 3 == 0 else 4)
-    gates = np.split(array, array.shape[1] // units, axis=1)
+    gates = np.split(array, 4 if "lstm" in name else 3, axis=1)
     return np.concatenate([gate.T.reshape(gate.shape) for gate in gates], axis=1)
 
 

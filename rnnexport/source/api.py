@@ -197,10 +197,15 @@ def layer_weights(model: Model, layers: Iterable[Layer]) -> list[StoredLayer]:
     held = {id(weight) for _, weights in found for weight in weights}
     found.append((model.name, [weight for weight in model.weights if id(weight) not in held]))
     return [
-        StoredLayer(name, tuple((str(weight.name), tuple(weight.shape)) for weight in weights))
+        StoredLayer(name, tuple((_path(weight), tuple(weight.shape)) for weight in weights))
         for name, weights in found
         if weights
     ]
+
+
+def _path(weight: Any) -> str:
+    """The name of a weight with those of the layers it lies in, which Keras 3 calls its path."""
+    return str(getattr(weight, "path", weight.name))
 
 
 def inputs_of(name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any]) -> Any:

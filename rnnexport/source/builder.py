@@ -37,6 +37,10 @@ def build(file: SourceFile, loading: Loading) -> tuple[Model, KerasApi]:
             "one Keras",
             "change one of the two",
         )
+    with ForeignCode(partial(_unbuilt, name)):
+        weights = list(model.weights)
+    if not weights:
+        raise _unbuilt(name)
     refuse_theano_kernels((type(layer).__name__ for layer in api.layers(model)), file.origin, file.path.name)
     if loading.keras_api == "auto":
         _refuse_hard_sigmoid(model, api, file, name)
@@ -69,6 +73,14 @@ def _function(builder: str | Callable[[], Any] | None) -> tuple[Callable[[], Any
     if not callable(function):
         raise UsageError(f"--builder {builder}, where {source} has no function {attribute}", _FORM, "check the name")
     return function, str(builder)
+
+
+def _unbuilt(name: str, error: BaseException | None = None) -> UsageError:
+    return UsageError(
+        f"--builder {name} makes a model that has no weights yet",
+        "a model that is built",
+        "give it an Input, or call it once before it is returned",
+    )
 
 
 def _failed(name: str, error: BaseException) -> ConversionError:

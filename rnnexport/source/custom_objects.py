@@ -90,7 +90,12 @@ def import_code(source: str, option: str = "--custom-objects") -> ModuleType:
         raise UsageError(f"{source!r}", "a .py file or the dotted name of a module", f"check {option}")
     # As `python -m` does, and an installed script does not: modules of the working directory can be named.
     with _importable(Path.cwd()), ForeignCode(partial(_explained, source, option)):
-        return importlib.import_module(source)
+        module = importlib.import_module(source)
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        raise UsageError(
+            f"{source}, which is a folder without code of its own", "a .py file or a module", f"check {option}"
+        )
+    return module
 
 
 @contextmanager

@@ -90,10 +90,15 @@ def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
     require_path(path, "a saved Keras model")
     source = _folder(path, loading) if path.is_dir() else _file(path, loading)
     alone = source.container in ("weights", "architecture")
-    if loading.architecture and not alone:
+    if loading.architecture and source.container != "weights":
         raise UsageError(f"--architecture for {path.name}, which holds its own", "weights alone", "drop it")
     if loading.builder and source.container in ("architecture", "saved-model"):
         raise UsageError(f"--builder for {path.name}, which is no file of weights", "weights", "drop it")
+    if loading.weights_by != "auto" and not (alone or loading.builder):
+        raise UsageError(f"--weights-by for {path.name}, which holds its own layers", "weights alone", "drop it")
+    if source.container == "saved-model" and (loading.keras_api != "auto" or loading.custom_objects):
+        option = "--custom-objects" if loading.custom_objects else "--keras-api"
+        raise UsageError(f"{option} for {path.name}, which is a program", "a model of Keras", "drop it")
     if not loading.allow_unsafe:
         check_config(source.config, path.name)
     return source
@@ -113,6 +118,8 @@ def _file(path: Path, loading: Loading) -> SourceFile:
         return _hdf5(path, loading)
     if path.suffix == ".json" or head.lstrip().startswith(b"{"):
         return _architecture(path, loading)
+    if path.suffix in (".yaml", ".yml"):
+        read_architecture(path)
     raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
 
 
@@ -126,6 +133,8 @@ def _folder(path: Path, loading: Loading) -> SourceFile:
 def _keras_zip(path: Path, loading: Loading) -> SourceFile:
     try:
         with zipfile.ZipFile(path) as archive:
+            if not {"metadata.json", "config.json"} <= set(archive.namelist()):
+                raise ConversionError(f"{path.name} is a zip file, but none of Keras", _MODEL_FILE, _SAVE_AGAIN)
             if not loading.allow_unsafe:
                 check_archive(archive, path.name)
             metadata = json.loads(archive.read("metadata.json"))

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rnnexport.errors import ConversionError
-from rnnexport.source.configs import Config, changed, label
+from rnnexport.source.configs import Config, changed, label, serialised_objects
 
 # Arguments that keep their name in every layer.
 _KEPT = ("name", "trainable", "batch_input_shape")
@@ -79,6 +79,12 @@ _RENAMED: dict[str, dict[str, str]] = {
     "Activation": {"activation": "activation"},
     "Dropout": {"p": "rate"},
     "SpatialDropout1D": {"p": "rate"},
+    "LeakyReLU": {"alpha": "alpha"},
+    "ELU": {"alpha": "alpha"},
+    "GaussianNoise": {"sigma": "stddev"},
+    "GaussianDropout": {"p": "rate"},
+    "ZeroPadding1D": {"padding": "padding"},
+    "UpSampling1D": {"length": "size"},
     "Masking": {"mask_value": "mask_value"},
     "RepeatVector": {"n": "n"},
     "Reshape": {"target_shape": "target_shape"},
@@ -106,6 +112,13 @@ def in_keras2_words(config: Config, name: str) -> Config:
     """
     if isinstance(config.get("config"), list):  # a Sequential of Keras 1 is the list of its layers
         config = {**config, "config": {"name": "sequential", "layers": config["config"]}}
+    inner = [node for _, node in serialised_objects(config) if node["class_name"] in _MODELS][1:]
+    if inner:
+        raise ConversionError(
+            f"{label(inner[0])} inside a model of Keras 1 in {name}",
+            "one model, since no loader is left that takes the weights of nested ones apart",
+            "build the model in code and give it with --builder module:function",
+        )
     renamed = changed(config, lambda node: _renamed(node, name))
     assert isinstance(renamed, dict)
     return renamed
@@ -125,7 +138,7 @@ def _renamed(node: Config, name: str) -> Config:
     if table is None:
         raise ConversionError(
             f"{label(node)} of Keras 1 in {name}",
-            f"one of {', '.join(_RENAMED)}",
+            f"one of the {len(_RENAMED)} layers that can be translated",
             "build the model in code and give it with --builder module:function",
         )
     new = {key: old[key] for key in _KEPT if key in old}

@@ -55,7 +55,15 @@ class Keras3:
             )
 
     def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
-        return keras.saving.load_model(path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe)
+        # An .h5 names the operations between layers (those of a mask, say), which Keras finds in a .keras alone.
+        known = {**(self._operations() if path.suffix != ".keras" else {}), **custom_objects}
+        return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=safe)
+
+    def _operations(self) -> dict[str, object]:
+        """Keras' own operations by name, but for those that are the names of layers too."""
+        found = {kind.__name__: kind for kind in keras.Operation.__subclasses__()}
+        own = {name: kind for name, kind in found.items() if kind.__module__.startswith("keras.src.ops.")}
+        return {name: kind for name, kind in own.items() if name not in self.builtins}
 
     def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
         return keras.saving.deserialize_keras_object(config, custom_objects=dict(custom_objects), safe_mode=safe)
@@ -72,8 +80,11 @@ class Keras3:
         found = {}
         for layer in model.layers:
             kind = to_snake_case(type(layer).__name__)
-            found[f"layers/{kind}_{counts[kind]}" if counts[kind] else f"layers/{kind}"] = layer.name
+            place = f"layers/{kind}_{counts[kind]}" if counts[kind] else f"layers/{kind}"
             counts[kind] += 1
+            found[place] = layer.name
+            if isinstance(layer, keras.Model):
+                found |= {f"{place}/{inner}": name for inner, name in self.names_by_place(layer).items()}
         return found
 
     @property

@@ -4,7 +4,7 @@
     2. GRU: where `reset_after` is not recorded, the shape of the bias tells: (3H,) before, (2, 3H) after the recurrent
        product. Without a bias the writer tells: Keras below 2.1.5 had no other than before.
     3. A recurrent activation that is not recorded is the default of the writer: hard_sigmoid below Keras 2.3 and in
-       tf.keras of TensorFlow 1, sigmoid since.
+       tf.keras of TensorFlow 1, sigmoid since; of the ConvLSTM layers hard_sigmoid in all of them.
     4. StackedRNNCells of Keras below 2.2.3 took and gave their states last cell first: where states cross the layer's
        boundary the model is refused (tf_keras has an option for it, which does not run).
     5. Kernels of convolutions from Theano are turned round in the file, and refused.
@@ -94,7 +94,7 @@ def _interpreted(
     if origin.major != 3:
         config = changed(config, lambda node: _decided(node, origin, weights, name, notes))
     if api == "keras" and origin.major == 2:
-        config = changed(config, _without_time_major)
+        config = changed(config, _for_keras_3)
     return Meaning(config, (*notes, *_named(config, origin, api)))
 
 
@@ -107,7 +107,7 @@ def _decided(node: Config, origin: Origin, weights: StoredWeights | None, name: 
         if recorded is None:
             notes.append(f"{label(node)}: reset_after={inner['reset_after']}, by {why}")
     if kind in _GATED and "recurrent_activation" not in inner:
-        inner["recurrent_activation"] = _recurrent_default(origin, f"{label(node)} in {name}")
+        inner["recurrent_activation"] = _recurrent_default(kind, origin, f"{label(node)} in {name}")
         notes.append(f"{label(node)}: recurrent activation {inner['recurrent_activation']}, the default of {origin}")
     if origin.multi_backend and origin.below(2, 2, 3):
         _refuse_reversed_states(node, origin, name)
@@ -147,14 +147,20 @@ def _reset_after(
         return recorded, "the configuration"
     if origin.multi_backend and origin.below(2, 1, 5):
         return False, f"{origin}, which had no other"
-    raise ConversionError(f"{where} has no bias and does not record reset_after", "one of the two, to tell", _DECIDE)
+    raise ConversionError(
+        f"{where} does not record reset_after, and the file has no bias of that name",
+        "one of the two, to tell",
+        _DECIDE,
+    )
 
 
-def _recurrent_default(origin: Origin, where: str) -> str:
+def _recurrent_default(kind: str, origin: Origin, where: str) -> str:
     if origin.version is None:
         raise ConversionError(
             f"{where} does not record its recurrent activation", "hard_sigmoid or sigmoid, written out", _DECIDE
         )
+    if "ConvLSTM" in kind:
+        return "hard_sigmoid"  # below Keras 3 it never changed
     if origin.multi_backend:
         return "hard_sigmoid" if origin.below(2, 3) else "sigmoid"
     if origin.below(2, 2):
@@ -183,10 +189,12 @@ def _is_function(value: object) -> bool:
     return isinstance(value, dict) and value.get("class_name") == "function" and isinstance(value.get("config"), str)
 
 
-def _without_time_major(node: Config) -> Config:
-    """Keras 3 knows no `time_major`; False is what it does."""
+def _for_keras_3(node: Config) -> Config:
+    """Keras 3 knows no `time_major` (False is what it does), and no modules of tf_keras."""
     inner = {key: value for key, value in node["config"].items() if key != "time_major" or value}
-    return {**node, "config": inner}
+    place = "keras.src.models.functional" if node["class_name"] == "Functional" else "keras"
+    moved = {"module": place} if str(node.get("module")).startswith("tf_keras") else {}
+    return {**node, **moved, "config": inner}
 
 
 def _named(config: Config, origin: Origin, api: KerasApiName) -> Iterator[str]:

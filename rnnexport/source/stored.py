@@ -119,10 +119,14 @@ def _read(file: Any) -> StoredWeights | None:
 
 def _names_by_place(file: Any) -> dict[str, str]:
     """The layers' names by the path of their group, which Keras 3 records and tf_keras does not."""
-    found = {}
-    for place, group in file["layers"].items() if "layers" in file else ():
-        if "vars" in group and (name := group["vars"].attrs.get("name")) is not None:
-            found[f"layers/{place}"] = _text(name)
+    found: dict[str, str] = {}
+
+    def collect(path: str, node: Any) -> None:
+        place, last = posixpath.split(path)
+        if last == "vars" and (name := node.attrs.get("name")) is not None:
+            found[place] = _text(name)
+
+    file.visititems(collect)
     return found
 
 

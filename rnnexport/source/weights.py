@@ -14,6 +14,7 @@ from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.loading import WeightsBy
 from rnnexport.source.api import KerasApi, Model
 from rnnexport.source.files import SourceFile
+from rnnexport.source.inner_order import differs_in_order
 from rnnexport.source.staging import weights_file
 from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
 
@@ -45,6 +46,14 @@ def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -
         by_name = False
     else:
         by_name = _by_name(file, stored, wanted, by)
+    by_their_name = {layer.name: layer for layer in wanted}
+    pairs = (
+        [(one, by_their_name[one.name]) for one in stored.layers]
+        if by_name
+        else list(zip(stored.layers, wanted, strict=False))
+    )
+    if stored.layout == "layers" and by != "order":
+        _require_inner_order(file, pairs)
     with weights_file(file.weights, stored) as path, ForeignCode(partial(_unfit, file, stored, wanted)):
         api.load_weights(model, path, by_name=by_name)
     return "name" if by_name else "order" if stored.layout == "layers" else "place in the model"
@@ -80,6 +89,17 @@ def _require_same_shapes(file: SourceFile, stored: StoredWeights, wanted: Sequen
     in_model = Counter(shape for layer in wanted for shape in layer.shapes)
     if in_file != in_model:
         raise _differ(file, "other shapes", stored.layers, wanted)
+
+
+def _require_inner_order(file: SourceFile, pairs: Sequence[tuple[StoredLayer, StoredLayer]]) -> None:
+    for one, other in pairs:
+        if differs_in_order([name for name, _ in one.weights], [name for name, _ in other.weights]):
+            raise ConversionError(
+                f"{file.weights.name} has the weights inside {one.name} in another order than the model's "
+                f"{other.name}: a layer in it was frozen, or is made in another order",
+                "layers that are made and frozen as they were when the file was written",
+                "set trainable and the order in the code as they were, or give --weights-by order if it is right",
+            )
 
 
 def _require_same_names(file: SourceFile, stored: StoredWeights, in_model: Mapping[str, str]) -> None:

@@ -182,3 +182,10 @@ def test_an_object_of_another_package_is_not_taken(tmp_path):
     keras.Sequential([keras.Input((None, 5)), *(scale() for scale in scales)]).save(tmp_path / "m.keras")
     with pytest.raises(UsageError, match=r"pb>Scale in the file, and pa>Scale in .*one\.py"):
         load_source(tmp_path / "m.keras", Loading([str(one)]))
+
+
+def test_a_folder_is_no_code(tmp_path, monkeypatch):
+    (tmp_path / "emptyfolder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="emptyfolder, which is a folder without code of its own"):
+        collect(["emptyfolder"])

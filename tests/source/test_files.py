@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError
+from rnnexport.errors import ConversionError, UsageError
+from rnnexport.loading import Loading
 from rnnexport.source.files import identify
+from rnnexport.source.load import load_source
 from rnnexport.source.origin import choose_api
 
 LAMBDA = {"class_name": "Lambda", "config": {"function": "..."}}
@@ -91,3 +94,41 @@ def test_flipped_bits_end_in_a_source_or_one_clear_error(saved, tmp_path):
             assert "\n" not in str(error)  # noqa: PT017
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
+
+
+def test_a_zip_that_is_no_model_is_no_hostile_one(tmp_path):
+    np.savez(tmp_path / "m.keras.npz", a=np.ones(3))
+    with pytest.raises(ConversionError, match=r"is a zip file, but none of Keras"):
+        identify(tmp_path / "m.keras.npz")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300])
+def test_a_path_that_can_be_none_is_told(name):
+    with pytest.raises(UsageError, match=r"can't look at|no file"):
+        identify(Path(name))
+
+
+@pytest.mark.parametrize("mask", ["Masking", "Embedding"])
+def test_an_h5_of_keras_3_with_a_mask_is_read_back(mask, tmp_path):
+    """Keras 3 names the operations of the mask in the file, and does not find them again itself."""
+    import keras
+
+    x = keras.Input((None, 5) if mask == "Masking" else (None,))
+    y = keras.layers.Masking()(x) if mask == "Masking" else keras.layers.Embedding(7, 3, mask_zero=True)(x)
+    model = keras.Model(x, keras.layers.GRU(4)(y))
+    model.save(tmp_path / "m.h5")
+    feed = np.random.default_rng(1).standard_normal((2, 6, 5)) if mask == "Masking" else np.arange(12).reshape(2, 6) % 7
+    feed = feed.astype("float32")
+    feed[0, 3:] = 0
+    np.testing.assert_array_equal(np.asarray(load_source(tmp_path / "m.h5").model(feed)), np.asarray(model(feed)))
+
+
+def test_a_functional_keras_file_of_tf_keras_is_read_by_keras_3_where_it_is_asked_to(tmp_path):
+    import tf_keras
+
+    x = tf_keras.Input((None, 5))
+    model = tf_keras.Model(x, tf_keras.layers.LSTM(4)(x))
+    model.save(tmp_path / "m.keras")
+    feed = np.random.default_rng(1).standard_normal((2, 6, 5)).astype("float32")
+    found = load_source(tmp_path / "m.keras", Loading(keras_api="keras")).model(feed)
+    np.testing.assert_allclose(np.asarray(found), np.asarray(model(feed)), rtol=1e-5, atol=2e-6)

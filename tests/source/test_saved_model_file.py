@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError
+from rnnexport.errors import ConversionError, UsageError
 from rnnexport.loading import Loading
 from rnnexport.source.files import identify
 from rnnexport.source.operators import COMPUTING
@@ -330,3 +330,16 @@ def test_a_program_without_a_serving_signature_is_refused(tmp_path):
     tf.saved_model.save(program, str(tmp_path / "p"), signatures={"other": program.__call__.get_concrete_function()})
     with pytest.raises(ConversionError, match="has the signatures other; expected serving_default"):
         identify(tmp_path / "p")
+
+
+@pytest.mark.parametrize("said", [{"keras_api": "keras"}, {"custom_objects": ["cells.py"]}, {"weights_by": "name"}])
+def test_options_that_say_nothing_of_a_program_are_refused(said, plain):
+    with pytest.raises(UsageError, match=r"--(keras-api|custom-objects|weights-by) for program, which"):
+        rnnexport.load(plain[1], Loading(**said))
+
+
+def test_nothing_is_written_into_a_model(plain, tmp_path):
+    before = digest(plain[1])
+    with pytest.raises(UsageError, match="which lies inside the model"):
+        rnnexport.export(plain[1], "onnx", plain[1] / "variables" / "m.onnx")
+    assert digest(plain[1]) == before

@@ -63,7 +63,7 @@ def test_without_a_bias_a_keras_that_had_no_other_tells(version):
 
 @pytest.mark.parametrize("version", ["2.1.5", "2.3.1", "2.1.6-tf", "2.4.0"])
 def test_without_a_bias_a_keras_that_had_both_is_refused(version):
-    with pytest.raises(ConversionError, match=r"GRU .layer. in m.h5 has no bias and does not record reset_after"):
+    with pytest.raises(ConversionError, match=r"does not record reset_after, and the file has no bias of that"):
         decided(model("GRU"), version)
 
 
@@ -84,11 +84,18 @@ def test_a_bias_that_contradicts_the_configuration_is_refused():
         ("2.21.0", "sigmoid"),
     ],
 )
-@pytest.mark.parametrize("kind", ["LSTM", "ConvLSTM2D", "LSTMCell"])
+@pytest.mark.parametrize("kind", ["LSTM", "LSTMCell", "LSTMV2"])
 def test_a_recurrent_activation_that_is_not_recorded_is_the_writers_default(kind, version, activation):
     meaning = decided(model(kind), version)
     assert layer_of(meaning)["config"]["recurrent_activation"] == activation
     assert any(f"recurrent activation {activation}, the default of" in note for note in meaning.notes)
+
+
+@pytest.mark.parametrize("version", ["1.2.2", "2.2.4", "2.3.1", "2.2.4-tf", "2.15.0"])
+def test_convolutional_recurrences_kept_their_default(version):
+    config = {"class_name": "ConvLSTM2D", "config": {"name": "layer"}}
+    found = decided({"class_name": "Sequential", "config": {"name": "m", "layers": [config]}}, version)
+    assert layer_of(found)["config"]["recurrent_activation"] == "hard_sigmoid"
 
 
 def test_where_tensorflow_1_and_2_wrote_the_same_version_it_is_refused():
@@ -183,6 +190,13 @@ def test_an_unknown_writer_needs_the_option():
         choose_api(Origin(None), "auto", "m.json")
     assert choose_api(Origin(None), "tf_keras", "m.json")[0] == "tf_keras"
     assert choose_api(Origin("2.2.4"), "keras", "m.json")[0] == "keras"
+
+
+def test_a_model_inside_a_model_of_keras_1_is_refused():
+    """tf_keras cuts the weights of nested models by the counts of Keras 2."""
+    inner = {"class_name": "Sequential", "config": [{"class_name": "LSTM", "config": {"name": "l", "output_dim": 3}}]}
+    with pytest.raises(ConversionError, match=r"Sequential inside a model of Keras 1 in m\.h5.*--builder"):
+        in_keras2_words({"class_name": "Sequential", "config": [inner]}, "m.h5")
 
 
 def test_keras_1_words_become_those_of_keras_2():

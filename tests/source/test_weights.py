@@ -11,6 +11,7 @@ import pytest
 from rnnexport.errors import ConversionError, UsageError
 from rnnexport.loading import Loading
 from rnnexport.source.files import identify
+from rnnexport.source.inner_order import differs_in_order
 from rnnexport.source.load import load_source
 from rnnexport.source.stored import stored_weights
 
@@ -267,8 +268,9 @@ def test_what_is_no_architecture_is_refused(text, what, tmp_path):
 def test_yaml_is_refused(tmp_path, keras2):
     stack(keras2).save_weights(tmp_path / "w.h5")
     (tmp_path / "m.yaml").write_text("class_name: Sequential\n")
-    with pytest.raises(ConversionError, match=r"m\.yaml is YAML, which can hold code"):
-        load_source(tmp_path / "w.h5", Loading(architecture=tmp_path / "m.yaml"))
+    for start, loading in (("w.h5", Loading(architecture=tmp_path / "m.yaml")), ("m.yaml", Loading())):
+        with pytest.raises(ConversionError, match=r"m\.yaml is YAML, which can hold code"):
+            load_source(tmp_path / start, loading)
 
 
 def test_options_for_weights_alone_are_refused_where_nothing_needs_them(keras2, tmp_path):
@@ -277,6 +279,12 @@ def test_options_for_weights_alone_are_refused_where_nothing_needs_them(keras2, 
         load_source(tmp_path / "m.h5", Loading(architecture=tmp_path / "m.json"))
     with pytest.raises(UsageError, match="--builder and --architecture"):
         load_source(tmp_path / "m.h5", Loading(architecture=tmp_path / "m.json", builder=lambda: None))
+    with pytest.raises(UsageError, match=r"--weights-by for m\.h5, which holds its own layers"):
+        load_source(tmp_path / "m.h5", Loading(weights_by="order"))
+    (tmp_path / "a.json").write_text(stack(keras2).to_json())
+    stack(keras2).save_weights(tmp_path / "a.h5")
+    with pytest.raises(UsageError, match=r"--architecture for a\.json, which holds its own"):
+        load_source(tmp_path / "a.json", Loading(architecture=tmp_path / "other.json"))
 
 
 def test_a_builder_may_take_the_place_of_the_architecture_that_a_file_holds(keras3, tmp_path):
@@ -293,6 +301,66 @@ def test_a_file_is_known_by_its_content_not_its_suffix(suffix, keras2, tmp_path)
     live.save(tmp_path / "m.h5")
     path = shutil.copyfile(tmp_path / "m.h5", tmp_path / f"copy{suffix}")
     np.testing.assert_array_equal(call(load_source(path).model), call(live))
+
+
+def inside(k, names=("a", "b"), frozen=()):
+    """Two LSTM layers of one shape inside a model inside a model, made and joined in the order of `names`."""
+    made = {name: k.layers.LSTM(4, return_sequences=True, name=name) for name in names}
+    for name in frozen:
+        made[name].trainable = False
+    i = k.Input((None, 4))
+    branches = {name: made[name](i) for name in names}
+    inner = k.Model(i, k.layers.Concatenate(name="join")([branches[name] for name in names]), name="inner")
+    x = k.Input((None, 4))
+    model = k.Model(x, inner(x))
+    rng = np.random.default_rng(9)
+    model.set_weights([rng.normal(0, 0.6, w.shape).astype("float32") for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("other", [{}, {"names": ("b", "a"), "frozen": ("b",)}])
+def test_weights_that_freezing_or_making_moved_inside_a_layer_are_not_guessed(other, keras2, tmp_path):
+    """Keras stores the trainable ones first: nothing but the names tells that a and b have changed places."""
+    live = inside(keras2, frozen=("a",))
+    live.save_weights(tmp_path / "w.h5")
+    with pytest.raises(ConversionError, match=r"weights inside inner in another order than the model's inner"):
+        load_source(tmp_path / "w.h5", Loading(builder=lambda: inside(keras2, **{"frozen": (), **other})))
+    source = load_source(tmp_path / "w.h5", Loading(builder=lambda: inside(keras2, frozen=("a",))))
+    np.testing.assert_array_equal(call(source.model), call(live))
+
+
+def test_layers_inside_a_model_are_held_to_their_names_too(keras3, tmp_path):
+    inside(keras3).save_weights(tmp_path / "w.weights.h5")
+    with pytest.raises(ConversionError, match=r"by place, where it has 'a' for the model's 'b'"):
+        load_source(tmp_path / "w.weights.h5", Loading(builder=lambda: inside(keras3, ("b", "a"))))
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_model", "differs"),
+    [
+        (["m/a/kernel:0", "m/a/bias:0"], ["n/a/kernel:0", "n/a/bias:0"], False),
+        (["a/kernel:0", "b/kernel:0"], ["b/kernel:0", "a/kernel:0"], True),
+        (["lstm/kernel", "lstm_1/kernel"], ["lstm_4/kernel", "lstm_5/kernel"], False),
+        (["lstm/kernel", "lstm_1/kernel"], ["lstm_10/kernel", "lstm_9/kernel"], True),
+        (["x/c1/kernel", "x/c2/kernel", "x/c1/bias"], ["x/c1/kernel", "x/c2/kernel", "x/c1/bias"], False),
+        (["kernel", "bias"], ["bias", "kernel"], True),
+        (["kernel"], ["other/deep/kernel"], False),
+    ],
+)
+def test_an_order_inside_a_layer_is_told_by_its_names(in_file, in_model, differs):
+    assert differs_in_order(in_file, in_model) is differs
+
+
+@pytest.mark.parametrize("kind", ["unbuilt", "subclassed"])
+def test_a_builder_of_a_model_without_weights_is_told(kind, keras2, tmp_path):
+    stack(keras2).save_weights(tmp_path / "w.h5")
+
+    class Free(keras2.Model):
+        pass
+
+    build = {"unbuilt": lambda: keras2.Sequential([keras2.layers.LSTM(4)]), "subclassed": Free}[kind]
+    with pytest.raises(UsageError, match=r"makes a model that has no weights yet; expected a model that is built"):
+        load_source(tmp_path / "w.h5", Loading(builder=build))
 
 
 def test_stored_weights_tells_layers_and_shapes(keras2, keras3, tmp_path):
