@@ -23,8 +23,8 @@ class Loading:
     """What to load a model with.
 
     Attributes:
-        custom_objects: `.py` files and modules that define the model's own classes and functions, or a dict of them
-            by name.
+        custom_objects: `.py` files and modules that define the model's own classes and functions (`cells.py:Attention`
+            for one of them, even where Keras has one of that name), or a dict of them by name.
         keras_api: whose semantics the numbers have: `keras` (Keras 3), `tf_keras` (Keras 1 and 2), or `auto` for those
             of the Keras that wrote the file.
         builder: for weights without an architecture: `module:function`, `file.py:function` or a callable; without

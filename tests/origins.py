@@ -13,7 +13,6 @@ of the files made by hand come from the definitions in the Keras sources of thei
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -297,8 +296,3 @@ def in_keras1_words(node: dict[str, Any]) -> dict[str, Any]:
         rows, columns = new["kernel_size"]
         old |= {"nb_row": rows, "nb_col": columns, "dim_ordering": "tf"}
     return {"class_name": kind, "config": old}
-
-
-def copied(path: Path, to: Path) -> Path:
-    shutil.copyfile(path, to)
-    return to

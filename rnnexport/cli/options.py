@@ -68,7 +68,7 @@ _LOADING_OPTIONS = (
     click.option(
         "--custom-objects",
         multiple=True,
-        metavar="FILE.py|MODULE",
+        metavar="FILE.py|MODULE[:NAME]",
         expose_value=False,
         callback=_kept,
         help="Where the model's own layers, cells and functions are defined; may be repeated.",

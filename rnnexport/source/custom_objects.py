@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,19 +30,21 @@ class Collected:
     Attributes:
         objects: classes and functions by name.
         sources: where each name comes from.
+        meant: names that the user gave by name, and that are meant even where Keras has one of the same.
         clashes: names that several of them define, with the sources; a model that needs one is refused.
     """
 
     objects: CustomObjects
     sources: Mapping[str, str]
+    meant: frozenset[str]
     clashes: Mapping[str, tuple[str, ...]]
 
 
-def collect(sources: Iterable[str]) -> Collected:
+def collect(sources: Collection[str]) -> Collected:
     """Import each source and gather the classes and functions that it defines, by name.
 
     Args:
-        sources: paths of `.py` files, or dotted names of importable modules.
+        sources: paths of `.py` files, or dotted names of importable modules; with `:Name` behind it that name alone.
 
     Raises:
         UsageError: a file or module is not there.
@@ -51,13 +53,27 @@ def collect(sources: Iterable[str]) -> Collected:
     objects: dict[str, object] = {}
     origins: dict[str, list[str]] = {}
     for source in dict.fromkeys(sources):
-        for name, value in _defined(import_code(source)).items():
+        for name, value in _given(source).items():
             if name in origins and _same(objects[name], value):
                 continue
             objects.setdefault(name, value)
             origins.setdefault(name, []).append(source)
     first = {name: found[0] for name, found in origins.items()}
-    return Collected(objects, first, {name: tuple(found) for name, found in origins.items() if len(found) > 1})
+    meant = frozenset(source.rpartition(":")[2] for source in sources if ":" in source)
+    clashes = {name: tuple(found) for name, found in origins.items() if len(found) > 1}
+    return Collected(objects, first, meant, clashes)
+
+
+def _given(source: str) -> dict[str, object]:
+    """What one source defines, or the one object that it names."""
+    code, colon, name = source.rpartition(":")
+    if not colon:
+        return _defined(import_code(source))
+    defined = _defined(import_code(code))
+    if name not in defined:
+        there = ", ".join(defined) or "a class or function"
+        raise UsageError(f"{source}, where {code} defines no {name}", there, "check the name")
+    return {name: defined[name]}
 
 
 def _same(one: object, other: object) -> bool:

@@ -39,14 +39,14 @@ def _without_builtins(file: SourceFile, collected: Collected, needed: set[str], 
     """The user's objects but for those whose name means Keras' own in this file."""
     modules = _modules(file)
     kept = dict(collected.objects)
-    for name in sorted(needed & set(kept) & api.builtins):
+    for name in sorted(needed & set(kept) & api.builtins - collected.meant):
         if modules.get(name, "keras").partition(".")[0] not in ("keras", "tf_keras"):
             continue  # the file says whose it is
         if file.container == ".h5":
             raise UsageError(
                 f"{name} in {file.path.name} is defined by {collected.sources[name]} and by {api.name} itself",
                 "one definition",
-                f"rename it in {collected.sources[name]}, or give a dict of what is meant from Python",
+                f"give {collected.sources[name]}:{name} if that is meant, else rename it there",
             )
         del kept[name]
     return kept

@@ -27,7 +27,7 @@ def write(folder, **files):
 
 
 def names(*sources):
-    return sorted(collect(map(str, sources)).objects)
+    return sorted(collect([str(source) for source in sources]).objects)
 
 
 def test_files_of_no_package_may_import_relatively(tmp_path):
@@ -161,9 +161,18 @@ def test_a_helper_does_not_take_the_place_of_keras_own(keras, form, tmp_path):
     if form == ".h5":  # its configuration says "tanh", whosever that was
         with pytest.raises(UsageError, match=rf"tanh in m\.h5 is defined by .*shadow\.py and by {keras} itself"):
             load_source(tmp_path / "m.h5", Loading([str(code)]))
+        meant = load_source(tmp_path / "m.h5", Loading([f"{code}:tanh"])).model
+        assert np.abs(np.asarray(meant(X)) - np.asarray(model(X))).max() > 0.05
         return
     source = load_source(tmp_path / "m.keras", Loading([str(code)]))
     np.testing.assert_array_equal(np.asarray(source.model(X)), np.asarray(model(X)))
+
+
+def test_a_name_that_is_not_there_is_told(tmp_path):
+    code = write(tmp_path, some="class Mine: pass\n") / "some.py"
+    assert names(f"{code}:Mine") == ["Mine"]
+    with pytest.raises(UsageError, match=r"some\.py:Other, where .*some\.py defines no Other; expected Mine"):
+        collect([f"{code}:Other"])
 
 
 def test_what_a_file_imports_from_an_installed_package_is_no_object(tmp_path):
