@@ -20,7 +20,6 @@ from rnnexport.errors import ConversionError, UsageError
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
-from rnnexport.source.stored import StoredLayer
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 
@@ -131,12 +130,6 @@ class KerasApi(ModelApi, Protocol):
     def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
         """The model of a configuration, its weights untrained. Raises whatever that Keras raises."""
 
-    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
-        """Put the weights of a file into a model. Raises whatever that Keras raises."""
-
-    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
-        """What the model has a place for: its layers with weights, in the order in which they are stored."""
-
     def names_by_place(self, model: Model) -> dict[str, str]:
         """The names of the model's layers by the path at which weights are stored; empty where no file records them."""
 
@@ -189,23 +182,6 @@ def layers_by_dtype(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
         if (dtype := str(getattr(layer, "compute_dtype", ""))) in _FLOATS:
             found.setdefault(dtype, []).append(layer.name)
     return {dtype: tuple(names) for dtype, names in sorted(found.items())}
-
-
-def layer_weights(model: Model, layers: Iterable[Layer]) -> list[StoredLayer]:
-    """For `KerasApi.weights_by_layer`: the layers that have weights, and what the model holds outside of them."""
-    found = [(layer.name, [*layer.trainable_weights, *layer.non_trainable_weights]) for layer in layers]
-    held = {id(weight) for _, weights in found for weight in weights}
-    found.append((model.name, [weight for weight in model.weights if id(weight) not in held]))
-    return [
-        StoredLayer(name, tuple((_path(weight), tuple(weight.shape)) for weight in weights))
-        for name, weights in found
-        if weights
-    ]
-
-
-def _path(weight: Any) -> str:
-    """The name of a weight with those of the layers it lies in, which Keras 3 calls its path."""
-    return str(getattr(weight, "path", weight.name))
 
 
 def inputs_of(name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any]) -> Any:

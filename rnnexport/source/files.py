@@ -25,7 +25,7 @@ from rnnexport.source.keras1 import looks_like_keras1
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import check_archive, check_config, check_hdf5, import_h5py
 from rnnexport.source.saved_model_file import SavedModelFile, digest, is_saved_model, read_saved_model
-from rnnexport.source.stored import WEIGHTS_ENTRY, StoredWeights, stored_weights
+from rnnexport.source.stored import WEIGHTS_ENTRY, StoredWeights, stored_weights, text_of
 
 Container = Literal[".keras", ".h5", "weights", "architecture", "saved-model"]
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -157,8 +157,8 @@ def _hdf5(path: Path, loading: Loading) -> SourceFile:
         with import_h5py().File(path, "r") as file:
             text, version, backend = (file.attrs.get(name) for name in ("model_config", "keras_version", "backend"))
         if text is None:
-            return _weights(path, path, loading, stored)
-        config = json.loads(_text(text))
+            return _weights(path, path, None if loading.builder else architecture_for(path, loading), stored)
+        config = json.loads(text_of(text))
         origin = _recorded(config, version, backend)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
@@ -167,7 +167,7 @@ def _hdf5(path: Path, loading: Loading) -> SourceFile:
 
 def _recorded(config: Any, version: Any, backend: Any) -> Origin:
     if version is not None:
-        return parsed(_text(version), None if backend is None else _text(backend))
+        return parsed(text_of(version), None if backend is None else text_of(backend))
     # Keras 1 before 1.0.5 wrote no version.
     return Origin("1") if isinstance(config, dict) and looks_like_keras1(config) else Origin(None)
 
@@ -178,11 +178,11 @@ def _architecture(path: Path, loading: Loading) -> SourceFile:
     if not loading.allow_unsafe:
         with weights.open("rb") as stream:
             check_hdf5(stream, weights.name)
-    return _weights(path, weights, Loading(architecture=path), stored_weights(weights))
+    return _weights(path, weights, path, stored_weights(weights))
 
 
-def _weights(path: Path, weights: Path, loading: Loading, stored: StoredWeights | None) -> SourceFile:
-    """Weights, with the architecture that is named or lies beside them unless code takes its place."""
+def _weights(path: Path, weights: Path, architecture: Path | None, stored: StoredWeights | None) -> SourceFile:
+    """Weights, with the architecture that belongs to them; without one code takes its place, or has to."""
     if weights != path and _holds_config(weights):
         raise ConversionError(
             f"{path.name} beside {weights.name}, which holds an architecture of its own",
@@ -192,7 +192,6 @@ def _weights(path: Path, weights: Path, loading: Loading, stored: StoredWeights 
     if stored is None:
         raise ConversionError(f"{weights.name} is HDF5 without the weights of a model", _MODEL_FILE, _SAVE_AGAIN)
     container: Container = "weights" if path == weights else "architecture"
-    architecture = None if loading.builder else architecture_for(weights, loading)
     if architecture is None:
         return SourceFile(path, container, stored.origin, _sha256(weights), {}, weights, None, stored)
     config, origin = read_architecture(architecture)
@@ -242,7 +241,3 @@ def _sha256(*paths: Path) -> str:
             while block := stream.read(2**20):
                 total.update(block)
     return total.hexdigest()
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -21,12 +21,10 @@ from rnnexport.source.api import (
     attributes_set,
     call_with,
     inputs_of,
-    layer_weights,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
-from rnnexport.source.stored import StoredLayer
 from rnnexport.source.unrolling import unrolled_rnn
 
 
@@ -47,12 +45,6 @@ class Keras2:
     def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
         with SafeModeScope(safe_mode=safe):
             return tf_keras.models.model_from_config(config, custom_objects=dict(custom_objects))
-
-    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
-        model.load_weights(path, **({"by_name": True} if by_name else {}))
-
-    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
-        return layer_weights(model, model.layers)
 
     def names_by_place(self, model: Model) -> dict[str, str]:
         return {}

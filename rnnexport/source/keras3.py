@@ -24,12 +24,10 @@ from rnnexport.source.api import (
     call_with,
     hidden_state,
     inputs_of,
-    layer_weights,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
-from rnnexport.source.stored import StoredLayer
 from rnnexport.source.time_distributed import time_distributed_over_time
 from rnnexport.source.unrolling import unrolled_rnn
 
@@ -67,12 +65,6 @@ class Keras3:
 
     def rebuild(self, config: Config, custom_objects: CustomObjects, *, safe: bool) -> Model:
         return keras.saving.deserialize_keras_object(config, custom_objects=dict(custom_objects), safe_mode=safe)
-
-    def load_weights(self, model: Model, path: Path, *, by_name: bool) -> None:
-        model.load_weights(path, **({"by_name": True} if by_name else {}))
-
-    def weights_by_layer(self, model: Model) -> list[StoredLayer]:
-        return layer_weights(model, model.layers)
 
     def names_by_place(self, model: Model) -> dict[str, str]:
         # Keras numbers the layers of each class in the order of the model.

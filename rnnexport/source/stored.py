@@ -124,7 +124,7 @@ def _names_by_place(file: Any) -> dict[str, str]:
     def collect(path: str, node: Any) -> None:
         place, last = posixpath.split(path)
         if last == "vars" and (name := node.attrs.get("name")) is not None:
-            found[place] = _text(name)
+            found[place] = text_of(name)
 
     file.visititems(collect)
     return found
@@ -143,18 +143,19 @@ def _layer_weights(group: Any) -> tuple[tuple[str, Shape], ...]:
 
 def _origin(group: Any) -> Origin:
     version = group.attrs.get("keras_version")
-    return Origin(None) if version is None else parsed(_text(version), _text(group.attrs.get("backend", "")))
+    return Origin(None) if version is None else parsed(text_of(version), text_of(group.attrs.get("backend", "")))
 
 
 def _texts(group: Any, name: str) -> list[str]:
     """An attribute that is a list of texts; a long one is stored in pieces, `name0`, `name1` and so on."""
     if name in group.attrs:
-        return [_text(value) for value in group.attrs[name]]
+        return [text_of(value) for value in group.attrs[name]]
     pieces: list[list[str]] = []
     while f"{name}{len(pieces)}" in group.attrs:
-        pieces.append([_text(value) for value in group.attrs[f"{name}{len(pieces)}"]])
+        pieces.append([text_of(value) for value in group.attrs[f"{name}{len(pieces)}"]])
     return [text for piece in pieces for text in piece]
 
 
-def _text(value: bytes | str) -> str:
+def text_of(value: bytes | str) -> str:
+    """A text of HDF5, which Keras wrote as bytes or as a string."""
     return value.decode() if isinstance(value, bytes) else str(value)

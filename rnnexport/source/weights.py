@@ -34,7 +34,7 @@ def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -
     stored = file.stored or stored_weights(file.weights)
     if stored is None:
         raise ConversionError(f"{file.weights.name} without weights", "weights of a model", "save them again")
-    wanted = api.weights_by_layer(model)
+    wanted = _places(model)
     if stored.layout == "paths":
         if by == "name":
             raise UsageError(
@@ -55,8 +55,22 @@ def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -
     if stored.layout == "layers" and by != "order":
         _require_inner_order(file, pairs)
     with weights_file(file.weights, stored) as path, ForeignCode(partial(_unfit, file, stored, wanted)):
-        api.load_weights(model, path, by_name=by_name)
+        # Keras 3 takes no `by_name` for the layout by paths, not even False.
+        model.load_weights(path, **({"by_name": True} if by_name else {}))
     return "name" if by_name else "order" if stored.layout == "layers" else "place in the model"
+
+
+def _places(model: Model) -> list[StoredLayer]:
+    """What the model has a place for, in the order of files: layers with weights, and what it holds outside them."""
+    found = [(layer.name, [*layer.trainable_weights, *layer.non_trainable_weights]) for layer in model.layers]
+    held = {id(weight) for _, weights in found for weight in weights}
+    found.append((model.name, [weight for weight in model.weights if id(weight) not in held]))
+    # The name of a weight with those of the layers it lies in, which Keras 3 calls its path.
+    return [
+        StoredLayer(name, tuple((str(getattr(w, "path", w.name)), tuple(w.shape)) for w in weights))
+        for name, weights in found
+        if weights
+    ]
 
 
 def _by_name(file: SourceFile, stored: StoredWeights, wanted: Sequence[StoredLayer], by: WeightsBy) -> bool:
