@@ -18,6 +18,7 @@ from rnnexport.errors import (
     UsageError,
 )
 from rnnexport.loading import Loading
+from rnnexport.lowered import Lowered, LoweringRequest
 from rnnexport.orders import Exported
 from rnnexport.pipeline import export, export_all, load, verify
 from rnnexport.verification.compare import Tolerance
@@ -28,6 +29,8 @@ __all__ = [
     "ConversionError",
     "Exported",
     "Loading",
+    "Lowered",
+    "LoweringRequest",
     "MismatchError",
     "ProviderError",
     "Report",

@@ -66,12 +66,13 @@ class ProviderError(RnnExportError):
 class ForeignCode:
     """A block that runs code that is not ours: a user's cell, a Keras loader, a converter. It may raise anything.
 
-    Whatever it raises becomes the `RnnExportError` that `explain` makes of it, with the original as its cause; a call
-    of `sys.exit` too, which must not end a release job with a success. An error that is told already passes through,
-    and so does a lack of memory, which says nothing about that code.
+    Whatever it raises becomes the error that `explain` makes of it, with the original as its cause: an
+    `RnnExportError`, or another that its caller documents. So does a call of `sys.exit`, which must not end a release
+    job with a success. An error that is told already passes through, and so does a lack of memory, which says nothing
+    about that code.
     """
 
-    def __init__(self, explain: Callable[[BaseException], RnnExportError]) -> None:
+    def __init__(self, explain: Callable[[BaseException], Exception]) -> None:
         self._explain = explain
 
     def __enter__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from rnnexport.errors import UsageError, require_path
 from rnnexport.loading import Loading
-from rnnexport.pipeline import load
+from rnnexport.lowered import Lowered, LoweringRequest
+from rnnexport.orders import Progress
+from rnnexport.pipeline import export, load
 from rnnexport.proof import Proof
 from rnnexport.signature import Boundary, Signature
 from rnnexport.targets.registry import target_of
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from rnnexport.source.files import SourceFile
 
 _LOADING = Loading()
+_LOWERING = LoweringRequest()
 _KINDS = {
     ".keras": "Keras model (.keras)",
     ".h5": "Keras model (.h5)",
@@ -37,6 +41,7 @@ class Inspection:
         weights: for weights, (layer, shapes in words).
         signature: what goes in and out; None where it is not known.
         operators: for an artifact, how often each operator occurs.
+        lowering: for an artifact, what became of each recurrence.
         loadable: whether the model can be loaded: it is no artifact, and no weights whose architecture is not known.
     """
 
@@ -45,6 +50,7 @@ class Inspection:
     weights: Sequence[tuple[str, str]] = ()
     signature: Signature | None = None
     operators: Mapping[str, int] = field(default_factory=dict)
+    lowering: tuple[Lowered, ...] = ()
     loadable: bool = False
 
 
@@ -79,6 +85,30 @@ def inspect_model(path: Path, loading: Loading = _LOADING) -> Signature:
     from rnnexport.source.describe import describe
 
     return describe(source, Boundary())
+
+
+def inspect_lowering(
+    path: Path,
+    loading: Loading = _LOADING,
+    request: LoweringRequest = _LOWERING,
+    progress: Progress = lambda message: None,
+) -> tuple[Lowered, ...]:
+    """What would become of each recurrence of a model file in an ONNX artifact. Loads TensorFlow, and keeps nothing.
+
+    Raises:
+        RnnExportError: see `rnnexport.export`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export(
+            path,
+            "onnx",
+            Path(folder) / "model.onnx",
+            loading=loading,
+            lowering=request,
+            verify=False,
+            progress=progress,
+        )
+    return exported.lowering
 
 
 def _carries_proof(path: Path) -> bool:
@@ -125,10 +155,11 @@ def _artifact(path: Path) -> Inspection:
     kind = target_of(path)
     proof = kind.read_proof(path)
     facts = {"file": f"{path.name}, {kind.name} artifact"} | ({} if proof is None else _facts(proof))
-    signature = None if proof is None else proof.provenance.signature
     if proof is None:
         facts["provenance"] = "none: it was not made by rnnexport"
-    return Inspection(facts, signature=signature, operators=kind.operators(path))
+        return Inspection(facts, operators=kind.operators(path))
+    told = proof.provenance
+    return Inspection(facts, signature=told.signature, operators=kind.operators(path), lowering=told.lowering)
 
 
 def _facts(proof: Proof) -> dict[str, str]:

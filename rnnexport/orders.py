@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
+from rnnexport.lowered import Lowered
 from rnnexport.proof import Proof, Provenance
 from rnnexport.publish import check_destination, staged, writing
 from rnnexport.signature import BATCH, TIME, Boundary, Signature
-from rnnexport.targets.base import Target
+from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.truth import describe_with_truth
 from rnnexport.verification.compare import Tolerance
 from rnnexport.verification.judge import verify_artifact
@@ -36,17 +37,19 @@ class Exported:
     Attributes:
         path: where it is.
         report: the verification it passed; None where that was switched off.
+        lowering: what became of each recurrence, where the format has several forms for one.
     """
 
     path: Path
     report: ArtifactReport | None
+    lowering: tuple[Lowered, ...] = ()
 
 
 @dataclass(frozen=True)
 class Options:
     """What all orders of one call have in common."""
 
-    opset: int
+    form: ExportOptions
     tolerance: Tolerance | None
     verify: bool
 
@@ -86,10 +89,10 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
         for order, path in zip(orders, paths, strict=True):
             known = described[order.boundary]
             tolerance = options.tolerance or known.tolerance
-            proof = Proof(_provenance(source, order, known.signature, options.opset, tolerance), known.goldens)
-            _build(traced[order.boundary, order.kind.unrolled], proof, order, path, options, progress)
+            proof = Proof(_provenance(source, order, known.signature, options.form, tolerance), known.goldens)
+            lowering = _build(traced[order.boundary, order.kind.unrolled], proof, order, path, options, progress)
             report = _verified(proof, order, path, tolerance, progress) if options.verify else None
-            done.append(Exported(order.destination, report))
+            done.append(Exported(order.destination, report and replace(report, lowering=lowering), lowering))
     return tuple(done)
 
 
@@ -108,10 +111,12 @@ def _check_order(source: SourceModel, order: Order) -> None:
     check_destination(destination, kind.layout)
 
 
-def _build(traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> None:
+def _build(
+    traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress
+) -> tuple[Lowered, ...]:
     progress(f"converting {traced.name} to {order.kind.name}")
     with writing(order.destination):
-        order.kind.export(traced, proof, path, options.opset)
+        return order.kind.export(traced, proof, path, options.form)
 
 
 def _verified(proof: Proof, order: Order, path: Path, tolerance: Tolerance, progress: Progress) -> ArtifactReport:
@@ -153,7 +158,7 @@ def _require_fixed(name: str, signature: Signature) -> None:
 
 
 def _provenance(
-    source: SourceModel, order: Order, signature: Signature, opset: int, tolerance: Tolerance
+    source: SourceModel, order: Order, signature: Signature, form: ExportOptions, tolerance: Tolerance
 ) -> Provenance:
     from rnnexport.source.api import layers_by_dtype
 
@@ -167,7 +172,7 @@ def _provenance(
             "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
         },
         keras_api=source.api.name,
-        options=asked | ({"opset": opset} if order.kind.opsets else {}),
+        options=asked | (form.recorded() if order.kind.opsets else {}),
         versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(order.kind.versions()),
         signature=signature,
         tolerance={"rtol": tolerance.rtol, "atol": tolerance.atol},

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.loading import Loading
+from rnnexport.lowered import Lowered, LoweringRequest
 from rnnexport.orders import Exported, Options, Order, Progress, file_name, fill
 from rnnexport.proof import Golden
 from rnnexport.publish import check_destination, made_folder
 from rnnexport.signature import Boundary, Length, Signature
-from rnnexport.targets.base import Target
+from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.targets.registry import ALL_PROVIDERS, target, target_of
 from rnnexport.truth import Described, describe_with_truth
 from rnnexport.verification.compare import Tolerance
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OPSET = 17
 _LOADING = Loading()
+_LOWERING = LoweringRequest()
 _SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
 
 
@@ -57,6 +59,7 @@ def export(
     *,
     loading: Loading = _LOADING,
     opset: int = DEFAULT_OPSET,
+    lowering: LoweringRequest = _LOWERING,
     batch: Length = None,
     timesteps: Length = None,
     verify: bool = True,
@@ -71,6 +74,7 @@ def export(
         output: where the artifact goes; by default into the working directory, named after the model.
         loading: see `load`.
         opset: of the ONNX file.
+        lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
         batch: the batch size to fix, `dynamic`, or None for what the model says.
         timesteps: the same for the length. TFLite needs a fixed one.
         verify: False to put the artifact in place unverified.
@@ -80,7 +84,7 @@ def export(
     Raises:
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
-    kind, options = target(to), Options(opset, tolerance, verify)
+    kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify)
     _check_opset([kind], opset)
     destination = None if output is None else Path(output)
     if destination is not None:
@@ -98,6 +102,7 @@ def export_all(
     *,
     loading: Loading = _LOADING,
     opset: int = DEFAULT_OPSET,
+    lowering: LoweringRequest = _LOWERING,
     batch: Length = None,
     timesteps: Length = None,
     tflite_timesteps: int | None = None,
@@ -114,7 +119,8 @@ def export_all(
         folder: where the artifacts go; it is made where it is missing.
         tflite_timesteps: the length TFLite is fixed to, where `timesteps` leaves it dynamic for the others.
     """
-    kinds, options = [target(name) for name in dict.fromkeys(to)], Options(opset, tolerance, verify)
+    kinds = [target(name) for name in dict.fromkeys(to)]
+    options = Options(ExportOptions(opset, lowering), tolerance, verify)
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
     _check_opset(kinds, opset)
@@ -183,6 +189,7 @@ class _Claim:
     tolerance: Tolerance
     truth: str
     computed_in: Mapping[str, tuple[str, ...]]
+    lowering: tuple[Lowered, ...]
 
 
 def _verdict(
@@ -199,7 +206,7 @@ def _verdict(
         tolerance=tolerance or claim.tolerance,
         truth=claim.truth,
     )
-    return replace(report, computed_in=claim.computed_in)
+    return replace(report, computed_in=claim.computed_in, lowering=claim.lowering)
 
 
 def _claim(
@@ -220,10 +227,12 @@ def _claim(
         described = truth(boundary)
         tolerance = described.tolerance if proof is None else recorded
         computed_in = {} if proof is None else proof.provenance.computed_in
-        return _Claim(described.signature, described.goldens, tolerance, label, computed_in)
+        lowering = () if proof is None else proof.provenance.lowering
+        return _Claim(described.signature, described.goldens, tolerance, label, computed_in, lowering)
     if proof is None:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    return _Claim(proof.provenance.signature, proof.goldens, recorded, label, proof.provenance.computed_in)
+    known = proof.provenance
+    return _Claim(known.signature, proof.goldens, recorded, label, known.computed_in, known.lowering)
 
 
 def _check_opset(kinds: Sequence[Target], opset: int) -> None:

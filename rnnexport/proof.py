@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from rnnexport.errors import UsageError
+from rnnexport.lowered import Lowered
 from rnnexport.signature import Signature
 
-FORMAT = 2
+FORMAT = 3
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
@@ -65,6 +66,7 @@ class Provenance:
         tolerance: `rtol` and `atol` the artifact was verified with.
         semantics: what was decided about the numbers of an older file, a sentence each.
         computed_in: the layers of the source by the dtype they compute in.
+        lowering: what became of each recurrence, where the format has several forms for one.
     """
 
     target: str
@@ -76,6 +78,7 @@ class Provenance:
     tolerance: Mapping[str, float] = field(default_factory=dict)
     semantics: tuple[str, ...] = ()
     computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lowering: tuple[Lowered, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Proof:
             "tolerance": dict(self.provenance.tolerance),
             "semantics": list(self.provenance.semantics),
             "computed_in": {dtype: list(layers) for dtype, layers in self.provenance.computed_in.items()},
+            "lowering": [item.to_json() for item in self.provenance.lowering],
         }
         return json.dumps(value, sort_keys=True)
 
@@ -150,6 +154,7 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         tolerance={name: float(value["tolerance"][name]) for name in ("rtol", "atol")},
         semantics=tuple(map(str, value["semantics"])),
         computed_in={dtype: tuple(map(str, layers)) for dtype, layers in value["computed_in"].items()},
+        lowering=tuple(map(Lowered.from_json, value["lowering"])),
     )
 
 

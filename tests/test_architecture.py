@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,14 @@ PACKAGE = Path(__file__).parent.parent / "rnnexport"
 LAYERS = {
     "rnnexport.errors": 0,
     "rnnexport.loading": 0,
+    "rnnexport.lowered": 0,
     "rnnexport.signature": 0,
     "rnnexport.proof": 0,
     "rnnexport.publish": 0,
     "rnnexport.version": 0,
     "rnnexport.versions": 0,
     "rnnexport.source": 1,
+    "rnnexport.lowering": 1,
     "rnnexport.targets": 2,
     "rnnexport.verification": 3,
     "rnnexport.truth": 4,
@@ -43,6 +46,8 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.saved_model.runner",
 }
 RUNTIMES = {"onnxruntime", "ai_edge_litert"}
+# What the lowering may import besides Python's own library, itself and layer 0.
+LOWERING = {"onnx_ir", "numpy"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -110,6 +115,17 @@ def test_keras_and_tensorflow_stay_where_they_belong(module):
         assert not found & TENSORFLOW or module in TENSORFLOW_MODULES
     if module.startswith("rnnexport.verification"):
         assert not found & (TENSORFLOW | RUNTIMES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_lowering_knows_graphs_and_numbers_alone(module):
+    """No runtime and no converter: what it needs of them is handed to it."""
+    if not module.startswith("rnnexport.lowering"):
+        return
+    found = imports(MODULES[module])
+    assert {top(name) for name in found} <= LOWERING | {"rnnexport"} | set(sys.stdlib_module_names)
+    own = {name if name in MODULES else name.rpartition(".")[0] for name in found if top(name) == "rnnexport"}
+    assert all(layer(name) == 0 or name.startswith("rnnexport.lowering") for name in own - {"rnnexport", ""})
 
 
 @pytest.mark.parametrize("module", MODULES)

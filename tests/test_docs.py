@@ -58,7 +58,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @GROUP
 def test_the_commands_of_the_readme_run_in_their_order(workplace):
-    assert run_in_order(commands(), workplace) == 11
+    assert run_in_order(commands(), workplace) == 14
     (python,) = blocks("python")
     done = run([sys.executable, "-c", python], workplace)
     assert done.returncode == 0, done.stderr
@@ -103,12 +103,21 @@ def test_the_demo_prints_one_table_and_writes_its_report(tmp_path):
 
 
 def test_the_code_map_names_what_there_is():
-    for folder in ("cli", "report", "verification", "targets", "source"):
+    for folder in ("cli", "report", "verification", "targets", "lowering", "source"):
         assert f"  {folder}/" in README
         assert (ROOT / "rnnexport" / folder).is_dir()
     code = README.partition("## Code")[2]
     for file in re.findall(r"\b(\w+\.py)\b", code):
         assert list((ROOT / "rnnexport").rglob(file)) or list((ROOT / "tests").rglob(file)), file
-    for file in ("pipeline.py", "orders.py", "inspection.py", "signature.py", "proof.py", "publish.py", "errors.py"):
+    for file in (
+        "pipeline.py",
+        "orders.py",
+        "inspection.py",
+        "signature.py",
+        "lowered.py",
+        "proof.py",
+        "publish.py",
+        "errors.py",
+    ):
         assert file in README
         assert (ROOT / "rnnexport" / file).is_file()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnnexport.errors import UsageError
+from rnnexport.lowered import Lowered
 from rnnexport.proof import Golden, Proof, Provenance, read_proof
 from tests.test_signature import signature
 
@@ -28,6 +29,10 @@ def proof() -> Proof:
         {"numpy": "2"},
         signature(),
         {"rtol": 1e-5, "atol": 1e-6},
+        lowering=(
+            Lowered("rnn/lstm", "LSTM", "native", "the fastest", ("native", "loop"), {"unroll": "its length is open"}),
+            Lowered("rnn/odd", "a cell", "loop", "nothing else is proven", ("loop",), fault="scan gave 0.5 for 0.25"),
+        ),
     )
     return Proof(provenance, goldens)
 
@@ -36,6 +41,7 @@ def test_round_trip_keeps_every_array_and_label():
     first = proof()
     second = read_proof("m.onnx", first.provenance_text().encode(), first.goldens_bytes())
     assert second.provenance.options == {"opset": 17, "batch": None}
+    assert second.provenance.lowering == first.provenance.lowering
     assert [golden.label for golden in second.goldens] == ["feed 0, scale 1", "feed 1, scale 1"]
     for one, two in zip(first.goldens, second.goldens, strict=True):
         for side in ("feed", "expected"):
@@ -58,7 +64,7 @@ def test_bytes_are_the_same_each_time():
         ("[1]", None),
         (None, b""),
         (None, b"PK not a zip"),
-        ('{"format": 2}', None),
+        ('{"format": 3}', None),
     ],
 )
 def test_damaged_blobs_are_refused(text, data):
@@ -71,9 +77,10 @@ def test_damaged_blobs_are_refused(text, data):
         )
 
 
-def test_an_unknown_format_is_refused():
-    value = json.loads(proof().provenance_text()) | {"format": 99}
-    with pytest.raises(UsageError, match="format 99"):
+@pytest.mark.parametrize("number", [2, 99])
+def test_another_format_is_refused(number):
+    value = json.loads(proof().provenance_text()) | {"format": number}
+    with pytest.raises(UsageError, match=f"format {number} in .*expected format 3"):
         read_proof("m.onnx", json.dumps(value).encode(), proof().goldens_bytes())
 
 

@@ -27,6 +27,7 @@ from rnnexport.targets.registry import TARGET_NAMES
     help="The folder for the artifacts, made where it is missing (default: the working directory).",
 )
 @options.opset_option
+@options.lowering_options
 @options.loading_options
 @options.batch_option
 @options.timesteps_option
@@ -66,6 +67,7 @@ def command(
         folder,
         loading=options.loading_of(ctx),
         opset=opset,
+        lowering=options.lowering_of(ctx),
         batch=batch,
         timesteps=timesteps,
         tflite_timesteps=tflite_timesteps,

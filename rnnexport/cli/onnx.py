@@ -1,6 +1,6 @@
 """`rnnexport onnx`."""
 
-from rnnexport.cli.options import opset_option
+from rnnexport.cli.options import lowering_options, opset_option
 from rnnexport.cli.single import export_command
 
 command = export_command(
@@ -12,9 +12,14 @@ command = export_command(
     Inputs and outputs keep their Keras names; dynamic dimensions are called `batch` and `time`; the states of
     stateful layers are inputs and outputs.
 
+    Each recurrence gets the fastest form that is shown to compute the same: LSTM, GRU or RNN of ONNX, a Scan, straight
+    code for a fixed length, or the Loop it always may be. What it became, and why, is printed and told by inspect.
+
     \b
-    Example:
+    Examples:
       rnnexport onnx model.keras --opset 17 --custom-objects cells.py -o model.onnx
+      rnnexport onnx model.keras --tune 32x100
     """,
     opset_option,
+    lowering_options,
 )

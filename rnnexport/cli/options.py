@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from rnnexport.loading import KERAS_API_CHOICES, WEIGHTS_BY, Loading
+from rnnexport.lowered import FORM_CHOICES, PROVIDER_CHOICES, LoweringRequest
 from rnnexport.pipeline import DEFAULT_OPSET
 from rnnexport.signature import Length
-from rnnexport.targets.registry import ALL_PROVIDERS
+from rnnexport.targets.registry import ALL_PROVIDERS, OPSETS
 from rnnexport.verification.compare import Tolerance
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,7 +34,9 @@ model_argument = click.argument("model", type=click.Path(path_type=Path))
 output_option = click.option(
     "-o", "--output", metavar="OUT", type=click.Path(path_type=Path), help="Where the artifact goes."
 )
-opset_option = click.option("--opset", default=DEFAULT_OPSET, show_default=True, help="Opset of the ONNX file.")
+opset_option = click.option(
+    "--opset", default=DEFAULT_OPSET, show_default=True, help=f"Opset of the ONNX file, {OPSETS[0]} to {OPSETS[-1]}."
+)
 batch_option = click.option(
     "--batch", callback=_length, metavar="N|dynamic", help="Fix the batch size; by default what the model says."
 )
@@ -55,13 +59,24 @@ json_option = click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON too."
 )
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and library output.")
-_LOADING = "rnnexport.loading"
+_KEPT = "rnnexport"
+_TUNE = re.compile(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})")
 
 
 def _kept(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Keep what an option says about loading where `loading_of` finds it: no command has a use for it alone."""
-    ctx.meta.setdefault(_LOADING, {})[param.name] = value
+    """Keep what an option says where `loading_of` and `lowering_of` find it: no command has a use for it alone."""
+    ctx.meta.setdefault(_KEPT, {})[param.name] = value
     return value
+
+
+def _kept_sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """BATCHxTIMESTEPS as two numbers."""
+    found = None if value is None else _TUNE.fullmatch(value)
+    if value is not None and found is None:
+        raise click.BadParameter(f"found {value!r}, expected batch and timesteps, such as 32x100", ctx, param)
+    sizes = None if found is None else (int(found[1]), int(found[2]))
+    _kept(ctx, param, sizes)
+    return sizes
 
 
 _LOADING_OPTIONS = (
@@ -125,7 +140,7 @@ def loading_options(command: Command) -> Command:
 
 def loading_of(ctx: click.Context) -> Loading:
     """What the options of `loading_options` say."""
-    said = ctx.meta[_LOADING]
+    said = ctx.meta[_KEPT]
     return Loading(
         custom_objects=said["custom_objects"],
         keras_api=said["keras_api"],
@@ -134,6 +149,56 @@ def loading_of(ctx: click.Context) -> Loading:
         weights_by=said["weights_by"],
         allow_unsafe=said["allow_unsafe"],
     )
+
+
+_SPEED_OPTIONS = (
+    click.option(
+        "--for",
+        "provider",
+        type=click.Choice(PROVIDER_CHOICES),
+        default="cpu",
+        show_default=True,
+        expose_value=False,
+        callback=_kept,
+        help="The execution provider of ONNX Runtime that the recurrences are to be fast on.",
+    ),
+    click.option(
+        "--tune",
+        metavar="BxT",
+        expose_value=False,
+        callback=_kept_sizes,
+        help="Measure the forms of each recurrence here, at this batch and length (32x100), and take the fastest.",
+    ),
+)
+_FORM_OPTION = click.option(
+    "--lowering",
+    "form",
+    type=click.Choice(FORM_CHOICES),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    callback=_kept,
+    help="The form of every recurrence in the ONNX file: native is LSTM, GRU or RNN, unroll needs a fixed length; auto "
+    "takes the fastest that is shown to be equal.",
+)
+
+
+def speed_options(command: Command) -> Command:
+    """The options that say what recurrences are to be fast on; `lowering_of` gives what they say."""
+    for option in reversed(_SPEED_OPTIONS):
+        command = option(command)
+    return command
+
+
+def lowering_options(command: Command) -> Command:
+    """Those of `speed_options`, and the one that says which form recurrences are to have."""
+    return _FORM_OPTION(speed_options(command))
+
+
+def lowering_of(ctx: click.Context) -> LoweringRequest:
+    """What the options of `lowering_options` or `speed_options` say; the default where a command has none of them."""
+    said = ctx.meta.get(_KEPT, {})
+    return LoweringRequest(said.get("form", "auto"), said.get("provider", "cpu"), said.get("tune"))
 
 
 def tolerance_options(command: Command) -> Command:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rnnexport.cli.session import Session
+from rnnexport.lowered import Lowered
 from rnnexport.orders import Exported
 from rnnexport.report.text import report_table
 from rnnexport.verification.report import Report
@@ -18,3 +19,21 @@ def print_exported(session: Session, exported: Sequence[Exported]) -> None:
         session.show(report_table(Report(reports)))
     for item in exported:
         session.show(f"wrote {item.path}{'' if item.report else ' (not verified)'}")
+        print_lowering(session, item.lowering)
+
+
+def print_lowering(session: Session, lowering: Sequence[Lowered]) -> None:
+    """A line for each recurrence; a warning for each that showed a fault of rnnexport."""
+    for recurrence in lowering:
+        session.show(f"  {recurrence.name}: {recurrence.what}, as {recurrence.chosen}: {recurrence.why}")
+    warn_of_faults(session, lowering)
+
+
+def warn_of_faults(session: Session, lowering: Sequence[Lowered]) -> None:
+    """A form that was derived and then computed something else was not taken; whoever sees it should tell."""
+    for recurrence in lowering:
+        if recurrence.fault:
+            session.warn(
+                f"a fault of rnnexport, {recurrence.name}: {recurrence.fault}; it was kept as {recurrence.chosen}, "
+                "which is right; please report it"
+            )

@@ -82,6 +82,11 @@ class Session:
                 _discard_stdout()  # else Python tries once more at its end, and exits with a code of its own
                 raise
 
+    def warn(self, line: str) -> None:
+        """Print what the user should know although the command goes on, on stderr."""
+        self.line.stop()
+        self.err.print(f"rnnexport: warning: {one_line(line)}", markup=False)
+
     def explain(self, error: BaseException) -> int:
         """Print an error as one line and give its exit code."""
         if self.debug and not isinstance(error, click.ClickException):

@@ -52,6 +52,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
             output,
             loading=options.loading_of(ctx),
             opset=opset,
+            lowering=options.lowering_of(ctx),
             batch=batch,
             timesteps=timesteps,
             verify=verify,

@@ -36,6 +36,7 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "problem": item.first_problem(),
         "placement": dict(item.placement),
         "computed_in": {dtype: list(layers) for dtype, layers in item.computed_in.items()},
+        "lowering": [recurrence.to_json() for recurrence in item.lowering],
         "feeds": [{"label": feed.label, "outputs": list(map(_comparison, feed.outputs))} for feed in item.feeds],
     }
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnexport.inspection import Inspection
+from rnnexport.report.recurrences import recurrences_table
 from rnnexport.signature import Signature
 from rnnexport.targets.registry import model_name
 from rnnexport.verification.compare import Tolerance
@@ -64,6 +65,7 @@ def _notes(item: ArtifactReport) -> list[str]:
     if set(item.computed_in) - {"float32"}:
         dtypes = "; ".join(f"{dtype}: {', '.join(layers)}" for dtype, layers in sorted(item.computed_in.items()))
         notes.append(f"{item.artifact}: computes in {dtypes}")
+    notes += [f"{item.artifact}: fault of rnnexport in {one.name}: {one.fault}" for one in item.lowering if one.fault]
     if item.placement:
         total = sum(item.placement.values())
         shares = ", ".join(f"{name} {count} of {total}" for name, count in sorted(item.placement.items()))
@@ -86,6 +88,8 @@ def inspection_tables(inspection: Inspection) -> RenderableType:
         parts.append(weights)
     if inspection.signature is not None:
         parts.append(signature_table(inspection.signature))
+    if inspection.lowering:
+        parts.append(recurrences_table(inspection.lowering))
     if inspection.operators:
         ordered = sorted(inspection.operators.items(), key=lambda pair: (-pair[1], pair[0]))
         parts.append(Text("operators: " + ", ".join(f"{name} {count}" for name, count in ordered)))

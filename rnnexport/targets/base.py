@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from rnnexport.lowered import Lowered, LoweringRequest
 from rnnexport.proof import Proof
 from rnnexport.signature import TensorSpec
 from rnnexport.versions import installed
@@ -80,6 +81,28 @@ class RuntimeTensor:
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """What the user may ask of the form of an artifact. A format takes of it what it knows.
+
+    Attributes:
+        opset: the opset of an ONNX file.
+        lowering: the form of each recurrence of an ONNX file.
+    """
+
+    opset: int
+    lowering: LoweringRequest
+
+    def recorded(self) -> dict[str, int | str]:
+        """As the provenance of an artifact says it."""
+        asked: dict[str, int | str] = {
+            "opset": self.opset,
+            "lowering": self.lowering.form,
+            "for": self.lowering.provider,
+        }
+        return asked | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
+
+
+@dataclass(frozen=True)
 class Target:
     """A format to export to.
 
@@ -114,14 +137,18 @@ class Target:
             return (path / self.layout[0]).is_file()
         return path.suffix == self.suffix and path.is_file()
 
-    def export(self, traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
+    def export(self, traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
         """Write the artifact, with its proof inside, at `path`.
+
+        Returns:
+            What became of each recurrence; nothing from a format that has one form for all.
 
         Raises:
             ConversionError: the model can't be converted with a guarantee; names the op and the layer.
+            ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        self._module("export").export(traced, proof, path, opset)
+        return cast("tuple[Lowered, ...]", self._module("export").export(traced, proof, path, options))
 
     def read_proof(self, path: Path) -> Proof | None:
         """The proof inside the artifact, or None where it has none. Needs no TensorFlow.

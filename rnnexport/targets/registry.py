@@ -8,15 +8,18 @@ from rnnexport.errors import UsageError, require_path
 from rnnexport.signature import argument_name
 from rnnexport.targets.base import Target
 
+# Of ONNX: from the oldest that is tested to the newest that both onnx and ONNX Runtime know.
+OPSETS = range(13, 27)
+
 _TARGETS = (
     Target(
         name="onnx",
         package="rnnexport.targets.onnx",
         suffix=".onnx",
         unrolled=False,
-        writers=("tf2onnx", "onnx", "onnx-ir"),
+        writers=("tf2onnx", "onnx", "onnx-ir", "onnxscript"),
         input_name=str,
-        opsets=range(13, 19),  # what tf2onnx writes
+        opsets=OPSETS,
         providers=("cpu", "cuda"),
     ),
     Target(

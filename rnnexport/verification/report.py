@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
+from rnnexport.lowered import Lowered
 from rnnexport.verification.compare import Comparison, Tolerance, worst
 
 Status = Literal["passed", "mismatch", "not run"]
@@ -35,6 +36,7 @@ class ArtifactReport:
         problems: what is wrong with the file's boundary, or why it was not run.
         placement: node runs by device, where the runtime tells.
         computed_in: the layers of the source by the dtype they compute in, where the artifact records it.
+        lowering: what became of each recurrence, where the artifact records it.
     """
 
     artifact: str
@@ -47,6 +49,7 @@ class ArtifactReport:
     problems: tuple[str, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
     computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lowering: tuple[Lowered, ...] = ()
 
     @property
     def max_abs(self) -> float:

@@ -204,7 +204,7 @@ def test_inspect_an_artifact(exported, rnnexport_command):
         "opset 17",
         "5 feeds",
         "state_gru_layer_0_00 -> next_state_gru_layer_0_00",
-        "Loop 3",
+        "recurrences",
     ):
         assert fragment in done.stdout
 

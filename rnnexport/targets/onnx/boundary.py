@@ -6,13 +6,16 @@ Before: x:0 [unk__764, unk__765, 5]     After: x [batch, time, 5]
 from __future__ import annotations
 
 from collections.abc import MutableSequence, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from rnnexport.errors import ConversionError
 from rnnexport.signature import TensorSpec
-from rnnexport.source.trace import TracedModel
+
+if TYPE_CHECKING:
+    from rnnexport.source.trace import TracedModel
 
 
 def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
@@ -39,7 +42,7 @@ def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
     ordered = [outputs[tensor] for tensor, _ in wanted_outputs]
     for value, (_, spec) in zip(ordered, wanted_outputs, strict=True):
         _apply(value, spec, traced.name)
-    _forget_invented_dims(graph)
+    forget_invented_dims(graph)
     _replace(graph.inputs, inputs)
     _replace(graph.outputs, ordered)
 
@@ -67,8 +70,8 @@ def _free_names(graph: ir.Graph, names: Sequence[str]) -> None:
             value.name = f"{value.name}__inner"
 
 
-def _forget_invented_dims(graph: ir.Graph) -> None:
-    """A dimension that tf2onnx calls `unk__7` is one it does not know."""
+def forget_invented_dims(graph: ir.Graph) -> None:
+    """A dimension that tf2onnx, or the shape inference of onnx, calls `unk__7` is one it does not know."""
     inner = [value for node in graph.all_nodes() for value in node.outputs]
     bodies = [body for node in graph.all_nodes() for body in _bodies(node)]
     for value in inner + [value for body in bodies for value in body.inputs]:

@@ -29,6 +29,8 @@ RNN_REWRITERS = (
     "rewrite_bi_direction_gru",
     "rewrite_custom_rnn_cell",
 )
+# The newest that tf2onnx writes.
+NEWEST_OPSET = 18
 _lock = threading.Lock()
 
 
@@ -51,7 +53,7 @@ def to_onnx(traced: TracedModel, opset: int) -> onnx.ModelProto:
         raise ConversionError(
             f"no ONNX form of {'; '.join(unknown)} (opset {opset})",
             "operations that tf2onnx can convert",
-            "write them with other operations, or try a higher --opset",
+            "write them with other operations" + (", or try a higher --opset" if opset < NEWEST_OPSET else ""),
         )
     return model
 

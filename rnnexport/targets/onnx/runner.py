@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnexport.errors import ForeignCode, ProviderError, RnnExportError, UsageError
 from rnnexport.targets.base import RuntimeTensor
-from rnnexport.targets.onnx.providers import PROVIDERS, node_placement
+from rnnexport.targets.onnx.providers import PROVIDERS, node_placement, onnxruntime_module
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -50,7 +50,7 @@ def open_runner(path: Path, provider: str) -> Iterator[OnnxRunner]:
         ProviderError: ONNX Runtime or the provider is not here, or the provider can't start.
         UsageError: ONNX Runtime refuses the file.
     """
-    ort = _onnxruntime()
+    ort = onnxruntime_module("ONNX Runtime", "pip install 'rnnexport[cpu]' or 'rnnexport[cuda]'")
     wanted = PROVIDERS[provider]
     if provider != "cpu":
         ort.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
@@ -69,16 +69,6 @@ def open_runner(path: Path, provider: str) -> Iterator[OnnxRunner]:
         if wanted not in session.get_providers():
             raise _missing(provider, f"ONNX Runtime fell back to {', '.join(session.get_providers())}")
         yield OnnxRunner(session, options.enable_profiling)
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise ProviderError(
-            "onnxruntime is not installed", "ONNX Runtime", "pip install 'rnnexport[cpu]' or 'rnnexport[cuda]'"
-        ) from error
-    return onnxruntime
 
 
 def _refused(path: Path, provider: str, error: BaseException) -> RnnExportError:

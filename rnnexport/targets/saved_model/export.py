@@ -7,14 +7,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from rnnexport.lowered import Lowered
 from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.base import SIGNATURE
+from rnnexport.targets.base import SIGNATURE, ExportOptions
 from rnnexport.targets.saved_model.metadata import write
 
 
-def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
-    """Write `traced` to the folder `path`, as the signature `serving_default`. It has no opset.
+def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write `traced` to the folder `path`, as the signature `serving_default`. It has one form, whatever the options.
 
     Raises:
         OSError: the disk is full or can't be written.
@@ -26,3 +27,4 @@ def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
     except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
         raise OSError(errno.EIO, error.message) from error
     write(path, proof)
+    return ()

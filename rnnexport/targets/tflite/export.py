@@ -12,22 +12,24 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
 from rnnexport.errors import ConversionError, one_line
+from rnnexport.lowered import Lowered
 from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.base import SIGNATURE
+from rnnexport.targets.base import SIGNATURE, ExportOptions
 from rnnexport.targets.tflite.metadata import with_proof
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 
 
-def export(traced: TracedModel, proof: Proof, path: Path, opset: int) -> None:
-    """Write `traced` to `path`. It has no opset.
+def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write `traced` to `path`. It has one form, whatever the options.
 
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
     path.write_bytes(with_proof(convert(traced), proof))
+    return ()
 
 
 def convert(traced: TracedModel) -> bytes:

@@ -1,0 +1,111 @@
+"""Normal forms matched to the equations of ONNX: RNN, GRU and LSTM.
+
+    RNN     h' = f(W x + R h + b)
+    GRU     z, r = f(...);  h' = (1 - z) n + z h
+            n = g(W x + R (r h) + b)        reset before, linear_before_reset = 0
+            n = g(W x + r (R h + c) + b)    reset after,  linear_before_reset = 1
+    LSTM    i, f = F(W x + R h + p c + b);  c' = f c + i g(W x + R h + b)
+            o = F(W x + R h + p c' + b);    h' = o H(c')
+
+The equations and the order of gates (GRU z r h, LSTM i o f c) are those of the ONNX operator specification. A gate that
+a cell does not have is held at its constant by a bias; one minus a sigmoid is the sigmoid of the negated sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, acts_of, constant_of, split_by
+from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, linear, scaled
+
+# sigmoid(100) is 1 in float32 and in float64; sigmoid(-100) is 4e-44.
+_SATURATED = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One state of the cell: lanes of a state of the recurrence, and the sum of its next value."""
+
+    lanes: Lanes
+    after: Sum
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A cell as a native operator.
+
+    Attributes:
+        op: `RNN`, `GRU` or `LSTM`.
+        what: what it is, in words.
+        gates: in the order of the operator.
+        functions: the activations, in the order of the operator.
+        hidden: the state h.
+        cell: the state c of an LSTM.
+        recurrent_bias: of the gates, where it is apart from the other bias (GRU, reset after).
+        reset_after: of a GRU.
+        kept_by: a mask at whose zeros a GRU keeps its state; None where there is none.
+    """
+
+    op: str
+    what: str
+    gates: tuple[Linear, ...]
+    functions: tuple[Function, ...]
+    hidden: Part
+    cell: Part | None = None
+    recurrent_bias: np.ndarray | None = None
+    reset_after: bool = False
+    kept_by: Lanes | None = None
+
+
+def shared(gates: Sequence[Gate]) -> Function:
+    """The one activation of all gates; constants take any."""
+    functions = {gate.function for gate in gates if gate.function is not None}
+    if len(functions) > 1:
+        names = sorted(function.name for function in functions)
+        raise Unreadable(f"its gates have different activations ({', '.join(names)}), and ONNX has one for all")
+    return functions.pop() if functions else LINEAR
+
+
+def as_linear(gate: Gate, function: Function, state: Lanes, cell: Lanes | None = None) -> Linear:
+    """The sum of a gate; of a constant, the bias at which the activation gives it."""
+    value = gate.value
+    if value is None:
+        return linear(gate.argument, state, cell)
+    size = gate.argument.width
+    zeros = np.zeros((size, size))
+    return Linear({}, zeros, np.zeros(size), _held(np.broadcast_to(value, (size,)), function))
+
+
+def _held(value: np.ndarray, function: Function) -> np.ndarray:
+    if function == LINEAR or (function.name == "HardSigmoid" and np.all((value >= 0) & (value <= 1))):
+        return value
+    if function.name == "Sigmoid" and np.all((value == 0) | (value == 1)):
+        return np.where(value == 1, _SATURATED, -_SATURATED)
+    raise Unreadable(f"a gate is a constant that {function.name} can't be held at")
+
+
+def over(value: Sum, weight: Sum) -> Sum:
+    """Q with value = weight * q, where the weight is a gate, one minus a gate, or a constant.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    constant = constant_of(weight)
+    if constant is not None:
+        if np.any(constant == 0):
+            raise Unreadable("the state is carried on unchanged")
+        return scaled(value, 1.0 / constant)
+    acts = acts_of(weight)
+    if len(acts) == 1:
+        quotient, rest = split_by(value, acts[0])
+        weight_of, constant_part = split_by(weight, acts[0])
+        scale, offset = constant_of(weight_of), constant_of(constant_part)
+        if scale is not None and offset is not None and np.all(scale != 0):
+            # value = (offset + scale * act) * q, so that the part with the act is scale * q.
+            found = scaled(quotient, 1.0 / scale)
+            if rest.equals(scaled(found, offset)):
+                return found
+    raise Unreadable("what is added to the state has another weight than one minus that of the state")

@@ -1,0 +1,143 @@
+"""Which of the proven forms is the fastest: a model of what a step costs, or a measurement on this host.
+
+The model, in microseconds a step on one core, calibrated with `python -m benchmarks.forms` (ONNX Runtime 1.31 on an
+x86 server core; only the ratios matter):
+
+    Scan, Loop   a share for each operator + matrix products / rate + elements * operators
+    native       a share for the step + matrix products / rate + elements * gates * what an activation costs
+
+A product with one row reads its matrix from memory and runs at a third of the rate of one with many. The kernel of
+RNN computes its activations one by one, ten times as slowly as those of LSTM and GRU, which use vectors. A native
+operator may have more gates than the cell: then it loses at large sizes what it gains at small ones.
+
+Where the batch is dynamic, a form must be good for a single sequence and for a batch: the one with the smallest
+worst ratio to the fastest, among those that are never predicted to be slower than the Loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rnnexport.lowering.cells import Cell
+from rnnexport.lowering.recurrence import Recurrence
+from rnnexport.lowering.terms import LEAVES, Term, below
+
+# The batches to be fast at where the batch is dynamic.
+BATCHES = (1, 32)
+_OPERATOR = {"scan": 0.65, "loop": 0.9, "unroll": 0.65}
+_STEP = 0.4
+_CALL = {"native": 8.0, "scan": 20.0, "unroll": 0.0, "loop": 25.0}
+_RATE_OF_ONE, _RATE_OF_MANY, _MANY = 8_500.0, 25_000.0, 32
+_ELEMENT = 0.0003
+_ACTIVATION = {"LSTM": 0.002, "GRU": 0.002, "RNN": 0.02}
+# A form that is predicted to be slower than the Loop by more than this is not chosen.
+_SLACK = 1.05
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step does.
+
+    Attributes:
+        operators: how many.
+        products: multiplications of matrix products, for each row of the batch.
+        width: the lanes of the widest state.
+    """
+
+    operators: int
+    products: int
+    width: int
+
+
+def work_of(recurrence: Recurrence) -> Work:
+    """The work of a step of a Loop or Scan."""
+    inside = [term for term in below(recurrence.roots) if term.op not in LEAVES and (term.of_state or term.of_step)]
+    calls = {term.call: term for term in inside}
+    width = max((state.before.width or 1 for state in recurrence.states), default=1)
+    return Work(len(calls), sum(map(_products, calls.values())), width)
+
+
+def _products(term: Term) -> int:
+    if term.op not in ("MatMul", "Gemm") or term.operands[1].shape is None:
+        return 0
+    size = 1
+    for dim in term.operands[1].shape:
+        size *= dim or 1
+    return size
+
+
+def work_cost(form: str, work: Work, batch: int) -> float:
+    """Microseconds a step of a form that is made of operators."""
+    each = _OPERATOR[form] + _ELEMENT * batch * work.width
+    return work.operators * each + batch * work.products / _rate(batch)
+
+
+def overhead(form: str, steps: int | None) -> float:
+    """Microseconds a step for what a form costs once a call; nothing to speak of where the length is dynamic."""
+    return _CALL[form] / steps if steps else 0.0
+
+
+def native_cost(cell: Cell, batch: int) -> float:
+    """Microseconds a step of the native operator."""
+    size, gates = cell.hidden.lanes.width, len(cell.gates)
+    return _STEP + batch * gates * size * (size / _rate(batch) + _ACTIVATION[cell.op])
+
+
+def _rate(batch: int) -> float:
+    return _RATE_OF_ONE + (_RATE_OF_MANY - _RATE_OF_ONE) * min(1.0, (batch - 1) / (_MANY - 1))
+
+
+def on_cuda(cell: Cell) -> str:
+    """Why ONNX Runtime's CUDA kernels do not take the cell; empty where they do."""
+    defaults = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+    if tuple(function.name for function in cell.functions) != defaults[cell.op]:
+        return "its activations are not the defaults"
+    if any(gate.peephole.any() for gate in cell.gates):
+        return "it has peepholes"
+    if cell.op == "GRU" and not cell.reset_after:
+        return "its reset is before the matrix"
+    return ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A form, and why."""
+
+    form: str
+    why: str
+
+
+def choose(costs: Mapping[str, Mapping[int, float]], provider: str, off_cuda: str) -> Choice:
+    """The form that is best at the batches.
+
+    Args:
+        costs: microseconds a step, by form and batch; `loop` is among the forms.
+        provider: the execution provider to be fast on.
+        off_cuda: why the native form does not run on a GPU; empty where it does.
+    """
+    if provider == "cuda":
+        return _for_cuda(list(costs), off_cuda)
+    batches = list(next(iter(costs.values())))
+    loop = costs["loop"]
+    allowed = {form: cost for form, cost in costs.items() if all(cost[at] <= _SLACK * loop[at] for at in batches)}
+    fastest = {at: min(cost[at] for cost in allowed.values()) for at in batches}
+    form = min(allowed, key=lambda name: max(allowed[name][at] / fastest[at] for at in batches))
+    return Choice(form, _told(form, costs, batches))
+
+
+def _for_cuda(forms: list[str], off_cuda: str) -> Choice:
+    """On a GPU what is launched is the time: one kernel for all steps where there is one, else few operators a step."""
+    if "native" in forms and not off_cuda:
+        return Choice("native", "the CUDA kernel takes it")
+    best = next(form for form in ("scan", "unroll", "loop") if form in forms)
+    return Choice(best, f"the CUDA kernel does not take it: {off_cuda}" if off_cuda else "it has no native form")
+
+
+def _told(form: str, costs: Mapping[str, Mapping[int, float]], batches: list[int]) -> str:
+    def numbers(name: str) -> str:
+        return "/".join(f"{costs[name][at]:.3g}" for at in batches)
+
+    others = ", ".join(f"{name} {numbers(name)}" for name in costs if name != form)
+    at = " and ".join(map(str, batches))
+    return f"predicted {numbers(form)} us a step at batch {at} ({others})"

@@ -1,0 +1,161 @@
+"""Terms to nodes of a graph: each call once, in an order that can be run, under names that tell where they are from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.lowering.constants import Constants
+from rnnexport.lowering.forms import Body
+from rnnexport.lowering.reading import subgraphs
+from rnnexport.lowering.terms import Call, Term, below
+
+
+class Emission:
+    """The nodes for some terms.
+
+    Args:
+        name: what the names of all values begin with.
+        constants: folds what is constant.
+        known: values that are there already; where a leaf `Outer` is not among them, it is its own value.
+        around: the emission of the graph around, for what is the same in every step; None for that graph itself.
+
+    Attributes:
+        nodes: in order.
+        initializers: constants, of the graph around.
+    """
+
+    def __init__(
+        self, name: str, constants: Constants, known: Mapping[Term, ir.Value], around: Emission | None = None
+    ) -> None:
+        self._name, self._constants, self._around = name, constants, around
+        self._known = dict(known)
+        self._calls: dict[Call, Sequence[ir.Value]] = {}
+        self.nodes: list[ir.Node] = []
+        self.initializers: list[ir.Value] = []
+        self._count = 0
+
+    def value(self, term: Term) -> ir.Value:
+        """The value of `term`, with the nodes it needs."""
+        if term in self._known:
+            return self._known[term]
+        for part in below([term]):
+            if part not in self._known and not self._is_around(part):
+                self._known[part] = self._made(part)
+        return self._at(term)
+
+    def learn(self, term: Term, value: ir.Value) -> None:
+        """Take `value` for `term` from here on."""
+        self._known[term] = value
+
+    def _is_around(self, term: Term) -> bool:
+        return self._around is not None and not term.of_step and not term.of_state
+
+    def _at(self, term: Term) -> ir.Value:
+        if self._around is not None and self._is_around(term):
+            return self._around.value(term)
+        return self._known[term]
+
+    def _made(self, term: Term) -> ir.Value:
+        if term.op == "Outer":
+            value: ir.Value = term.call.payload
+            return value
+        folded = self._constants(term)
+        if folded is not None:
+            return self._initializer(folded)
+        if term.op in ("State", "Element", "Step"):
+            raise AssertionError(f"{term.op} of another recurrence")
+        if term.call not in self._calls:
+            self._calls[term.call] = self._call(term.call)
+        return self._calls[term.call][term.port]
+
+    def _initializer(self, array: np.ndarray) -> ir.Value:
+        value = ir.Value(name=self.name("const"), const_value=ir.tensor(np.array(array, order="C")))
+        value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
+        self.initializers.append(value)
+        return value
+
+    def name(self, kind: str) -> str:
+        """A name not given before."""
+        self._count += 1
+        return f"{self._name}/{kind}_{self._count}"
+
+    def _call(self, call: Call) -> Sequence[ir.Value]:
+        inputs = [None if part is None else self._at(part) for part in call.inputs]
+        if call.op == "Scan":
+            return self._scan(call, [value for value in inputs if value is not None])
+        domain, _, op = call.op.rpartition(".")
+        kept = len(inputs) - len(call.captured)
+        attributes = list(call.attributes.values())
+        node = ir.Node(domain, op, inputs[:kept], attributes, num_outputs=len(call.results), name=self.name(op.lower()))
+        if call.captured:
+            moved = dict(zip(call.captured, inputs[kept:], strict=True))
+            node = self._with_captures(node, {old: new for old, new in moved.items() if new is not None})
+        return self._added(node, call)
+
+    def _added(self, node: ir.Node, call: Call) -> Sequence[ir.Value]:
+        for at, (value, (dtype, shape)) in enumerate(zip(node.outputs, call.results, strict=True)):
+            value.name = f"{node.name}:{at}"
+            _typed(value, dtype, shape)
+        self.nodes.append(node)
+        return node.outputs
+
+    def _with_captures(self, node: ir.Node, moved: Mapping[ir.Value, ir.Value]) -> ir.Node:
+        """The node with copies of its subgraphs that refer to the new values."""
+        attributes = [
+            ir.AttrGraph(item.name, _copied(item.as_graph(), moved)) if item.type == ir.AttributeType.GRAPH else item
+            for item in node.attributes.values()
+        ]
+        inputs, outputs = list(node.inputs), len(node.outputs)
+        return ir.Node(node.domain, node.op_type, inputs, attributes, num_outputs=outputs, name=node.name)
+
+    def _scan(self, call: Call, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        body: Body = call.payload
+        name = self.name("scan")
+        leaves = {leaf: ir.Value(name=f"{name}/in_{at}") for at, leaf in enumerate(body.inputs)}
+        for leaf, value in leaves.items():
+            _typed(value, leaf.dtype, leaf.shape)
+        inner = Emission(name, self._constants, leaves, self)
+        outputs: list[ir.Value] = []
+        for at, term in enumerate(body.outputs):
+            value = inner.value(term)
+            # The output of a body is made in it, and under a name of its own.
+            if value in outputs or value in leaves.values() or inner._is_around(term):
+                node = ir.Node("", "Identity", [value], num_outputs=1, name=inner.name("out"))
+                inner.nodes.append(node)
+                value = node.outputs[0]
+                value.name = f"{name}/out_{at}"
+            _typed(value, term.dtype, term.shape)
+            outputs.append(value)
+        graph = ir.Graph(list(leaves.values()), outputs, nodes=inner.nodes, name=f"{name}/body")
+        attributes = [ir.AttrGraph("body", graph), ir.AttrInt64("num_scan_inputs", len(leaves) - body.states)]
+        node = ir.Node("", "Scan", inputs[: len(leaves)], attributes, num_outputs=len(call.results), name=name)
+        return self._added(node, call)
+
+
+def _typed(value: ir.Value, dtype: ir.DataType | None, shape: Sequence[int | None] | None) -> None:
+    if dtype is not None:
+        value.type = ir.TensorType(dtype)
+    if shape is not None:
+        value.shape = ir.Shape(list(shape))
+
+
+def _copied(graph: ir.Graph, moved: Mapping[ir.Value, ir.Value]) -> ir.Graph:
+    copy = graph.clone(allow_outer_scope_values=True)
+    redirect(copy, moved)
+    return copy
+
+
+def redirect(graph: ir.Graph, moved: Mapping[ir.Value, ir.Value]) -> None:
+    """Let a subgraph refer to other values of the graph around, in place."""
+    for node in graph:
+        for at, value in enumerate(node.inputs):
+            if value is not None and value in moved:
+                node.replace_input_with(at, moved[value])
+        for inner in subgraphs(node):
+            redirect(inner, moved)
+    for at, value in enumerate(graph.outputs):
+        if value is not None and value in moved:
+            graph.outputs[at] = moved[value]

@@ -1,0 +1,115 @@
+"""The general forms of a recurrence: a Scan, and its steps one after the other. Native operators are in native.py.
+
+A form gives a term of the graph around for every output of the Loop that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.lowering.counting import Refusal
+from rnnexport.lowering.hoisting import left_behind
+from rnnexport.lowering.recurrence import Recurrence, steps_term
+from rnnexport.lowering.rewriting import substituted
+from rnnexport.lowering.terms import Result, Term, below
+
+# More steps than this would make a file of many megabytes that takes minutes to load.
+MOST_UNROLLED = 512
+Form = Mapping[ir.Value, Term]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The step of a Scan.
+
+    Attributes:
+        inputs: its leaves, first the states, then the elements of sequences.
+        outputs: what it computes, first the next states.
+        states: how many states there are.
+    """
+
+    inputs: tuple[Term, ...]
+    outputs: tuple[Term, ...]
+    states: int
+
+
+def scan(lean: Recurrence) -> Form | Refusal:
+    """One Scan over what the hoisted recurrence still needs."""
+    terms = lean.terms
+    if not lean.states:
+        return batched(lean)
+    stacked = [output for output in lean.outputs if not _is_batched(output.each)]
+    roots = [state.after for state in lean.states] + [output.each for output in stacked]
+    needed = below(roots)
+    elements = [term for term in needed if term.op in ("Element", "Step")]
+    # The length of a Scan is that of its sequences: it needs one.
+    if not elements:
+        elements = [terms.leaf("Element", steps_term(lean.length, terms), ir.DataType.INT64, ())]
+    sequences = [steps_term(lean.length, terms) if leaf.op == "Step" else leaf.call.payload for leaf in elements]
+    around = [term for term in _captured(needed) if term.op != "Const"]
+    body = Body((*(state.before for state in lean.states), *elements), tuple(roots), len(lean.states))
+    initial = [state.initial for state in lean.states]
+    results: list[Result] = [(state.before.dtype, state.before.shape) for state in lean.states]
+    results += [(output.each.dtype, _stacked(output.each)) for output in stacked]
+    made = terms.call("Scan", [*initial, *sequences, *around], {}, results, payload=body)
+    form = {final: made[at] for at, state in enumerate(lean.states) for final in state.finals}
+    form |= {output.whole: made[len(lean.states) + at] for at, output in enumerate(stacked)}
+    return form | {output.whole: output.each.call.payload for output in lean.outputs if output not in stacked}
+
+
+def batched(lean: Recurrence) -> Form | Refusal:
+    """No loop at all, where nothing depends on a state."""
+    if left_behind(lean) or any(not _is_batched(output.each) for output in lean.outputs):
+        return Refusal("it has no state, but holds operators that can't be applied to all steps at once")
+    return {output.whole: output.each.call.payload for output in lean.outputs}
+
+
+def unrolled(lean: Recurrence) -> Form | Refusal:
+    """Its steps one after the other; the length must be fixed."""
+    steps, terms = lean.length.fixed, lean.terms
+    if steps is None:
+        return Refusal("its length is dynamic")
+    if not 1 <= steps <= MOST_UNROLLED:
+        return Refusal(f"it has {steps} steps, and 1 to {MOST_UNROLLED} can be unrolled")
+    leaves = [term for term in below(lean.roots) if term.op in ("Element", "Step")]
+    now = {state.before: state.initial for state in lean.states}
+    every: list[list[Term]] = [[] for _ in lean.outputs]
+    axis = terms.const([0], np.int64)
+    for step in range(steps):
+        at = terms.const(step, np.int64)
+        elements = {leaf: at if leaf.op == "Step" else _element(lean, leaf, at) for leaf in leaves}
+        done = substituted(terms, lean.roots, {**now, **elements})
+        now = {state.before: done[state.after] for state in lean.states}
+        for kept, output in zip(every, lean.outputs, strict=True):
+            each = done[output.each]
+            shape = None if each.shape is None else (1, *each.shape)
+            kept.append(terms.call("Unsqueeze", [each, axis], results=[(each.dtype, shape)])[0])
+    form = {final: now[state.before] for state in lean.states for final in state.finals}
+    for kept, output in zip(every, lean.outputs, strict=True):
+        form[output.whole] = terms.call("Concat", kept, {"axis": 0}, [(kept[0].dtype, _stacked(output.each))])[0]
+    return form
+
+
+def _element(lean: Recurrence, leaf: Term, at: Term) -> Term:
+    return lean.terms.call("Gather", [leaf.call.payload, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
+
+
+def _is_batched(each: Term) -> bool:
+    return each.op == "Element"
+
+
+def _stacked(each: Term) -> tuple[int | None, ...] | None:
+    return None if each.shape is None else (None, *each.shape)
+
+
+def _captured(needed: list[Term]) -> list[Term]:
+    """What the step takes from around: the largest terms that are the same in every step."""
+    found: dict[Term, None] = {}
+    for term in needed:
+        if term.of_step or term.of_state:
+            found |= {part: None for part in term.operands if not part.of_step}
+    return list(found)

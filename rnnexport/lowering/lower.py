@@ -1,0 +1,177 @@
+"""Lower every recurrence of a graph: recognise, derive the forms, check each against the Loop, choose, put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
+
+from rnnexport.errors import ConversionError
+from rnnexport.lowered import FORMS, CannotRun, Lowered, LoweringRequest
+from rnnexport.lowering.checking import Feed, Run, disagreement, nudged, trials
+from rnnexport.lowering.choosing import Choice, choose
+from rnnexport.lowering.constants import Constants
+from rnnexport.lowering.deriving import derive
+from rnnexport.lowering.emitting import Emission
+from rnnexport.lowering.forms import Form
+from rnnexport.lowering.hoisting import is_zero
+from rnnexport.lowering.isolating import Boundary, alone, boundary_of, untouched
+from rnnexport.lowering.reading import outer
+from rnnexport.lowering.recurrence import name_of
+from rnnexport.lowering.terms import Terms
+from rnnexport.lowering.tuning import Measure, measured, resized
+
+_SEED = 4
+
+
+def lower(
+    model: ir.Model, request: LoweringRequest, feeds: Sequence[Feed], run: Run, measure: Measure
+) -> tuple[Lowered, ...]:
+    """Give every `Loop` of `model`, in place, the fastest form that is proven equal.
+
+    Args:
+        model: as the converter made it, its inputs and outputs already those of the signature.
+        request: what is wanted.
+        feeds: for the inputs of `model`, several batches and lengths: what the Loops see while it runs on them is the
+            base of the numerical check.
+        run: runs a model.
+        measure: times models, for `request.tune`.
+
+    Returns:
+        What became of each recurrence, in the order of the graph.
+
+    Raises:
+        ConversionError: `request.form` is not proven for some recurrence.
+    """
+    ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    loops = [node for node in model.graph if node.op_type == "Loop" and not node.domain]
+    # A recurrence is checked on what it sees in the model as it is by then, the earlier ones lowered.
+    done = tuple(_Lowering(model, loop, feeds, run).by(request, measure) for loop in loops)
+    RemoveUnusedNodesPass()(model)
+    return done
+
+
+class _Lowering:
+    """The lowering of one Loop."""
+
+    def __init__(self, model: ir.Model, loop: ir.Node, feeds: Sequence[Feed], run: Run) -> None:
+        self._model, self._loop, self._feeds, self._run = model, loop, feeds, run
+        self._derived = derive(loop)
+        self._boundary = boundary_of(loop, self._derived.forms.values())
+
+    def by(self, request: LoweringRequest, measure: Measure) -> Lowered:
+        """Check, choose, and put in place."""
+        derived = self._derived
+        unfit, faults = self._checked() if derived.forms and request.form != "loop" else ({}, {})
+        forms = {name: form for name, form in derived.forms.items() if name not in unfit and name not in faults}
+        refused = {**derived.refused, **unfit, **faults}
+        choice = self._choice(request, forms, refused, measure)
+        name = name_of(self._loop)
+        if choice.form != "loop":
+            put_in_place(self._model.graph, self._loop, forms[choice.form], derived.constants)
+        proven = tuple(form for form in FORMS if form in forms or form == "loop")
+        fault = "; ".join(f"{form}: {what}" for form, what in faults.items())
+        return Lowered(name, derived.what, choice.form, choice.why, proven, refused, fault)
+
+    def _checked(self) -> tuple[dict[str, str], dict[str, str]]:
+        """(unfit, faults): forms that the runtime refuses, and forms that do not agree with the Loop.
+
+        The second is a fault of the derivation or of this code: the Loop is kept, and it is told loudly.
+        """
+        seen = self._seen(self._feeds)
+        frozen = [_is_frozen(value) for value in self._boundary.inputs]
+        every = list(trials(seen, frozen, _SEED))
+        loop = untouched(self._loop, self._boundary, seen[0], self._model)
+        wanted = self._outputs(loop, every)
+        moved = self._outputs(loop, [nudged(arrays, frozen, _SEED) for arrays in every])
+        unfit, faults = {}, {}
+        for name, form in self._derived.forms.items():
+            try:
+                found = self._outputs(self._alone(form, seen[0]), every)
+            except CannotRun as error:
+                unfit[name] = f"the runtime refuses it: {error}"
+                continue
+            differs = [disagreement(*each) for each in zip(wanted, moved, found, strict=True)]
+            if any(differs):
+                faults[name] = next(filter(None, differs))
+        return unfit, faults
+
+    def _alone(self, form: Form, sample: Sequence[np.ndarray]) -> ir.Model:
+        return alone(form, self._derived.constants, self._boundary, sample, self._model)
+
+    def _seen(self, feeds: Sequence[Feed]) -> list[list[np.ndarray]]:
+        """What the inputs of the recurrence are while the model runs."""
+        return seen_by(self._model, self._boundary, feeds, self._run)
+
+    def _outputs(self, model: ir.Model, every: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+        names = [str(value.name) for value in model.graph.outputs]
+        return [[found[name] for name in names] for found in self._run(model, list(map(_fed, every)))]
+
+    def _choice(
+        self, request: LoweringRequest, forms: Mapping[str, Form], refused: Mapping[str, str], measure: Measure
+    ) -> Choice:
+        if request.form not in ("auto", "loop") and request.form not in forms:
+            raise ConversionError(
+                f"{name_of(self._loop)} has no proven form {request.form}: {refused[request.form]}",
+                "a recurrence that has one",
+                "use --lowering auto, or another form",
+            )
+        if request.form != "auto":
+            return Choice(request.form, "it was asked for")
+        if not forms:
+            return Choice("loop", "no other form is proven")
+        if request.tune is not None:
+            (arrays,) = self._seen([resized(self._model, self._feeds[0], request.tune)])
+            models = {name: self._alone(form, arrays) for name, form in forms.items()}
+            models["loop"] = untouched(self._loop, self._boundary, arrays, self._model)
+            return measured(models, _fed(arrays), request.tune, measure)
+        costs = {name: self._derived.costs[name] for name in (*forms, "loop")}
+        return choose(costs, request.provider, self._derived.off_cuda)
+
+
+def _fed(arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"in_{at}": array for at, array in enumerate(arrays)}
+
+
+def _is_frozen(value: ir.Value) -> bool:
+    """Whether a form was derived from what the value is: zero, or computed from constants."""
+    leaf = outer(value, Terms())
+    return leaf.op != "Outer" or is_zero(leaf)
+
+
+def seen_by(model: ir.Model, boundary: Boundary, feeds: Sequence[Feed], run: Run) -> list[list[np.ndarray]]:
+    """What the inputs of a boundary are while the model runs on the feeds."""
+    probe = model.clone()
+    given = {value.name for value in model.graph.inputs}
+    names = [str(value.name) for value in boundary.inputs]
+    values = {value.name: value for node in probe.graph for value in node.outputs}
+    present = {value.name for value in probe.graph.outputs}
+    probe.graph.outputs.extend(values[name] for name in names if name not in given and name not in present)
+    outputs = run(probe, feeds)
+    return [
+        [feed[name] if name in given else found[name] for name in names]
+        for feed, found in zip(feeds, outputs, strict=True)
+    ]
+
+
+def put_in_place(graph: ir.Graph, loop: ir.Node, form: Form, constants: Constants) -> None:
+    """Replace a Loop by one of its forms."""
+    emission = Emission(f"{name_of(loop)}/lowered", constants, {})
+    new = {old: emission.value(term) for old, term in form.items()}
+    outputs = {value: at for at, value in enumerate(graph.outputs)}
+    for old, value in new.items():
+        if old in outputs:
+            # The output of the model keeps its name.
+            node = ir.Node("", "Identity", [value], num_outputs=1, name=emission.name("out"))
+            emission.nodes.append(node)
+            name, old.name = old.name, f"{old.name}__loop"
+            (value,) = node.outputs
+            value.name, value.type, value.shape = name, old.type, old.shape
+            graph.outputs[outputs[old]] = value
+        ir.convenience.replace_all_uses_with(old, value)
+    for initializer in emission.initializers:
+        graph.register_initializer(initializer)
+    graph.insert_before(loop, emission.nodes)
+    graph.remove(loop, safe=True)

@@ -1,0 +1,117 @@
+"""LSTM, and the cells that are an LSTM: peepholes, coupled gates, no output gate, other activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rnnexport.lowering.activations import activation
+from rnnexport.lowering.algebra import (
+    Act,
+    Sum,
+    Unreadable,
+    acts_of,
+    number,
+    plus,
+    single,
+    split_by,
+    times,
+)
+from rnnexport.lowering.cells import Cell, Part, as_linear, over, shared
+from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, candidate_of, gate_of, linear
+
+
+def lstm(hidden: Part, cell: Part) -> Cell:
+    """C' = f c + i g, h' = o H(c'); `hidden` and `cell` may be one state."""
+    kept, rest = split_by(cell.after, cell.lanes)
+    forget = gate_of(kept)
+    if forget is None:
+        raise Unreadable("what the cell state is multiplied with is no gate")
+    reasons = []
+    for output, squash in _outputs(hidden, cell):
+        for weight, added in _weighted(rest):
+            try:
+                return _lstm(hidden, cell, (weight, forget, output), candidate_of(added), squash)
+            except Unreadable as error:
+                reasons.append(str(error))
+    raise Unreadable(reasons[0] if reasons else "the output is no gated activation of the cell state")
+
+
+def _lstm(hidden: Part, cell: Part, gates: tuple[Gate, Gate, Gate], added: Gate, squash: Function) -> Cell:
+    function = shared(gates)
+    assert added.function is not None
+    weight, forget, output = gates
+    # Only the output gate sees the new cell state, and it alone may.
+    late = _with_new_cell(output, cell)
+    read = [as_linear(gate, function, hidden.lanes, cell.lanes) for gate in (weight, forget)]
+    opened = as_linear(late[0], function, hidden.lanes)
+    opened = Linear(opened.inputs, opened.recurrent, late[1], opened.bias)
+    candidate = linear(added.argument, hidden.lanes)
+    order = (read[0], opened, read[1], candidate)  # i o f c
+    peeps = any(np.any(part.peephole) for part in order)
+    coupled = _complementary(weight, forget)
+    words = "LSTM" + (", coupled gates" if coupled else "") + (", peepholes" if peeps else "")
+    if output.function is None:
+        words += ", no output gate"
+    return Cell("LSTM", words, order, (function, added.function, squash), hidden, cell)
+
+
+def _complementary(weight: Gate, forget: Gate) -> bool:
+    if weight.function is None or forget.function is None:
+        return False
+    return weight.argument.equals(plus(Sum({}, 1), forget.argument, -1))
+
+
+def _weighted(rest: Sum) -> Iterator[tuple[Gate, Sum]]:
+    """Every (i, g) with rest = i * g."""
+    for act in acts_of(rest):
+        for weight in (single(act), plus(number(1.0, act.width), single(act), -1)):
+            try:
+                gate, added = gate_of(weight), over(rest, weight)
+            except Unreadable:
+                continue
+            if gate is not None:
+                yield gate, added
+    yield Gate(number(1.0, rest.width), None), rest
+
+
+def _outputs(hidden: Part, cell: Part) -> Iterator[tuple[Gate, Function]]:
+    """Every (o, H) with h' = o * H(c')."""
+    one = Gate(number(1.0, hidden.after.width), None)
+    if hidden is cell or hidden.after.equals(cell.after):
+        yield one, LINEAR
+        return
+    for act in acts_of(hidden.after):
+        # The normal form of tanh(c') may be -tanh(-c'), that of a sigmoid 1 - sigmoid(-c').
+        value = activation(act.function, cell.after, act.parameter)
+        if [part.key for part in acts_of(value)] == [act.key]:
+            squash = candidate_of(value).function
+            try:
+                gate = gate_of(over(hidden.after, value))
+            except Unreadable:
+                continue
+            if gate is not None and squash is not None:
+                yield gate, squash
+    for gate, value in _weighted(hidden.after):
+        if value.equals(cell.after):
+            yield gate, LINEAR
+
+
+def _with_new_cell(output: Gate, cell: Part) -> tuple[Gate, np.ndarray]:
+    """The output gate without its peephole, and the peephole: argument = rest + p * c'."""
+    size = cell.after.width
+    nothing = np.zeros(size)
+    if output.function is None:
+        return output, nothing
+    gated = [
+        product
+        for product in cell.after.products.values()
+        if any(isinstance(factor, Act) for factor in product.factors)
+    ]
+    for product in gated[:1]:
+        found = output.argument.products.get(product.kind)
+        if found is not None and not found.base and np.all(product.weight != 0):
+            weight = found.weight / product.weight
+            return Gate(plus(output.argument, times(number(weight, size), cell.after), -1), output.function), weight
+    return output, nothing

@@ -1,0 +1,177 @@
+"""Integers of a graph, followed to where they come from: lengths, and indices that grow by the step.
+
+    index = slope * step + size
+
+A size is a constant, or a constant beside one unknown: a dimension of a value, or an integer that some value holds.
+Two sizes with the same unknown can be compared without knowing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.lowering.reading import constant
+from rnnexport.lowering.terms import Term, Terms
+
+# What changes neither the number in a scalar nor which number it is; and what changes no dimension.
+_SAME_NUMBER = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"}
+_SAME_SHAPE = {"Cast", "Identity", "ReverseSequence", "Neg", "Not", "Tanh", "Relu", "Sigmoid"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """`unknown + offset`; of no unknown, a constant.
+
+    Attributes:
+        unknown: a hashable that names it; None for a constant.
+        offset: what is added.
+        value: where the unknown is found: the value that holds it, or that has it as a dimension.
+        axis: the dimension; None where `value` holds the number.
+    """
+
+    unknown: object = None
+    offset: int = 0
+    value: ir.Value | None = field(default=None, compare=False)
+    axis: int | None = field(default=None, compare=False)
+
+    def plus(self, other: Size, sign: int = 1) -> Size | None:
+        """The sum, or the difference for sign -1; None where it has two unknowns."""
+        offset = self.offset + sign * other.offset
+        if other.unknown is None:
+            return Size(self.unknown, offset, self.value, self.axis)
+        if self.unknown is None and sign == 1:
+            return Size(other.unknown, offset, other.value, other.axis)
+        return Size(None, offset) if self.unknown == other.unknown and sign == -1 else None
+
+
+@dataclass(frozen=True)
+class Index:
+    """`slope * step + size`."""
+
+    slope: int
+    size: Size
+
+    def plus(self, other: Index, sign: int = 1) -> Index | None:
+        """The sum, or the difference for sign -1; None where it can't be told."""
+        size = self.size.plus(other.size, sign)
+        return None if size is None else Index(self.slope + sign * other.slope, size)
+
+
+def size_of(value: ir.Value) -> Size | None:
+    """The integer in a scalar, or in a list of one."""
+    tensor = constant(value)
+    if tensor is not None:
+        return _constant(tensor.numpy())
+    node = value.producer()
+    if node is not None and not node.domain:
+        if node.op_type in _SAME_NUMBER and node.inputs[0] is not None:
+            return size_of(node.inputs[0])
+        if node.op_type in ("Gather", "Slice"):
+            found = _element(node)
+            if found is not None:
+                return found
+        if node.op_type in ("Add", "Sub"):
+            return _sum(node)
+    return Size(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
+
+
+def _constant(array: np.ndarray) -> Size | None:
+    if array.size != 1 or array.dtype == bool or int(array.item()) != array.item():
+        return None
+    return Size(None, int(array.item()))
+
+
+def _sum(node: ir.Node) -> Size | None:
+    left, right = (None if value is None else size_of(value) for value in node.inputs)
+    if left is None or right is None:
+        return None
+    return left.plus(right, 1 if node.op_type == "Add" else -1)
+
+
+def _element(node: ir.Node) -> Size | None:
+    """One element of a shape, cut out of it."""
+    whole, *bounds = node.inputs
+    constants = [None if value is None else constant(value) for value in bounds]
+    if whole is None or not constants or constants[0] is None or constants[0].numpy().size != 1:
+        return None
+    at = int(constants[0].numpy().item())
+    if node.op_type == "Slice" and not _cuts_one(at, constants):
+        return None
+    while (producer := whole.producer()) is not None and producer.op_type == "Cast" and producer.inputs[0] is not None:
+        whole = producer.inputs[0]
+    if producer is None or producer.op_type != "Shape" or producer.attributes or producer.inputs[0] is None:
+        return None
+    return dimension(producer.inputs[0], at)
+
+
+def _cuts_one(at: int, constants: list[ir.TensorProtocol | None]) -> bool:
+    """Whether a Slice (starts, ends, axes) of a list keeps the element `at` alone."""
+    end = constants[1]
+    return at >= 0 and len(constants) <= 3 and end is not None and end.numpy().tolist() == [at + 1]
+
+
+def dimension(value: ir.Value, axis: int) -> Size | None:
+    """The size of one dimension."""
+    if value.shape is not None and -len(value.shape) <= axis < len(value.shape):
+        dim = value.shape[axis]
+        if isinstance(dim, int):
+            return Size(None, dim)
+        if dim.value is not None:
+            return Size(("dimension", dim.value), 0, value, axis)
+    node = value.producer()
+    if node is not None and not node.domain and axis >= 0 and node.inputs and node.inputs[0] is not None:
+        if node.op_type == "Transpose" and "perm" in node.attributes:
+            return dimension(node.inputs[0], node.attributes["perm"].as_ints()[axis])
+        if node.op_type in _SAME_SHAPE:
+            return dimension(node.inputs[0], axis)
+    return Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None
+
+
+def index_of(term: Term, step: Term) -> Index | None:
+    """The term as an index that grows by `step`, the leaf of one loop, or None where it is not one."""
+    if term is step:
+        return Index(1, Size())
+    if term.op == "Const":
+        size = _constant(term.call.payload)
+        return None if size is None else Index(0, size)
+    if term.op == "Outer":
+        size = size_of(term.call.payload)
+        return None if size is None else Index(0, size)
+    parts = [index_of(part, step) for part in term.operands[:2]]
+    if not parts or parts[0] is None:
+        return None
+    if term.op in _SAME_NUMBER:
+        return parts[0]
+    if len(parts) == 2 and parts[1] is not None:
+        if term.op in ("Add", "Sub"):
+            return parts[0].plus(parts[1], 1 if term.op == "Add" else -1)
+        if term.op == "Mul":
+            return _product(parts[0], parts[1])
+    return None
+
+
+def _product(left: Index, right: Index) -> Index | None:
+    if left.slope or left.size.unknown is not None:
+        left, right = right, left
+    if left.slope or left.size.unknown is not None or right.size.unknown is not None:
+        return None
+    factor = left.size.offset
+    return Index(factor * right.slope, Size(None, factor * right.size.offset))
+
+
+def size_term(size: Size, terms: Terms) -> Term:
+    """The size as a scalar of 64 bits in the graph around."""
+    kind = [(ir.DataType.INT64, ())]
+    if size.unknown is None or size.value is None:
+        return terms.const(size.offset, np.int64)
+    found = terms.leaf("Outer", size.value, size.value.dtype, None)
+    if size.axis is not None:
+        (shape,) = terms.call("Shape", [found], results=[(ir.DataType.INT64, (None,))])
+        (scalar,) = terms.call("Gather", [shape, terms.const(size.axis, np.int64)], {"axis": 0}, kind)
+    else:
+        (wide,) = terms.call("Cast", [found], {"to": ir.DataType.INT64.value}, [(ir.DataType.INT64, None)])
+        (scalar,) = terms.call("Reshape", [wide, terms.const(np.zeros(0), np.int64)], results=kind)
+    return terms.elementwise("Add", scalar, terms.const(size.offset, np.int64)) if size.offset else scalar

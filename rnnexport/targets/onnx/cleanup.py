@@ -1,0 +1,171 @@
+"""Clean-up of an ONNX graph by passes of onnx_ir and the constant folder of onnxscript, before and after the lowering.
+
+It gives what is behind it ranks and dtypes inside the bodies of loops, constants as initializers, and no node that
+computes what is known or what nobody reads. Every step leaves the boundary as it is and changes no result: a step that
+could round differently has no place here. Not used, because tried and found wanting:
+
+- the rewrite rules of `onnxscript.optimizer.optimize`: they take `x + 1e-9` and `x * 1.000005` for `x`;
+- `IdentityEliminationPass`: it gives two outputs that are equal one name, and makes a value of the graph around a loop
+  an output of the loop's body, which is no valid ONNX. The folder takes identities away as well, without either.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript.optimizer import FOLDED_FROM_KEY, fold_constants_ir
+
+from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.targets.onnx.boundary import forget_invented_dims
+
+# What is folded: operators that move numbers, or whose result IEEE 754 and integers leave no choice in. Others (Exp,
+# MatMul, ...) have last digits of their own in each implementation, and onnx's own evaluator, which folds, computes an
+# LSTM without looking at its activations.
+_EXACT = frozenset(
+    (
+        *("Cast", "Concat", "Expand", "Flatten", "Gather", "Range", "Reshape", "Shape", "Size", "Slice", "Squeeze"),
+        *("Tile", "Transpose", "Unsqueeze", "Where"),
+        *("Abs", "Add", "Max", "Min", "Mul", "Neg", "Sqrt", "Sub"),
+        *("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"),
+    )
+)
+# Numbers that a folded node may hold even where its inputs hold fewer.
+_SMALL = 1024
+# The folder's own limits are numbers of elements; `_worth_folding` decides instead.
+_NO_LIMIT = 1 << 62
+_RECURRENT_OUTPUTS = {"LSTM": 3, "GRU": 2, "RNN": 2}
+# Equal initializers of up to so many elements become one; beyond, comparing them takes more than it saves.
+_LARGE = 1 << 20
+_LOGGERS = ("onnx_ir", "onnxscript")
+_lock = threading.RLock()
+
+
+def clean_up(model: ir.Model) -> None:
+    """Run `STEPS` over `model` in place. The boundary keeps the shapes that it promises.
+
+    Raises:
+        ConversionError: a pass can't deal with the graph.
+    """
+    graph = model.graph
+    shapes = [value.shape for value in (*graph.inputs, *graph.outputs)]
+    with quiet():
+        for step in STEPS:
+            with ForeignCode(lambda error, step=step: _failed(model, step, error)):  # type: ignore[misc]
+                step(model)
+    for value, shape in zip((*graph.inputs, *graph.outputs), shapes, strict=True):
+        value.shape = shape
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A block in which passes log nothing: they tell what they skip, and nobody asked."""
+    with _lock:
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Give values ranks, dtypes and known sizes, inside bodies too."""
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    forget_invented_dims(model.graph)
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Compute what depends on constants alone, and take identities away."""
+    fold_constants_ir(
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=_NO_LIMIT,
+        output_size_limit=_NO_LIMIT,
+        should_fold=_worth_folding,
+    )
+    for value in _values(model):
+        value.metadata_props.pop(FOLDED_FROM_KEY, None)  # a note for those who debug the folder
+
+
+def lift_constants(model: ir.Model) -> None:
+    """Make initializers of the outermost graph of all constants, those in bodies too."""
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.LiftSubgraphInitializersToMainGraphPass()(model)
+
+
+def merge_initializers(model: ir.Model) -> None:
+    """Keep one of equal initializers."""
+    common.DeduplicateInitializersPass(size_limit=_LARGE)(model)
+
+
+def complete_outputs(model: ir.Model) -> None:
+    """Give recurrent nodes all their outputs, so that equal ones are seen to be equal.
+
+    Two that compute the same and omit different outputs can't stay: the pass that merges nodes, and the one of ONNX
+    Runtime as well, would make one of them that omits what the other gave.
+    """
+    for node in model.graph:
+        if not node.domain and node.op_type in _RECURRENT_OUTPUTS:
+            node.resize_outputs(_RECURRENT_OUTPUTS[node.op_type])
+
+
+def merge_nodes(model: ir.Model) -> None:
+    """Keep one of equal nodes of the outermost graph. All outputs must have names."""
+    common.CommonSubexpressionEliminationPass()(model)
+
+
+def remove_unused(model: ir.Model) -> None:
+    """Take away nodes, optional outputs, initializers and opsets that no output depends on."""
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+
+
+def fix_names(model: ir.Model) -> None:
+    """Give every value and node a name of its own. The boundary keeps its names."""
+    common.NameFixPass()(model)
+
+
+# In this order:
+STEPS: tuple[Callable[[ir.Model], None], ...] = (
+    infer_shapes,  # first: tf2onnx knows a third of the values in bodies, and the folder decides by sizes
+    fold_constants,
+    lift_constants,  # what is constant in a body is constant around it, and is seen to be by who reads the graph
+    merge_initializers,  # so that nodes that differ in the copy of a constant become equal
+    complete_outputs,  # so that recurrent nodes of which different outputs are read become equal
+    fix_names,  # a constant that left its body may share its name with another value; all outputs get one
+    merge_nodes,
+    remove_unused,  # what the steps before left without a reader
+    infer_shapes,  # the nodes that folding and merging changed
+)
+
+
+def _worth_folding(node: ir.Node) -> bool:
+    """Whether folding `node`, whose inputs are constants, keeps the model's size. A large `Expand` would not."""
+    shapes = [output.shape for output in node.outputs]
+    if node.op_type not in _EXACT or node.domain or len(shapes) != 1 or shapes[0] is None or not shapes[0].is_static():
+        return False
+    held = sum(value.const_value.size for value in node.inputs if value is not None and value.const_value is not None)
+    return math.prod(shapes[0].numpy()) <= max(held, _SMALL)
+
+
+def _values(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in model.graphs():
+        yield from graph.initializers.values()
+        yield from (output for node in graph for output in node.outputs)
+
+
+def _failed(model: ir.Model, step: Callable[[ir.Model], None], error: BaseException) -> ConversionError:
+    return ConversionError(
+        f"{step.__name__} can't deal with the ONNX graph of {model.graph.name}: {reason(error)}",
+        "a graph that onnx_ir and onnxscript can clean up",
+        "report this model",
+    )
