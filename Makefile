@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two TensorFlow processes fit two cores; tests of one sample stay in one of them and share its exports.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo support test test-long lint format clean
+.PHONY: help setup demo support bench test test-long lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -27,6 +27,9 @@ demo: $(READY) ## Export every sample to every target, verify each artifact, pri
 support: $(READY) ## Print the support table of the README, from what the demo verifies
 	@$(BIN)/python -m samples.demo build/demo >/dev/null
 	@$(BIN)/python -m samples.support build/demo/report.json
+
+bench: $(READY) ## Time recurrences beside tf2onnx, TensorFlow, TFLite and PyTorch; takes minutes
+	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json
 
 test: $(READY) ## Run the tests that CI runs
 	$(PYTEST)
