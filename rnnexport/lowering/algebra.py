@@ -21,6 +21,9 @@ import numpy as np
 
 from rnnexport.lowering.terms import Term
 
+# Numbers that differ by less, relatively, are taken for one: the code computed them in float32.
+ROUNDING = 2.0**-22
+
 
 class Unreadable(Exception):  # noqa: N818, a finding about a cell rather than an error
     """The step is no such sum; the message says where."""
@@ -127,7 +130,7 @@ def _negligible(difference: np.ndarray, first: Sum, second: Sum, kind: bytes) ->
     if kind not in first.products or kind not in second.products:
         return False
     scale = np.abs(first.products[kind].weight) + np.abs(second.products[kind].weight)
-    return bool(np.all(np.abs(difference) <= 2.0**-22 * scale))
+    return bool(np.all(np.abs(difference) <= ROUNDING * scale))
 
 
 def total(products: Iterable[Product], width: int) -> Sum:
@@ -137,7 +140,16 @@ def total(products: Iterable[Product], width: int) -> Sum:
         weight = np.broadcast_to(product.weight, (*product.weight.shape[:-1], width))
         old = found.get(product.kind)
         found[product.kind] = product.weighted(weight if old is None else _added(old.weight, weight))
-    return Sum({kind: product for kind, product in found.items() if np.any(product.weight)}, width)
+    return Sum({kind: _snapped(product) for kind, product in found.items() if np.any(product.weight)}, width)
+
+
+def _snapped(product: Product) -> Product:
+    """Weights that are 1 or -1 up to the rounding of float32 as just that: 6 * float32(1 / 6) is 1 + 2**-24."""
+    if product.base:
+        return product
+    sign = np.sign(product.weight)
+    near = np.abs(product.weight - sign) <= ROUNDING
+    return product.weighted(np.where(near, sign, product.weight)) if near.any() else product
 
 
 def _added(left: np.ndarray, right: np.ndarray) -> np.ndarray:

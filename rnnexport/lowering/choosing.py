@@ -70,7 +70,7 @@ def _products(term: Term) -> int:
 def work_cost(form: str, work: Work, batch: int) -> float:
     """Microseconds a step of a form that is made of operators."""
     each = _OPERATOR[form] + _ELEMENT * batch * work.width
-    return work.operators * each + batch * work.products / _rate(batch)
+    return max(work.operators, 1) * each + batch * work.products / _rate(batch)
 
 
 def overhead(form: str, steps: int | None) -> float:

@@ -15,6 +15,7 @@ from rnnexport.lowering.forms import Form, scan, unrolled
 from rnnexport.lowering.hoisting import hoisted, left_behind, without_twins
 from rnnexport.lowering.native import Native, native
 from rnnexport.lowering.recurrence import Recurrence, recognise
+from rnnexport.lowering.reversing import turned
 from rnnexport.lowering.terms import Terms, below
 
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
@@ -89,6 +90,9 @@ def _described(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal) 
     count = len(recurrence.states)
     parts = [kind, *([f"{count} state{'s' if count > 1 else ''} of {states}"] if count else [])]
     length = recurrence.length.fixed
+    sequences = [term.call.payload for term in below(recurrence.roots) if term.op == "Element"]
+    if sequences and all(turned(whole, recurrence.terms) for whole in sequences):
+        parts.append("backwards")
     parts.append("dynamic length" if length is None else f"{length} step{'s' if length > 1 else ''}")
     stuck = sorted({term.op for term in left_behind(lean)})
     if stuck:

@@ -46,10 +46,6 @@ class Emission:
                 self._known[part] = self._made(part)
         return self._at(term)
 
-    def learn(self, term: Term, value: ir.Value) -> None:
-        """Take `value` for `term` from here on."""
-        self._known[term] = value
-
     def _is_around(self, term: Term) -> bool:
         return self._around is not None and not term.of_step and not term.of_state
 

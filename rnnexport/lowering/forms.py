@@ -13,8 +13,9 @@ import onnx_ir as ir
 
 from rnnexport.lowering.counting import Refusal
 from rnnexport.lowering.hoisting import left_behind
-from rnnexport.lowering.recurrence import Recurrence, steps_term
+from rnnexport.lowering.recurrence import Recurrence
 from rnnexport.lowering.rewriting import substituted
+from rnnexport.lowering.sequences import steps_term
 from rnnexport.lowering.terms import Result, Term, below
 
 # More steps than this would make a file of many megabytes that takes minutes to load.
@@ -58,14 +59,15 @@ def scan(lean: Recurrence) -> Form | Refusal:
     made = terms.call("Scan", [*initial, *sequences, *around], {}, results, payload=body)
     form = {final: made[at] for at, state in enumerate(lean.states) for final in state.finals}
     form |= {output.whole: made[len(lean.states) + at] for at, output in enumerate(stacked)}
-    return form | {output.whole: output.each.call.payload for output in lean.outputs if output not in stacked}
+    form |= {output.whole: output.each.call.payload for output in lean.outputs if output not in stacked}
+    return form | dict(lean.kept)
 
 
 def batched(lean: Recurrence) -> Form | Refusal:
     """No loop at all, where nothing depends on a state."""
     if left_behind(lean) or any(not _is_batched(output.each) for output in lean.outputs):
         return Refusal("it has no state, but holds operators that can't be applied to all steps at once")
-    return {output.whole: output.each.call.payload for output in lean.outputs}
+    return {output.whole: output.each.call.payload for output in lean.outputs} | dict(lean.kept)
 
 
 def unrolled(lean: Recurrence) -> Form | Refusal:
@@ -91,7 +93,7 @@ def unrolled(lean: Recurrence) -> Form | Refusal:
     form = {final: now[state.before] for state in lean.states for final in state.finals}
     for kept, output in zip(every, lean.outputs, strict=True):
         form[output.whole] = terms.call("Concat", kept, {"axis": 0}, [(kept[0].dtype, _stacked(output.each))])[0]
-    return form
+    return form | dict(lean.kept)
 
 
 def _element(lean: Recurrence, leaf: Term, at: Term) -> Term:

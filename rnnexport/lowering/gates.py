@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnexport.lowering.algebra import Act, Lanes, Product, Sum, Unreadable, constant_of, number, plus, times, total
+from rnnexport.lowering.algebra import (
+    ROUNDING,
+    Act,
+    Lanes,
+    Product,
+    Sum,
+    Unreadable,
+    constant_of,
+    number,
+    plus,
+    times,
+    total,
+)
 from rnnexport.lowering.terms import Term
 
 
@@ -111,9 +123,9 @@ def _uniform(weight: np.ndarray | None) -> float | None:
         return None
     first = float(weight.ravel()[0])
     for exact in (1.0, -1.0, 0.0):
-        if abs(first - exact) < 2.0**-22:
+        if abs(first - exact) <= ROUNDING:
             first = exact
-    return first if np.all(np.abs(weight - first) <= 2.0**-22 * max(1.0, abs(first))) else None
+    return first if np.all(np.abs(weight - first) <= ROUNDING * max(1.0, abs(first))) else None
 
 
 def _negative(value: Sum) -> Sum:

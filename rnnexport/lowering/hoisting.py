@@ -13,9 +13,10 @@ from rnnexport.lowering.batching import Batching
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.merging import merged, with_gemms
 from rnnexport.lowering.reading import constant
-from rnnexport.lowering.recurrence import Recurrence, steps_term
+from rnnexport.lowering.recurrence import Recurrence
 from rnnexport.lowering.regrouping import Regrouping
 from rnnexport.lowering.rewriting import substituted
+from rnnexport.lowering.sequences import steps_term
 from rnnexport.lowering.terms import Term, below
 
 

@@ -12,11 +12,11 @@ from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.emitting import Emission, redirect
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.reading import captures, constant, subgraphs
-from rnnexport.lowering.terms import Term, below
+from rnnexport.lowering.reversing import read_reversal
+from rnnexport.lowering.terms import Term, Terms, below
 
-# What stands between two values of the graph around, where a form was derived across it.
-Links = Mapping[Term, Term]
-_NO_LINKS: Links = {}
+# Values of the graph around as terms of others, where a form was derived across what stands between them.
+Links = Mapping[ir.Value, Term]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,15 @@ class Boundary:
     links: Links = field(default_factory=dict)
 
 
-def boundary_of(loop: ir.Node, forms: Iterable[Form], links: Links = _NO_LINKS) -> Boundary:
+def boundary_of(loop: ir.Node, forms: Iterable[Form]) -> Boundary:
     """The boundary that `loop` and all the forms have in common."""
     used = [value for value in [*loop.inputs, *captures(loop)] if value is not None and constant(value) is None]
+    terms = Terms()
+    turned = {value: read_reversal(value, terms) for value in used}
+    links = {value: term for value, term in turned.items() if term is not None}
     roots = [term for form in forms for term in form.values()]
     leaves = [term.call.payload for term in below([*roots, *links.values()]) if term.op == "Outer"]
-    linked = {term.call.payload for term in links}
-    inputs = tuple(value for value in dict.fromkeys([*used, *leaves]) if value not in linked)
+    inputs = tuple(value for value in dict.fromkeys([*used, *leaves]) if value not in links)
     outputs = tuple(value for value in loop.outputs if value.uses() or value.is_graph_output())
     return Boundary(inputs, outputs, links)
 
@@ -51,7 +53,7 @@ def untouched(loop: ir.Node, boundary: Boundary, sample: Sequence[np.ndarray], m
     moved: dict[ir.Value, ir.Value] = dict(zip(boundary.inputs, inputs, strict=True))
     known = {leaf: moved[leaf.call.payload] for leaf in _leaves(boundary.links.values())}
     emission = Emission("link", Constants(), known)
-    moved |= {term.call.payload: emission.value(source) for term, source in boundary.links.items()}
+    moved |= {value: emission.value(source) for value, source in boundary.links.items()}
     initializers = list(emission.initializers)
     for value in [*loop.inputs, *captures(loop)]:
         tensor = None if value is None else constant(value)
@@ -81,10 +83,6 @@ def alone(
     moved = dict(zip(boundary.inputs, inputs, strict=True))
     known = {leaf: moved[leaf.call.payload] for leaf in _leaves(form.values()) if leaf.call.payload in moved}
     emission = Emission("form", constants, known)
-    for term, source in boundary.links.items():
-        for leaf in _leaves([source]):
-            emission.learn(leaf, moved[leaf.call.payload])
-        emission.learn(term, emission.value(source))
     outputs: list[ir.Value] = []
     for value in boundary.outputs:
         found = emission.value(form[value])

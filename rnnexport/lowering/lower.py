@@ -10,6 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from rnnexport.errors import ConversionError
 from rnnexport.lowered import FORMS, CannotRun, Lowered, LoweringRequest
+from rnnexport.lowering.bidirectional import join_directions
 from rnnexport.lowering.checking import Feed, Run, disagreement, nudged, trials
 from rnnexport.lowering.choosing import Choice, choose
 from rnnexport.lowering.constants import Constants
@@ -20,6 +21,7 @@ from rnnexport.lowering.hoisting import is_zero
 from rnnexport.lowering.isolating import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.reading import outer
 from rnnexport.lowering.recurrence import name_of
+from rnnexport.lowering.reversing import cancel_reversals
 from rnnexport.lowering.terms import Terms
 from rnnexport.lowering.tuning import Measure, measured, resized
 
@@ -49,7 +51,9 @@ def lower(
     loops = [node for node in model.graph if node.op_type == "Loop" and not node.domain]
     # A recurrence is checked on what it sees in the model as it is by then, the earlier ones lowered.
     done = tuple(_Lowering(model, loop, feeds, run).by(request, measure) for loop in loops)
+    cancel_reversals(model.graph)
     RemoveUnusedNodesPass()(model)
+    join_directions(model.graph)
     return done
 
 

@@ -66,7 +66,9 @@ def _complementary(weight: Gate, forget: Gate) -> bool:
 def _weighted(rest: Sum) -> Iterator[tuple[Gate, Sum]]:
     """Every (i, g) with rest = i * g."""
     for act in acts_of(rest):
-        for weight in (single(act), plus(number(1.0, act.width), single(act), -1)):
+        value = single(act)
+        # The sign of tanh goes either way: -tanh(a) is tanh(-a).
+        for weight in (value, plus(number(1.0, act.width), value, -1), plus(Sum({}, act.width), value, -1)):
             try:
                 gate, added = gate_of(weight), over(rest, weight)
             except Unreadable:
@@ -111,7 +113,15 @@ def _with_new_cell(output: Gate, cell: Part) -> tuple[Gate, np.ndarray]:
     ]
     for product in gated[:1]:
         found = output.argument.products.get(product.kind)
-        if found is not None and not found.base and np.all(product.weight != 0):
-            weight = found.weight / product.weight
+        if found is not None:
+            weight = _ratio(found.weight, product.weight)
             return Gate(plus(output.argument, times(number(weight, size), cell.after), -1), output.function), weight
     return output, nothing
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """For each lane above / below, taken where below is largest; 0 where it is 0."""
+    rows, lanes = np.abs(np.atleast_2d(below)).argmax(axis=0), np.arange(below.shape[-1])
+    parts = np.atleast_2d(above)[rows, lanes], np.atleast_2d(below)[rows, lanes]
+    ratio: np.ndarray = np.divide(*parts, out=np.zeros(lanes.size), where=parts[1] != 0)
+    return ratio

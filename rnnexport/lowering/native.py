@@ -22,8 +22,10 @@ from rnnexport.lowering.forms import Form
 from rnnexport.lowering.gates import Function
 from rnnexport.lowering.hoisting import is_zero
 from rnnexport.lowering.matching import matched
-from rnnexport.lowering.recurrence import Recurrence, State, length_term, steps_term
+from rnnexport.lowering.recurrence import Recurrence, State
+from rnnexport.lowering.reversing import turn_round, turned
 from rnnexport.lowering.rewriting import substituted
+from rnnexport.lowering.sequences import length_term, steps_term
 from rnnexport.lowering.symbols import NormalForms
 from rnnexport.lowering.terms import Shape, Term
 
@@ -84,7 +86,7 @@ class _Emission:
         for state in self._recurrence.states:
             ends = [finals[part] for part, owner in self._states.items() if owner is state]
             form |= dict.fromkeys(state.finals, self._terms.concat(ends))
-        return form | self._outputs(whole)
+        return form | self._outputs(whole) | dict(self._recurrence.kept)
 
     def _outputs(self, whole: Term) -> dict[ir.Value, Term]:
         """What every step gives, computed for all steps at once from the states before and after them."""
@@ -124,7 +126,7 @@ class _Emission:
 
     def _operator(self) -> tuple[Term, Term, Term]:
         cell, size, terms = self._cell, self._size, self._terms
-        x_TBI, columns = self._input()
+        x_TBI, columns, lengths = self._input()
         inputs: list[Term | None] = [x_TBI, *self._weights(columns), None, self._initial(cell.hidden)]
         state: Shape = (1, None, size)
         results = [(ir.DataType.FLOAT, (None, 1, None, size)), (ir.DataType.FLOAT, state)]
@@ -133,8 +135,11 @@ class _Emission:
             results.append((ir.DataType.FLOAT, state))
         while inputs[-1] is None:
             inputs.pop()
-        made = terms.call(cell.op, inputs, self._attributes(), results)
+        attributes = self._attributes() | ({} if lengths is None else {"direction": "reverse"})
+        made = terms.call(cell.op, inputs, attributes, results)
         whole = self._call("Squeeze", [made[0], self._ints(1)], (None, None, size))
+        # Backwards, the operator gives its outputs in the order of the sequence; the Loop, in that of the steps.
+        whole = whole if lengths is None else turn_round(whole, lengths, terms)
         last = [self._call("Squeeze", [end, self._ints(0)], (None, size)) for end in made[1:]]
         return whole, last[0], last[-1]
 
@@ -150,8 +155,8 @@ class _Emission:
             attributes["linear_before_reset"] = 1
         return attributes
 
-    def _input(self) -> tuple[Term, dict[Term, int]]:
-        """What the cell is given, side by side as (T, B, I), and where each part begins."""
+    def _input(self) -> tuple[Term, dict[Term, int], Term | None]:
+        """The input as (T, B, I), where each part of it begins, and its lengths if it is read backwards."""
         leaves = list(dict.fromkeys(leaf for gate in self._cell.gates for leaf in gate.inputs))
         parts = [self._column(leaf) for leaf in leaves]
         starts = np.cumsum([0, *(leaf.width or 1 for leaf in leaves)])
@@ -160,7 +165,11 @@ class _Emission:
             parts.append(self._column(self._masked_out(self._cell.kept_by)))
         if not parts:
             parts.append(self._spread(self._terms.const(np.zeros((1, 1), np.float32)), 1))
-        return self._terms.concat(parts), columns
+        backwards = [turned(part, self._terms) for part in parts]
+        known = [pair for pair in backwards if pair is not None]
+        if len(known) == len(parts):
+            return self._terms.concat([pair[0] for pair in known]), columns, known[0][1]
+        return self._terms.concat(parts), columns, None
 
     def _column(self, leaf: Term) -> Term:
         width = leaf.width or 1

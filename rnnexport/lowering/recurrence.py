@@ -15,7 +15,8 @@ import onnx_ir as ir
 from rnnexport.lowering.counting import Length, Refusal, length_of
 from rnnexport.lowering.reading import RANDOM, outer, read, shape_of
 from rnnexport.lowering.rewriting import rewritten, substituted
-from rnnexport.lowering.sizes import Index, Size, dimension, index_of, size_of, size_term
+from rnnexport.lowering.sequences import Sequences, length_term
+from rnnexport.lowering.sizes import Size, index_of, size_of, size_term
 from rnnexport.lowering.terms import Term, Terms, below
 
 _NOTHING: Mapping[ir.Value, Term] = {}
@@ -59,6 +60,7 @@ class Recurrence:
         length: how many steps it takes.
         states: those that something depends on.
         outputs: those that are used.
+        kept: outputs of the Loop that are known without it: what it only hands on, and what it counts.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Recurrence:
     length: Length
     states: tuple[State, ...]
     outputs: tuple[Stacked, ...]
+    kept: Mapping[ir.Value, Term]
 
     @property
     def roots(self) -> list[Term]:
@@ -103,7 +106,7 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
     length = length_of(loop, known[body.outputs[0]], going, step, terms)
     if isinstance(length, Refusal):
         return length
-    return _assembled(loop, known, around, counters, _Sequences(length, step, terms))
+    return _assembled(loop, known, around, counters, Sequences(length, step, terms))
 
 
 def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dict[ir.Value, Term] | None:
@@ -122,11 +125,11 @@ def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dic
         fixed = {leaf: at if leaf.op == "Step" else _taken(leaf, at, terms) for leaf in leaves}
         done = substituted(terms, found.roots, {**now, **fixed})
         now = {state.before: done[state.after] for state in found.states}
-    given = {final: now[state.before] for state in found.states for final in state.finals}
-    handed_on = zip(loop.inputs[2:], loop.outputs, strict=False)
+    given = {final: now[state.before] for state in found.states for final in state.finals} | dict(found.kept)
+    # What nobody reads is what it was before.
     return {
-        whole: given[whole] if whole in given else _resolved(initial, around, terms)
-        for initial, whole in handed_on
+        whole: given.get(whole) or _resolved(initial, around, terms)
+        for initial, whole in zip(loop.inputs[2:], loop.outputs, strict=False)
         if initial is not None
     }
 
@@ -187,8 +190,8 @@ def _assembled(
     known: Mapping[ir.Value, Term],
     around: Mapping[ir.Value, Term],
     counters: Mapping[ir.Value, Term],
-    sequences: _Sequences,
-) -> Recurrence | Refusal:
+    sequences: Sequences,
+) -> Recurrence:
     terms = sequences.terms
     body = loop.attributes["body"].as_graph()
     count = len(loop.inputs) - 2
@@ -196,9 +199,11 @@ def _assembled(
     stacked = list(zip(body.outputs[count + 1 :], loop.outputs[count:], strict=True))
     used = [(each, whole) for each, whole in stacked if _is_used(whole)]
     states = [at for at in range(count) if known[before[at]].op == "State"]
-    for at in range(count):
-        if at not in states and _is_used(loop.outputs[at]) and before[at] in counters:
-            return Refusal("its counter is used after it")
+    kept = {
+        loop.outputs[at]: _at_end(counters[before[at]], sequences) if before[at] in counters else known[before[at]]
+        for at in range(count)
+        if at not in states and _is_used(loop.outputs[at])
+    }
     roots = [known[each] for each, _ in used] + [known[after[at]] for at in states]
     changed = rewritten(terms, roots, sequences)
     live = _live(
@@ -207,13 +212,20 @@ def _assembled(
         + [changed[known[after[at]]] for at in states if _is_used(loop.outputs[at])],
         [known[before[at]] for at in states if _is_used(loop.outputs[at])],
     )
-    kept = tuple(
+    living = tuple(
         State(known[before[at]], changed[known[after[at]]], _initial(loop, at, around, terms), (loop.outputs[at],))
         for at in states
         if known[before[at]] in live
     )
     outputs = tuple(Stacked(changed[known[each]], whole) for each, whole in used)
-    return Recurrence(name_of(loop), loop, terms, sequences.length, kept, outputs)
+    return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept)
+
+
+def _at_end(counter: Term, sequences: Sequences) -> Term:
+    """What a counter has come to after the last step."""
+    terms = sequences.terms
+    steps = terms.elementwise("Max", length_term(sequences.length, terms), terms.const(0, np.int64))
+    return substituted(terms, [counter], {sequences.step: steps})[counter]
 
 
 def _initial(loop: ir.Node, at: int, around: Mapping[ir.Value, Term], terms: Terms) -> Term:
@@ -234,59 +246,6 @@ def _live(after: Mapping[Term, Term], roots: Iterable[Term], wanted: Iterable[Te
         live |= found
         queue = [after[state] for state in found]
     return live
-
-
-class _Sequences:
-    """Gather(x, index of the step) as an element of the sequence x."""
-
-    def __init__(self, length: Length, step: Term, terms: Terms) -> None:
-        self.length, self._step, self.terms = length, step, terms
-
-    def __call__(self, term: Term) -> Term:
-        if term.op != "Gather" or len(term.operands) != 2:
-            return term
-        source, at = term.operands
-        index = index_of(at, self._step)
-        axis = term.attribute("axis", 0)
-        if source.of_step or source.of_state or index is None or index.slope == 0 or at.shape not in ((), None):
-            return term
-        if at.shape is None or source.shape is None or axis:
-            return term
-        whole = source if self._is_all(source, index) else self._picked(source, index)
-        return self.terms.leaf("Element", whole, source.dtype, source.shape[1:])
-
-    def _is_all(self, source: Term, index: Index) -> bool:
-        if index != Index(1, Size()) or len(self.length.sizes) != 1:
-            return False
-        (steps,) = self.length.sizes
-        return first_dimension(source) == steps
-
-    def _picked(self, source: Term, index: Index) -> Term:
-        """The elements in the order of the steps."""
-        terms = self.terms
-        at = terms.elementwise("Mul", steps_term(self.length, terms), terms.const(index.slope, np.int64))
-        at = terms.elementwise("Add", at, size_term(index.size, terms))
-        shape = None if source.shape is None else (self.length.fixed, *source.shape[1:])
-        return terms.call("Gather", [source, at], {"axis": 0}, [(source.dtype, shape)])[0]
-
-
-def first_dimension(source: Term) -> Size | None:
-    """How many elements a sequence has."""
-    if source.op == "Const":
-        return Size(None, source.call.payload.shape[0])
-    return dimension(source.call.payload, 0) if source.op == "Outer" else None
-
-
-def length_term(length: Length, terms: Terms) -> Term:
-    """The number of steps as a scalar of 64 bits; below 0 where there are none."""
-    sizes = [size_term(size, terms) for size in length.sizes]
-    return sizes[0] if len(sizes) == 1 else terms.elementwise("Min", *sizes)
-
-
-def steps_term(length: Length, terms: Terms) -> Term:
-    """0, 1, ... for every step, of 64 bits."""
-    ends = [terms.const(0, np.int64), length_term(length, terms), terms.const(1, np.int64)]
-    return terms.call("Range", ends, results=[(ir.DataType.INT64, (length.fixed,))])[0]
 
 
 def name_of(loop: ir.Node) -> str:
