@@ -23,6 +23,8 @@ from rnnexport.lowering.terms import Term
 
 # Numbers that differ by less, relatively, are taken for one: the code computed them in float32.
 ROUNDING = 2.0**-22
+# The cells that ONNX has are sums of fewer than ten products.
+_MOST_PRODUCTS = 256
 
 
 class Unreadable(Exception):  # noqa: N818, a finding about a cell rather than an error
@@ -49,7 +51,7 @@ class Lanes:
     @cached_property
     def key(self) -> bytes:
         """The same for equal factors only."""
-        return b"lanes %d %d %d" % (id(self.leaf), self.start, self.stop)
+        return b"lanes %d %d %d" % (self.leaf.call.number, self.start, self.stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +176,11 @@ def single(factor: Factor) -> Sum:
     return total([Product((factor,), (), np.ones(factor.width))], factor.width)
 
 
+def stretched(value: Sum, width: int) -> Sum:
+    """A sum of one lane as one of `width` equal lanes."""
+    return total(value.products.values(), width) if value.width == 1 else value
+
+
 def plus(left: Sum, right: Sum, sign: float = 1.0) -> Sum:
     """`left + sign * right`."""
     width = _common(left, right)
@@ -184,6 +191,8 @@ def plus(left: Sum, right: Sum, sign: float = 1.0) -> Sum:
 def times(left: Sum, right: Sum) -> Sum:
     """The product, multiplied out."""
     width = _common(left, right)
+    if len(left.products) * len(right.products) > _MOST_PRODUCTS:
+        raise Unreadable("the step is a polynomial of too many products")
     return total([_times(one, other) for one in left.products.values() for other in right.products.values()], width)
 
 

@@ -130,9 +130,10 @@ def _reduction(batch: Batching, term: Term) -> Term | None:
     if batched is None or first.rank is None:
         return None
     of_input = len(term.inputs) > 1 and term.inputs[1] is not None
-    axes = batch.axes_of(term.inputs[1]) if of_input else term.attribute("axes", list(range(first.rank)))
+    axes = batch.axes_of(term.inputs[1]) if of_input else term.attribute("axes", [])
     if axes is None or (not axes and term.attribute("noop_with_empty_axes", 0)):
         return None
+    # No axes are all of them.
     moved = [axis if axis < 0 else axis + 1 for axis in axes or range(first.rank)]
     # ReduceSum takes its axes as an input in every opset from 13 on; the others follow in 18.
     if of_input or term.op == "ReduceSum":
@@ -178,7 +179,9 @@ def _slice(batch: Batching, term: Term) -> Term | None:
     batched = batch(first)
     if axes is None or batched is None:
         return None
-    moved = batch.terms.const([axis if axis < 0 else axis + 1 for axis in axes], np.int64)
+    # All of them have one type of integers.
+    kind = np.int32 if starts.dtype == ir.DataType.INT32 else np.int64
+    moved = batch.terms.const([axis if axis < 0 else axis + 1 for axis in axes], kind)
     return batch.result(term, [batched, starts, ends, moved, *rest[1:]], {})
 
 

@@ -26,6 +26,8 @@ from rnnexport.lowering.terms import LEAVES, Term, below
 # The batches to be fast at where the batch is dynamic.
 BATCHES = (1, 32)
 _OPERATOR = {"scan": 0.65, "loop": 0.9, "unroll": 0.65}
+# A file grows with every step: more than these are unrolled only where that is asked for, or measured to be best.
+MOST_UNROLLED_UNASKED = 16
 _STEP = 0.4
 _CALL = {"native": 8.0, "scan": 20.0, "unroll": 0.0, "loop": 25.0}
 _RATE_OF_ONE, _RATE_OF_MANY, _MANY = 8_500.0, 25_000.0, 32
@@ -88,7 +90,7 @@ def _rate(batch: int) -> float:
     return _RATE_OF_ONE + (_RATE_OF_MANY - _RATE_OF_ONE) * min(1.0, (batch - 1) / (_MANY - 1))
 
 
-def on_cuda(cell: Cell) -> str:
+def why_off_cuda(cell: Cell) -> str:
     """Why ONNX Runtime's CUDA kernels do not take the cell; empty where they do."""
     defaults = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
     if tuple(function.name for function in cell.functions) != defaults[cell.op]:

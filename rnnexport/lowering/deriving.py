@@ -8,13 +8,21 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from rnnexport.lowered import FORMS
-from rnnexport.lowering.choosing import BATCHES, native_cost, on_cuda, overhead, work_cost, work_of
+from rnnexport.lowering.choosing import (
+    BATCHES,
+    MOST_UNROLLED_UNASKED,
+    native_cost,
+    overhead,
+    why_off_cuda,
+    work_cost,
+    work_of,
+)
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.counting import Refusal
 from rnnexport.lowering.forms import Form, scan, unrolled
 from rnnexport.lowering.hoisting import hoisted, left_behind, without_twins
 from rnnexport.lowering.native import Native, native
-from rnnexport.lowering.recurrence import Recurrence, recognise
+from rnnexport.lowering.recurrence import Recurrence, State, recognise
 from rnnexport.lowering.reversing import turned
 from rnnexport.lowering.terms import Terms, below
 
@@ -32,7 +40,8 @@ class Derived:
         forms: by name, in the order of `FORMS`, without the Loop itself.
         refused: the reasons why there are no others.
         constants: folds the constants of the forms.
-        costs: microseconds a step that each form and the Loop are predicted to take, by batch.
+        costs: microseconds a step that each form and the Loop are predicted to take, by batch; of the forms that may be
+            chosen unasked.
         off_cuda: why the native form would not run on a GPU; empty where it would.
     """
 
@@ -50,6 +59,8 @@ def derive(loop: ir.Node) -> Derived:
     found = recognise(loop, terms)
     if not isinstance(found, Refusal) and any(term.dtype in _HALF for term in below(found.roots)):
         found = Refusal("it computes in half precision")
+    if not isinstance(found, Refusal) and any(map(_may_grow, found.states)):
+        found = Refusal("a state may change its shape after the first step")
     if isinstance(found, Refusal):
         return Derived("a loop that is kept as it is", {}, dict.fromkeys(FORMS[:-1], found.reason), constants)
     recurrence = without_twins(found)
@@ -63,8 +74,16 @@ def derive(loop: ir.Node) -> Derived:
     forms = {name: form for name, form in made.items() if not isinstance(form, Refusal)}
     refused = {name: form.reason for name, form in made.items() if isinstance(form, Refusal)}
     costs = _costs(recurrence, lean, own, [*forms, "loop"])
-    off_cuda = on_cuda(own.cell) if isinstance(own, Native) else ""
+    off_cuda = why_off_cuda(own.cell) if isinstance(own, Native) else ""
     return Derived(_described(recurrence, lean, own), forms, refused, constants, costs, off_cuda)
+
+
+def _may_grow(state: State) -> bool:
+    """Whether an initial value of one row may become a batch: a Loop broadcasts it at first, a Scan does not."""
+    initial, after = state.initial.shape, state.after.shape
+    if initial is None or after is None:
+        return False
+    return any(one == 1 and other != 1 for one, other in zip(initial, after, strict=False))
 
 
 def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, names: list[str]) -> Costs:
@@ -74,6 +93,8 @@ def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, name
     before, after = work_of(recurrence), work_of(lean)
     costs: dict[str, dict[int, float]] = {}
     for name in names:
+        if name == "unroll" and (recurrence.length.fixed or 0) > MOST_UNROLLED_UNASKED:
+            continue
         fixed = overhead(name, recurrence.length.fixed)
         if name == "native" and isinstance(own, Native):
             costs[name] = {batch: fixed + native_cost(own.cell, batch) for batch in at}

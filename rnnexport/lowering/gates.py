@@ -122,10 +122,9 @@ def _uniform(weight: np.ndarray | None) -> float | None:
     if weight is None:
         return None
     first = float(weight.ravel()[0])
-    for exact in (1.0, -1.0, 0.0):
-        if abs(first - exact) <= ROUNDING:
-            first = exact
-    return first if np.all(np.abs(weight - first) <= ROUNDING * max(1.0, abs(first))) else None
+    if abs(abs(first) - 1.0) <= ROUNDING:
+        first = float(np.sign(first))
+    return first if np.all(np.abs(weight - first) <= ROUNDING * abs(first)) else None
 
 
 def _negative(value: Sum) -> Sum:

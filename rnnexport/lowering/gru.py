@@ -126,7 +126,10 @@ def _behind(argument: Sum, act: Act, state: Lanes, *, turned: bool) -> tuple[Lin
     for product in argument.products.values():
         factors = tuple(factor for factor in product.factors if factor.key != act.key)
         base = tuple(factor for factor in product.base if factor.key != act.key)
-        if len(factors) == len(product.factors) and len(base) == len(product.base):
+        count = len(product.factors) + len(product.base) - len(factors) - len(base)
+        if count > 1 or (product.base and not base):
+            return None  # the gate is squared, or goes through the matrix alone
+        if count == 0:
             outside.append(product)
         else:
             inside.append(type(product)(factors, base, product.weight))
@@ -135,6 +138,6 @@ def _behind(argument: Sum, act: Act, state: Lanes, *, turned: bool) -> tuple[Lin
         gated = plus(Sum({}, argument.width), gated, -1)
         free = plus(free, gated, -1)
     read, rest = linear(gated, state), linear(free, state)
-    if read.inputs or np.any(rest.recurrent):
+    if read.inputs or np.any(rest.recurrent) or not np.any(read.recurrent):
         return None
     return Linear(rest.inputs, read.recurrent, rest.peephole, rest.bias), read.bias

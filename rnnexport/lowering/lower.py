@@ -13,17 +13,16 @@ from rnnexport.lowered import FORMS, CannotRun, Lowered, LoweringRequest
 from rnnexport.lowering.bidirectional import join_directions
 from rnnexport.lowering.checking import Feed, Run, disagreement, nudged, trials
 from rnnexport.lowering.choosing import Choice, choose
-from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.deriving import derive
-from rnnexport.lowering.emitting import Emission
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.hoisting import is_zero
 from rnnexport.lowering.isolating import Boundary, alone, boundary_of, untouched
+from rnnexport.lowering.placing import put_in_place, replace_value
 from rnnexport.lowering.reading import outer
 from rnnexport.lowering.recurrence import name_of
-from rnnexport.lowering.reversing import cancel_reversals
+from rnnexport.lowering.reversing import double_reversals
 from rnnexport.lowering.terms import Terms
-from rnnexport.lowering.tuning import Measure, measured, resized
+from rnnexport.lowering.tuning import Measure, measured, resized, size_told
 
 _SEED = 4
 
@@ -51,7 +50,9 @@ def lower(
     loops = [node for node in model.graph if node.op_type == "Loop" and not node.domain]
     # A recurrence is checked on what it sees in the model as it is by then, the earlier ones lowered.
     done = tuple(_Lowering(model, loop, feeds, run).by(request, measure) for loop in loops)
-    cancel_reversals(model.graph)
+    ShapeInferencePass(check_type=False, strict_mode=False)(model)  # reversals cancel where their lengths are known
+    for second, source in double_reversals(model.graph):
+        replace_value(model.graph, second.outputs[0], source, second)
     RemoveUnusedNodesPass()(model)
     join_directions(model.graph)
     return done
@@ -68,7 +69,13 @@ class _Lowering:
     def by(self, request: LoweringRequest, measure: Measure) -> Lowered:
         """Check, choose, and put in place."""
         derived = self._derived
-        unfit, faults = self._checked() if derived.forms and request.form != "loop" else ({}, {})
+        unfit: Mapping[str, str] = {}
+        faults: Mapping[str, str] = {}
+        if derived.forms and request.form != "loop":
+            try:
+                unfit, faults = self._checked()
+            except CannotRun as error:
+                unfit = dict.fromkeys(derived.forms, f"the Loop can't be run to check it: {error}")
         forms = {name: form for name, form in derived.forms.items() if name not in unfit and name not in faults}
         refused = {**derived.refused, **unfit, **faults}
         choice = self._choice(request, forms, refused, measure)
@@ -86,10 +93,8 @@ class _Lowering:
         """
         seen = self._seen(self._feeds)
         frozen = [_is_frozen(value) for value in self._boundary.inputs]
-        every = list(trials(seen, frozen, _SEED))
         loop = untouched(self._loop, self._boundary, seen[0], self._model)
-        wanted = self._outputs(loop, every)
-        moved = self._outputs(loop, [nudged(arrays, frozen, _SEED) for arrays in every])
+        every, wanted, moved = self._tried(loop, list(trials(seen, frozen, _SEED)), frozen)
         unfit, faults = {}, {}
         for name, form in self._derived.forms.items():
             try:
@@ -101,6 +106,27 @@ class _Lowering:
             if any(differs):
                 faults[name] = next(filter(None, differs))
         return unfit, faults
+
+    def _tried(
+        self, loop: ir.Model, every: Sequence[Sequence[np.ndarray]], frozen: Sequence[bool]
+    ) -> tuple[list[Sequence[np.ndarray]], list[list[np.ndarray]], list[list[np.ndarray]]]:
+        """(inputs, outputs, outputs for nudged inputs) of the Loop, where it runs: it may look up what it computes."""
+        pairs = [(arrays, nudged(arrays, frozen, _SEED)) for arrays in every]
+        try:
+            sides = [self._outputs(loop, side) for side in zip(*pairs, strict=True)]
+        except CannotRun:
+            kept = [pair for pair in pairs if self._runs(loop, pair)]
+            if not kept:
+                raise
+            pairs, sides = kept, [self._outputs(loop, side) for side in zip(*kept, strict=True)]
+        return [arrays for arrays, _ in pairs], sides[0], sides[1]
+
+    def _runs(self, loop: ir.Model, pair: Sequence[Sequence[np.ndarray]]) -> bool:
+        try:
+            self._outputs(loop, pair)
+        except CannotRun:
+            return False
+        return True
 
     def _alone(self, form: Form, sample: Sequence[np.ndarray]) -> ir.Model:
         return alone(form, self._derived.constants, self._boundary, sample, self._model)
@@ -130,8 +156,8 @@ class _Lowering:
             (arrays,) = self._seen([resized(self._model, self._feeds[0], request.tune)])
             models = {name: self._alone(form, arrays) for name, form in forms.items()}
             models["loop"] = untouched(self._loop, self._boundary, arrays, self._model)
-            return measured(models, _fed(arrays), request.tune, measure)
-        costs = {name: self._derived.costs[name] for name in (*forms, "loop")}
+            return measured(models, _fed(arrays), size_told(self._model, request.tune), measure)
+        costs = {name: cost for name, cost in self._derived.costs.items() if name in forms or name == "loop"}
         return choose(costs, request.provider, self._derived.off_cuda)
 
 
@@ -158,24 +184,3 @@ def seen_by(model: ir.Model, boundary: Boundary, feeds: Sequence[Feed], run: Run
         [feed[name] if name in given else found[name] for name in names]
         for feed, found in zip(feeds, outputs, strict=True)
     ]
-
-
-def put_in_place(graph: ir.Graph, loop: ir.Node, form: Form, constants: Constants) -> None:
-    """Replace a Loop by one of its forms."""
-    emission = Emission(f"{name_of(loop)}/lowered", constants, {})
-    new = {old: emission.value(term) for old, term in form.items()}
-    outputs = {value: at for at, value in enumerate(graph.outputs)}
-    for old, value in new.items():
-        if old in outputs:
-            # The output of the model keeps its name.
-            node = ir.Node("", "Identity", [value], num_outputs=1, name=emission.name("out"))
-            emission.nodes.append(node)
-            name, old.name = old.name, f"{old.name}__loop"
-            (value,) = node.outputs
-            value.name, value.type, value.shape = name, old.type, old.shape
-            graph.outputs[outputs[old]] = value
-        ir.convenience.replace_all_uses_with(old, value)
-    for initializer in emission.initializers:
-        graph.register_initializer(initializer)
-    graph.insert_before(loop, emission.nodes)
-    graph.remove(loop, safe=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.algebra import Lanes, Unreadable
+from rnnexport.lowering.algebra import Lanes, Unreadable, single, stretched, times
 from rnnexport.lowering.batching import Batching
 from rnnexport.lowering.cells import Cell, Part
 from rnnexport.lowering.constants import Constants
@@ -27,10 +27,13 @@ from rnnexport.lowering.reversing import turn_round, turned
 from rnnexport.lowering.rewriting import substituted
 from rnnexport.lowering.sequences import length_term, steps_term
 from rnnexport.lowering.symbols import NormalForms
-from rnnexport.lowering.terms import Shape, Term
+from rnnexport.lowering.terms import Shape, Term, below
 
-# Added to an update gate where a mask is 0: the gate is then 1 whatever its sum is, short of this.
+# Added to an update gate where a mask is 0: the gate is then 1 unless its sum is below -1e9, which takes a state of
+# that size: the input is 0 there.
 _KEEPS = 1e9
+# Computed again after the loop these would take as long as in it.
+_COSTLY = ("MatMul", "Gemm", "Conv")
 _INT64 = ir.DataType.INT64
 
 
@@ -59,9 +62,11 @@ def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[Part, State
         if state.before.dtype != ir.DataType.FLOAT:
             raise Unreadable(f"a state is {state.before.dtype}, and ONNX Runtime has the operators for FLOAT alone")
         start = 0
-        for after in forms(state.after):
-            width = state.before.width or 0
-            stop = start + after.width if after.width != 1 or width == 1 else width
+        row, width = forms(state.after), state.before.width or 0
+        for after in row:
+            # A single lane is stretched over the state.
+            after = after if len(row) > 1 else stretched(after, width)
+            stop = width if len(row) == 1 else start + after.width
             parts.append((Part(Lanes(state.before, start, stop), after), state))
             start = stop
         if start != state.before.width:
@@ -103,15 +108,30 @@ class _Emission:
         done = {}
         for output in self._recurrence.outputs:
             each = substituted(terms, [output.each], {state.after: known[state.after]} if known else {})[output.each]
-            if each.of_state and _equals(forms, output.each, hidden):
-                each = self._element(whole)
             if each.of_state:
+                each = self._as_masked(forms, output.each, whole) or each
+            if each.of_state and not any(term.op in _COSTLY and term.of_state for term in below([each])):
                 each = substituted(terms, [each], known)[each]
             batched = self._batching(each) if each.of_step else None
             if each.of_state or batched is None:
                 raise Unreadable("a step gives something else than its new state")
             done[output.whole] = batched
         return done
+
+    def _as_masked(self, forms: NormalForms, each: Term, whole: Term) -> Term | None:
+        """An output that is the new h, or the new h where the mask is 1 and zero elsewhere."""
+        try:
+            row = forms(each)
+        except Unreadable:
+            return None
+        after, mask = self._cell.hidden.after, self._cell.kept_by
+        if len(row) != 1:
+            return None
+        if row[0].equals(after):
+            return self._element(whole)
+        if mask is not None and row[0].equals(times(single(mask), after)):
+            return self._terms.elementwise("Mul", self._element(whole), mask.leaf)
+        return None
 
     def _element(self, whole: Term) -> Term:
         shape = None if whole.shape is None else whole.shape[1:]
@@ -162,6 +182,7 @@ class _Emission:
         starts = np.cumsum([0, *(leaf.width or 1 for leaf in leaves)])
         columns = {leaf: int(start) for leaf, start in zip(leaves, starts, strict=False)}
         if self._cell.kept_by is not None:
+            parts = [self._unpadded(part) for part in parts]
             parts.append(self._column(self._masked_out(self._cell.kept_by)))
         if not parts:
             parts.append(self._spread(self._terms.const(np.zeros((1, 1), np.float32)), 1))
@@ -192,6 +213,16 @@ class _Emission:
         sizes = [steps, batch, self._ints(width)]
         (shape,) = terms.call("Concat", sizes, {"axis": 0}, [(_INT64, (3,))])
         return self._call("Expand", [part, shape], (None, None, width))
+
+    def _unpadded(self, part: Term) -> Term:
+        """A part of the input with zeros where the mask is 0: what a padding holds must not outweigh `_KEEPS`."""
+        assert self._cell.kept_by is not None
+        (flags,) = self._cell.kept_by.leaf.operands
+        mask = self._batching(flags)
+        if mask is None:
+            raise Unreadable("its mask can't be computed for all steps at once")
+        zero = self._terms.const(0, np.float32)
+        return self._call("Where", [mask, part, zero], part.shape)
 
     def _masked_out(self, mask: Lanes) -> Term:
         """1 where the mask is 0."""
@@ -242,15 +273,6 @@ class _Emission:
 
     def _call(self, op: str, inputs: Sequence[Term], shape: Shape | None, dtype: ir.DataType | None = None) -> Term:
         return self._terms.call(op, inputs, results=[(dtype or ir.DataType.FLOAT, shape)])[0]
-
-
-def _equals(forms: NormalForms, each: Term, hidden: Part) -> bool:
-    """Whether an output is the new h."""
-    try:
-        row = forms(each)
-    except Unreadable:
-        return False
-    return len(row) == 1 and row[0].equals(hidden.after)
 
 
 def _constants_of(functions: Sequence[Function]) -> dict[str, list[float]]:

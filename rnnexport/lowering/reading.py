@@ -14,6 +14,8 @@ import onnx_ir as ir
 from rnnexport.lowering.constants import FOLDS
 from rnnexport.lowering.terms import Result, Shape, Term, Terms
 
+# Weights are cut and turned by a few nodes, not by more.
+_DEEPEST = 32
 # Operators that give another result each time: a step with one of them is not a function of its inputs.
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
@@ -73,26 +75,26 @@ def _term(value: ir.Value, known: dict[ir.Value, Term], terms: Terms) -> Term:
 
 def outer(value: ir.Value, terms: Terms) -> Term:
     """The leaf for a value of the graph around; a constant where it is one."""
-    tensor = constant(value)
-    if tensor is not None:
-        return terms.const(tensor.numpy())
-    node = value.producer()
-    if node is not None and not node.domain and node.op_type in FOLDS and _is_constant(node):
-        given = [None if part is None else outer(part, terms) for part in node.inputs]
-        results = [(output.dtype, shape_of(output)) for output in node.outputs]
-        return terms.call(node.op_type, given, node.attributes, results)[value.index() or 0]
-    return terms.leaf("Outer", value, value.dtype, shape_of(value))
+    found = _constant_term(value, terms, {}, _DEEPEST)
+    return terms.leaf("Outer", value, value.dtype, shape_of(value)) if found is None else found
 
 
-def _is_constant(node: ir.Node) -> bool:
-    """Whether a node depends on constants alone, through others of its kind."""
-    for value in node.inputs:
-        if value is None or constant(value) is not None:
-            continue
-        producer = value.producer()
-        if producer is None or producer.domain or producer.op_type not in FOLDS or not _is_constant(producer):
-            return False
-    return True
+def _constant_term(value: ir.Value, terms: Terms, known: dict[ir.Value, Term | None], deepest: int) -> Term | None:
+    """The term of a value that depends on constants alone; None where it does not, or not within so many nodes."""
+    if value not in known:
+        known[value] = None
+        tensor = constant(value)
+        node = value.producer()
+        if tensor is not None:
+            known[value] = terms.const(tensor.numpy())
+        elif node is not None and not node.domain and node.op_type in FOLDS and deepest:
+            parts = [part for part in node.inputs if part is not None]
+            given = {part: _constant_term(part, terms, known, deepest - 1) for part in parts}
+            if parts and None not in given.values():
+                inputs = [None if part is None else given[part] for part in node.inputs]
+                results = [(output.dtype, shape_of(output)) for output in node.outputs]
+                known[value] = terms.call(node.op_type, inputs, node.attributes, results)[value.index() or 0]
+    return known[value]
 
 
 def constant(value: ir.Value) -> ir.TensorProtocol | None:

@@ -90,17 +90,17 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
     if len(started) != len(loop.inputs) - 2:
         return Refusal("one of its states has no initial value")
     carried = list(zip(body.inputs[2:], started, body.outputs[1:], loop.outputs, strict=False))
-    going = terms.leaf("Outer", body.inputs[1], ir.DataType.BOOL, ())
+    going = terms.const(True)  # inside the body it always holds
     step = terms.leaf("Step", body.inputs[0], ir.DataType.INT64, ())
     inputs = {body.inputs[0]: step, body.inputs[1]: going}
     counters: dict[ir.Value, Term] = {}
     while True:  # a counter can be told only when what it is counted up by is known
         known = read(body, {**around, **_leaves(carried, around, terms), **inputs, **counters}, terms, inlined)
-        more = _counters(carried, known, step, counters, terms)
+        more = _counters(carried, known, around, step, counters, terms)
         if not more:
             break
         counters |= more
-    random = sorted({term.op for term in below(known[value] for value in body.outputs) if term.op in RANDOM})
+    random = sorted({node.op_type for node in ir.traversal.RecursiveGraphIterator(body) if node.op_type in RANDOM})
     if random:
         return Refusal(f"it draws random numbers ({', '.join(random)})")
     length = length_of(loop, known[body.outputs[0]], going, step, terms)
@@ -158,6 +158,7 @@ def _resolved(value: ir.Value, around: Mapping[ir.Value, Term], terms: Terms) ->
 def _counters(
     carried: Sequence[tuple[ir.Value, ir.Value, ir.Value, ir.Value]],
     known: Mapping[ir.Value, Term],
+    around: Mapping[ir.Value, Term],
     step: Term,
     counters: Mapping[ir.Value, Term],
     terms: Terms,
@@ -171,7 +172,7 @@ def _counters(
             continue
         others = [part for part in term.operands if part is not leaf]
         slope = index_of(others[0], step) if len(others) == 1 else None
-        start = size_of(initial)
+        start = size_of(initial) if initial not in around else None
         if slope is None or slope.slope or slope.size.unknown is not None or start is None:
             continue
         if term.op == "Sub" and term.operands[0] is not leaf:

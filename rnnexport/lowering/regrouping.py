@@ -20,6 +20,9 @@ from rnnexport.lowering.rewriting import rewritten, uses
 from rnnexport.lowering.terms import Term, Terms, broadcast
 
 Addend = tuple[int, Term]
+# A constant from here on takes digits off a float32 of ordinary size: sums with it keep their order.
+LARGE = 2.0**20
+_LONGEST = 64
 
 
 class Regrouping:
@@ -91,18 +94,30 @@ class Regrouping:
         """A sum with what depends on no state put together."""
         addends = self._addends(term, 1, first=True)
         free = [item for item in addends if not item[1].of_state]
+        if any(self._rounds(part) for _, part in free):
+            return term
         if len(free) < 2 or len(free) == len(addends):
             return term
         # What is the same in every step last: after the batched products, as one sum outside.
         free.sort(key=lambda item: not item[1].of_step)
         return self._added([item for item in addends if item[1].of_state] + [(1, self._added(free))])
 
-    def _addends(self, term: Term, sign: int, *, first: bool = False) -> list[Addend]:
-        # A sum that is used elsewhere too stays one: computing it twice would cost more.
-        if term.op not in ("Add", "Sub") or not (first or self._uses.get(term, 0) == 1) or not is_float(term):
+    def _rounds(self, term: Term) -> bool:
+        """Whether a constant is there to round what it is added to: (x + 1.5 * 2**23) - 1.5 * 2**23."""
+        value = self._constants(term)
+        return value is not None and bool(np.any(np.abs(value) >= LARGE))
+
+    def _addends(self, term: Term, sign: int, *, first: bool = False, depth: int = 0) -> list[Addend]:
+        # A sum that is used elsewhere too stays one: computing it twice would cost more. One that was regrouped stands
+        # for a sum of the same uses.
+        if term.op not in ("Add", "Sub") or not (first or self._uses.get(term, 1) == 1) or not is_float(term):
+            return [(sign, term)]
+        if depth > _LONGEST:
             return [(sign, term)]
         left, right = term.operands
-        return self._addends(left, sign) + self._addends(right, sign if term.op == "Add" else -sign)
+        return self._addends(left, sign, depth=depth + 1) + self._addends(
+            right, sign if term.op == "Add" else -sign, depth=depth + 1
+        )
 
     def _added(self, addends: list[Addend]) -> Term:
         addends = sorted(addends, key=lambda item: -item[0])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from rnnexport.lowering.batching import UNARY
-from rnnexport.lowering.reading import constant
+from rnnexport.lowering.reading import constant, outer
 from rnnexport.lowering.sizes import Size, dimension, size_of
 from rnnexport.lowering.terms import Term, Terms
 
@@ -52,8 +52,8 @@ def read_reversal(value: ir.Value, terms: Terms) -> Term | None:
     assert source is not None  # told by `is_whole_reversal`
     assert lengths is not None
     shape = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-    leaves = [terms.leaf("Outer", part, part.dtype, shape if part is source else None) for part in (source, lengths)]
-    return terms.call("ReverseSequence", leaves, node.attributes, [(value.dtype, shape)])[0]
+    parts = [outer(part, terms) for part in (source, lengths)]
+    return terms.call("ReverseSequence", parts, node.attributes, [(value.dtype, shape)])[0]
 
 
 def turned(whole: Term, terms: Terms) -> tuple[Term, Term] | None:
@@ -75,15 +75,17 @@ def turn_round(whole: Term, lengths: Term, terms: Terms) -> Term:
     return terms.call("ReverseSequence", [whole, lengths], attributes, [(whole.dtype, whole.shape)])[0]
 
 
-def cancel_reversals(graph: ir.Graph) -> None:
-    """Two whole reversals, one after the other, are none: let who reads the second read what went into the first."""
+def double_reversals(graph: ir.Graph) -> list[tuple[ir.Node, ir.Value]]:
+    """Every second of two whole reversals in a row, with what went into the first: together they are none."""
+    found = []
     for node in list(graph):
         if not is_whole_reversal(node):
             continue
         between = _through_transposes(node.inputs[0])
         first = None if between is None else between.producer()
         if first is not None and is_whole_reversal(first) and first.inputs[0] is not None:
-            ir.convenience.replace_all_uses_with(node.outputs[0], first.inputs[0])
+            found.append((node, first.inputs[0]))
+    return found
 
 
 def _through_transposes(value: ir.Value | None) -> ir.Value | None:

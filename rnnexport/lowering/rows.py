@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from rnnexport.lowering import algebra
-from rnnexport.lowering.activations import activation, cut
+from rnnexport.lowering.activations import activation, cut, leading_sign
 from rnnexport.lowering.algebra import Sum, Unreadable, number, plus, times
-from rnnexport.lowering.regrouping import is_one
+from rnnexport.lowering.regrouping import LARGE, is_one
 
 Row = tuple[Sum, ...]
 
@@ -19,6 +19,8 @@ def vector(value: np.ndarray) -> Sum:
     """A constant of one row, whatever its rank."""
     if value.size != (value.shape[-1] if value.ndim else 1) or value.dtype == bool:
         raise Unreadable("a constant of several rows")
+    if np.abs(value, dtype=np.float64).max(initial=0) >= LARGE:
+        raise Unreadable("a constant so large that it rounds what it is added to")
     return number(value)
 
 
@@ -109,3 +111,10 @@ def larger(one: Sum, other: Sum) -> Sum:
                 return activation("LeakyRelu", value, float(np.float32(alpha)))
             break
     raise Unreadable("Max of two values with a state in them")
+
+
+def magnitude_of(part: Sum) -> Sum:
+    """|x|, the same for -x."""
+    if leading_sign(part) < 0:
+        part = negative(part)
+    return algebra.single(algebra.Act("Abs", part))

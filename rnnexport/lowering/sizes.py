@@ -16,8 +16,10 @@ import onnx_ir as ir
 from rnnexport.lowering.reading import constant
 from rnnexport.lowering.terms import Term, Terms
 
+_WIDE = (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DOUBLE)
 # What changes neither the number in a scalar nor which number it is; and what changes no dimension.
 _SAME_NUMBER = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"}
+_RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME_SHAPE = {"Cast", "Identity", "ReverseSequence", "Neg", "Not", "Tanh", "Relu", "Sigmoid"}
 
 
@@ -67,7 +69,11 @@ def size_of(value: ir.Value) -> Size | None:
         return _constant(tensor.numpy())
     node = value.producer()
     if node is not None and not node.domain:
-        if node.op_type in _SAME_NUMBER and node.inputs[0] is not None:
+        if (
+            node.op_type in _SAME_NUMBER
+            and node.inputs[0] is not None
+            and _keeps_numbers(node.inputs[0].dtype, value.dtype)
+        ):
             return size_of(node.inputs[0])
         if node.op_type in ("Gather", "Slice"):
             found = _element(node)
@@ -78,8 +84,15 @@ def size_of(value: ir.Value) -> Size | None:
     return Size(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
 
 
+def _keeps_numbers(before: ir.DataType | None, after: ir.DataType | None) -> bool:
+    """Whether every length is the same number in both types: not in a bool, nor in a short integer."""
+    return before in _WIDE and after in _WIDE
+
+
 def _constant(array: np.ndarray) -> Size | None:
-    if array.size != 1 or array.dtype == bool or int(array.item()) != array.item():
+    if array.size != 1 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+        return None
+    if int(array.item()) != array.item():
         return None
     return Size(None, int(array.item()))
 
@@ -127,6 +140,10 @@ def dimension(value: ir.Value, axis: int) -> Size | None:
             return dimension(node.inputs[0], node.attributes["perm"].as_ints()[axis])
         if node.op_type in _SAME_SHAPE:
             return dimension(node.inputs[0], axis)
+        recurrent = node.inputs[0].producer() if node.op_type == "Squeeze" and axis == 0 else None
+        if recurrent is not None and recurrent.op_type in _RECURRENT and node.inputs[0] is recurrent.outputs[0]:
+            # Y is (T, directions, B, H): without its directions it is as long as the sequence.
+            return None if recurrent.inputs[0] is None else dimension(recurrent.inputs[0], 0)
     return Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None
 
 
@@ -140,17 +157,34 @@ def index_of(term: Term, step: Term) -> Index | None:
     if term.op == "Outer":
         size = size_of(term.call.payload)
         return None if size is None else Index(0, size)
+    if term.op in ("Gather", "Slice"):
+        size = _part_of_shape(term)
+        return None if size is None else Index(0, size)
     parts = [index_of(part, step) for part in term.operands[:2]]
     if not parts or parts[0] is None:
         return None
     if term.op in _SAME_NUMBER:
-        return parts[0]
+        return parts[0] if _keeps_numbers(term.operands[0].dtype, term.dtype) else None
     if len(parts) == 2 and parts[1] is not None:
         if term.op in ("Add", "Sub"):
             return parts[0].plus(parts[1], 1 if term.op == "Add" else -1)
         if term.op == "Mul":
             return _product(parts[0], parts[1])
     return None
+
+
+def _part_of_shape(term: Term) -> Size | None:
+    """One element of the shape of a value around, asked for inside a loop."""
+    whole, *bounds = term.operands
+    while whole.op == "Cast":
+        whole = whole.operands[0]
+    numbers = [bound.call.payload.ravel().tolist() for bound in bounds if bound.op == "Const"]
+    if whole.op != "Shape" or whole.call.attributes or len(numbers) != len(bounds) or len(numbers[0]) != 1:
+        return None
+    at = int(numbers[0][0])
+    source = whole.operands[0]
+    cuts = term.op == "Gather" or (at >= 0 and len(numbers) <= 3 and numbers[1] == [at + 1])
+    return dimension(source.call.payload, at) if cuts and source.op == "Outer" else None
 
 
 def _product(left: Index, right: Index) -> Index | None:

@@ -11,9 +11,10 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.lowering import algebra
-from rnnexport.lowering.activations import activation, leading_sign
+from rnnexport.lowering.activations import activation
 from rnnexport.lowering.algebra import Act, Sum, Unreadable, number, plus, times
 from rnnexport.lowering.constants import Constants, slice_index
+from rnnexport.lowering.masks import is_mask, is_nothing
 from rnnexport.lowering.rows import (
     Row,
     clipped,
@@ -21,6 +22,7 @@ from rnnexport.lowering.rows import (
     each,
     exponent,
     larger,
+    magnitude_of,
     negative,
     quotient,
     reciprocal,
@@ -30,6 +32,7 @@ from rnnexport.lowering.terms import Term, Terms, below
 
 # What is read through where no state is in it; anything else there is an input of the cell, whatever computes it.
 _LINEAR = {"Identity", "MatMul", "Gemm", "Add", "Sub", "Neg", "Split", "Slice", "Concat"}
+_DEEPEST = 64
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
 
@@ -43,6 +46,7 @@ class NormalForms:
     def __init__(self, terms: Terms, constants: Constants) -> None:
         self._terms, self._constants = terms, constants
         self._found: dict[Term, Row] = {}
+        self._depth = 0  # of what depends on no state: it is read by recursion
 
     def __call__(self, term: Term) -> Row:
         """The row of `term`."""
@@ -73,16 +77,21 @@ class NormalForms:
 
     def _given(self, term: Term) -> Row:
         """What depends on no state: read where it is linear, else taken as an input of the cell."""
+        if term.width is not None and is_nothing(term):
+            return (number(0.0, term.width),)
         if term.op == "Cast" and term.operands[0].op == "Not":
             (mask,) = self._terms.call("Cast", [term.operands[0].operands[0]], term.call.attributes, term.call.results)
             return (plus(number(1.0), self._leaf(mask)[0], -1),)
         linear = term.op in _LINEAR or (term.op in ("Mul", "Div") and self._has_constant(term))
-        if linear and term.dtype in _FLOATS:
-            try:
-                return _READERS[term.op](self, term)
-            except Unreadable:
-                return self._leaf(term)
-        return self._leaf(term)
+        if not linear or term.dtype not in _FLOATS or self._depth > _DEEPEST:
+            return self._leaf(term)
+        self._depth += 1
+        try:
+            return _READERS[term.op](self, term)
+        except Unreadable:
+            return self._leaf(term)
+        finally:
+            self._depth -= 1
 
     def _has_constant(self, term: Term) -> bool:
         known = [self._constants(part) is not None for part in term.operands]
@@ -91,7 +100,7 @@ class NormalForms:
     def _leaf(self, term: Term) -> Row:
         if term.rank not in (0, 1, 2) or term.width is None or term.dtype not in _FLOATS:
             raise Unreadable(f"{term.op} of shape {list(term.shape or ())} goes into the cell")
-        return (algebra.lanes(term, 0, term.width, is_mask=_is_mask(term)),)
+        return (algebra.lanes(term, 0, term.width, is_mask=is_mask(term)),)
 
     def number_of(self, term: Term | None) -> float | None:
         """A constant scalar."""
@@ -226,10 +235,10 @@ class NormalForms:
 
     def magnitude(self, term: Term) -> Row:
         """A part of a softsign that is written out."""
-        return tuple(_magnitude(part) for part in self._row(term.operands[0]))
+        return tuple(magnitude_of(part) for part in self._row(term.operands[0]))
 
     def exponential(self, term: Term) -> Row:
-        """A part of a sigmoid or softplus that is written out."""
+        """A part of a sigmoid that is written out."""
         return tuple(algebra.single(Act("Exp", part)) for part in self._row(term.operands[0]))
 
     def logarithm(self, term: Term) -> Row:
@@ -247,22 +256,18 @@ class NormalForms:
         zero = tuple(plus(number(1.0), part, -1) for part in one)
         return each(plus, each(times, one, self._row(value)), each(times, zero, self._row(other)))
 
+    def moved(self, term: Term) -> Row:
+        """Squeeze, Unsqueeze, Reshape of one row: the batch of 1 put aside and back."""
+        before, after = term.operands[0].shape, term.shape
+        if not before or not after or before[-1] != after[-1] or {*before[:-1], *after[:-1]} - {1}:
+            raise Unreadable(f"{term.op} is no part of LSTM, GRU or RNN")
+        return self._row(term.operands[0])
+
     def same(self, term: Term) -> Row:
         """Identity, and Cast to the dtype that is there already."""
         if term.dtype is not term.operands[0].dtype:
             raise Unreadable("a cast of a state")
         return self._row(term.operands[0])
-
-
-def _magnitude(part: Sum) -> Sum:
-    """|x|, the same for -x."""
-    if leading_sign(part) < 0:
-        part = negative(part)
-    return algebra.single(Act("Abs", part))
-
-
-def _is_mask(term: Term) -> bool:
-    return term.op == "Cast" and term.operands[0].dtype == ir.DataType.BOOL
 
 
 _ALPHAS = {"LeakyRelu": 0.01, "Elu": 1.0, "ThresholdedRelu": 1.0}
@@ -272,6 +277,7 @@ _READERS: dict[str, Callable[[NormalForms, Term], Row]] = {
     **dict.fromkeys(("Add", "Sub", "Mul"), NormalForms.binary),
     **dict.fromkeys(("Max", "Min"), NormalForms.extreme),
     **dict.fromkeys(("Identity", "Cast"), NormalForms.same),
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "Reshape"), NormalForms.moved),
     "MatMul": NormalForms.matmul,
     "Gemm": NormalForms.gemm,
     "Div": NormalForms.divided,

@@ -37,6 +37,7 @@ class Call:
         results: the dtype and the shape of each output; None for what is not known, in a shape too.
         payload: of a leaf; of a Scan, its step.
         captured: the values that subgraphs refer to, one for each of the last inputs.
+        number: how many calls were made before it, by the same `Terms`.
     """
 
     op: str
@@ -45,6 +46,7 @@ class Call:
     results: tuple[Result, ...] = ((None, None),)
     payload: Any = None
     captured: tuple[ir.Value, ...] = ()
+    number: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,9 @@ class Terms:
         key = (op, id(payload))
         if key not in self._calls:
             state, step = op == "State", op in ("State", "Element", "Step")
-            self._calls[key] = (Term(Call(op, results=((dtype, shape),), payload=payload), 0, state, step),)
+            self._calls[key] = (
+                Term(Call(op, results=((dtype, shape),), payload=payload, number=len(self._calls)), 0, state, step),
+            )
         return self._calls[key][0]
 
     def const(self, array: Any, dtype: Any = None) -> Term:
@@ -124,7 +128,8 @@ class Terms:
         value.setflags(write=False)
         key = ("Const", value.dtype.str, value.shape, value.tobytes())
         if key not in self._calls:
-            call = Call("Const", results=((ir.DataType.from_numpy(value.dtype), value.shape),), payload=value)
+            results = ((ir.DataType.from_numpy(value.dtype), value.shape),)
+            call = Call("Const", results=results, payload=value, number=len(self._calls))
             self._calls[key] = (Term(call, 0, False, False),)
         return self._calls[key][0]
 
@@ -144,7 +149,7 @@ class Terms:
         }
         key = (op, tuple(map(id, inputs)), tuple(map(_attribute_key, made.values())), len(results), id(payload))
         if key not in self._calls:
-            call = Call(op, tuple(inputs), made, tuple(results), payload, tuple(captured))
+            call = Call(op, tuple(inputs), made, tuple(results), payload, tuple(captured), len(self._calls))
             given = [term for term in inputs if term is not None]
             state, step = any(term.of_state for term in given), any(term.of_step for term in given)
             self._calls[key] = tuple(Term(call, port, state, step) for port in range(len(results)))

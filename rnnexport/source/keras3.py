@@ -28,6 +28,7 @@ from rnnexport.source.api import (
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
+from rnnexport.source.scan import scans_that_carry_values
 from rnnexport.source.time_distributed import time_distributed_over_time
 from rnnexport.source.unrolling import unrolled_rnn
 
@@ -137,6 +138,7 @@ class Keras3:
             attributes_set(recurrent, values),
             unrolled_rnn(backend) if unroll else nullcontext(),
             time_distributed_over_time(),
+            scans_that_carry_values(),
         ):
             yield
 
