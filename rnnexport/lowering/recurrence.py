@@ -172,7 +172,7 @@ def _counters(
             continue
         others = [part for part in term.operands if part is not leaf]
         slope = index_of(others[0], step) if len(others) == 1 else None
-        start = size_of(initial) if initial not in around else None
+        start = _start(initial, around, step)
         if slope is None or slope.slope or slope.size.unknown is not None or start is None:
             continue
         if term.op == "Sub" and term.operands[0] is not leaf:
@@ -220,6 +220,14 @@ def _assembled(
     )
     outputs = tuple(Stacked(changed[known[each]], whole) for each, whole in used)
     return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept)
+
+
+def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Size | None:
+    """What a counter starts from; inside another loop, only where that is a constant."""
+    if initial not in around:
+        return size_of(initial)
+    found = index_of(around[initial], step) if around[initial].op == "Const" else None
+    return None if found is None else found.size
 
 
 def _at_end(counter: Term, sequences: Sequences) -> Term:
