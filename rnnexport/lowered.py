@@ -25,12 +25,14 @@ class LoweringRequest:
     Attributes:
         form: one of `FORM_CHOICES`; `auto` lets the cost model choose among the forms that are proven.
         provider: the execution provider to be fast on, one of `PROVIDER_CHOICES`.
+        because: why this form is asked for, where it is not the user who does.
         tune: (batch, timesteps) at which the proven forms are measured on this host instead; None to trust the model.
     """
 
     form: str = "auto"
     provider: str = "cpu"
     tune: tuple[int, int] | None = None
+    because: str = "it was asked for"
 
     def __post_init__(self) -> None:
         if self.form not in FORM_CHOICES:

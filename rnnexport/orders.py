@@ -53,6 +53,12 @@ class Options:
     tolerance: Tolerance | None
     verify: bool
 
+    def with_loops(self, because: str) -> Options:
+        """The same, every recurrence kept a Loop."""
+        return replace(
+            self, form=replace(self.form, lowering=replace(self.form.lowering, form="loop", because=because))
+        )
+
 
 @dataclass(frozen=True)
 class Order:
@@ -90,10 +96,27 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
             known = described[order.boundary]
             tolerance = options.tolerance or known.tolerance
             proof = Proof(_provenance(source, order, known.signature, options.form, tolerance), known.goldens)
-            lowering = _build(traced[order.boundary, order.kind.unrolled], proof, order, path, options, progress)
-            report = _verified(proof, order, path, tolerance, progress) if options.verify else None
-            done.append(Exported(order.destination, report and replace(report, lowering=lowering), lowering))
+            form = traced[order.boundary, order.kind.unrolled]
+            try:
+                done.append(_filled(form, proof, order, path, options, progress))
+            except MismatchError as error:
+                # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
+                if options.form.lowering.form != "auto" or order.kind.opsets is None:
+                    raise
+                progress(f"{error.found}; keeping every recurrence a Loop")
+                because = f"the faster form left the tolerance: {error.found}"
+                done.append(_filled(form, proof, order, path, options.with_loops(because), progress))
     return tuple(done)
+
+
+def _filled(
+    traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress
+) -> Exported:
+    """Build the artifact at `path` and verify it there."""
+    lowering = _build(traced, proof, order, path, options, progress)
+    tolerance = Tolerance(**proof.provenance.tolerance)
+    report = _verified(proof, order, path, tolerance, progress) if options.verify else None
+    return Exported(order.destination, report and replace(report, lowering=lowering), lowering)
 
 
 def _check_order(source: SourceModel, order: Order) -> None:

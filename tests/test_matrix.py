@@ -50,7 +50,7 @@ def test_one_weight_off_by_a_thousandth_is_a_mismatch(sample, to, exported, tmp_
 @pytest.mark.parametrize("sample", [item for item in EACH_SAMPLE if item.id in PRINTED])
 def test_printed_predictions_to_the_printed_digits(sample, to, exported):
     """The article fed 0.5 at each of 30 steps. It prints all digits of a float32, of which Keras itself, on another
-    machine and 30 steps on, gives the last but a few units: the bound is 4 units in the last place.
+    machine and 30 steps on, gives the last but a few units: the bound is 5 units in the last place.
     """
     printed = sample.printed()
     assert len(printed) == 30
@@ -58,4 +58,4 @@ def test_printed_predictions_to_the_printed_digits(sample, to, exported):
     with target(to).runner(exported(sample.name)[to].path, "cpu") as runner:
         (found,) = runner.run({"x": x}).values()
     for value, text in zip(found.ravel(), printed, strict=True):
-        assert abs(float(value) - float(text)) <= 4 * np.spacing(np.float32(text)), (value, text)
+        assert abs(float(value) - float(text)) <= 5 * np.spacing(np.float32(text)), (value, text)

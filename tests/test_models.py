@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import rnnexport
+from rnnexport import orders
+from rnnexport.errors import MismatchError
 from rnnexport.signature import argument_name
 from rnnexport.targets.registry import TARGET_NAMES, target
 
@@ -244,3 +246,28 @@ def test_wide_models_keep_their_dtype(dtype, tmp_path):
 def test_argument_names_of_odd_names_are_apart():
     names = [argument_name(name) for name in ("class", "self", "1st", "a.b")]
     assert names == ["class_", "self_", "input_1st", "a_b"]
+
+
+def test_a_form_that_leaves_the_tolerance_keeps_the_loop(tmp_path, monkeypatch):
+    import keras
+
+    verified, calls = orders._verified, []
+
+    def strict_at_first(proof, order, path, tolerance, progress):
+        calls.append(path)
+        if len(calls) == 1:
+            raise MismatchError("model.onnx differs", "agreement", "-")
+        return verified(proof, order, path, tolerance, progress)
+
+    monkeypatch.setattr(orders, "_verified", strict_at_first)
+    x = keras.Input((None, 3), name="x")
+    model = random_weights(keras.Model(x, keras.layers.GRU(4)(x)))
+    exported = rnnexport.export(model, "onnx", tmp_path / "model.onnx")
+    assert exported.report.status == "passed"
+    assert exported.lowering[0].chosen == "loop"
+    assert exported.lowering[0].why == "the faster form left the tolerance: model.onnx differs"
+    assert rnnexport.verify(exported.path).artifacts[0].lowering == exported.lowering
+    calls.clear()
+    asked = rnnexport.LoweringRequest("native")
+    with pytest.raises(MismatchError):
+        rnnexport.export(model, "onnx", tmp_path / "model.onnx", lowering=asked)

@@ -149,7 +149,7 @@ class _Lowering:
                 "use --lowering auto, or another form",
             )
         if request.form != "auto":
-            return Choice(request.form, "it was asked for")
+            return Choice(request.form, request.because)
         if not forms:
             return Choice("loop", "no other form is proven")
         if request.tune is not None:
