@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnexport.lowering.algebra import Act, Factor, Lanes, Product, Sum, lanes, number, plus, single, times, total
+from rnnexport.lowering.algebra import (
+    Act,
+    Factor,
+    Lanes,
+    Product,
+    Sum,
+    lanes,
+    negative,
+    number,
+    plus,
+    single,
+    times,
+    total,
+)
 
 # f(-x) = -f(x), and f(-x) = 1 - f(x): of a sum and its negative, one is the normal form.
-_ODD = {"Tanh", "Softsign"}
+ODD = {"Tanh", "Softsign"}
 
 
 def activation(function: str, argument: Sum, parameter: float = 0.0) -> Sum:
@@ -17,11 +30,10 @@ def activation(function: str, argument: Sum, parameter: float = 0.0) -> Sum:
         if hard is not None:
             return hard
     if leading_sign(argument) < 0:
-        negative = plus(Sum({}, argument.width), argument, -1)
-        if function in _ODD:
-            return plus(Sum({}, argument.width), single(Act(function, negative, parameter)), -1)
+        if function in ODD:
+            return negative(single(Act(function, negative(argument), parameter)))
         if function == "Sigmoid":
-            return plus(number(1.0, argument.width), single(Act(function, negative)), -1)
+            return plus(number(1.0, argument.width), single(Act(function, negative(argument))), -1)
         if function == "Clip":
             turned = plus(number(1.0, argument.width), argument, -1)
             return plus(number(1.0, argument.width), single(Act(function, turned)), -1)

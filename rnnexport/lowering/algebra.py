@@ -188,6 +188,11 @@ def plus(left: Sum, right: Sum, sign: float = 1.0) -> Sum:
     return total([*left.products.values(), *signed], width)
 
 
+def negative(value: Sum) -> Sum:
+    """The sum with its sign turned."""
+    return plus(Sum({}, value.width), value, -1)
+
+
 def times(left: Sum, right: Sum) -> Sum:
     """The product, multiplied out."""
     width = _common(left, right)

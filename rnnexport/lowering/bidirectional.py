@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS
 from rnnexport.lowering.reading import constant
 
 # W, R, B, and P of an LSTM: constants of one direction each, stacked along their first dimension.
 _WEIGHTS = {"RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3, 7)}
 _STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 _PER_DIRECTION = ("activations", "activation_alpha", "activation_beta")
-_DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
 
 def join_directions(graph: ir.Graph) -> int:
@@ -110,7 +110,7 @@ def _activations(forward: ir.Node, backward: ir.Node) -> list[ir.Attr]:
     numbers: dict[str, list[float]] = {"activation_alpha": [], "activation_beta": []}
     for node in (forward, backward):
         found = node.attributes.get("activations")
-        names += _DEFAULTS[node.op_type] if found is None else list(found.as_strings())
+        names += DEFAULT_ACTIVATIONS[node.op_type] if found is None else list(found.as_strings())
         for kind, values in numbers.items():
             if kind in node.attributes:
                 values += node.attributes[kind].as_floats()

@@ -23,6 +23,8 @@ from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, linear, sca
 
 # sigmoid(100) is 1 in float32 and in float64; sigmoid(-100) is 4e-44.
 _SATURATED = 100.0
+# The activations of an operator that names none, of one direction.
+DEFAULT_ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 
 
 @dataclass(frozen=True, eq=False)

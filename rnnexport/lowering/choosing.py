@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rnnexport.lowering.cells import Cell
+from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell
 from rnnexport.lowering.recurrence import Recurrence
 from rnnexport.lowering.terms import LEAVES, Term, below
 
@@ -92,8 +92,7 @@ def _rate(batch: int) -> float:
 
 def why_off_cuda(cell: Cell) -> str:
     """Why ONNX Runtime's CUDA kernels do not take the cell; empty where they do."""
-    defaults = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
-    if tuple(function.name for function in cell.functions) != defaults[cell.op]:
+    if tuple(function.name for function in cell.functions) != DEFAULT_ACTIVATIONS[cell.op]:
         return "its activations are not the defaults"
     if any(gate.peephole.any() for gate in cell.gates):
         return "it has peepholes"

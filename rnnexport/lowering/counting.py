@@ -40,18 +40,17 @@ class Length:
         return max(0, size.offset) if not others and size.unknown is None else None
 
 
-def length_of(loop: ir.Node, condition: Term, going: Term, step: Term, terms: Terms) -> Length | Refusal:
+def length_of(loop: ir.Node, condition: Term, step: Term, terms: Terms) -> Length | Refusal:
     """How many steps `loop` takes.
 
     Args:
         loop: the node; its first input is the limit, its second the condition before the first step.
         condition: what the body gives as the condition for the next step.
-        going: the condition as it comes into the body, always true there.
         step: the number of the step, as the body knows it.
         terms: what makes the terms.
     """
     bounds = []
-    for conjunct in _conjuncts(condition, going):
+    for conjunct in _conjuncts(condition):
         found = _bound(conjunct, step)
         if found is None:
             return Refusal("the data decides when it stops")
@@ -74,13 +73,13 @@ def length_of(loop: ir.Node, condition: Term, going: Term, step: Term, terms: Te
     return Length(tuple(every))
 
 
-def _conjuncts(term: Term, going: Term | None) -> Iterator[Term]:
+def _conjuncts(term: Term) -> Iterator[Term]:
     if term.op == "And":
         for part in term.operands:
-            yield from _conjuncts(part, going)
+            yield from _conjuncts(part)
     elif term.op in ("Identity", "Cast") and term.operands[0].dtype == ir.DataType.BOOL:
-        yield from _conjuncts(term.operands[0], going)
-    elif term is not going and not _is_true(term):
+        yield from _conjuncts(term.operands[0])
+    elif not _is_true(term):
         yield term
 
 
@@ -122,7 +121,7 @@ def _first(value: ir.Value | None, step: Term, terms: Terms) -> list[Size] | Ref
     if value is None:
         return []
     sizes = []
-    for conjunct in _conjuncts(_read_back(value, terms), None):
+    for conjunct in _conjuncts(_read_back(value, terms)):
         difference = _difference(conjunct, step)
         if difference is None:
             return Refusal("the data decides whether it starts")

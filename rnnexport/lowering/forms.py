@@ -15,7 +15,7 @@ from rnnexport.lowering.counting import Refusal
 from rnnexport.lowering.hoisting import left_behind
 from rnnexport.lowering.recurrence import Recurrence
 from rnnexport.lowering.rewriting import substituted
-from rnnexport.lowering.sequences import steps_term
+from rnnexport.lowering.sequences import element_at, steps_term
 from rnnexport.lowering.terms import Result, Term, below
 
 # More steps than this would make a file of many megabytes that takes minutes to load.
@@ -83,7 +83,7 @@ def unrolled(lean: Recurrence) -> Form | Refusal:
     axis = terms.const([0], np.int64)
     for step in range(steps):
         at = terms.const(step, np.int64)
-        elements = {leaf: at if leaf.op == "Step" else _element(lean, leaf, at) for leaf in leaves}
+        elements = {leaf: at if leaf.op == "Step" else element_at(leaf, at, terms) for leaf in leaves}
         done = substituted(terms, lean.roots, {**now, **elements})
         now = {state.before: done[state.after] for state in lean.states}
         for kept, output in zip(every, lean.outputs, strict=True):
@@ -94,10 +94,6 @@ def unrolled(lean: Recurrence) -> Form | Refusal:
     for kept, output in zip(every, lean.outputs, strict=True):
         form[output.whole] = terms.call("Concat", kept, {"axis": 0}, [(kept[0].dtype, _stacked(output.each))])[0]
     return form | dict(lean.kept)
-
-
-def _element(lean: Recurrence, leaf: Term, at: Term) -> Term:
-    return lean.terms.call("Gather", [leaf.call.payload, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
 
 
 def _is_batched(each: Term) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnexport.lowering.activations import ODD
 from rnnexport.lowering.algebra import (
     ROUNDING,
     Act,
@@ -15,6 +16,7 @@ from rnnexport.lowering.algebra import (
     Sum,
     Unreadable,
     constant_of,
+    negative,
     number,
     plus,
     times,
@@ -38,7 +40,6 @@ _FUNCTIONS = {"Clip": Function("HardSigmoid", 1.0, 0.0)}
 _WITH_ALPHA = {"LeakyRelu", "Elu", "ThresholdedRelu"}
 # Not Softplus: the recurrent kernels of ONNX Runtime compute it as log(1 + exp(x)), which overflows above 88.
 _PLAIN = {"Sigmoid", "Tanh", "Relu", "Softsign"}
-_ODD = {"Tanh", "Softsign"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +82,10 @@ def gate_of(value: Sum) -> Gate | None:
     offset = _uniform(constant_of(rest))
     if scale == 1.0 and offset == 0.0:
         return Gate(act.argument, function_of(act))
-    if scale == -1.0 and offset == 0.0 and act.function in _ODD:
-        return Gate(_negative(act.argument), function_of(act))
+    if scale == -1.0 and offset == 0.0 and act.function in ODD:
+        return Gate(negative(act.argument), function_of(act))
     if scale == -1.0 and offset == 1.0 and act.function == "Sigmoid":
-        return Gate(_negative(act.argument), function_of(act))
+        return Gate(negative(act.argument), function_of(act))
     if scale == -1.0 and offset == 1.0 and act.function == "Clip":
         return Gate(plus(number(1.0, value.width), act.argument, -1), function_of(act))
     return None
@@ -125,10 +126,6 @@ def _uniform(weight: np.ndarray | None) -> float | None:
     if abs(abs(first) - 1.0) <= ROUNDING:
         first = float(np.sign(first))
     return first if np.all(np.abs(weight - first) <= ROUNDING * abs(first)) else None
-
-
-def _negative(value: Sum) -> Sum:
-    return plus(Sum({}, value.width), value, -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from rnnexport.lowering.algebra import (
     Unreadable,
     acts_of,
     bases_acts_of,
+    negative,
     number,
     plus,
     single,
@@ -63,7 +64,7 @@ def _named(update: Gate, reset: Reset, *, masked: bool) -> str:
         return "leaky cell"
     words = "GRU without reset" if reset.gate.function is None else f"GRU, reset {'after' if reset.after else 'before'}"
     same = reset.gate.function is not None and update.argument.equals(reset.gate.argument)
-    turned = reset.gate.function is not None and update.argument.equals(plus(Sum({}, 1), reset.gate.argument, -1))
+    turned = reset.gate.function is not None and update.argument.equals(negative(reset.gate.argument))
     return ("minimal gated unit" if same or turned else words) + (", masked" if masked else "")
 
 
@@ -107,12 +108,10 @@ def _reset(argument: Sum, state: Lanes) -> Reset:
     if len({act.key for act in (*before, *after)}) != 1 or (before and after):
         raise Unreadable("the candidate has several gates inside")
     (act,) = before or after
-    for value in (single(act), plus(number(1.0, act.width), single(act), -1)):
-        gate = gate_of(value)
-        if gate is None:
-            continue
-        found = _behind(argument, act, state, turned=value.products.keys() != single(act).products.keys())
-        if found is not None:
+    for turned in (False, True):
+        gate = gate_of(plus(number(1.0, act.width), single(act), -1) if turned else single(act))
+        found = None if gate is None else _behind(argument, act, state, turned=turned)
+        if gate is not None and found is not None:
             return Reset(gate, found[0], found[1], after=bool(after))
     raise Unreadable("a gate inside the candidate does not reset the state")
 
@@ -135,7 +134,7 @@ def _behind(argument: Sum, act: Act, state: Lanes, *, turned: bool) -> tuple[Lin
             inside.append(type(product)(factors, base, product.weight))
     gated, free = total(inside, argument.width), total(outside, argument.width)
     if turned:
-        gated = plus(Sum({}, argument.width), gated, -1)
+        gated = negative(gated)
         free = plus(free, gated, -1)
     read, rest = linear(gated, state), linear(free, state)
     if read.inputs or np.any(rest.recurrent) or not np.any(read.recurrent):

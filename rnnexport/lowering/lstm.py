@@ -12,6 +12,7 @@ from rnnexport.lowering.algebra import (
     Sum,
     Unreadable,
     acts_of,
+    negative,
     number,
     plus,
     single,
@@ -60,7 +61,7 @@ def _lstm(hidden: Part, cell: Part, gates: tuple[Gate, Gate, Gate], added: Gate,
 def _complementary(weight: Gate, forget: Gate) -> bool:
     if weight.function is None or forget.function is None:
         return False
-    return weight.argument.equals(plus(Sum({}, 1), forget.argument, -1))
+    return weight.argument.equals(negative(forget.argument))
 
 
 def _weighted(rest: Sum) -> Iterator[tuple[Gate, Sum]]:
@@ -68,7 +69,7 @@ def _weighted(rest: Sum) -> Iterator[tuple[Gate, Sum]]:
     for act in acts_of(rest):
         value = single(act)
         # The sign of tanh goes either way: -tanh(a) is tanh(-a).
-        for weight in (value, plus(number(1.0, act.width), value, -1), plus(Sum({}, act.width), value, -1)):
+        for weight in (value, plus(number(1.0, act.width), value, -1), negative(value)):
             try:
                 gate, added = gate_of(weight), over(rest, weight)
             except Unreadable:

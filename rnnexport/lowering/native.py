@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from rnnexport.lowering.algebra import Lanes, Unreadable, single, stretched, times
 from rnnexport.lowering.batching import Batching
-from rnnexport.lowering.cells import Cell, Part
+from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell, Part
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.counting import Refusal
 from rnnexport.lowering.forms import Form
@@ -166,9 +166,8 @@ class _Emission:
     def _attributes(self) -> dict[str, object]:
         cell = self._cell
         attributes: dict[str, object] = {"hidden_size": self._size}
-        defaults = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
         names = tuple(function.name for function in cell.functions)
-        if names != defaults[cell.op]:
+        if names != DEFAULT_ACTIVATIONS[cell.op]:
             attributes["activations"] = list(names)
             attributes |= _constants_of(cell.functions)
         if cell.op == "GRU" and cell.reset_after:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from rnnexport.lowering.counting import Length, Refusal, length_of
 from rnnexport.lowering.reading import RANDOM, outer, read, shape_of
 from rnnexport.lowering.rewriting import rewritten, substituted
-from rnnexport.lowering.sequences import Sequences, length_term
+from rnnexport.lowering.sequences import Sequences, element_at, length_term
 from rnnexport.lowering.sizes import Size, index_of, size_of, size_term
 from rnnexport.lowering.terms import Term, Terms, below
 
@@ -90,9 +90,8 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
     if len(started) != len(loop.inputs) - 2:
         return Refusal("one of its states has no initial value")
     carried = list(zip(body.inputs[2:], started, body.outputs[1:], loop.outputs, strict=False))
-    going = terms.const(True)  # inside the body it always holds
     step = terms.leaf("Step", body.inputs[0], ir.DataType.INT64, ())
-    inputs = {body.inputs[0]: step, body.inputs[1]: going}
+    inputs = {body.inputs[0]: step, body.inputs[1]: terms.const(True)}  # inside the body the condition holds
     counters: dict[ir.Value, Term] = {}
     while True:  # a counter can be told only when what it is counted up by is known
         known = read(body, {**around, **_leaves(carried, around, terms), **inputs, **counters}, terms, inlined)
@@ -103,7 +102,7 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
     random = sorted({node.op_type for node in ir.traversal.RecursiveGraphIterator(body) if node.op_type in RANDOM})
     if random:
         return Refusal(f"it draws random numbers ({', '.join(random)})")
-    length = length_of(loop, known[body.outputs[0]], going, step, terms)
+    length = length_of(loop, known[body.outputs[0]], step, terms)
     if isinstance(length, Refusal):
         return length
     return _assembled(loop, known, around, counters, Sequences(length, step, terms))
@@ -122,7 +121,7 @@ def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dic
     leaves = [term for term in below(found.roots) if term.op == "Element" or term.call.payload is count]
     for step in range(found.length.fixed):
         at = terms.const(step, np.int64)
-        fixed = {leaf: at if leaf.op == "Step" else _taken(leaf, at, terms) for leaf in leaves}
+        fixed = {leaf: at if leaf.op == "Step" else element_at(leaf, at, terms) for leaf in leaves}
         done = substituted(terms, found.roots, {**now, **fixed})
         now = {state.before: done[state.after] for state in found.states}
     given = {final: now[state.before] for state in found.states for final in state.finals} | dict(found.kept)
@@ -132,10 +131,6 @@ def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dic
         for initial, whole in zip(loop.inputs[2:], loop.outputs, strict=False)
         if initial is not None
     }
-
-
-def _taken(leaf: Term, at: Term, terms: Terms) -> Term:
-    return terms.call("Gather", [leaf.call.payload, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
 
 
 def _leaves(

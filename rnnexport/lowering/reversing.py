@@ -11,7 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from rnnexport.lowering.batching import UNARY
-from rnnexport.lowering.reading import constant, outer
+from rnnexport.lowering.reading import constant, outer, shape_of
 from rnnexport.lowering.sizes import Size, dimension, size_of
 from rnnexport.lowering.terms import Term, Terms
 
@@ -51,9 +51,8 @@ def read_reversal(value: ir.Value, terms: Terms) -> Term | None:
     source, lengths = node.inputs
     assert source is not None  # told by `is_whole_reversal`
     assert lengths is not None
-    shape = None if value.shape is None else tuple(dim if isinstance(dim, int) else None for dim in value.shape)
     parts = [outer(part, terms) for part in (source, lengths)]
-    return terms.call("ReverseSequence", parts, node.attributes, [(value.dtype, shape)])[0]
+    return terms.call("ReverseSequence", parts, node.attributes, [(value.dtype, shape_of(value))])[0]
 
 
 def turned(whole: Term, terms: Terms) -> tuple[Term, Term] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import activation, cut, leading_sign
-from rnnexport.lowering.algebra import Sum, Unreadable, number, plus, times
+from rnnexport.lowering.algebra import Sum, Unreadable, negative, number, plus, times
 from rnnexport.lowering.regrouping import LARGE, is_one
 
 Row = tuple[Sum, ...]
@@ -82,11 +82,6 @@ def reciprocal(part: Sum) -> Sum:
     """1 / (1 + exp(x)), which is a sigmoid of -x."""
     power = exponent(part)
     return activation("Sigmoid", negative(power))
-
-
-def negative(value: Sum) -> Sum:
-    """The sum with its sign turned."""
-    return plus(Sum({}, value.width), value, -1)
 
 
 def quotient(above: Sum, below: Sum) -> Sum:

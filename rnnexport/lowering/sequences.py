@@ -56,6 +56,11 @@ def first_dimension(source: Term) -> Size | None:
     return dimension(source.call.payload, 0) if source.op == "Outer" else None
 
 
+def element_at(leaf: Term, at: Term, terms: Terms) -> Term:
+    """The element of a sequence that the leaf is in the step of that number."""
+    return terms.call("Gather", [leaf.call.payload, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
+
+
 def length_term(length: Length, terms: Terms) -> Term:
     """The number of steps as a scalar of 64 bits; below 0 where there are none."""
     sizes = [size_term(size, terms) for size in length.sizes]

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import activation
-from rnnexport.lowering.algebra import Act, Sum, Unreadable, number, plus, times
+from rnnexport.lowering.algebra import Act, Sum, Unreadable, negative, number, plus, times
 from rnnexport.lowering.constants import Constants, slice_index
 from rnnexport.lowering.masks import is_mask, is_nothing
 from rnnexport.lowering.rows import (
@@ -23,7 +23,6 @@ from rnnexport.lowering.rows import (
     exponent,
     larger,
     magnitude_of,
-    negative,
     quotient,
     reciprocal,
     vector,
