@@ -86,7 +86,7 @@ class Emission:
         kept = len(inputs) - len(call.captured)
         attributes = list(call.attributes.values())
         node = ir.Node(domain, op, inputs[:kept], attributes, num_outputs=len(call.results), name=self.name(op.lower()))
-        if call.captured:
+        if subgraphs(node):  # copied even where they capture nothing: the Loop's own are taken apart when it goes
             moved = dict(zip(call.captured, inputs[kept:], strict=True))
             node = self._with_captures(node, {old: new for old, new in moved.items() if new is not None})
         return self._added(node, call)

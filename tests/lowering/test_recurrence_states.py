@@ -122,3 +122,20 @@ def test_a_nested_loop_that_counts():
     model = loop(counted.replace("INNER", "three").replace("nothing", "yes"), weights={**NUMBERS, **SIMPLE_WEIGHTS})
     changed, _ = same(model, "scan")
     assert operators(node_of(changed, "Scan").attributes["body"].as_graph())["Tanh"] == 3
+
+
+def test_a_nested_loop_that_captures_nothing():
+    """Its body goes into the Scan as a copy: that of the Loop is taken apart."""
+    weights = {**SIMPLE_WEIGHTS, **NUMBERS, "seventeen": np.array(17)}
+    step = """
+        x_t = Gather <axis = 0> (x, i)
+        xw = MatMul (x_t, W)
+        hr = MatMul (h, R)
+        sum = Add (hr, xw)
+        n = Loop <body = inner (int64 j, bool on, float[B,4] s) => (bool on_out, float[B,4] s_out) {
+            s_out = Tanh (s)
+            on_out = Identity (on)
+        }> (seventeen, yes, sum)
+    """
+    changed, _ = same(loop(step, weights=weights), "scan")
+    assert operators(node_of(changed, "Scan").attributes["body"].as_graph())["Loop"] == 1

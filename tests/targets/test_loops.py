@@ -79,6 +79,18 @@ class Solver(keras.layers.Layer):
         return h_BH, [h_BH]
 
 
+class Halving(Solver):
+    """A cell that halves its state until it is small: a Loop in the step that captures nothing."""
+
+    def call(self, x_BF, states):
+        def large(h_BH):
+            return tf.reduce_max(tf.abs(h_BH)) > 1.0
+
+        start_BH = tf.concat([x_BF, states[0]], -1) @ self.kernel
+        h_BH = tf.while_loop(large, lambda h: [0.5 * h], [start_BH])[0]
+        return h_BH, [h_BH]
+
+
 class Until(keras.layers.Layer):
     def call(self, x_BTF):
         def small(h):
@@ -122,6 +134,14 @@ def test_a_loop_inside_a_cell_is_read_as_its_steps(tmp_path):
     assert lowered.chosen == "scan"
     operators = target("onnx").operators(done.path)
     assert (operators["Scan"], operators["Loop"], operators["Tanh"]) == (1, 0, 3)
+
+
+def test_a_loop_inside_a_cell_that_its_data_stops_stays_in_the_step(tmp_path):
+    done = exported(keras.layers.RNN(Halving(), return_sequences=True), tmp_path)
+    assert done.report.status == "passed"
+    assert [item.chosen for item in done.lowering] == ["scan"]
+    operators = target("onnx").operators(done.path)
+    assert (operators["Scan"], operators["Loop"]) == (1, 1)
 
 
 def test_a_loop_that_its_data_stops_stays_one(tmp_path):
