@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two TensorFlow processes fit two cores; tests of one sample stay in one of them and share its exports.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo support bench test test-long lint format clean
+.PHONY: help setup demo support bench mutation test test-long lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -30,6 +30,9 @@ support: $(READY) ## Print the support table of the README, from what the demo v
 
 bench: $(READY) ## Time recurrences beside tf2onnx, TensorFlow, TFLite and PyTorch; takes minutes
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json
+
+mutation: $(READY) ## Put faults into verified artifacts: is every one caught, and nothing else? Takes minutes
+	@$(BIN)/python -m benchmarks.mutation --json build/mutation/report.json
 
 test: $(READY) ## Run the tests that CI runs
 	$(PYTEST)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rnnexport.errors import UsageError, require_path
 from rnnexport.loading import Loading
 from rnnexport.lowered import Lowered, LoweringRequest
-from rnnexport.orders import Progress
 from rnnexport.pipeline import export, load
+from rnnexport.progress import Progress, silent
 from rnnexport.proof import Proof
 from rnnexport.signature import Boundary, Signature
 from rnnexport.targets.registry import target_of
@@ -91,7 +91,7 @@ def inspect_lowering(
     path: Path,
     loading: Loading = _LOADING,
     request: LoweringRequest = _LOWERING,
-    progress: Progress = lambda message: None,
+    progress: Progress = silent,
 ) -> tuple[Lowered, ...]:
     """What would become of each recurrence of a model file in an ONNX artifact. Loads TensorFlow, and keeps nothing.
 

@@ -5,29 +5,31 @@ describe the source -> run it in Keras -> trace -> convert -> verify beside the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
+from rnnexport.locating import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
 from rnnexport.lowered import Lowered
-from rnnexport.proof import Proof, Provenance
+from rnnexport.progress import Progress
+from rnnexport.proof import Proof, Provenance, require_unaltered
 from rnnexport.publish import check_destination, staged, writing
 from rnnexport.signature import BATCH, TIME, Boundary, Signature
 from rnnexport.targets.base import ExportOptions, Target
-from rnnexport.truth import describe_with_truth
-from rnnexport.verification.compare import Tolerance
-from rnnexport.verification.judge import verify_artifact
+from rnnexport.trail import LayerValue
+from rnnexport.truth import Described, describe_with_truth
+from rnnexport.verification.judge import Claim, Where, verify_artifact
 from rnnexport.verification.report import ArtifactReport
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Options:
     """What all orders of one call have in common."""
 
     form: ExportOptions
-    tolerance: Tolerance | None
+    override: Override
     verify: bool
 
     def with_loops(self, because: str) -> Options:
@@ -69,34 +71,55 @@ class Order:
     boundary: Boundary
 
 
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A model as it is converted.
+
+    Attributes:
+        traced: its graph.
+        layers: what its layers give for the first golden.
+    """
+
+    traced: TracedModel
+    layers: tuple[LayerValue, ...]
+
+
 def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
     """Fill the orders. Nothing is put in place before every artifact is built and verified.
 
     Orders of one boundary share its description; those that also unroll alike share a trace.
     """
     from rnnexport.source.trace import trace
+    from rnnexport.source.watching import layer_values
 
     for order in orders:
         _check_order(source, order)
     progress(f"running {source.name} in Keras")
     boundaries = dict.fromkeys(order.boundary for order in orders)
     described = {boundary: describe_with_truth(source, boundary) for boundary in boundaries}
+    for known in described.values():
+        _check_override(source.name, known.signature, options.override)
     for order in orders:
         if order.kind.unrolled:
             _require_fixed(source.name, described[order.boundary].signature)
     progress(f"tracing {source.name}")
     forms = dict.fromkeys((order.boundary, order.kind.unrolled) for order in orders)
     traced = {
-        (boundary, unroll): trace(source, described[boundary].signature, unroll=unroll) for boundary, unroll in forms
+        (boundary, unroll): (None if unroll else described[boundary].traced)
+        or trace(source, described[boundary].signature, unroll=unroll)
+        for boundary, unroll in forms
+    }
+    layers = {
+        boundary: layer_values(source, one.signature, one.goldens[TRAIL_GOLDEN].feed)
+        for boundary, one in described.items()
     }
     with ExitStack() as stack:
         paths = [stack.enter_context(staged(order.destination, order.kind.layout)) for order in orders]
         done = []
         for order, path in zip(orders, paths, strict=True):
             known = described[order.boundary]
-            tolerance = options.tolerance or known.tolerance
-            proof = Proof(_provenance(source, order, known.signature, options.form, tolerance), known.goldens)
-            form = traced[order.boundary, order.kind.unrolled]
+            proof = Proof(_provenance(source, order, known, options), known.goldens)
+            form = Form(traced[order.boundary, order.kind.unrolled], layers[order.boundary])
             try:
                 done.append(_filled(form, proof, order, path, options, progress))
             except MismatchError as error:
@@ -109,14 +132,17 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
     return tuple(done)
 
 
-def _filled(
-    traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress
-) -> Exported:
-    """Build the artifact at `path` and verify it there."""
-    lowering = _build(traced, proof, order, path, options, progress)
-    tolerance = Tolerance(**proof.provenance.tolerance)
-    report = _verified(proof, order, path, tolerance, progress) if options.verify else None
-    return Exported(order.destination, report and replace(report, lowering=lowering), lowering)
+def _filled(form: Form, proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> Exported:
+    """Build the artifact at `path`, put the proof in, and verify it there."""
+    progress(f"converting {form.traced.name} to {order.kind.name}")
+    feeds = [golden.feed for golden in proof.goldens if not golden.carries]
+    with writing(order.destination):
+        lowering = order.kind.export(form.traced, feeds, path, options.form)
+        trail = trail_of(order.kind, path, form.layers, feeds[TRAIL_GOLDEN], Tolerance(**proof.provenance.tolerance))
+        proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
+        order.kind.write_proof(path, proof)
+    report = _verified(form, proof, order, path, options.override, progress) if options.verify else None
+    return Exported(order.destination, report, lowering)
 
 
 def _check_order(source: SourceModel, order: Order) -> None:
@@ -134,32 +160,38 @@ def _check_order(source: SourceModel, order: Order) -> None:
     check_destination(destination, kind.layout)
 
 
-def _build(
-    traced: TracedModel, proof: Proof, order: Order, path: Path, options: Options, progress: Progress
-) -> tuple[Lowered, ...]:
-    progress(f"converting {traced.name} to {order.kind.name}")
-    with writing(order.destination):
-        return order.kind.export(traced, proof, path, options.form)
-
-
-def _verified(proof: Proof, order: Order, path: Path, tolerance: Tolerance, progress: Progress) -> ArtifactReport:
+def _verified(
+    form: Form, proof: Proof, order: Order, path: Path, override: Override, progress: Progress
+) -> ArtifactReport:
     """The report of the artifact at `path`; raises where it did not pass."""
     progress(f"verifying {order.destination.name}")
-    signature = proof.provenance.signature
+    known = proof.provenance
+    tolerances = Tolerances(Tolerance(**known.tolerance), override)
+    claim = Claim(known.signature, proof.goldens, tolerances, no_truth=known.no_truth, own=proof)
     try:
-        report = verify_artifact(order.kind, path, signature, proof.goldens, tolerance=tolerance)
+        require_unaltered(order.destination.name, _read_back(order, path))
+        report = verify_artifact(order.kind, path, claim)
     except UsageError as error:
         # The runtime refuses a file that was made this moment: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
+    feed = proof.goldens[TRAIL_GOLDEN].feed
+    look = partial(among_the_layers, form.layers, feed, tolerances.default, order.kind, path, Where())
+    report = with_departure(report, look)
     _require_passed(report, order.destination)
-    return replace(report, artifact=str(order.destination), computed_in=proof.provenance.computed_in)
+    return replace(report, artifact=str(order.destination))
+
+
+def _read_back(order: Order, path: Path) -> Proof:
+    proof = order.kind.read_proof(path)
+    assert proof is not None, "it was written a moment ago"
+    return proof
 
 
 def _require_passed(report: ArtifactReport, destination: Path) -> None:
     if report.status == "mismatch":
         raise MismatchError(
-            f"{destination.name} differs from its source: {report.first_problem()}",
-            f"agreement within rtol {report.tolerance.rtol:g}, atol {report.tolerance.atol:g}",
+            f"{destination.name} differs from its source: {_why(report)}",
+            f"agreement within {report.tolerances}",
             "nothing was written; --no-verify keeps the file for study",
         )
     if report.status == "not run":
@@ -168,6 +200,11 @@ def _require_passed(report: ArtifactReport, destination: Path) -> None:
             "a runtime to verify it with",
             "install it, or use --no-verify",
         )
+
+
+def _why(report: ArtifactReport) -> str:
+    located = report.located
+    return report.first_problem() + ("" if located is None else f". {located.sentence}")
 
 
 def _require_fixed(name: str, signature: Signature) -> None:
@@ -180,9 +217,14 @@ def _require_fixed(name: str, signature: Signature) -> None:
         )
 
 
-def _provenance(
-    source: SourceModel, order: Order, signature: Signature, form: ExportOptions, tolerance: Tolerance
-) -> Provenance:
+def _check_override(name: str, signature: Signature, override: Override) -> None:
+    """Refuse a tolerance of an output that there is not: it would be ignored, and the user think it held."""
+    outputs = [spec.name for spec in signature.all_outputs]
+    if unknown := sorted(override.names() - set(outputs)):
+        raise UsageError(f"a tolerance for {', '.join(unknown)}, no output of {name}", ", ".join(outputs), "change it")
+
+
+def _provenance(source: SourceModel, order: Order, known: Described, options: Options) -> Provenance:
     from rnnexport.source.api import layers_by_dtype
 
     file = source.file
@@ -195,12 +237,14 @@ def _provenance(
             "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
         },
         keras_api=source.api.name,
-        options=asked | (form.recorded() if order.kind.opsets else {}),
+        options=asked | (options.form.recorded() if order.kind.opsets else {}),
         versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(order.kind.versions()),
-        signature=signature,
-        tolerance={"rtol": tolerance.rtol, "atol": tolerance.atol},
+        signature=known.signature,
+        tolerance={"rtol": known.tolerance.rtol, "atol": known.tolerance.atol},
         semantics=source.semantics,
         computed_in=layers_by_dtype(source.api.layers(source.model)),
+        no_truth=known.no_truth,
+        override=options.override.to_json(),
     )
 
 

@@ -1,35 +1,29 @@
-"""The whole job: load, describe, trace, export, verify. The Python API, and all the command line calls."""
+"""The whole job: load, describe, trace, export, verify. The Python API of exporting, and what its commands call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.loading import Loading
-from rnnexport.lowered import Lowered, LoweringRequest
-from rnnexport.orders import Exported, Options, Order, Progress, file_name, fill
-from rnnexport.proof import Golden
+from rnnexport.lowered import LoweringRequest
+from rnnexport.orders import Exported, Options, Order, file_name, fill
+from rnnexport.progress import Progress, silent
 from rnnexport.publish import check_destination, made_folder
-from rnnexport.signature import Boundary, Length, Signature
-from rnnexport.targets.base import ExportOptions, Target
-from rnnexport.targets.registry import ALL_PROVIDERS, target, target_of
-from rnnexport.truth import Described, describe_with_truth
-from rnnexport.verification.compare import Tolerance
-from rnnexport.verification.judge import not_run, verify_artifact
-from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.signature import Boundary, Length
+from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions, Target
+from rnnexport.targets.registry import target
+from rnnexport.verification.tolerance import Override
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
 
-DEFAULT_OPSET = 17
 _LOADING = Loading()
 _LOWERING = LoweringRequest()
-_SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
+_OVERRIDE = Override()
 
 
 def load(model: Any, loading: Loading = _LOADING) -> SourceModel:
@@ -63,8 +57,8 @@ def export(
     batch: Length = None,
     timesteps: Length = None,
     verify: bool = True,
-    tolerance: Tolerance | None = None,
-    progress: Progress = lambda message: None,
+    tolerance: Override = _OVERRIDE,
+    progress: Progress = silent,
 ) -> Exported:
     """Convert a model to one target, verify the artifact, and only then put it in place.
 
@@ -78,7 +72,8 @@ def export(
         batch: the batch size to fix, `dynamic`, or None for what the model says.
         timesteps: the same for the length. TFLite needs a fixed one.
         verify: False to put the artifact in place unverified.
-        tolerance: of the verification; None for the default one, widened where the source itself is less certain.
+        tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
+            certain.
         progress: is told what goes on, in a few words a step.
 
     Raises:
@@ -107,8 +102,8 @@ def export_all(
     timesteps: Length = None,
     tflite_timesteps: int | None = None,
     verify: bool = True,
-    tolerance: Tolerance | None = None,
-    progress: Progress = lambda message: None,
+    tolerance: Override = _OVERRIDE,
+    progress: Progress = silent,
 ) -> tuple[Exported, ...]:
     """Convert a model to several targets, with one load, and one trace for all targets that can share it.
 
@@ -133,106 +128,6 @@ def export_all(
     ]
     with made_folder(Path(folder)):
         return fill(source, orders, options, progress)
-
-
-def verify(
-    artifacts: str | Path | Sequence[str | Path],
-    *,
-    source: Any = None,
-    loading: Loading = _LOADING,
-    providers: Sequence[str] = ("cpu",),
-    tolerance: Tolerance | None = None,
-    progress: Progress = lambda message: None,
-) -> Report:
-    """Run artifacts in their own runtimes and compare them with what their source gave.
-
-    Args:
-        artifacts: one path or several.
-        source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
-            neither TensorFlow nor the source.
-        loading: see `load`.
-        providers: the execution providers to run on, such as `cpu` and `cuda`.
-        tolerance: None for the one each artifact was exported with.
-
-    Raises:
-        UsageError: a file is missing, is no artifact, or has no goldens and no source was given; a provider that no
-            target knows.
-        ConversionError, ProviderError: the source can't be loaded; see `load`.
-    """
-    paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
-    for provider in providers:
-        if provider not in ALL_PROVIDERS:
-            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
-    kinds = [target_of(path) for path in paths]
-    loaded = None if source is None else load(source, loading)
-    # All of them before the first runs: a file that can't be read must not hide the verdict on another.
-    label = "goldens" if loaded is None else f"source {loaded.name}"
-    # Artifacts of one boundary share the truth that the source gives there.
-    truth = (
-        None if loaded is None else cache(lambda boundary: describe_with_truth(loaded, boundary, _SOURCE_FEEDS_SEED))
-    )
-    claims = [_claim(kind, path, label, truth) for kind, path in zip(kinds, paths, strict=True)]
-    found = []
-    for kind, path, claim in zip(kinds, paths, claims, strict=True):
-        for provider in providers:
-            progress(f"verifying {path.name} on {provider}")
-            found.append(_verdict(kind, path, claim, provider, tolerance))
-    return Report(tuple(found))
-
-
-@dataclass(frozen=True, eq=False)
-class _Claim:
-    """What an artifact has to show, and who says so."""
-
-    signature: Signature
-    goldens: Sequence[Golden]
-    tolerance: Tolerance
-    truth: str
-    computed_in: Mapping[str, tuple[str, ...]]
-    lowering: tuple[Lowered, ...]
-
-
-def _verdict(
-    kind: Target, path: Path, claim: _Claim | ProviderError, provider: str, tolerance: Tolerance | None
-) -> ArtifactReport:
-    if isinstance(claim, ProviderError):
-        return not_run(kind, path, provider, "goldens", tolerance or Tolerance(), str(claim))
-    report = verify_artifact(
-        kind,
-        path,
-        claim.signature,
-        claim.goldens,
-        provider=provider,
-        tolerance=tolerance or claim.tolerance,
-        truth=claim.truth,
-    )
-    return replace(report, computed_in=claim.computed_in, lowering=claim.lowering)
-
-
-def _claim(
-    kind: Target, path: Path, label: str, truth: Callable[[Boundary], Described] | None
-) -> _Claim | ProviderError:
-    """The artifact's own goldens, or a source run on fresh feeds at the recorded sizes.
-
-    An artifact that this host can't even read is not run, which must not keep others from running.
-    """
-    try:
-        proof = kind.read_proof(path)
-    except ProviderError as error:
-        return error
-    recorded = Tolerance() if proof is None else Tolerance(**proof.provenance.tolerance)
-    if truth is not None:
-        options = {} if proof is None else proof.provenance.options
-        boundary = Boundary(options.get("batch"), options.get("timesteps"))
-        described = truth(boundary)
-        tolerance = described.tolerance if proof is None else recorded
-        computed_in = {} if proof is None else proof.provenance.computed_in
-        lowering = () if proof is None else proof.provenance.lowering
-        return _Claim(described.signature, described.goldens, tolerance, label, computed_in, lowering)
-    if proof is None:
-        raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    known = proof.provenance
-    return _Claim(known.signature, proof.goldens, recorded, label, known.computed_in, known.lowering)
 
 
 def _check_opset(kinds: Sequence[Target], opset: int) -> None:

@@ -6,23 +6,28 @@ neither the source, nor the user's code, nor TensorFlow.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from rnnexport import goldens as golden_file
 from rnnexport.errors import UsageError
+from rnnexport.goldens import Golden, slim
 from rnnexport.lowered import Lowered
+from rnnexport.seal import BLANK, KEY, found_seal, seal_of
 from rnnexport.signature import Signature
 
-FORMAT = 3
+if TYPE_CHECKING:
+    from rnnexport.trail import Trail
+
+FORMAT = 4
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
@@ -40,16 +45,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Golden:
-    """One call: `feed` goes in, `expected` is what eager Keras gave for it."""
-
-    label: str
-    feed: Arrays
-    expected: Arrays
 
 
 @dataclass(frozen=True)
@@ -67,6 +62,8 @@ class Provenance:
         semantics: what was decided about the numbers of an older file, a sentence each.
         computed_in: the layers of the source by the dtype they compute in.
         lowering: what became of each recurrence, where the format has several forms for one.
+        no_truth: why the goldens have no float64 truth; empty where they have one.
+        override: what the user asked of the tolerance instead, as plain values.
     """
 
     target: str
@@ -79,19 +76,43 @@ class Provenance:
     semantics: tuple[str, ...] = ()
     computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lowering: tuple[Lowered, ...] = ()
+    no_truth: str = ""
+    override: Mapping[str, Any] = field(default_factory=dict)
+
+
+def no_trail() -> Trail | None:
+    """The trail of what has none."""
+    return None
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A provenance with its goldens: the two blobs an artifact carries."""
+    """A provenance with its goldens: the two blobs an artifact carries.
+
+    Attributes:
+        provenance: where the artifact comes from.
+        goldens: inputs and what must come out for them.
+        trail: gives where the values of the source's layers are inside the artifact, or None where that is not known.
+            It is read when it is asked for, which only a mismatch does. Raises UsageError where it is damaged.
+        altered: whether the file around them is not the one that was sealed.
+    """
 
     provenance: Provenance
     goldens: tuple[Golden, ...]
+    trail: Callable[[], Trail | None] = no_trail
+    altered: bool = False
 
-    def provenance_text(self) -> str:
+    def blobs(self) -> tuple[str, bytes]:
+        """The provenance, with a place for the seal of the file, and the goldens, slimmed to what rides in a file."""
+        goldens = golden_file.to_bytes([slim(golden) for golden in self.goldens], self.trail())
+        return self._provenance_text(hashlib.sha256(goldens).hexdigest()), goldens
+
+    def _provenance_text(self, goldens_digest: str) -> str:
         """The provenance as one JSON object, keys sorted."""
         value = {
             "format": FORMAT,
+            KEY: BLANK,
+            "goldens": goldens_digest,
             "target": self.provenance.target,
             "source": dict(self.provenance.source),
             "keras_api": self.provenance.keras_api,
@@ -102,44 +123,74 @@ class Proof:
             "semantics": list(self.provenance.semantics),
             "computed_in": {dtype: list(layers) for dtype, layers in self.provenance.computed_in.items()},
             "lowering": [item.to_json() for item in self.provenance.lowering],
+            "no_truth": self.provenance.no_truth,
+            "override": dict(self.provenance.override),
         }
         return json.dumps(value, sort_keys=True)
 
-    def goldens_bytes(self) -> bytes:
-        """The goldens as one compressed `.npz`, without pickles and without times."""
-        arrays: dict[str, np.ndarray] = {"labels": np.array([golden.label for golden in self.goldens])}
-        for index, golden in enumerate(self.goldens):
-            arrays |= {f"{index}/feed/{name}": array for name, array in golden.feed.items()}
-            arrays |= {f"{index}/expected/{name}": array for name, array in golden.expected.items()}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        return buffer.getvalue()
 
-
-def read_proof(artifact: str, provenance: bytes, goldens: bytes) -> Proof:
-    """The inverse of `Proof.provenance_text` and `Proof.goldens_bytes`.
+def read_proof(artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, bytes]]) -> Proof:
+    """The inverse of `Proof.blobs`.
 
     Args:
         artifact: the artifact's name, for the message of an error.
+        provenance: the one blob.
+        goldens: the other.
+        parts: all that the artifact consists of, see `seal.seal_of`.
 
     Raises:
-        UsageError: the blobs are damaged, or of a format this version does not know.
+        UsageError: the blobs are damaged, the goldens are those of another file, or the format is not known.
     """
     try:
         value = json.loads(provenance.decode())
         found = value["format"]
         if found == FORMAT:
-            return Proof(_provenance(value), _goldens(goldens))
+            if value["goldens"] != hashlib.sha256(goldens).hexdigest():
+                raise _others_goldens(artifact)
+            altered = found_seal(provenance) != seal_of(parts)
+            trail = partial(_trail, artifact, goldens)
+            return Proof(_provenance(value), golden_file.from_bytes(goldens), trail, altered)
     except _DAMAGE as error:
-        raise UsageError(
-            f"damaged provenance or goldens in {artifact} ({error})",
-            "the blobs rnnexport wrote",
-            "export the model again",
-        ) from error
+        raise _damaged(artifact, error) from error
     raise UsageError(
         f"provenance of format {found} in {artifact}",
         f"format {FORMAT}",
         "verify it with the rnnexport that made it, or export the model again",
+    )
+
+
+def require_unaltered(artifact: str, proof: Proof) -> None:
+    """Refuse an artifact that was changed since it was exported, before anything of it runs.
+
+    Raises:
+        UsageError: names the artifact.
+    """
+    if proof.altered:
+        raise UsageError(
+            f"{artifact} was altered after it was exported (its bytes are not those of its seal)",
+            "the file as rnnexport wrote it",
+            "copy or export it again, or give --source MODEL to compare it as it is",
+        )
+
+
+def _trail(artifact: str, goldens: bytes) -> Trail | None:
+    try:
+        return golden_file.trail_from_bytes(goldens)
+    except _DAMAGE as error:
+        raise _damaged(artifact, error) from error
+
+
+def _damaged(artifact: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"damaged provenance or goldens in {artifact} ({error})", "the blobs rnnexport wrote", "export the model again"
+    )
+
+
+def _others_goldens(artifact: str) -> UsageError:
+    return UsageError(
+        f"the goldens in {artifact} are not its own (their digest differs)",
+        "those it was exported with",
+        "copy or export it again",
     )
 
 
@@ -155,16 +206,6 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         semantics=tuple(map(str, value["semantics"])),
         computed_in={dtype: tuple(map(str, layers)) for dtype, layers in value["computed_in"].items()},
         lowering=tuple(map(Lowered.from_json, value["lowering"])),
+        no_truth=str(value["no_truth"]),
+        override=dict(value["override"]),
     )
-
-
-def _goldens(data: bytes) -> tuple[Golden, ...]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
-    labels = arrays.pop("labels")
-
-    def part(index: int, kind: str) -> dict[str, np.ndarray]:
-        prefix = f"{index}/{kind}/"
-        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-
-    return tuple(Golden(str(label), part(i, "feed"), part(i, "expected")) for i, label in enumerate(labels))

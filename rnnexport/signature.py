@@ -19,6 +19,7 @@ from rnnexport.errors import UsageError
 Dim = int | str
 BATCH = "batch"
 TIME = "time"
+_SEQUENCE_RANK = 3  # batch, timesteps, features
 Length = int | Literal["dynamic"] | None
 
 
@@ -146,6 +147,20 @@ class Signature:
             tuple(map(TensorSpec.from_json, value["outputs"])),
             tuple(map(StateSpec.from_json, value["states"])),
         )
+
+
+def time_axis(spec: TensorSpec, signature: Signature) -> int | None:
+    """The axis of an output that counts timesteps; None where it has none, or nothing tells.
+
+    An axis of open length says so by its name. A fixed one is told by a sequence among the inputs of that length.
+    """
+    if len(spec.shape) < 2:
+        return None
+    size = spec.shape[1]
+    if isinstance(size, str):
+        return 1 if size == TIME or size.endswith(f"_{TIME}") else None
+    sequences = {source.shape[1] for source in signature.inputs if len(source.shape) >= _SEQUENCE_RANK}
+    return 1 if len(spec.shape) >= _SEQUENCE_RANK and size in sequences else None
 
 
 def unique_names(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:

@@ -1,4 +1,7 @@
-"""Change one weight inside a finished artifact, leaving its goldens as they are."""
+"""Change one weight inside a finished artifact, leaving its goldens as they are and its seal whole.
+
+A seal tells what was changed after the export. These stand for what a converter does wrong before it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnexport.seal import seal_of, sealed, with_seal
+
 
 def perturb(artifact: Path, folder: Path, amount: float) -> Path:
     """A copy of `artifact` in `folder` with `amount` added to one weight of its largest tensor."""
@@ -15,11 +20,20 @@ def perturb(artifact: Path, folder: Path, amount: float) -> Path:
     if artifact.is_dir():
         shutil.copytree(artifact, copy)
         (copy / "saved_model.pb").write_bytes(_saved_model(copy / "saved_model.pb", amount))
+        seal_folder(copy)
     elif artifact.suffix == ".onnx":
-        copy.write_bytes(_onnx(artifact, amount))
+        copy.write_bytes(sealed(_onnx(artifact, amount)))
     else:
-        copy.write_bytes(_tflite(artifact, amount))
+        copy.write_bytes(sealed(_tflite(artifact, amount)))
     return copy
+
+
+def seal_folder(folder: Path) -> None:
+    """Seal a SavedModel again."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    seal = seal_of(sorted((file.relative_to(folder).as_posix(), file.read_bytes()) for file in files))
+    provenance = folder / "assets.extra" / "rnnexport.json"
+    provenance.write_bytes(with_seal(provenance.read_bytes(), seal))
 
 
 def _changed(array: np.ndarray, amount: float, share: int = 2) -> np.ndarray:

@@ -17,6 +17,10 @@ LAYERS = {
     "rnnexport.loading": 0,
     "rnnexport.lowered": 0,
     "rnnexport.signature": 0,
+    "rnnexport.goldens": 0,
+    "rnnexport.seal": 0,
+    "rnnexport.trail": 0,
+    "rnnexport.placement": 0,
     "rnnexport.proof": 0,
     "rnnexport.publish": 0,
     "rnnexport.version": 0,
@@ -26,8 +30,13 @@ LAYERS = {
     "rnnexport.targets": 2,
     "rnnexport.verification": 3,
     "rnnexport.truth": 4,
+    "rnnexport.data": 0,
+    "rnnexport.claims": 4,
+    "rnnexport.locating": 4,
     "rnnexport.orders": 4,
     "rnnexport.pipeline": 4,
+    "rnnexport.verifying": 4,
+    "rnnexport.progress": 0,
     "rnnexport.inspection": 4,
     "rnnexport.report": 4,
     "rnnexport.cli": 5,
@@ -44,6 +53,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.saved_model.export",
     "rnnexport.targets.saved_model.metadata",
     "rnnexport.targets.saved_model.runner",
+    "rnnexport.targets.saved_model.values",
 }
 RUNTIMES = {"onnxruntime", "ai_edge_litert"}
 # What the lowering may import besides Python's own library, itself and layer 0.

@@ -58,7 +58,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @GROUP
 def test_the_commands_of_the_readme_run_in_their_order(workplace):
-    assert run_in_order(commands(), workplace) == 14
+    assert run_in_order(commands(), workplace) == 15
     (python,) = blocks("python")
     done = run([sys.executable, "-c", python], workplace)
     assert done.returncode == 0, done.stderr
@@ -74,7 +74,7 @@ def test_the_make_targets_of_the_readme_exist():
     wanted = {command.split()[1] for command in commands() if command.startswith("make ")}
     wanted |= set(re.findall(r"`make ([a-z-]+)`", README))
     makefile = (ROOT / "Makefile").read_text()
-    assert wanted == {"demo", "test", "support", "lint"}
+    assert wanted == {"demo", "test", "support", "lint", "mutation"}
     assert all(f"\n{name}:" in makefile for name in wanted)
 
 

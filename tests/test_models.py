@@ -12,6 +12,7 @@ from rnnexport import orders
 from rnnexport.errors import MismatchError
 from rnnexport.signature import argument_name
 from rnnexport.targets.registry import TARGET_NAMES, target
+from rnnexport.verification.tolerance import Tolerance
 
 APIS = ("keras", "tf_keras")
 RNG = np.random.default_rng(21)
@@ -128,7 +129,7 @@ def test_artifacts_are_right_on_other_inputs_too(build, api, to, tmp_path):
     timesteps = LENGTH if to == "tflite" else None
     exported = rnnexport.export(model, to, path, timesteps=timesteps)
     assert exported.report is not None
-    assert exported.report.tolerance == rnnexport.Tolerance()
+    assert exported.report.tolerances.usual
     signature = target(to).read_proof(path).provenance.signature
     feed = {spec.name: array.astype(spec.dtype) for spec, array in zip(signature.inputs, arrays, strict=True)}
     expected = np.asarray(model(list(feed.values()) if len(feed) > 1 else next(iter(feed.values()))))
@@ -177,7 +178,7 @@ def test_a_model_with_few_positions_is_probed_and_fed_within_them(tmp_path):
     model = random_weights(keras.Model(x, keras.layers.GRU(4, return_sequences=True)(Positions()(x))))
     exported = rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert exported.report is not None
-    assert len(exported.report.feeds) == 5
+    assert len(exported.report.feeds) == 8
 
 
 @pytest.mark.xdist_group("precision")
@@ -193,9 +194,9 @@ def test_a_source_that_is_less_certain_is_judged_less_tightly(tmp_path):
         for to in ("onnx", "saved-model"):
             exported = rnnexport.export(model, to, tmp_path / (name + target(to).suffix))
             assert exported.report is not None
-            tolerance = exported.report.tolerance
-            assert rnnexport.Tolerance().rtol < tolerance.rtol <= bound
-            assert rnnexport.verify(exported.path).artifacts[0].tolerance == tolerance
+            tolerance = exported.report.tolerances.default
+            assert Tolerance().rtol < tolerance.rtol <= bound
+            assert rnnexport.verify(exported.path).artifacts[0].tolerances.default == tolerance
 
 
 @pytest.mark.xdist_group("precision")
@@ -225,7 +226,7 @@ def test_a_float32_readout_of_a_float16_layer_is_judged_as_float16(tmp_path):
     y = keras.layers.Dense(2, dtype="float32")(keras.layers.GRU(4, dtype="mixed_float16")(x))
     exported = rnnexport.export(random_weights(keras.Model(x, y)), "onnx", tmp_path / "m.onnx")
     assert exported.report is not None
-    assert 1e-5 < exported.report.tolerance.rtol <= 5e-2
+    assert 1e-5 < exported.report.tolerances.default.rtol <= 5e-2
 
 
 @pytest.mark.xdist_group("precision")
@@ -253,11 +254,11 @@ def test_a_form_that_leaves_the_tolerance_keeps_the_loop(tmp_path, monkeypatch):
 
     verified, calls = orders._verified, []
 
-    def strict_at_first(proof, order, path, tolerance, progress):
+    def strict_at_first(form, proof, order, path, override, progress):
         calls.append(path)
         if len(calls) == 1:
             raise MismatchError("model.onnx differs", "agreement", "-")
-        return verified(proof, order, path, tolerance, progress)
+        return verified(form, proof, order, path, override, progress)
 
     monkeypatch.setattr(orders, "_verified", strict_at_first)
     x = keras.Input((None, 3), name="x")

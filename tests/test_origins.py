@@ -61,8 +61,24 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+# Weights beside an architecture, whose pairing `tests/source/test_weights.py` tests for itself: of these some layers
+# are tested each time, the others by `make test-long`.
+LONG_ORIGINS = (
+    "tf_keras .json + .h5",
+    "tf_keras .weights.h5 + builder",
+    "Keras 3 .json + .weights.h5",
+    "Keras 3 .weights.h5 + builder",
+)
+EACH_TIME = 4
+
+
+def marks(origin: str, layer: str) -> list[pytest.MarkDecorator]:
+    rest = origin in LONG_ORIGINS and list(origins.LAYERS).index(layer) >= EACH_TIME
+    return [pytest.mark.xdist_group(f"origin {origin}"), *([pytest.mark.long] if rest else [])]
+
+
 CELLS = [
-    pytest.param(origin, layer, marks=pytest.mark.xdist_group(f"origin {origin}"))
+    pytest.param(origin, layer, marks=marks(origin, layer))
     for origin in ORIGINS
     for layer in origins.LAYERS
     if exists(origin, layer)

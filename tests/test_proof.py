@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from rnnexport.errors import UsageError
+from rnnexport.goldens import Golden
 from rnnexport.lowered import Lowered
-from rnnexport.proof import Golden, Proof, Provenance, read_proof
+from rnnexport.proof import Proof, Provenance, read_proof, require_unaltered
+from rnnexport.seal import sealed
 from tests.test_signature import signature
 
 
-def proof() -> Proof:
-    rng = np.random.default_rng(0)
+def proof(seed=0) -> Proof:
+    rng = np.random.default_rng(seed)
     goldens = tuple(
         Golden(
             f"feed {index}, scale 1",
@@ -33,67 +36,82 @@ def proof() -> Proof:
             Lowered("rnn/lstm", "LSTM", "native", "the fastest", ("native", "loop"), {"unroll": "its length is open"}),
             Lowered("rnn/odd", "a cell", "loop", "nothing else is proven", ("loop",), fault="scan gave 0.5 for 0.25"),
         ),
+        no_truth="operator X has no float64 form",
+        override={"atols": {"y": 1e-4}},
     )
     return Proof(provenance, goldens)
 
 
-def test_round_trip_keeps_every_array_and_label():
-    first = proof()
-    second = read_proof("m.onnx", first.provenance_text().encode(), first.goldens_bytes())
+def read(name="m.onnx", text=None, data=None, parts=None):
+    """What is read of the blobs of `proof`, or of others in their place, sealed as one file."""
+    good_text, good_data = (good.encode() if isinstance(good, str) else good for good in proof().blobs())
+    text, data = good_text if text is None else text, good_data if data is None else data
+    whole = sealed(text + data) if parts is None and text == good_text else text + data
+    return read_proof(name, whole[: len(text)], data, [("", whole)] if parts is None else parts)
+
+
+def test_round_trip_keeps_the_provenance_and_the_goldens():
+    first, second = proof(), read()
     assert second.provenance.options == {"opset": 17, "batch": None}
     assert second.provenance.lowering == first.provenance.lowering
+    assert second.provenance.override == {"atols": {"y": 1e-4}}
+    assert second.provenance.no_truth == "operator X has no float64 form"
     assert [golden.label for golden in second.goldens] == ["feed 0, scale 1", "feed 1, scale 1"]
+    assert not second.altered
     for one, two in zip(first.goldens, second.goldens, strict=True):
-        for side in ("feed", "expected"):
-            assert dict(getattr(one, side)).keys() == dict(getattr(two, side)).keys()
-            for name, array in getattr(one, side).items():
-                assert getattr(two, side)[name].dtype == array.dtype
-                np.testing.assert_array_equal(getattr(two, side)[name], array)
+        np.testing.assert_array_equal(one.expected["y"], two.expected["y"])
 
 
 def test_bytes_are_the_same_each_time():
-    assert proof().goldens_bytes() == proof().goldens_bytes()
-    assert proof().provenance_text() == proof().provenance_text()
+    assert proof().blobs() == proof().blobs()
 
 
-@pytest.mark.parametrize(
-    ("text", "data"),
-    [
-        ("{", None),
-        ("{}", None),
-        ("[1]", None),
-        (None, b""),
-        (None, b"PK not a zip"),
-        ('{"format": 3}', None),
-    ],
-)
-def test_damaged_blobs_are_refused(text, data):
-    good = proof()
+def test_a_file_that_was_changed_around_the_proof_is_told_as_altered():
+    text, data = proof().blobs()
+    whole = sealed(text.encode() + data + b"weights")
+    changed = whole[:-1] + b"S"
+    for parts, altered in ((whole, False), (changed, True)):
+        found = read_proof("m.onnx", parts[: len(text)], data, [("", parts)])
+        assert found.altered is altered
+    with pytest.raises(UsageError, match=r"m\.onnx was altered after it was exported"):
+        require_unaltered("m.onnx", found)
+
+
+def test_the_goldens_of_another_file_are_told():
+    with pytest.raises(UsageError, match=r"the goldens in m\.onnx are not its own \(their digest differs\)"):
+        read(data=proof(seed=1).blobs()[1])
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '{"format": 4}', '{"format": 4, "goldens": "ab"}', "\xff"])
+def test_damaged_blobs_are_refused(text):
+    with pytest.raises(UsageError, match=r"(damaged provenance or goldens|the goldens) in m\.onnx"):
+        read(text=text.encode("latin-1"))
+
+
+@pytest.mark.parametrize("data", [b"", b"PK not a zip"])
+def test_goldens_that_are_no_goldens_are_refused(data):
+    value = json.loads(proof().blobs()[0]) | {"goldens": hashlib.sha256(data).hexdigest()}
     with pytest.raises(UsageError, match=r"damaged provenance or goldens in m\.onnx"):
-        read_proof(
-            "m.onnx",
-            (good.provenance_text() if text is None else text).encode(),
-            good.goldens_bytes() if data is None else data,
-        )
+        read(text=json.dumps(value).encode(), data=data)
 
 
-@pytest.mark.parametrize("number", [2, 99])
+@pytest.mark.parametrize("number", [3, 99])
 def test_another_format_is_refused(number):
-    value = json.loads(proof().provenance_text()) | {"format": number}
-    with pytest.raises(UsageError, match=f"format {number} in .*expected format 3"):
-        read_proof("m.onnx", json.dumps(value).encode(), proof().goldens_bytes())
+    value = json.loads(proof().blobs()[0]) | {"format": number}
+    with pytest.raises(UsageError, match=f"format {number} in .*expected format 4"):
+        read(text=json.dumps(value).encode())
 
 
-def test_flipped_bits_end_in_a_proof_or_one_clear_error():
-    text, data = proof().provenance_text().encode(), proof().goldens_bytes()
+def test_flipped_bits_end_in_an_altered_proof_or_one_clear_error():
+    text, data = proof().blobs()
+    whole = sealed(text.encode() + data)
     rng, outcomes = np.random.default_rng(4), set()
     for _ in range(2000):
-        blobs = [bytearray(text), bytearray(data)]
-        blob = blobs[rng.integers(2)]
+        blob = bytearray(whole)
         blob[rng.integers(len(blob))] ^= 1 << rng.integers(8)
         try:
-            read_proof("m.onnx", bytes(blobs[0]), bytes(blobs[1]))
-            outcomes.add("read")
+            assert read_proof("m.onnx", bytes(blob[: len(text)]), bytes(blob[len(text) :]), [("", bytes(blob))]).altered
+            outcomes.add("altered")
         except UsageError:
             outcomes.add("refused")
-    assert outcomes == {"read", "refused"}
+    assert outcomes == {"altered", "refused"}

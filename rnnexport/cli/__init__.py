@@ -16,6 +16,7 @@ _COMMANDS = {
     "export": "Export a model to several targets at once.",
     "verify": "Verify artifacts against their goldens or their source.",
     "inspect": "Show what a model or an artifact is.",
+    "makefile": "Print the path of a makefile for release jobs.",
 }
 
 _HELP = """Recurrent Keras models to SavedModel, TFLite and ONNX, each artifact proved to compute the same thing.

@@ -46,8 +46,8 @@ def command(
     timesteps: Length,
     tflite_timesteps: int | None,
     verify: bool,
-    rtol: float | None,
-    atol: float | None,
+    rtol: options.Bounds,
+    atol: options.Bounds,
 ) -> None:
     """Export MODEL to several targets, with one load and as few traces as can be.
 

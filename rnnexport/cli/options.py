@@ -11,12 +11,14 @@ import click
 
 from rnnexport.loading import KERAS_API_CHOICES, WEIGHTS_BY, Loading
 from rnnexport.lowered import FORM_CHOICES, PROVIDER_CHOICES, LoweringRequest
-from rnnexport.pipeline import DEFAULT_OPSET
 from rnnexport.signature import Length
+from rnnexport.targets.base import DEFAULT_OPSET
 from rnnexport.targets.registry import ALL_PROVIDERS, OPSETS
-from rnnexport.verification.compare import Tolerance
+from rnnexport.verification.tolerance import Override, Tolerance
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# A part of a tolerance: for all outputs, and for some by name.
+Bounds = tuple[float | None, dict[str, float]]
 _DEFAULT = Tolerance()
 
 
@@ -51,13 +53,45 @@ provider_option = click.option(
     "providers",
     multiple=True,
     type=click.Choice(ALL_PROVIDERS),
+    metavar="PROVIDER",
     default=("cpu",),
     show_default=True,
-    help="The execution provider to run on; may be repeated.",
+    help="The execution provider to run on; may be repeated. One that is not on this host is not run: exit code 4.",
 )
-json_option = click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON too."
+placement_option = click.option(
+    "--require-placement",
+    "placement",
+    metavar="[PERCENT]",
+    type=click.FloatRange(0, 100),
+    is_flag=False,
+    flag_value=100.0,
+    help="Count a run on a provider only where that share of the recurrent nodes ran there (alone: all of them).",
 )
+tf32_option = click.option(
+    "--tf32", is_flag=True, help="Let a GPU round float32 products to 10 bits of mantissa; off by default."
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz|FOLDER",
+    help="Verify on these inputs too, by name; without --source the outputs must be in it as well.",
+)
+_REPORTS = {"json": "JSON", "junit": "JUnit XML", "html": "one HTML page"}
+
+
+def report_options(command: Command) -> Command:
+    """`--json`, `--junit` and `--html`."""
+    for name, kind in reversed(_REPORTS.items()):
+        command = click.option(
+            f"--{name}",
+            f"{name}_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Write a report as {kind}.",
+        )(command)
+    return command
+
+
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and library output.")
 _KEPT = "rnnexport"
 _TUNE = re.compile(r"([1-9][0-9]{0,8})x([1-9][0-9]{0,8})")
@@ -201,15 +235,36 @@ def lowering_of(ctx: click.Context) -> LoweringRequest:
     return LoweringRequest(said.get("form", "auto"), said.get("provider", "cpu"), said.get("tune"))
 
 
+def _bounds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Bounds:
+    """`1e-4` for all outputs, `logits:1e-4` for one; the name may hold colons."""
+    general, named = None, {}
+    for value in values:
+        name, colon, number = value.rpartition(":")
+        try:
+            bound = float(number)
+        except ValueError:
+            raise click.BadParameter(f"found {value!r}, expected a number, or OUTPUT:number", ctx, param) from None
+        if colon:
+            named[name] = bound
+        else:
+            general = bound
+    return general, named
+
+
 def tolerance_options(command: Command) -> Command:
-    """`--rtol` and `--atol`."""
-    text = "of |found - wanted| <= atol + rtol |wanted|"
-    command = click.option("--atol", type=float, help=f"Absolute part {text} (default: {_DEFAULT.atol:g}).")(command)
-    return click.option("--rtol", type=float, help=f"Relative part {text} (default: {_DEFAULT.rtol:g}).")(command)
+    """`--rtol` and `--atol`; `tolerance_of` gives what they say."""
+    text = "part of |found - wanted| <= atol + rtol |wanted|, of one output or of all; may be repeated (default: "
+    for name, kind, usual in (("--atol", "Absolute", _DEFAULT.atol), ("--rtol", "Relative", _DEFAULT.rtol)):
+        command = click.option(
+            name,
+            multiple=True,
+            metavar="[OUTPUT:]NUMBER",
+            callback=_bounds,
+            help=f"{kind} {text}{usual:g}, more where the model is less certain).",
+        )(command)
+    return command
 
 
-def tolerance_of(rtol: float | None, atol: float | None) -> Tolerance | None:
-    """The tolerance that was asked for; None where neither option was given."""
-    if rtol is None and atol is None:
-        return None
-    return Tolerance(_DEFAULT.rtol if rtol is None else rtol, _DEFAULT.atol if atol is None else atol)
+def tolerance_of(rtol: Bounds, atol: Bounds) -> Override:
+    """The tolerance that was asked for."""
+    return Override(rtol[0], atol[0], rtol[1], atol[1])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 
 class ProgressLine:
@@ -17,6 +20,9 @@ class ProgressLine:
     def __call__(self, message: str) -> None:
         if not self._console.is_terminal:
             return
+        from rich.live import Live
+        from rich.spinner import Spinner
+
         if self._live is None:
             # Redirecting would bring the libraries' own chatter back to the terminal.
             self._live = Live(console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)

@@ -41,7 +41,9 @@ class Session:
 
     def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
-        self._out = _Output(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+        self._out = _Output(
+            width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPE_WIDTH, highlight=False
+        )
         self.err = Console(file=real_stderr, soft_wrap=True, highlight=False)
         self.debug = debug
         self.line = ProgressLine(self.err)
@@ -70,8 +72,10 @@ class Session:
         """Print a result on stdout.
 
         Raises:
-            UsageError: stdout can't be written. A pipe whose reader has gone is no error.
+            UsageError: stdout can't be written. A pipe whose reader has gone is no error, nor is a closed stdout.
         """
+        if sys.stdout is None:
+            return
         with writing(Path("/dev/stdout")):
             try:
                 self._out.print(result, markup=False)

@@ -11,8 +11,8 @@ from rnnexport import pipeline
 from rnnexport.cli import options
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.session import session_of
-from rnnexport.pipeline import DEFAULT_OPSET
 from rnnexport.signature import Length
+from rnnexport.targets.base import DEFAULT_OPSET
 
 
 def export_command(target: str, text: str, *more: Callable[[click.Command], click.Command]) -> click.Command:
@@ -41,8 +41,8 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
         batch: Length,
         timesteps: Length,
         verify: bool,
-        rtol: float | None,
-        atol: float | None,
+        rtol: options.Bounds,
+        atol: options.Bounds,
         opset: int = DEFAULT_OPSET,
     ) -> None:
         session = session_of(ctx)

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from rnnexport import pipeline
 from rnnexport.cli import options
 from rnnexport.cli.session import session_of
 from rnnexport.errors import UsageError
 from rnnexport.publish import check_destination, write_text
-from rnnexport.report.json_view import to_json
 from rnnexport.report.text import report_table
+from rnnexport.verification.report import Report
+from rnnexport.verifying import verify
+
+# The views that are written to files, imported when they are asked for.
+_VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "html": ("html", "to_html")}
 
 
 @click.command("verify")
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead.")
 @options.loading_options
+@options.data_option
 @options.provider_option
+@options.placement_option
+@options.tf32_option
 @options.tolerance_options
-@options.json_option
+@options.report_options
 @options.debug_option
 @click.pass_context
 def command(
     ctx: click.Context,
     artifacts: tuple[Path, ...],
     source: Path | None,
+    data: Path | None,
     providers: tuple[str, ...],
-    rtol: float | None,
-    atol: float | None,
+    placement: float | None,
+    tf32: bool,
+    rtol: options.Bounds,
+    atol: options.Bounds,
     json_file: Path | None,
+    junit_file: Path | None,
+    html_file: Path | None,
 ) -> int:
     """Run ARTIFACTS in their own runtimes and compare them with what their source gave.
 
@@ -41,31 +53,47 @@ def command(
 
     \b
     Examples:
-      rnnexport verify model.onnx model.tflite --json report.json
-      rnnexport verify model.onnx --provider cpu --provider cuda
-      rnnexport verify model.onnx --source model.keras --custom-objects cells.py
+      rnnexport verify model.onnx model.tflite --json report.json --junit report.xml --html report.html
+      rnnexport verify model.onnx --provider cpu --provider cuda --require-placement
+      rnnexport verify model.onnx --source model.keras --custom-objects cells.py --data recordings/
+      rnnexport verify model.onnx --atol logits:1e-4
     """
     session = session_of(ctx)
-    if json_file is not None:
-        _check_json(json_file, [*artifacts, *([source] if source else [])])
-    report = pipeline.verify(
+    wanted = {"json": json_file, "junit": junit_file, "html": html_file}
+    reports = {kind: file for kind, file in wanted.items() if file is not None}
+    _check_reports(reports, [*artifacts, *([source] if source else []), *([data] if data else [])])
+    report = verify(
         list(artifacts),
         source=source,
         loading=options.loading_of(ctx),
+        data=data,
         providers=providers,
+        tf32=tf32,
+        placement=None if placement is None else placement / 100,
         tolerance=options.tolerance_of(rtol, atol),
         progress=session.progress,
     )
     session.line.stop()
-    if json_file is not None:
-        write_text(json_file, to_json(report))
+    for kind, file in reports.items():
+        write_text(file, _view(kind)(report))
     session.show(report_table(report))
     return report.exit_code
 
 
-def _check_json(json_file: Path, inputs: Sequence[Path]) -> None:
+def _view(kind: str) -> Callable[[Report], str]:
+    module, function = _VIEWS[kind]
+    found: Callable[[Report], str] = getattr(import_module(f"rnnexport.report.{module}"), function)
+    return found
+
+
+def _check_reports(reports: dict[str, Path], inputs: Sequence[Path]) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
-    if json_file.resolve() in [path.resolve() for path in inputs]:
-        raise UsageError(f"--json {json_file}, which is an input", "another file", "change --json")
-    if json_file.is_file() or json_file.is_dir() or not json_file.exists():
-        check_destination(json_file)
+    seen = [path.resolve() for path in inputs]
+    for kind, file in reports.items():
+        if file.resolve() in seen:
+            raise UsageError(
+                f"--{kind} {file}, which is an input or another report", "another file", f"change --{kind}"
+            )
+        seen.append(file.resolve())
+        if file.is_file() or file.is_dir() or not file.exists():
+            check_destination(file)

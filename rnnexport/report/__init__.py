@@ -1,1 +1,1 @@
-"""Views of a `Report` and of an `Inspection`: terminal and JSON."""
+"""Views of a `Report` and of an `Inspection`: terminal, JSON, JUnit XML and one page of HTML."""

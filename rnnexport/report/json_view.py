@@ -1,42 +1,59 @@
-"""A report as JSON, for a release job. NaN is not JSON, so an error that can't be measured is null."""
+"""A report as JSON, for a release job: schema 2, described in `schema_2.json`. NaN and infinities are null."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from rnnexport.placement import Placement
+from rnnexport.proof import Provenance
+from rnnexport.report.words import against_truth, wrong
 from rnnexport.verification.compare import Comparison
-from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.report import ArtifactReport, Located, Report
+from rnnexport.verification.statistics import EDGES, Errors
+from rnnexport.verification.tolerance import Tolerance, Tolerances
+from rnnexport.version import __version__
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def to_json(report: Report) -> str:
-    """The whole report, indented, with a trailing newline."""
+    """The whole report, indented, with a trailing newline. The same report gives the same text."""
     value = {
         "schema": SCHEMA,
+        "rnnexport": __version__,
         "passed": report.passed,
         "exit_code": report.exit_code,
+        "histogram_edges": list(EDGES),
         "artifacts": [_artifact(item) for item in report.artifacts],
     }
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    return json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
 
 
 def _artifact(item: ArtifactReport) -> dict[str, Any]:
+    against = against_truth(item)
     return {
         "artifact": item.artifact,
         "target": item.target,
         "provider": item.provider,
         "status": item.status,
         "truth": item.truth,
-        "rtol": item.tolerance.rtol,
-        "atol": item.tolerance.atol,
-        "max_abs_error": _number(item.max_abs),
+        "max_abs_error": item.max_abs,
+        "rmse_of_artifact": None if against is None else against.artifact.rmse,
+        "rmse_of_source": None if against is None else against.source.rmse,
+        "no_truth": item.no_truth,
         "problem": item.first_problem(),
-        "placement": dict(item.placement),
+        "problems": wrong(item),
+        "located": _located(item.located),
+        "tolerances": _tolerances(item.tolerances),
+        "settings": dict(item.settings),
+        "placement": _placement(item.placement, item.provider),
         "computed_in": {dtype: list(layers) for dtype, layers in item.computed_in.items()},
         "lowering": [recurrence.to_json() for recurrence in item.lowering],
+        "provenance": _provenance(item.provenance),
+        "outputs": [_comparison(comparison) for comparison in item.outputs()],
         "feeds": [{"label": feed.label, "outputs": list(map(_comparison, feed.outputs))} for feed in item.feeds],
     }
 
@@ -45,14 +62,96 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "output": comparison.name,
         "passed": comparison.passed,
-        "max_abs_error": _number(comparison.max_abs),
-        "max_rel_error": _number(comparison.max_rel),
-        "out_of_tolerance": comparison.bad,
-        "values": comparison.count,
-        "first_bad_index": None if comparison.first_bad is None else list(comparison.first_bad),
         "problem": comparison.problem,
+        "first_bad_index": None if comparison.first_bad is None else list(comparison.first_bad),
+        "first_bad_timestep": comparison.first_timestep,
+        "tolerance": _tolerance(comparison.tolerance),
+        "errors": _errors(comparison.errors),
+        "artifact_against_truth": _errors(comparison.artifact_error),
+        "source_against_truth": _errors(comparison.source_error),
     }
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _errors(errors: Errors | None) -> dict[str, Any] | None:
+    if errors is None:
+        return None
+    return {
+        "values": errors.count,
+        "out_of_tolerance": errors.bad,
+        "max_abs": errors.max_abs,
+        "max_rel": errors.max_rel,
+        "max_ulp": errors.max_ulp,
+        "rmse": errors.rmse,
+        "cosine": errors.cosine if errors.count else None,
+        "histogram": list(errors.histogram),
+        "by_timestep": list(errors.by_timestep),
+    }
+
+
+def _tolerance(tolerance: Tolerance) -> dict[str, float]:
+    return {"rtol": tolerance.rtol, "atol": tolerance.atol}
+
+
+def _tolerances(tolerances: Tolerances) -> dict[str, Any]:
+    asked = tolerances.override
+    return {
+        "usual": tolerances.usual,
+        "default": _tolerance(tolerances.default),
+        "override": {
+            "rtol": asked.rtol,
+            "atol": asked.atol,
+            "rtols": dict(asked.rtols),
+            "atols": dict(asked.atols),
+        },
+    }
+
+
+def _located(located: Located | None) -> dict[str, Any] | None:
+    if located is None:
+        return None
+    return {
+        "sentence": located.sentence,
+        "columns": list(located.columns),
+        "rows": [list(row) for row in located.rows],
+    }
+
+
+def _placement(placement: Placement | None, provider: str) -> dict[str, Any] | None:
+    if placement is None:
+        return None
+    return {
+        "counts": dict(placement.counts()),
+        "share": placement.share(provider),
+        "recurrent_share": placement.recurrent_share(provider),
+        "nodes": [node.to_json() for node in placement.nodes],
+    }
+
+
+def _provenance(provenance: Provenance | None) -> dict[str, Any] | None:
+    """What the artifact says of itself, without the values it carries."""
+    if provenance is None:
+        return None
+    signature = provenance.signature
+    return {
+        "source": dict(provenance.source),
+        "keras_api": provenance.keras_api,
+        "options": dict(provenance.options),
+        "versions": dict(provenance.versions),
+        "tolerance": dict(provenance.tolerance),
+        "semantics": list(provenance.semantics),
+        "inputs": [spec.to_json() for spec in signature.inputs],
+        "outputs": [spec.to_json() for spec in signature.outputs],
+        "states": [
+            {"layer": state.layer, "input": state.input.to_json(), "output": state.output.to_json()}
+            for state in signature.states
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """`value` with null for every number that JSON can't say."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from rnnexport.lowered import FORMS, Lowered
+from rnnexport.report.terminal import said
 
 _CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
 
@@ -20,9 +20,9 @@ def recurrences_table(lowering: Sequence[Lowered]) -> RenderableType:
     for overflow in (None, None, "fold"):
         table.add_column(overflow=overflow or "ellipsis", no_wrap=overflow is None)
     for recurrence in lowering:
-        table.add_row(Text(recurrence.name, "bold"), "", Text(recurrence.what))
+        table.add_row(said(recurrence.name, "bold"), "", said(recurrence.what))
         for form, verdict, style, why in _forms(recurrence):
-            table.add_row(f"  {form}", Text(verdict, style), Text(why))
+            table.add_row(f"  {form}", said(verdict, style), said(why))
         table.add_section()
     return table
 

@@ -2,35 +2,85 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rnnexport.inspection import Inspection
 from rnnexport.report.recurrences import recurrences_table
+from rnnexport.report.terminal import said
+from rnnexport.report.words import (
+    VERDICTS,
+    computed_line,
+    number,
+    placement_line,
+    rmse_pair,
+    settings_line,
+    short_name,
+    values_of,
+    wrong,
+)
 from rnnexport.signature import Signature
 from rnnexport.targets.registry import model_name
-from rnnexport.verification.compare import Tolerance
-from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.report import ArtifactReport, Located, Report
+
+if TYPE_CHECKING:
+    from rnnexport.inspection import Inspection
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
+_WIDE, _WIDEST = 100, 160
 
 
 def report_table(report: Report) -> RenderableType:
-    """A line an artifact and provider; below it, what is wrong, in full."""
+    """A line an artifact and provider; below it, what is wrong, in full, and what is not as usual."""
+    return _ReportView(report)
+
+
+@dataclass(frozen=True)
+class _ReportView:
+    """Never wider than 160 columns; with less than 100 some columns are left out."""
+
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(options.max_width, _WIDEST)
+        yield from console.render(_parts(self.report, width >= _WIDE), options.update(width=width))
+
+
+def _parts(report: Report, wide: bool) -> Group:
+    return Group(_overview(report, wide), *(note for item in report.artifacts for note in _notes(item)), *_ends(report))
+
+
+def _overview(report: Report, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("artifact", "target", "provider", "verdict"):
-        table.add_column(title, overflow="fold")
-    for title in ("feeds", "values", "max abs error"):
+    with_truth = any(rmse_pair(item) != "-" for item in report.artifacts)
+    table.add_column("artifact", overflow="fold")
+    if wide:
+        table.add_column("target", no_wrap=True)
+    table.add_column("provider", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    titles = [*(["feeds"] if wide else []), "values", "max abs error" if wide else "max error"]
+    titles += [f"rmse to float64{' ' if wide else chr(10)}source / artifact"] if with_truth else []
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for item in report.artifacts:
-        verdict = Text("verified" if item.status == "passed" else item.status, _STYLE[item.status])
-        table.add_row(Path(item.artifact).name, item.target, item.provider, verdict, *_numbers(item))
-    notes = [Text(note, overflow="fold") for item in report.artifacts for note in _notes(item)]
-    return Group(table, *notes)
+        verdict = said(VERDICTS[item.status], _STYLE[item.status])
+        about = [item.target, item.provider] if wide else [item.provider]
+        figures = _figures(item, wide) + ([rmse_pair(item)] if with_truth else [])
+        table.add_row(said(short_name(item.artifact)), *map(said, about), verdict, *figures)
+    return table
+
+
+def _figures(item: ArtifactReport, wide: bool) -> list[str]:
+    """Feeds where there is room, values, the largest error."""
+    if not item.feeds:
+        return ["-"] * (3 if wide else 2)
+    return [*([str(len(item.feeds))] if wide else []), str(values_of(item)), number(item.max_abs)]
 
 
 def matrix_table(report: Report) -> RenderableType:
@@ -38,39 +88,67 @@ def matrix_table(report: Report) -> RenderableType:
     targets = list(dict.fromkeys(item.target for item in report.artifacts))
     rows: dict[str, dict[str, Text]] = {}
     for item in report.artifacts:
-        verdict = f"verified {item.max_abs:.1e}" if item.status == "passed" else item.status
+        verdict = f"verified {number(item.max_abs)}" if item.status == "passed" else item.status
         name = model_name(item.artifact, item.target)
-        rows.setdefault(name, {})[item.target] = Text(verdict, _STYLE[item.status])
+        rows.setdefault(name, {})[item.target] = said(verdict, _STYLE[item.status])
     title = "artifacts in their own runtimes against eager Keras; the largest absolute error"
     table = Table("model", *targets, box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for name, cells in rows.items():
-        table.add_row(name, *(cells.get(target, Text("-")) for target in targets))
-    return Group(table, *(Text(note) for item in report.artifacts for note in _notes(item)))
+        table.add_row(said(name), *(cells.get(target, said("-")) for target in targets))
+    return Group(table, *(note for item in report.artifacts for note in _notes(item)), *_ends(report))
 
 
-def _numbers(item: ArtifactReport) -> tuple[str, str, str]:
-    if not item.feeds:
-        return "-", "-", "-"
-    values = sum(comparison.count for feed in item.feeds for comparison in feed.outputs)
-    return str(len(item.feeds)), str(values), f"{item.max_abs:.1e}"
+def _notes(item: ArtifactReport) -> Iterator[RenderableType]:
+    """What there is to say of one artifact below the table: nothing where all is as usual."""
+    problems, remarks = wrong(item), _remarks(item)
+    if not problems and not remarks and item.located is None:
+        return
+    head = said(f"{item.artifact} ({item.provider})", "bold")
+    head.append(f": {VERDICTS[item.status]}", _STYLE[item.status])
+    yield head
+    for problem in problems:
+        yield _indented(said(problem))
+    if item.located is not None:
+        yield from _located(item.located)
+    for remark in remarks:
+        yield _indented(said(remark, "dim"))
 
 
-def _notes(item: ArtifactReport) -> list[str]:
-    notes = []
-    if item.tolerance != Tolerance():
-        bounds = f"rtol {item.tolerance.rtol:g}, atol {item.tolerance.atol:g}"
-        notes.append(f"{item.artifact} ({item.provider}): judged with {bounds}, which are not the defaults")
-    if item.status != "passed":
-        notes.append(f"{item.artifact} ({item.provider}): {item.first_problem()}")
-    if set(item.computed_in) - {"float32"}:
-        dtypes = "; ".join(f"{dtype}: {', '.join(layers)}" for dtype, layers in sorted(item.computed_in.items()))
-        notes.append(f"{item.artifact}: computes in {dtypes}")
-    notes += [f"{item.artifact}: fault of rnnexport in {one.name}: {one.fault}" for one in item.lowering if one.fault]
-    if item.placement:
-        total = sum(item.placement.values())
-        shares = ", ".join(f"{name} {count} of {total}" for name, count in sorted(item.placement.items()))
-        notes.append(f"{item.artifact} ({item.provider}): node runs by provider: {shares}")
-    return notes
+def _remarks(item: ArtifactReport) -> list[str]:
+    told = []
+    if not item.tolerances.usual:
+        told.append(f"judged with {item.tolerances}, which are not the defaults")
+    if item.settings:
+        told.append(f"settings of {item.provider}: {settings_line(item.settings)}")
+    if item.placement is not None and (item.provider != "cpu" or item.placement.elsewhere(item.provider)):
+        told.append(placement_line(item.placement, item.provider))
+    if computed := computed_line(item):
+        told.append(f"computes in {computed}")
+    return told + [f"fault of rnnexport in {one.name}: {one.fault}" for one in item.lowering if one.fault]
+
+
+def _located(located: Located) -> Iterator[RenderableType]:
+    yield _indented(said(located.sentence, "bold"))
+    if located.rows:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for title in located.columns:
+            table.add_column(said(title), overflow="fold")
+        for row in located.rows:
+            table.add_row(*map(said, row))
+        yield _indented(table)
+
+
+def _ends(report: Report) -> list[RenderableType]:
+    """Why there is no float64 truth, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for item in report.artifacts:
+        if item.no_truth:
+            reasons.setdefault(item.no_truth, []).append(f"{short_name(item.artifact)} ({item.provider})")
+    return [said(f"no float64 truth for {', '.join(names)}: {reason}", "dim") for reason, names in reasons.items()]
+
+
+def _indented(part: RenderableType) -> RenderableType:
+    return Padding(part, (0, 0, 0, 2))
 
 
 def inspection_tables(inspection: Inspection) -> RenderableType:
@@ -79,12 +157,12 @@ def inspection_tables(inspection: Inspection) -> RenderableType:
     if inspection.layers:
         layers = Table("class", "name", box=box.SIMPLE_HEAD, pad_edge=False, title="layers", title_justify="left")
         for class_name, name in inspection.layers:
-            layers.add_row(class_name, name)
+            layers.add_row(said(class_name), said(name))
         parts.append(layers)
     if inspection.weights:
         weights = Table("layer", "weights", box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
         for name, shapes in inspection.weights:
-            weights.add_row(name, shapes)
+            weights.add_row(said(name), said(shapes))
         parts.append(weights)
     if inspection.signature is not None:
         parts.append(signature_table(inspection.signature))
@@ -92,7 +170,7 @@ def inspection_tables(inspection: Inspection) -> RenderableType:
         parts.append(recurrences_table(inspection.lowering))
     if inspection.operators:
         ordered = sorted(inspection.operators.items(), key=lambda pair: (-pair[1], pair[0]))
-        parts.append(Text("operators: " + ", ".join(f"{name} {count}" for name, count in ordered)))
+        parts.append(said("operators: " + ", ".join(f"{name} {count}" for name, count in ordered)))
     return Group(*parts)
 
 
@@ -101,10 +179,11 @@ def signature_table(signature: Signature) -> RenderableType:
     table = Table("", "name", "dtype", "shape", box=box.SIMPLE_HEAD, pad_edge=False)
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs:
-            table.add_row(kind, spec.name, spec.dtype, f"({', '.join(map(str, spec.shape))})")
+            table.add_row(kind, said(spec.name), spec.dtype, said(f"({', '.join(map(str, spec.shape))})"))
     for state in signature.states:
         shape = f"({', '.join(map(str, state.input.shape))})"
-        table.add_row("state", f"{state.input.name} -> {state.output.name}", state.input.dtype, shape)
+        names = said(f"{state.input.name} -> {state.output.name}")
+        table.add_row("state", names, state.input.dtype, said(shape))
     return table
 
 
@@ -113,5 +192,5 @@ def _pairs(values: dict[str, str]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in values.items():
-        table.add_row(label, value)
+        table.add_row(said(label), said(value))
     return table

@@ -5,7 +5,9 @@ All targets convert this function and nothing else, so what is verified for one 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
+
+_TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
+# What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.
+_READ = re.compile(r"(?P<control>\^?)(?P<node>[^:]+)(?P<port>(?::\d+)?)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +110,7 @@ def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.
     inputs = tuple(tensor.name for tensor in frozen.inputs[: len(signature.all_inputs)])
     outputs = tuple(tensor.name for tensor in frozen.outputs)
     graph_def = frozen.graph.as_graph_def()
+    _name_tables(graph_def)
 
     def rebuild() -> None:
         constants = {tensor: tf.constant(value) for tensor, value in captured.items()}
@@ -122,6 +129,27 @@ def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.
         fetches[spec.name] = tensor
     function = graph.prune([graph.graph.get_tensor_by_name(tensor) for tensor in inputs], fetches)
     return TracedModel(name, signature, function, inputs, outputs)
+
+
+def _name_tables(graph_def: Any) -> None:
+    """TensorFlow calls the table of an Embedding `embedding_lookup/7097`, after a count of all it has made so far.
+
+    Before: m/embedding/embedding_lookup/7097     After: m/embedding/embedding_lookup/table
+    """
+    taken = {node.name for node in graph_def.node}
+    renamed: dict[str, str] = {}
+    for node in graph_def.node:
+        if node.op == "Const" and (found := _TABLE.fullmatch(node.name)):
+            renamed[node.name] = next(
+                name for at in count() if (name := f"{found['scope']}/table{at or ''}") not in taken
+            )
+            taken.add(renamed[node.name])
+    for node in graph_def.node:
+        node.name = renamed.get(node.name, node.name)
+        for at, read in enumerate(node.input):
+            found = _READ.fullmatch(read)
+            if found and found["node"] in renamed:
+                node.input[at] = f"{found['control']}{renamed[found['node']]}{found['port']}"
 
 
 def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from rnnexport.errors import UsageError
+from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered, LoweringRequest
+from rnnexport.placement import Placement
 from rnnexport.proof import Proof
 from rnnexport.signature import TensorSpec
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
+    from rnnexport.trail import InnerValues
 
+DEFAULT_OPSET = 17
 # The one signature of the formats that have signatures.
 SIGNATURE = "serving_default"
 
@@ -30,19 +35,21 @@ class Runner(Protocol):
         inputs: what the runtime says goes in.
         outputs: the same for what comes out.
         ordered: whether the format keeps its tensors in an order, so that a changed order is a fault.
+        settings: what the execution provider was told that changes numbers, in words, such as `{"tf32": "off"}`.
     """
 
     inputs: tuple[RuntimeTensor, ...]
     outputs: tuple[RuntimeTensor, ...]
     ordered: bool
+    settings: Mapping[str, str]
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Call the artifact once. Keys are Keras names, on both sides."""
 
-    def placement(self) -> Mapping[str, int]:
-        """How many nodes each provider ran, by its short name; empty where the runtime has one place only.
+    def placement(self) -> Placement | None:
+        """Where the nodes ran that the first call ran.
 
-        Ends the run: no call may follow.
+        None before that call, and where the runtime was given the CPU and nothing else.
         """
 
 
@@ -106,8 +113,9 @@ class ExportOptions:
 class Target:
     """A format to export to.
 
-    Its code is in a package of three modules, imported when it is called for, so that verifying an artifact loads no
-    converter: `export.py` with `export`, `metadata.py` with `read` and `operators`, `runner.py` with `open_runner`.
+    Its code is in a package of modules, imported when they are called for, so that verifying an artifact loads no
+    converter: `export.py` with `export`, `metadata.py` with `read`, `write` and `operators`, `runner.py` with
+    `open_runner`, `values.py` with `inner_values`.
 
     Attributes:
         name: the name on the command line.
@@ -137,8 +145,16 @@ class Target:
             return (path / self.layout[0]).is_file()
         return path.suffix == self.suffix and path.is_file()
 
-    def export(self, traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
-        """Write the artifact, with its proof inside, at `path`.
+    def export(
+        self, traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions
+    ) -> tuple[Lowered, ...]:
+        """Write the artifact, without a proof, at `path`.
+
+        Args:
+            traced: the model.
+            feeds: inputs that forms of recurrences are compared on.
+            path: where it goes.
+            options: what the user asks.
 
         Returns:
             What became of each recurrence; nothing from a format that has one form for all.
@@ -148,7 +164,15 @@ class Target:
             ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        return cast("tuple[Lowered, ...]", self._module("export").export(traced, proof, path, options))
+        return cast("tuple[Lowered, ...]", self._module("export").export(traced, feeds, path, options))
+
+    def write_proof(self, path: Path, proof: Proof) -> None:
+        """Put the proof into the artifact at `path`, and seal it.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._module("metadata").write(path, proof)
 
     def read_proof(self, path: Path) -> Proof | None:
         """The proof inside the artifact, or None where it has none. Needs no TensorFlow.
@@ -163,14 +187,32 @@ class Target:
         """How often each operator occurs in the artifact, bodies of loops included. Raises as `read_proof`."""
         return cast("Mapping[str, int]", self._module("metadata").operators(path))
 
-    def runner(self, path: Path, provider: str) -> AbstractContextManager[Runner]:
-        """The artifact in its own runtime.
+    def inner_values(self, path: Path, feed: Arrays, provider: str = "cpu", *, tf32: bool = False) -> InnerValues:
+        """Every floating-point value inside the artifact for one feed, in the order in which they are computed.
 
         Raises:
+            UsageError: the file can't be read, or the runtime refuses it.
             ProviderError: the runtime or the provider is not on this host.
-            UsageError: the runtime can't load the file.
         """
-        return cast("AbstractContextManager[Runner]", self._module("runner").open_runner(path, provider))
+        return cast("InnerValues", self._module("values").inner_values(path, feed, provider, tf32=tf32))
+
+    def runner(self, path: Path, provider: str, *, tf32: bool = False) -> AbstractContextManager[Runner]:
+        """The artifact in its own runtime, on `provider`.
+
+        Args:
+            path: the artifact.
+            provider: one of `providers`.
+            tf32: whether float32 products may be computed in TF32. It changes nothing on a provider that can't.
+
+        Raises:
+            ProviderError: the runtime or the provider is not on this host, or the provider can't start.
+            UsageError: the runtime can't load the file; this format knows no such provider; TF32 is forbidden here.
+        """
+        if provider not in self.providers:
+            raise UsageError(
+                f"provider {provider!r} for {self.name}", f"one of {', '.join(self.providers)}", "change --provider"
+            )
+        return cast("AbstractContextManager[Runner]", self._module("runner").open_runner(path, provider, tf32))
 
     def versions(self) -> Mapping[str, str]:
         """The versions of the packages that write this format."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from rnnexport.errors import UsageError, require_path
 from rnnexport.signature import argument_name
 from rnnexport.targets.base import Target
+from rnnexport.targets.onnx.providers import PROVIDERS
 
 # Of ONNX: from the oldest that is tested to the newest that both onnx and ONNX Runtime know.
 OPSETS = range(13, 27)
@@ -20,7 +21,7 @@ _TARGETS = (
         writers=("tf2onnx", "onnx", "onnx-ir", "onnxscript"),
         input_name=str,
         opsets=OPSETS,
-        providers=("cpu", "cuda"),
+        providers=tuple(PROVIDERS),
     ),
     Target(
         name="tflite",

@@ -1,30 +1,17 @@
-"""Two arrays to a verdict. Pure functions: nothing here knows where the arrays come from."""
+"""Arrays to a verdict. Pure functions: nothing here knows where the arrays come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnexport.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A value passes when `|found - wanted| <= atol + rtol * |wanted|`.
-
-    The defaults are some ten times the float32 rounding error of the deepest sample, and far below the effect of
-    one weight that is off by 1e-3.
-    """
-
-    rtol: float = 1e-5
-    atol: float = 2e-6
-
-    def __post_init__(self) -> None:
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if not (np.isfinite(value) and value >= 0):
-                raise UsageError(f"--{name} {value}", "a number of at least 0", "change it")
+from rnnexport.goldens import Kept
+from rnnexport.verification.statistics import Errors, measure, nothing
+from rnnexport.verification.tolerance import Tolerance
 
 
 @dataclass(frozen=True)
@@ -34,28 +21,95 @@ class Comparison:
     Attributes:
         name: the output.
         passed: whether every value is within tolerance, and names, shapes and dtypes are right.
-        max_abs: the largest absolute error; `nan` where values can't be compared.
-        max_rel: the largest error over the magnitude of the wanted value, where that is not 0.
-        bad: how many values are out of tolerance.
-        count: how many values there are.
-        first_bad: the index of the first one that is out of tolerance.
+        errors: of the artifact against its source.
+        tolerance: what was allowed.
         problem: what is wrong in words; empty where it passed.
+        first_bad: the index of the first value that is out of tolerance.
+        first_timestep: the first timestep with such a value; None where the output has no timesteps.
+        artifact_error: of the artifact against the float64 truth; None where there is none.
+        source_error: of the source against it.
     """
 
     name: str
     passed: bool
-    max_abs: float
-    max_rel: float = 0.0
-    bad: int = 0
-    count: int = 0
-    first_bad: tuple[int, ...] | None = None
+    errors: Errors
+    tolerance: Tolerance
     problem: str = ""
+    first_bad: tuple[int, ...] | None = None
+    first_timestep: int | None = None
+    artifact_error: Errors | None = None
+    source_error: Errors | None = None
+
+    def merged(self, other: Comparison) -> Comparison:
+        """The comparison of both pieces of one output; the first problem is kept."""
+        first = self if not self.passed else other
+        return Comparison(
+            name=self.name,
+            passed=self.passed and other.passed,
+            errors=self.errors.merged(other.errors),
+            tolerance=first.tolerance,
+            problem=first.problem,
+            first_bad=first.first_bad,
+            first_timestep=first.first_timestep,
+            artifact_error=_merged(self.artifact_error, other.artifact_error),
+            source_error=_merged(self.source_error, other.source_error),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What one output should be.
+
+    Attributes:
+        value: what the source gave; where `kept` says which, only some of its values, in one row.
+        truth: the same in float64, by an independent run; None where there is none.
+        time_axis: the axis of the timesteps; None where there is none.
+        kept: which values of the output these are; None for all.
+    """
+
+    value: np.ndarray
+    truth: np.ndarray | None = None
+    time_axis: int | None = None
+    kept: Kept | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole output."""
+        return self.value.shape if self.kept is None else self.kept.shape
+
+    @property
+    def timesteps(self) -> int:
+        """How many there are; 1 where there is no axis of them."""
+        return 1 if self.time_axis is None else self.shape[self.time_axis]
+
+    def steps(self) -> np.ndarray | None:
+        """The timestep of each value."""
+        if self.time_axis is None:
+            return None
+        if self.kept is not None:
+            return np.unravel_index(self.kept.indices, self.shape)[self.time_axis]
+        axes = [1] * self.value.ndim
+        axes[self.time_axis] = -1
+        return np.arange(self.timesteps).reshape(axes)
+
+    def units(self) -> np.ndarray | None:
+        """The unit of each value: its place on the last axis, where that is neither the batch nor the time."""
+        axis = len(self.shape) - 1
+        if axis < 1 or axis == self.time_axis:
+            return None
+        count = self.shape[axis]
+        return np.arange(count) if self.kept is None else self.kept.indices % count
 
 
 def compare_outputs(
-    found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], tolerance: Tolerance
+    found: Mapping[str, np.ndarray], wanted: Mapping[str, Wanted], tolerance: Callable[[str, int], Tolerance]
 ) -> tuple[Comparison, ...]:
     """Compare every output of one call. A missing output and one too many are failures.
+
+    Args:
+        found: by name, whole.
+        wanted: by name.
+        tolerance: of an output and a number of timesteps.
 
     Raises:
         UsageError: there is nothing to compare.
@@ -63,29 +117,44 @@ def compare_outputs(
     if not wanted:
         raise UsageError("no outputs to compare", "at least one", "export the model again")
     extra = tuple(failed(name, "is an output the source does not have") for name in found if name not in wanted)
-    return tuple(compare(name, found.get(name), wanted[name], tolerance) for name in wanted) + extra
+    return (
+        tuple(compare(name, found.get(name), one, tolerance(name, one.timesteps)) for name, one in wanted.items())
+        + extra
+    )
 
 
-def compare(name: str, found: np.ndarray | None, wanted: np.ndarray, tolerance: Tolerance) -> Comparison:
-    """Compare one output. NaN never passes, on either side; an infinity passes only against itself."""
+def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tolerance) -> Comparison:
+    """Compare one output. NaN never passes, on either side; an infinity passes only against itself.
+
+    Integers, bools and text must be equal.
+    """
+    value = wanted.value
     if found is None:
         return failed(name, "is missing")
-    if found.dtype != wanted.dtype:
-        return failed(name, f"has dtype {found.dtype}, not {wanted.dtype}")
+    if found.dtype != value.dtype and not (_is_text(found) and _is_text(value)):
+        return failed(name, f"has dtype {found.dtype}, not {value.dtype}")
     if found.shape != wanted.shape:
         return failed(name, f"has shape {found.shape}, not {wanted.shape}")
-    if wanted.size == 0:
+    if value.size == 0:
         return failed(name, f"is empty: shape {wanted.shape}")
-    if not np.issubdtype(wanted.dtype, np.inexact):
-        return _verdict(name, found, wanted, np.abs(_wide(found) - _wide(wanted)), found != wanted)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(_wide(found) - _wide(wanted))
-        within = error <= tolerance.atol + tolerance.rtol * np.abs(_wide(wanted))
-    # inf - inf is NaN: equal infinities are right; an infinite bound must let nothing else through.
-    same = found == wanted
-    finite = np.isfinite(_wide(found)) & np.isfinite(_wide(wanted))
-    error = np.where(same, 0.0, error)
-    return _verdict(name, found, wanted, error, ~(same | (finite & within)))
+    values = found if wanted.kept is None else found.reshape(-1)[wanted.kept.indices]
+    bad = _out_of(tolerance, values, value)
+    steps = wanted.steps()
+    first_bad, timestep, problem = None, None, ""
+    if bad.any():
+        first_bad, timestep, problem = _first(values, wanted, bad, steps)
+    truth = wanted.truth
+    return Comparison(
+        name=name,
+        passed=first_bad is None,
+        errors=measure(values, value, bad, steps),
+        tolerance=tolerance,
+        problem=problem,
+        first_bad=first_bad,
+        first_timestep=timestep,
+        artifact_error=None if truth is None else measure(values, truth, None, steps, wanted.units()),
+        source_error=None if truth is None else measure(value, truth, None, steps, wanted.units()),
+    )
 
 
 def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float:
@@ -93,41 +162,55 @@ def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float
     if not np.issubdtype(wanted.dtype, np.inexact) or found.shape != wanted.shape:
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(_wide(found) - _wide(wanted)) / (tolerance.atol + tolerance.rtol * np.abs(_wide(wanted)))
+        error = np.abs(_wide(found) - _wide(wanted)) / tolerance.bound(wanted)
     return float(np.max(error, initial=0.0, where=np.isfinite(error)))
 
 
-def _verdict(name: str, found: np.ndarray, wanted: np.ndarray, error: np.ndarray, bad: np.ndarray) -> Comparison:
-    magnitude = np.abs(_wide(wanted))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = np.where(magnitude > 0, error / magnitude, 0.0)
-    indices = np.argwhere(bad)
-    first = tuple(int(i) for i in indices[0]) if len(indices) else None
-    problem = ""
-    if first is not None:
-        problem = f"{len(indices)} of {bad.size} values off, first at {list(first)}: {found[first]} not {wanted[first]}"
-    return Comparison(
-        name=name,
-        passed=first is None,
-        max_abs=float(np.max(error)),
-        max_rel=float(np.max(relative)),
-        bad=len(indices),
-        count=int(bad.size),
-        first_bad=first,
-        problem=problem,
-    )
+def failed(name: str, problem: str) -> Comparison:
+    """An output that has no values to compare, and why."""
+    return Comparison(name, False, nothing(), Tolerance(), problem)
+
+
+def worst(comparisons: Sequence[Comparison]) -> float:
+    """The largest absolute error of several comparisons; `nan` where one could not be compared, or there is none."""
+    errors = [comparison.errors.max_abs for comparison in comparisons]
+    return float(np.max(errors)) if errors else math.nan
+
+
+def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which values are out of tolerance."""
+    same: np.ndarray = found == wanted
+    if not np.issubdtype(wanted.dtype, np.inexact):
+        return ~same
+    with np.errstate(invalid="ignore", over="ignore"):
+        within = np.abs(_wide(found) - _wide(wanted)) <= tolerance.bound(wanted)
+    # inf - inf is NaN: equal infinities are right; an infinite bound must let nothing else through.
+    finite = np.isfinite(_wide(found)) & np.isfinite(_wide(wanted))
+    bad: np.ndarray = ~(same | (finite & within))
+    return bad
+
+
+def _first(
+    found: np.ndarray, wanted: Wanted, bad: np.ndarray, steps: np.ndarray | None
+) -> tuple[tuple[int, ...], int | None, str]:
+    """The first value that is out of tolerance, the first timestep that has one, and both in words."""
+    at = tuple(int(i) for i in np.argwhere(bad)[0])
+    index = at
+    if wanted.kept is not None:
+        index = tuple(int(i) for i in np.unravel_index(int(wanted.kept.indices[at[0]]), wanted.shape))
+    timestep = None if steps is None else int(np.broadcast_to(steps, bad.shape)[bad].min())
+    count = f"{np.count_nonzero(bad)} of {bad.size} values off"
+    where = "" if timestep is None else f", from timestep {timestep} on"
+    return index, timestep, f"{count}{where}, first at {list(index)}: {found[at]} not {wanted.value[at]}"
+
+
+def _is_text(array: np.ndarray) -> bool:
+    return array.dtype.kind in "OSU"
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def failed(name: str, problem: str) -> Comparison:
-    """An output that has no values to compare, and why."""
-    return Comparison(name=name, passed=False, max_abs=float("nan"), problem=problem)
-
-
-def worst(comparisons: Sequence[Comparison]) -> float:
-    """The largest absolute error of several comparisons; `nan` where one could not be compared, or there is none."""
-    errors = [comparison.max_abs for comparison in comparisons]
-    return float(np.max(errors)) if errors else float("nan")
+def _merged(one: Errors | None, other: Errors | None) -> Errors | None:
+    return None if one is None or other is None else one.merged(other)

@@ -7,35 +7,45 @@ What they are chosen to reveal:
 - rows and timesteps are all different, so that a permutation shows in the values;
 - padding behind, before, in the middle of and all over a row, where the model has a mask;
 - large values saturate gates, tiny ones leave them at their bias;
-- states start at their recorded initial value, then at random ones.
+- states start at their recorded initial value, then at random ones, then where the call before left them;
+- a sequence longer than a tracer looks at shows how errors grow.
+
+Every feed has a generator of its own, `numpy.random.default_rng([seed, index])`, so that one can be made without the
+others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnexport.signature import BATCH, TIME, Signature, TensorSpec
 
-WANTED = 5  # feeds of a verification
+WANTED = 7  # feeds of a verification, besides a long one and chunks
+_WANTED_FIXED = 10  # the same where no size is open: a call has fewer values then, and costs less
 REQUIRED = 3  # those without which there is none
 
-# (batch, timesteps, scale, whether states start at their initial value). A source that can't run one of the first five
+# (batch, timesteps, scale, whether states start at their initial value). A source that can't run one of the first seven
 # (for it needs longer sequences, say) runs one of the rest in its place.
 _PLAN = (
-    (2, 5, 1.0, True),
-    (3, 1, 1.0, False),
-    (4, 9, 1.0, False),
-    (1, 12, 6.0, False),
-    (5, 3, 0.01, True),
-    (2, 7, 1.0, False),
-    (4, 10, 1.0, False),
+    (4, 5, 1.0, True),
+    (7, 1, 1.0, False),
+    (5, 9, 1.0, False),
+    (3, 12, 6.0, False),
+    (2, 3, 0.01, True),
+    (1, 7, 2.0, False),
+    (6, 4, 2.0, False),
+    (4, 10, 6.0, True),
     (3, 24, 1.0, False),
-    (2, 41, 1.0, False),
-    (1, 53, 1.0, False),
+    (2, 41, 3.0, False),
+    (1, 53, 6.0, False),
 )
+LONG = len(_PLAN)  # the index of the long feed; those behind it are chunks
+_LONG = (2, 32, 1.0, False)
+# Three chunks of one sequence: the first from the initial state, the others from where the one before ended.
+_CHUNKS = ((2, 3, 1.0, True), (2, 1, 1.0, False), (2, 4, 1.0, False))
 _SPARES = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
 _OTHER_SIZES = (9, 12, 7, 10, 8)
 _DEFAULT_IDS = 10
@@ -43,24 +53,60 @@ _DEFAULT_IDS = 10
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """One call: a label for the report, and the arrays by input name, states included."""
+    """One call.
+
+    Attributes:
+        label: for the report.
+        arrays: by input name, states included; without them where it carries.
+        index: its place in the plan.
+        carries: whether its states are those that came out of the call before it.
+    """
 
     label: str
     arrays: Mapping[str, np.ndarray]
+    index: int = 0
+    carries: bool = False
 
 
 def feeds(signature: Signature, seed: int = 0) -> Iterator[Feed]:
     """Feeds of different sizes where the signature leaves sizes open: more than are wanted, best first."""
-    rng = np.random.default_rng(seed)
-    for index, (batch, timesteps, scale, fresh) in enumerate(_PLAN):
-        sizes = _sizes(signature, index, batch, timesteps)
-        arrays = {spec.name: _padded(_values(rng, spec, sizes, scale), spec, index) for spec in signature.inputs}
-        for state in signature.states:
-            random = _values(rng, state.input, sizes, 0.5)
+    for index in range(len(_PLAN)):
+        yield feed_at(signature, seed, index)
+
+
+def wanted(signature: Signature) -> int:
+    """How many of `feeds` a verification takes."""
+    return WANTED if signature.dynamic_dims else _WANTED_FIXED
+
+
+def long_feed(signature: Signature, seed: int = 0) -> Feed | None:
+    """A feed of many timesteps; None where the length is fixed."""
+    return feed_at(signature, seed, LONG) if TIME in signature.dynamic_dims else None
+
+
+def chunks(signature: Signature, seed: int = 0) -> tuple[Feed, ...]:
+    """A sequence in pieces, each but the first carrying the state of the one before; none without states."""
+    if not signature.states:
+        return ()
+    return tuple(feed_at(signature, seed, LONG + 1 + at) for at in range(len(_CHUNKS)))
+
+
+def feed_at(signature: Signature, seed: int, index: int) -> Feed:
+    """The feed of that place in the plan. IndexError where there is none."""
+    batch, timesteps, scale, fresh = (*_PLAN, _LONG, *_CHUNKS)[index]
+    carries = index > LONG + 1
+    rng = np.random.default_rng([seed, index])
+    sizes = _sizes(signature, index % len(_PLAN), batch, timesteps)
+    padding = 0 if index > LONG else index  # a chunk is part of a sequence
+    arrays = {spec.name: _padded(_values(rng, spec, sizes, scale), spec, padding) for spec in signature.inputs}
+    for state in signature.states:
+        random = _values(rng, state.input, sizes, 0.5 * max(1.0, scale**0.5))
+        if not carries:
             arrays[state.input.name] = state.initial.copy() if fresh else random
-        start = " from the initial state" if signature.states and fresh else ""
-        padding = " padded" if index and any(spec.mask is not None for spec in signature.inputs) else ""
-        yield Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{padding}{start}", arrays)
+    start = " from the initial state" if signature.states and fresh else ""
+    start = " going on from the call before" if carries else start
+    padded = " padded" if padding and any(spec.mask is not None for spec in signature.inputs) else ""
+    return Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{padded}{start}", arrays, index, carries)
 
 
 def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
@@ -73,14 +119,16 @@ def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
         shifted = array * (1 + eps * rng.choice([-1.0, 1.0], array.shape))
         return np.where(array == np.round(array), array, shifted).astype(array.dtype)
 
-    return Feed(feed.label, {name: moved(array) for name, array in feed.arrays.items()})
+    return replace(feed, arrays={name: moved(array) for name, array in feed.arrays.items()})
 
 
 def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict[str, int]:
     """A size for every dynamic dimension. A planned size that meets a fixed one of the other axis makes way."""
     lengths, batches = _fixed(signature, 1), _fixed(signature, 0)
     if batch in lengths:
-        batch = next(spare for spare in _SPARES[index:] + _SPARES if spare not in lengths and spare != timesteps)
+        batch = next(
+            spare for spare in _SPARES[index % len(_SPARES) :] + _SPARES if spare not in lengths and spare != timesteps
+        )
     if timesteps in batches:
         timesteps += 1
     others = [dim for dim in signature.dynamic_dims if dim not in (BATCH, TIME)]

@@ -1,4 +1,4 @@
-"""The verdict on artifacts as one frozen value. The views of it (terminal, JSON) are in `rnnexport.report`."""
+"""The verdict on artifacts as one frozen value. The views of it are in `rnnexport.report`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,35 @@ from typing import Literal
 
 from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
 from rnnexport.lowered import Lowered
-from rnnexport.verification.compare import Comparison, Tolerance, worst
+from rnnexport.placement import Placement
+from rnnexport.proof import Provenance
+from rnnexport.verification.compare import Comparison, worst
+from rnnexport.verification.tolerance import Tolerances
 
 Status = Literal["passed", "mismatch", "not run"]
 
 
 @dataclass(frozen=True)
 class FeedReport:
-    """One call of the artifact: the feed's label, and every output compared."""
+    """One call of the artifact, or all calls of one file of data: the feed's label, and every output compared."""
 
     label: str
     outputs: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where an artifact departs from its source first.
+
+    Attributes:
+        sentence: the layer, recurrence, output, timestep and unit, in words.
+        columns: the titles of the table.
+        rows: what was compared inside the artifact, in the order it is computed.
+    """
+
+    sentence: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,12 +49,14 @@ class ArtifactReport:
         provider: where it was asked to run.
         status: `not run` where the runtime or provider is not on this host; that is never a pass.
         truth: what it was compared with: its goldens, or the source that was given.
-        tolerance: what was allowed.
+        tolerances: what was allowed.
         feeds: every call.
-        problems: what is wrong with the file's boundary, or why it was not run.
-        placement: node runs by device, where the runtime tells.
-        computed_in: the layers of the source by the dtype they compute in, where the artifact records it.
-        lowering: what became of each recurrence, where the artifact records it.
+        problems: what is wrong with the file's boundary or with its precision as a whole, or why it was not run.
+        placement: where each node ran, where the runtime tells.
+        settings: how the provider was set, as far as it changes numbers: `{"tf32": "off"}`.
+        located: where a mismatch begins, where that could be found.
+        provenance: what the artifact says of itself; None where it says nothing.
+        no_truth: why there is no float64 truth to measure by; empty where there is one.
     """
 
     artifact: str
@@ -44,27 +64,46 @@ class ArtifactReport:
     provider: str
     status: Status
     truth: str
-    tolerance: Tolerance
+    tolerances: Tolerances
     feeds: tuple[FeedReport, ...] = ()
     problems: tuple[str, ...] = ()
-    placement: Mapping[str, int] = field(default_factory=dict)
-    computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    lowering: tuple[Lowered, ...] = ()
+    placement: Placement | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    located: Located | None = None
+    provenance: Provenance | None = None
+    no_truth: str = ""
 
     @property
     def max_abs(self) -> float:
         """The largest absolute error over all feeds and outputs."""
         return worst([comparison for feed in self.feeds for comparison in feed.outputs])
 
+    @property
+    def computed_in(self) -> Mapping[str, tuple[str, ...]]:
+        """The layers of the source by the dtype they compute in, where the artifact records it."""
+        return {} if self.provenance is None else self.provenance.computed_in
+
+    @property
+    def lowering(self) -> tuple[Lowered, ...]:
+        """What became of each recurrence, where the artifact records it."""
+        return () if self.provenance is None else self.provenance.lowering
+
+    def outputs(self) -> tuple[Comparison, ...]:
+        """Every output over all feeds."""
+        merged: dict[str, Comparison] = {}
+        for feed in self.feeds:
+            for comparison in feed.outputs:
+                before = merged.get(comparison.name)
+                merged[comparison.name] = comparison if before is None else before.merged(comparison)
+        return tuple(merged.values())
+
     def first_problem(self) -> str:
         """The first thing that is wrong, in words; empty where nothing is."""
-        if self.problems:
-            return self.problems[0]
         for feed in self.feeds:
             for comparison in feed.outputs:
                 if not comparison.passed:
                     return f"{comparison.name}: {comparison.problem} ({feed.label})"
-        return ""
+        return self.problems[0] if self.problems else ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rnnexport.signature import Boundary
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.registry import target
-from rnnexport.verification.judge import verify_artifact
+from rnnexport.verification.judge import Claim, verify_artifact
 
 GROUP = pytest.mark.xdist_group("opsets")
 OPSETS = target("onnx").opsets or range(0)
@@ -45,11 +45,12 @@ def traced():
 def test_every_opset_verifies(opset, traced, tmp_path):
     model, proof = traced
     path = tmp_path / "m.onnx"
-    target("onnx").export(model, proof, path, ExportOptions(opset, LoweringRequest()))
+    feeds = [golden.feed for golden in proof.goldens]
+    target("onnx").export(model, feeds, path, ExportOptions(opset, LoweringRequest()))
     written = onnx.load(path)
     assert [item.version for item in written.opset_import if not item.domain] == [opset]
     assert written.ir_version >= onnx.helper.find_min_ir_version_for(list(written.opset_import))
-    report = verify_artifact(target("onnx"), path, proof.provenance.signature, proof.goldens)
+    report = verify_artifact(target("onnx"), path, Claim(proof.provenance.signature, proof.goldens))
     assert report.status == "passed", report.first_problem()
 
 

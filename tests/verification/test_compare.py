@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from rnnexport.errors import UsageError
-from rnnexport.verification.compare import Tolerance, compare, compare_outputs, excess, worst
+from rnnexport.goldens import Kept, spread
+from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, excess, worst
+from rnnexport.verification.compare import compare as compare_wanted
+from rnnexport.verification.tolerance import Tolerance
 
 NAN, INF = float("nan"), float("inf")
 T = Tolerance(rtol=1e-2, atol=1e-3)
@@ -15,6 +18,10 @@ T = Tolerance(rtol=1e-2, atol=1e-3)
 
 def f32(*values):
     return np.array(values, "float32")
+
+
+def compare(name, found, wanted, tolerance) -> Comparison:
+    return compare_wanted(name, found, Wanted(wanted), tolerance)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +46,8 @@ def f32(*values):
 )
 def test_floats(found, wanted, passed, max_abs, bad):
     result = compare("y", found, wanted, T)
-    assert (result.passed, result.bad, result.count) == (passed, bad, wanted.size)
-    assert result.max_abs == pytest.approx(max_abs, rel=1e-3, nan_ok=True)
+    assert (result.passed, result.errors.bad, result.errors.count) == (passed, bad, wanted.size)
+    assert result.errors.max_abs == pytest.approx(max_abs, rel=1e-3, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +63,7 @@ def test_floats(found, wanted, passed, max_abs, bad):
 def test_what_can_not_be_compared_fails(found, wanted, problem):
     result = compare("y", found, wanted, T)
     assert not result.passed
-    assert math.isnan(result.max_abs)
-
+    assert math.isnan(result.errors.max_abs)
     assert re.search(problem, result.problem)
 
 
@@ -68,7 +74,7 @@ def test_integers_and_bools_are_exact(dtype):
     changed = wanted.copy()
     changed[2] = 0
     result = compare("y", changed, wanted, Tolerance(1, 1))
-    assert (result.passed, result.first_bad, result.max_abs) == (False, (2,), 1.0)
+    assert (result.passed, result.first_bad, result.errors.max_abs) == (False, (2,), 1.0)
 
 
 def test_the_first_bad_index_and_its_values_are_told():
@@ -79,17 +85,71 @@ def test_the_first_bad_index_and_its_values_are_told():
     result = compare("y", found, wanted, T)
     assert result.first_bad == (1, 2)
     assert result.problem == "2 of 12 values off, first at [1, 2]: 7.0 not 6.0"
-    assert result.max_rel == pytest.approx(5 / 8)
+    assert result.errors.max_rel == pytest.approx(5 / 8)
+
+
+def test_the_first_bad_timestep_is_told_which_need_not_be_that_of_the_first_bad_value():
+    wanted = np.arange(24, dtype="float32").reshape(2, 4, 3)
+    found = wanted.copy()
+    found[0, 3, 1] += 1
+    found[1, 2, 2] += 1
+    result = compare_wanted("y", found, Wanted(wanted, time_axis=1), T)
+    assert (result.first_bad, result.first_timestep) == ((0, 3, 1), 2)
+    assert result.problem == "2 of 24 values off, from timestep 2 on, first at [0, 3, 1]: 11.0 not 10.0"
+    assert result.errors.by_timestep == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_of_an_output_that_is_too_large_only_what_was_kept_is_compared_at_its_own_places():
+    whole = np.arange(2 * 50 * 100, dtype="float32").reshape(2, 50, 100)
+    indices = spread(whole.size, 300)
+    wanted = Wanted(whole.reshape(-1)[indices], time_axis=1, kept=Kept(whole.shape, "", indices))
+    assert compare_wanted("y", whole, wanted, T).passed
+    changed = whole.copy()
+    place = np.unravel_index(indices[137], whole.shape)
+    changed[place] += 1000
+    result = compare_wanted("y", changed, wanted, T)
+    assert (result.first_bad, result.first_timestep, result.errors.bad) == (tuple(map(int, place)), int(place[1]), 1)
+    assert not compare_wanted("y", changed[:, :-1], wanted, T).passed
+    assert compare_wanted("y", changed[:, :-1], wanted, T).problem == "has shape (2, 49, 100), not (2, 50, 100)"
+
+
+def test_text_is_compared_exactly_whatever_its_width():
+    wanted = np.array(["yes", "no"])
+    assert compare("y", np.array(["yes", "no"], object), wanted, T).passed
+    result = compare("y", np.array(["yes", "not"]), wanted, Tolerance(1, 1))
+    assert (result.passed, result.first_bad, result.errors.bad) == (False, (1,), 1)
+
+
+def test_both_sides_are_measured_against_the_truth():
+    wanted, truth = f32(1.0, 2.0), np.array([1.0 + 1e-7, 2.0])
+    result = compare_wanted("y", f32(1.0, 2.0000005), Wanted(wanted, truth), Tolerance())
+    assert result.passed
+    assert result.source_error.max_abs == pytest.approx(1e-7)
+    assert result.artifact_error.max_abs == pytest.approx(4.768e-7, rel=1e-3)
+
+
+def test_pieces_merge_to_the_whole_and_keep_the_first_problem():
+    wanted = np.arange(24, dtype="float32").reshape(6, 4)
+    found = wanted.copy()
+    found[4, 1] += 1
+    found[5, 1] += 2
+    pieces = [compare("y", found[rows], wanted[rows], T) for rows in (slice(0, 2), slice(2, 5), slice(5, 6))]
+    whole, merged = compare("y", found, wanted, T), pieces[0].merged(pieces[1]).merged(pieces[2])
+    assert not merged.passed
+    assert merged.problem == pieces[1].problem != ""
+    assert (merged.errors.bad, merged.errors.count, merged.errors.max_abs) == (2, 24, 2.0)
+    assert merged.errors.rmse == pytest.approx(whole.errors.rmse)
 
 
 def test_missing_and_extra_outputs_are_failures():
-    results = compare_outputs({"a": f32(1), "c": f32(3)}, {"a": f32(1), "b": f32(2)}, T)
+    wanted = {"a": Wanted(f32(1)), "b": Wanted(f32(2))}
+    results = compare_outputs({"a": f32(1), "c": f32(3)}, wanted, lambda output, timesteps: T)
     assert [(item.name, item.passed) for item in results] == [("a", True), ("b", False), ("c", False)]
 
 
 def test_comparing_nothing_is_an_error():
     with pytest.raises(UsageError, match="no outputs"):
-        compare_outputs({}, {}, T)
+        compare_outputs({}, {}, lambda output, timesteps: T)
 
 
 @pytest.mark.parametrize(("rtol", "atol"), [(-1, 0), (0, -1), (NAN, 0), (0, INF)])

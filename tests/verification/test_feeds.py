@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnexport.signature import Signature, StateSpec, TensorSpec
-from rnnexport.verification.feeds import Feed, feeds, rounded
+from rnnexport.verification.feeds import LONG, Feed, chunks, feed_at, feeds, long_feed, rounded, wanted
 
 
 def sequence(batch, time, dtype="float32", **options):
@@ -24,7 +24,7 @@ def test_batch_never_equals_length_and_open_sizes_vary(batch, time):
     if batch == time:
         return
     shapes = sizes(Signature((sequence(batch, time),), ()))
-    assert len(shapes) == 10
+    assert len(shapes) == 11
     assert all(b != t for b, t in shapes)
     for axis, size in enumerate((batch, time)):
         seen = {shape[axis] for shape in shapes}
@@ -141,3 +141,36 @@ def test_rounding_moves_real_values_by_one_step_and_leaves_ids_and_padding():
     steps = np.abs(moved["x"][:2] - arrays["x"][:2]) / np.spacing(np.abs(arrays["x"][:2]))
     assert (steps > 0).all()
     assert (steps <= 2).all()
+
+
+def stateful():
+    before, after = TensorSpec("s", "float32", (2, 3)), TensorSpec("n", "float32", (2, 3))
+    state = StateSpec("gru", before, after, np.full((2, 3), 0.25, "float32"))
+    return Signature((sequence(2, "time"),), (), (state,))
+
+
+def test_chunks_start_fresh_and_go_on_from_the_call_before():
+    first, *others = chunks(stateful())
+    np.testing.assert_array_equal(first.arrays["s"], np.full((2, 3), 0.25))
+    assert [feed.carries for feed in (first, *others)] == [False, True, True]
+    assert all("s" not in feed.arrays for feed in others)
+    assert {feed.arrays["x"].shape[1] for feed in (first, *others)} == {1, 3, 4}
+    assert chunks(Signature((sequence("batch", "time"),), ())) == ()
+
+
+def test_the_long_feed_is_longer_than_the_others_and_only_where_the_length_is_open():
+    open_one = Signature((sequence("batch", "time"),), ())
+    assert long_feed(open_one).arrays["x"].shape[1] > 2 * max(time for _, time in sizes(open_one)[: wanted(open_one)])
+    assert long_feed(Signature((sequence("batch", 6),), ())) is None
+
+
+def test_a_feed_can_be_made_again_without_those_before_it():
+    signature = stateful()
+    for feed in [*feeds(signature, 3), long_feed(signature, 3), *chunks(signature, 3)]:
+        again = feed_at(signature, 3, feed.index)
+        assert (again.label, again.carries, again.arrays.keys()) == (feed.label, feed.carries, feed.arrays.keys())
+        for name, array in feed.arrays.items():
+            np.testing.assert_array_equal(again.arrays[name], array)
+    assert long_feed(signature).index == LONG
+    with pytest.raises(IndexError):
+        feed_at(signature, 3, LONG + 4)

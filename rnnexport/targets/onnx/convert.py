@@ -1,4 +1,4 @@
-"""TensorFlow graph to ONNX by tf2onnx, with its rewriters of recurrences switched off.
+"""TensorFlow graph to ONNX by tf2onnx, with its rewriters of recurrences switched off, in a canonical form.
 
 tf2onnx recognises LSTM and GRU cells by the shape of the graph, without checking which gate is which nor what its
 activation is, and so turns look-alike cells into plain LSTMs. Without these rewriters every recurrence arrives as
@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 from tf2onnx import convert, tfonnx
+from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer
 
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.trace import TracedModel
+from rnnexport.targets.onnx.canonical import canonicalise, lookalikes, preference
 
 # The rewriters of `tfonnx.process_parsed_graph` that replace a recurrence by a recurrent ONNX op.
 RNN_REWRITERS = (
@@ -31,18 +34,23 @@ RNN_REWRITERS = (
 )
 # The newest that tf2onnx writes.
 NEWEST_OPSET = 18
+_MERGE = "_merge_nodes_that_are_duplicated"
+_merge = getattr(MergeDuplicatedNodesOptimizer, _MERGE)
 _lock = threading.Lock()
 
 
-def to_onnx(traced: TracedModel, opset: int) -> onnx.ModelProto:
+def to_onnx(traced: TracedModel, opset: int) -> ir.Model:
     """Convert a traced model. Inputs and outputs still have their TensorFlow names.
+
+    What is inside has its canonical order and names: equal models give equal graphs, in every process.
 
     Raises:
         ConversionError: an op has no ONNX form; names it and the layer it is in.
     """
-    with ForeignCode(lambda error: _unconvertible(traced.name, error)), _without_rnn_rewriters():
+    graph_def = traced.function.graph.as_graph_def()
+    with ForeignCode(lambda error: _unconvertible(traced.name, error)), _tamed():
         model, _ = convert.from_graph_def(
-            traced.function.graph.as_graph_def(),
+            graph_def,
             name=traced.name,
             input_names=list(traced.input_tensors),
             output_names=list(traced.output_tensors),
@@ -55,31 +63,53 @@ def to_onnx(traced: TracedModel, opset: int) -> onnx.ModelProto:
             "operations that tf2onnx can convert",
             "write them with other operations" + (", or try a higher --opset" if opset < NEWEST_OPSET else ""),
         )
-    return model
+    functions = (node for function in graph_def.library.function for node in function.node_def)
+    converted: ir.Model = ir.from_proto(model)
+    canonicalise(converted, lookalikes([node.name for node in (*graph_def.node, *functions)]))
+    return converted
 
 
 @contextmanager
-def _without_rnn_rewriters() -> Iterator[None]:
-    """tf2onnx offers no option for this; its pipeline looks the rewriters up in its module by name."""
+def _tamed() -> Iterator[None]:
+    """tf2onnx without its rewriters of recurrences, silent, and keeping of equal nodes always the same.
+
+    It offers no option for this; its pipeline looks the parts up by name.
+    """
+    parts = [
+        *((tfonnx, name, _keep) for name in RNN_REWRITERS),
+        (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
+        (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too
+    ]
     with _lock:
-        originals = {name: getattr(tfonnx, name) for name in RNN_REWRITERS}
+        originals = [getattr(owner, name) for owner, name, _ in parts]
         logger = logging.getLogger("tf2onnx")
         level = logger.level
         logger.setLevel(logging.CRITICAL)  # what it logs as errors is found again by _unknown_ops and raised
         try:
-            for name in RNN_REWRITERS:
-                setattr(tfonnx, name, _keep)
+            for owner, name, part in parts:
+                setattr(owner, name, part)
             yield
         finally:
             logger.setLevel(level)
-            for name, original in originals.items():
-                setattr(tfonnx, name, original)
+            for (owner, name, _), original in zip(parts, originals, strict=True):
+                setattr(owner, name, original)
 
 
 def _keep(graph: Any, ops: Any) -> Any:
     """A rewriter that rewrites nothing."""
     del graph
     return ops
+
+
+def _merge_into_the_best(optimizer: Any, equal: Any, graph: Any) -> None:
+    """Keep of equal nodes the one that `canonicalise` would, not the one that comes first by the hash seed."""
+    _merge(optimizer, sorted(equal, key=lambda node: preference(node.name)), graph)
+
+
+def _remove_unused(optimizer: Any) -> None:
+    """What `merge_duplicated_transposes` does besides."""
+    graph = optimizer._g
+    graph.delete_unused_nodes(graph.outputs)
 
 
 def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[str]:

@@ -1,45 +1,42 @@
-"""A traced model to an ONNX file: convert, restore the boundary, lower the recurrences, put the proof in, write."""
+"""A traced model to an ONNX file: convert, restore the boundary, lower the recurrences, write."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from rnnexport.errors import ConversionError
+from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
 from rnnexport.lowering.lower import lower
-from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.boundary import restore_boundary
 from rnnexport.targets.onnx.cleanup import clean_up, quiet
 from rnnexport.targets.onnx.convert import NEWEST_OPSET, to_onnx
-from rnnexport.targets.onnx.metadata import entries
 from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.session import measure, run
 
 
-def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
-    """Write `traced` to `path` as one ONNX file.
+def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write `traced` to `path` as one ONNX file, without a proof.
 
     Raises:
         ConversionError: an op has no ONNX form, the form that is asked of a recurrence is not proven, or the result is
             no valid ONNX.
         ProviderError: ONNX Runtime, which checks the form of a recurrence, is not installed.
     """
-    model = ir.from_proto(to_onnx(traced, min(options.opset, NEWEST_OPSET)))
+    model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
     restore_boundary(model, traced)
     clean_up(model)
     with quiet():
-        lowered = lower(model, options.lowering, [golden.feed for golden in proof.goldens], run, measure)
+        lowered = lower(model, options.lowering, feeds, run, measure)
     clean_up(model)
     model = at_opset(model, options.opset)
     model.producer_name = "rnnexport"
-    told = replace(proof, provenance=replace(proof.provenance, lowering=lowered))
-    model.metadata_props.update(entries(told))
     proto = ir.to_proto(model)
     try:
         onnx.checker.check_model(proto, full_check=True)

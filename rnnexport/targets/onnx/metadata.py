@@ -5,67 +5,132 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
-import onnx
 from google.protobuf.message import DecodeError
 
 from rnnexport.errors import UsageError
 from rnnexport.proof import Proof, read_proof
+from rnnexport.seal import sealed
+from rnnexport.targets.onnx.messages import messages
+
+if TYPE_CHECKING:
+    import onnx
 
 _PROVENANCE = "rnnexport.provenance"
 _GOLDENS = "rnnexport.goldens"
+# The operators of these are ONNX Runtime's own, as are those of ONNX itself; another domain is code from elsewhere.
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"))
 
 
-def entries(proof: Proof) -> dict[str, str]:
-    """The metadata entries that hold `proof`."""
-    return {
-        _PROVENANCE: proof.provenance_text(),
-        _GOLDENS: base64.b64encode(proof.goldens_bytes()).decode("ascii"),
-    }
+def write(path: Path, proof: Proof) -> None:
+    """Put the proof into the file at `path`, in place of one that is there."""
+    model = messages().ModelProto.FromString(path.read_bytes())
+    provenance, goldens = proof.blobs()
+    own = {_PROVENANCE: provenance, _GOLDENS: base64.b64encode(goldens).decode("ascii")}
+    properties = {prop.key: prop.value for prop in model.metadata_props} | own
+    del model.metadata_props[:]
+    for key, value in properties.items():
+        model.metadata_props.add(key=key, value=value)
+    path.write_bytes(sealed(model.SerializeToString(deterministic=True)))
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Parse the file.
+    """Parse the file, and look whether it may be executed.
 
     Raises:
-        UsageError: it is no ONNX file or is cut short.
+        UsageError: it is no ONNX file, is cut short, or reaches for operators or files that no artifact needs.
     """
-    try:
-        model = onnx.load(path)
-    except (DecodeError, OSError) as error:
-        raise _unreadable(path, str(error)) from error
-    if not model.graph.node and not model.graph.output:
-        raise _unreadable(path, "it holds no graph")
-    return model
+    return _checked(path, _bytes(path))
 
 
 def read(path: Path) -> Proof | None:
-    """The proof inside the file, or None where there is none."""
-    properties = {prop.key: prop.value for prop in load(path).metadata_props}
+    """The proof inside the file, or None where there is none. Raises as `load`, and where it is damaged."""
+    data = _bytes(path)
+    properties = {prop.key: prop.value for prop in _checked(path, data).metadata_props}
     if _PROVENANCE not in properties:
         return None
     try:
         goldens = base64.b64decode(properties.get(_GOLDENS, ""), validate=True)
-    except binascii.Error as error:
+    except (binascii.Error, ValueError) as error:
         raise _unreadable(path, f"its goldens are damaged: {error}") from error
-    return read_proof(path.name, _bytes(properties[_PROVENANCE]), goldens)
-
-
-def _bytes(text: str | bytes) -> bytes:
-    """Protobuf gives a string that is no UTF-8 as bytes."""
-    return text if isinstance(text, bytes) else text.encode()
+    return read_proof(path.name, _encoded(properties[_PROVENANCE]), goldens, [("", data)])
 
 
 def operators(path: Path) -> Counter[str]:
     """Operators by name, loop bodies included."""
-    counts: Counter[str] = Counter()
-    graphs = [load(path).graph]
-    while graphs:
-        for node in graphs.pop().node:
-            counts[node.op_type] += 1
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return counts
+    return Counter(node.op_type for graph in _graphs(load(path)) for node in graph.node)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _checked(path: Path, data: bytes) -> onnx.ModelProto:
+    try:
+        model: onnx.ModelProto = messages().ModelProto.FromString(data)
+    except DecodeError as error:
+        raise _unreadable(path, str(error)) from error
+    if not model.graph.node and not model.graph.output:
+        raise _unreadable(path, "it holds no graph")
+    for graph in _graphs(model):
+        _check_domains(path, graph)
+        for tensor in _tensors(graph):
+            _check_location(path, tensor)
+    return model
+
+
+def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
+    """The graph, the bodies inside it, and those of the model's functions."""
+    waiting: list[onnx.GraphProto | onnx.FunctionProto] = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
+
+
+def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:
+    yield from getattr(graph, "initializer", ())
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from [attribute.t] if attribute.HasField("t") else attribute.tensors
+
+
+def _check_domains(path: Path, graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+    for node in graph.node:
+        if node.domain not in _DOMAINS:
+            raise UsageError(
+                f"{path.name} holds the operator {node.op_type} of the domain {node.domain!r}",
+                "operators of ONNX",
+                "export the model again",
+            )
+
+
+def _check_location(path: Path, tensor: onnx.TensorProto) -> None:
+    if tensor.data_location != messages().TensorProto.EXTERNAL:
+        return
+    for entry in tensor.external_data:
+        place = PureWindowsPath(entry.value), PurePosixPath(entry.value)
+        if entry.key == "location" and any(one.is_absolute() or ".." in one.parts or one.drive for one in place):
+            raise UsageError(
+                f"{path.name} reads the weights of {tensor.name!r} from {entry.value!r}, outside its folder",
+                "weights inside the file, or in one beside it",
+                "export the model again",
+            )
+
+
+def _encoded(text: str | bytes) -> bytes:
+    """Protobuf gives a string that is no UTF-8 as bytes."""
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def _unreadable(path: Path, reason: str) -> UsageError:

@@ -7,79 +7,99 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnexport.errors import ForeignCode, ProviderError, RnnExportError, UsageError
+from rnnexport.placement import Placement
 from rnnexport.targets.base import RuntimeTensor
-from rnnexport.targets.onnx.providers import PROVIDERS, node_placement, onnxruntime_module
+from rnnexport.targets.onnx.profiling import parts, read_placement
+from rnnexport.targets.onnx.providers import execution_chain, full_name, prepared, settings, short_name
+from rnnexport.targets.onnx.trial import FRAGILE, crash
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_QUIET = 3
-# TF32 rounds the inputs of a float32 product to 10 bits of mantissa: fast, and not what was verified.
-_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+_SILENT = 4  # what it would log it raises too
+# What ONNX Runtime raises where it is the file that is wrong, whatever the provider.
+_BAD_FILE = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile")
+# The reason of a provider is at the end of what it raises, behind the names of its functions and source files.
+_GIST = 240
 
 
 class OnnxRunner:
-    """See `Runner`."""
+    """See `Runner`. Where nodes run is settled when the file is loaded, so the first call alone is observed."""
 
     ordered = True
 
-    def __init__(self, session: onnxruntime.InferenceSession, profiled: bool) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, said: Mapping[str, str], profiled: bool) -> None:
         self._session = session
-        self._profiled = profiled
+        self._profiling = profiled
+        self._profile: Path | None = None
+        self.settings = said
         self.inputs = tuple(map(_runtime_tensor, session.get_inputs()))
         self.outputs = tuple(map(_runtime_tensor, session.get_outputs()))
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         names = [tensor.name for tensor in self.outputs]
-        return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
+        try:
+            return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
+        finally:
+            if self._profiling:
+                self._profiling = False
+                self._profile = Path(self._session.end_profiling())
 
-    def placement(self) -> Mapping[str, int]:
-        return node_placement(Path(self._session.end_profiling())) if self._profiled else {}
+    def placement(self) -> Placement | None:
+        return None if self._profile is None else read_placement(self._profile, parts(self._session))
 
 
 @contextmanager
-def open_runner(path: Path, provider: str) -> Iterator[OnnxRunner]:
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[OnnxRunner]:
     """Load `path` on `provider` (and on the CPU what that provider leaves).
 
+    Args:
+        path: the file.
+        provider: a key of `PROVIDERS`.
+        tf32: whether float32 products may be computed in TF32, where the provider can.
+
     Raises:
-        ProviderError: ONNX Runtime or the provider is not here, or the provider can't start.
-        UsageError: ONNX Runtime refuses the file.
+        ProviderError: ONNX Runtime or the provider is not here, or the provider can't start on this file.
+        UsageError: ONNX Runtime refuses the file, or knows no such provider; or TF32 is wanted and forbidden.
     """
-    ort = onnxruntime_module("ONNX Runtime", "pip install 'rnnexport[cpu]' or 'rnnexport[cuda]'")
-    wanted = PROVIDERS[provider]
-    if provider != "cpu":
-        ort.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
-    if wanted not in ort.get_available_providers():
-        raise _missing(provider, f"this onnxruntime has {', '.join(ort.get_available_providers())}")
+    ort = prepared(provider, tf32=tf32)
+    chain = execution_chain(provider, tf32=tf32)
+    if provider in FRAGILE and (end := crash(path, chain)):
+        raise _cannot_start(path, provider, f"its process ended with {end}")
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()
-        options.log_severity_level = _QUIET
+        options.log_severity_level = _SILENT
         # Only a provider that shares the work with the CPU needs to be asked where nodes ran.
         options.enable_profiling = provider != "cpu"
         options.profile_file_prefix = str(Path(folder) / "profile")
-        chain: list[Any] = [(wanted, _PROVIDER_OPTIONS.get(wanted, {}))]
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         with ForeignCode(partial(_refused, path, provider)):
             # Without the fallback a provider that fails is an error, not a banner and a run on the CPU.
             session = ort.InferenceSession(path, options, providers=chain, enable_fallback=0)
-        if wanted not in session.get_providers():
-            raise _missing(provider, f"ONNX Runtime fell back to {', '.join(session.get_providers())}")
-        yield OnnxRunner(session, options.enable_profiling)
+        # A provider that fails to start may be left out with a line in the log.
+        if full_name(provider) not in session.get_providers():
+            there = ", ".join(map(short_name, session.get_providers()))
+            raise _cannot_start(path, provider, f"ONNX Runtime left it out and took {there}")
+        yield OnnxRunner(session, settings(provider, tf32=tf32), options.enable_profiling)
 
 
 def _refused(path: Path, provider: str, error: BaseException) -> RnnExportError:
-    if provider != "cpu":
-        return _missing(provider, str(error))
-    return UsageError(f"ONNX Runtime refuses {path.name}: {error}", "a file it loads", "export it again")
+    if provider == "cpu" or type(error).__name__ in _BAD_FILE:
+        return UsageError(f"ONNX Runtime refuses {path.name}: {error}", "a file it loads", "export it again")
+    text = " ".join(str(error).split())
+    return _cannot_start(path, provider, text if len(text) <= _GIST else "..." + text[-_GIST:])
 
 
-def _missing(provider: str, why: str) -> ProviderError:
+def _cannot_start(path: Path, provider: str, why: str) -> ProviderError:
     return ProviderError(
-        f"no execution provider {provider} on this host ({why})", f"a working {PROVIDERS[provider]}", "install it"
+        f"the execution provider {provider} can't start on {path.name}: {why}",
+        f"a working {full_name(provider)}",
+        "verify on another provider, or export with another --lowering",
     )
 
 

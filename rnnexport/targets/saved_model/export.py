@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
+from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
-from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.base import SIGNATURE, ExportOptions
-from rnnexport.targets.saved_model.metadata import write
+
+# Gradients are for training, and those of silu are functions that TensorFlow can't save.
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
-    """Write `traced` to the folder `path`, as the signature `serving_default`. It has one form, whatever the options.
+def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write `traced` to the folder `path`, without a proof, as the signature `serving_default`.
+
+    It has one form, whatever the options.
 
     Raises:
         OSError: the disk is full or can't be written.
@@ -23,8 +28,7 @@ def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions
     module = tf.Module()
     module.call = traced.function
     try:
-        tf.saved_model.save(module, str(path), signatures={SIGNATURE: traced.function})
+        tf.saved_model.save(module, str(path), signatures={SIGNATURE: traced.function}, options=_OPTIONS)
     except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
         raise OSError(errno.EIO, error.message) from error
-    write(path, proof)
     return ()

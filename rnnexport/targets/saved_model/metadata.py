@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.proof import Proof, read_proof
+from rnnexport.seal import seal_of, with_seal
 
 _FOLDER = "assets.extra"
 _PROVENANCE = "rnnexport.json"
@@ -16,11 +17,14 @@ _GOLDENS = "rnnexport.npz"
 
 
 def write(path: Path, proof: Proof) -> None:
-    """Put the proof into the SavedModel at `path`."""
+    """Put the proof into the SavedModel at `path`, in place of one that is there."""
     folder = path / _FOLDER
-    folder.mkdir()
-    (folder / _PROVENANCE).write_text(proof.provenance_text())
-    (folder / _GOLDENS).write_bytes(proof.goldens_bytes())
+    folder.mkdir(exist_ok=True)
+    provenance, goldens = proof.blobs()
+    (folder / _PROVENANCE).write_text(provenance)
+    (folder / _GOLDENS).write_bytes(goldens)
+    seal = seal_of(_parts(path))
+    (folder / _PROVENANCE).write_bytes(with_seal(provenance.encode(), seal))
 
 
 def read(path: Path) -> Proof | None:
@@ -28,7 +32,18 @@ def read(path: Path) -> Proof | None:
     provenance, goldens = path / _FOLDER / _PROVENANCE, path / _FOLDER / _GOLDENS
     if not provenance.is_file():
         return None
-    return read_proof(path.name, provenance.read_bytes(), goldens.read_bytes() if goldens.is_file() else b"")
+    try:
+        parts = _parts(path)
+        blob = goldens.read_bytes() if goldens.is_file() else b""
+        return read_proof(path.name, provenance.read_bytes(), blob, parts)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error}", "a readable folder", "check its rights") from error
+
+
+def _parts(path: Path) -> list[tuple[str, bytes]]:
+    """All files of the folder, by their paths in it, in order."""
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return sorted((file.relative_to(path).as_posix(), file.read_bytes()) for file in files)
 
 
 def operators(path: Path) -> Counter[str]:

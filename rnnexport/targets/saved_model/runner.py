@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class SavedModelRunner:
     """See `Runner`."""
 
     ordered = False
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, loaded: Any, function: Any, tf: Any) -> None:
         self._loaded = loaded  # its variables live as long as it does
@@ -29,16 +31,18 @@ class SavedModelRunner:
         self.outputs = tuple(_runtime_tensor(name, spec) for name, spec in function.structured_outputs.items())
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._function(**{argument_name(name): self._tf.constant(array) for name, array in feed.items()})
+        # Left to itself TensorFlow takes a GPU where there is one, and computes in TF32 there.
+        with self._tf.device("CPU:0"):
+            outputs = self._function(**{argument_name(name): self._tf.constant(array) for name, array in feed.items()})
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    def placement(self) -> Mapping[str, int]:
-        return {}
+    def placement(self) -> None:
+        return None
 
 
 @contextmanager
-def open_runner(path: Path, provider: str) -> Iterator[SavedModelRunner]:
-    """Load the SavedModel. TensorFlow places it; `cpu` is the one `provider` of this target.
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[SavedModelRunner]:
+    """Load the SavedModel and run it on the CPU, the one `provider` of this target, which has no TF32.
 
     Raises:
         ProviderError: TensorFlow is not installed.

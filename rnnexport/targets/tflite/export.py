@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,37 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
 from rnnexport.errors import ConversionError, one_line
+from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
-from rnnexport.proof import Proof
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.base import SIGNATURE, ExportOptions
-from rnnexport.targets.tflite.metadata import with_proof
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 
+# Gradients are for training, and those of silu are functions that TensorFlow can't save.
+_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
-def export(traced: TracedModel, proof: Proof, path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
-    """Write `traced` to `path`. It has one form, whatever the options.
+
+def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write `traced` to `path`, without a proof. It has one form, whatever the options.
 
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
-    path.write_bytes(with_proof(convert(traced), proof))
+    path.write_bytes(convert(traced))
     return ()
 
 
 def convert(traced: TracedModel) -> bytes:
-    """The converter's own output, without the proof. The function is frozen already: TFLite returns NaN for one
+    """The converter's own output. The function is frozen already: TFLite returns NaN for one
     that is not.
     """
     module = tf.Module()
     module.call = traced.function
     with tempfile.TemporaryDirectory() as folder:
         try:
-            tf.saved_model.save(module, folder, signatures={SIGNATURE: traced.function})
+            tf.saved_model.save(module, folder, signatures={SIGNATURE: traced.function}, options=_OPTIONS)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             data: bytes = converter.convert()

@@ -7,12 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.proof import Proof, read_proof
+from rnnexport.seal import sealed
 
 _PROVENANCE = "rnnexport.provenance"
 _GOLDENS = "rnnexport.goldens"
 _IDENTIFIER = b"TFL3"
+
+
+def write(path: Path, proof: Proof) -> None:
+    """Put the proof into the file at `path`, in place of one that is there."""
+    path.write_bytes(sealed(with_proof(path.read_bytes(), proof)))
 
 
 def with_proof(model: bytes, proof: Proof) -> bytes:
@@ -22,10 +30,11 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
 
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     tree.metadata = tree.metadata or []
-    blobs = {_PROVENANCE: proof.provenance_text().encode(), _GOLDENS: proof.goldens_bytes()}
+    provenance, goldens = proof.blobs()
+    blobs = {_PROVENANCE: provenance.encode(), _GOLDENS: goldens}
     for name, blob in blobs.items():
         buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = list(blob)
+        buffer.data = np.frombuffer(blob, np.uint8)  # an array is packed as a whole, a list byte by byte
         entry.name, entry.buffer = name, len(tree.buffers)
         tree.buffers.append(buffer)
         tree.metadata.append(entry)
@@ -41,7 +50,7 @@ def read(path: Path) -> Proof | None:
         if _PROVENANCE not in blobs or _GOLDENS not in blobs:
             return None
         provenance, goldens = blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes()
-    return read_proof(path.name, provenance, goldens)
+    return read_proof(path.name, provenance, goldens, [("", path.read_bytes())])
 
 
 def operators(path: Path) -> Counter[str]:

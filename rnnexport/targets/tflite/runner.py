@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class TFLiteRunner:
     """See `Runner`. The interpreter is resized to the shapes of each feed."""
 
     ordered = False
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
@@ -29,13 +31,13 @@ class TFLiteRunner:
         # The interpreter returns views of its own memory, which the next call overwrites.
         return {name: np.array(array) for name, array in outputs.items()}
 
-    def placement(self) -> Mapping[str, int]:
-        return {}
+    def placement(self) -> None:
+        return None
 
 
 @contextmanager
-def open_runner(path: Path, provider: str) -> Iterator[TFLiteRunner]:
-    """Load the file. The interpreter runs on the CPU, the one `provider` of this target.
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLiteRunner]:
+    """Load the file. The interpreter runs on the CPU, the one `provider` of this target, which has no TF32.
 
     Raises:
         ProviderError: ai-edge-litert is not installed.

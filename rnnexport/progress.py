@@ -1,0 +1,13 @@
+"""Telling what goes on during long work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# Called with a few words before each step.
+Progress = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """Tell nobody."""
+    del message

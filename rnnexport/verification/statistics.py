@@ -1,0 +1,197 @@
+"""How far arrays are apart, in numbers that merge: data of any size is measured piece by piece at constant memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+# The histogram counts absolute errors: exactly 0, below the first edge, between two edges, from the last one on.
+EDGES = tuple(10.0**power for power in range(-12, 3))
+_INTS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far the values of one array are from those they should be.
+
+    Attributes:
+        count: how many values there are.
+        bad: how many are out of tolerance; 0 where none was given.
+        max_abs: the largest absolute error; `nan` where a value can't be compared.
+        max_rel: the largest error over the magnitude of the wanted value, where that is not 0.
+        max_ulp: the largest error in units of the last place of the dtype; 0 for dtypes that are compared exactly.
+        squares: the sum of the squared errors.
+        dot: the sum of the products of both sides.
+        found_squares: the sum of squares of the one side.
+        wanted_squares: the sum of squares of the other.
+        histogram: how many errors lie in each range, see `EDGES`.
+        by_timestep: the largest absolute error at each timestep; empty for what has no timesteps.
+        by_unit: for each unit of the last axis, how many values there are, and the sum of their squared errors.
+    """
+
+    count: int = 0
+    bad: int = 0
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    max_ulp: float = 0.0
+    squares: float = 0.0
+    dot: float = 0.0
+    found_squares: float = 0.0
+    wanted_squares: float = 0.0
+    histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
+    by_timestep: tuple[float, ...] = ()
+    by_unit: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def rmse(self) -> float:
+        """The root of the mean squared error; `nan` for nothing."""
+        return math.sqrt(self.squares / self.count) if self.count else math.nan
+
+    @property
+    def cosine(self) -> float:
+        """The cosine of the angle between both sides as vectors: 1 where they point the same way, or both are 0."""
+        lengths = math.sqrt(self.found_squares) * math.sqrt(self.wanted_squares)
+        if lengths == 0:
+            return 1.0 if self.found_squares == self.wanted_squares else 0.0
+        return self.dot / lengths
+
+    def merged(self, other: Errors) -> Errors:
+        """The errors of both, as if they had been measured at once. Curves may differ in length."""
+        curves = zip_longest(self.by_timestep, other.by_timestep, fillvalue=0.0)
+        units = zip_longest(self.by_unit, other.by_unit, fillvalue=(0, 0.0))
+        return Errors(
+            count=self.count + other.count,
+            bad=self.bad + other.bad,
+            max_abs=_larger(self.max_abs, other.max_abs),
+            max_rel=_larger(self.max_rel, other.max_rel),
+            max_ulp=_larger(self.max_ulp, other.max_ulp),
+            squares=self.squares + other.squares,
+            dot=self.dot + other.dot,
+            found_squares=self.found_squares + other.found_squares,
+            wanted_squares=self.wanted_squares + other.wanted_squares,
+            histogram=tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
+            by_timestep=tuple(_larger(one, two) for one, two in curves),
+            by_unit=tuple((one[0] + two[0], one[1] + two[1]) for one, two in units),
+        )
+
+
+def measure(
+    found: np.ndarray,
+    wanted: np.ndarray,
+    bad: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
+    units: np.ndarray | None = None,
+) -> Errors:
+    """Measure two arrays of one shape.
+
+    Args:
+        found: values of any dtype.
+        wanted: the same; in float64 where it is a truth that is more precise than `found`.
+        bad: which values are out of tolerance.
+        steps: the timestep of each value, of any shape that broadcasts; None for what has no timesteps.
+        units: the same for the unit.
+    """
+    if not np.issubdtype(wanted.dtype, np.number) and wanted.dtype != np.bool_:
+        return _measure_text(found, wanted, bad)
+    one, other = found.astype(np.float64), wanted.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        error = np.where(one == other, 0.0, np.abs(one - other))  # inf - inf is NaN, and equal infinities are right
+        magnitude = np.abs(other)
+        relative = np.where(magnitude > 0, error / magnitude, 0.0)
+        products = [float(np.sum(a * b)) for a, b in ((error, error), (one, other), (one, one), (other, other))]
+    return Errors(
+        count=error.size,
+        bad=0 if bad is None else int(np.count_nonzero(bad)),
+        max_abs=_max(error),
+        max_rel=_max(relative),
+        max_ulp=_max(ulps(found, wanted)),
+        squares=products[0],
+        dot=products[1],
+        found_squares=products[2],
+        wanted_squares=products[3],
+        histogram=_histogram(error),
+        by_timestep=() if steps is None else _by_timestep(error, np.broadcast_to(steps, error.shape)),
+        by_unit=() if units is None else _by_unit(error, np.broadcast_to(units, error.shape)),
+    )
+
+
+def nothing() -> Errors:
+    """What can't be measured."""
+    return Errors(max_abs=math.nan, max_rel=math.nan, max_ulp=math.nan, squares=math.nan)
+
+
+def ulps(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Each error in units of the last place of `found`'s dtype: how many numbers of it lie between the two.
+
+    0 throughout where `found` is no float of 2, 4 or 8 bytes; infinite where one side is NaN.
+    """
+    if not np.issubdtype(found.dtype, np.floating) or found.dtype.itemsize not in _INTS:
+        return np.zeros(found.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if wanted.dtype.itemsize > found.dtype.itemsize:
+            # Against a more precise truth the error may be a part of a unit.
+            gap = np.spacing(np.abs(wanted).astype(found.dtype)).astype(np.float64)
+            distance = np.abs(found.astype(np.float64) - wanted) / gap
+        else:
+            distance = _apart(_ordered(found), _ordered(wanted.astype(found.dtype)))
+    distance = np.where(np.isnan(found) | np.isnan(wanted), np.inf, distance)
+    return np.where(found == wanted, 0.0, distance)
+
+
+def _ordered(array: np.ndarray) -> np.ndarray:
+    """Floats as whole numbers that are one apart where the floats are neighbours."""
+    bits = np.ascontiguousarray(array).view(_INTS[array.dtype.itemsize])
+    return np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits).astype(np.int64)
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The distance of whole numbers, which of two signs may not fit their dtype."""
+    across = np.abs(one.astype(np.float64)) + np.abs(other.astype(np.float64))
+    return np.where((one < 0) == (other < 0), np.abs(one - other), across)
+
+
+def _measure_text(found: np.ndarray, wanted: np.ndarray, bad: np.ndarray | None) -> Errors:
+    """Text is right or wrong: an error is 1."""
+    wrong = (found != wanted).astype(np.float64)
+    return Errors(
+        count=wrong.size,
+        bad=0 if bad is None else int(np.count_nonzero(bad)),
+        max_abs=_max(wrong),
+        max_rel=_max(wrong),
+        squares=float(wrong.sum()),
+        dot=float(wrong.size - wrong.sum()),
+        found_squares=float(wrong.size),
+        wanted_squares=float(wrong.size),
+        histogram=_histogram(wrong),
+    )
+
+
+def _histogram(error: np.ndarray) -> tuple[int, ...]:
+    places = np.where(error == 0, 0, 1 + np.searchsorted(EDGES, error.ravel(), side="right").reshape(error.shape))
+    return tuple(map(int, np.bincount(places.ravel(), minlength=len(EDGES) + 2)))
+
+
+def _by_timestep(error: np.ndarray, steps: np.ndarray) -> tuple[float, ...]:
+    curve = np.zeros(int(steps.max(initial=-1)) + 1)
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(curve, steps.ravel(), error.ravel())
+    return tuple(map(float, curve))
+
+
+def _by_unit(error: np.ndarray, units: np.ndarray) -> tuple[tuple[int, float], ...]:
+    counts = np.bincount(units.ravel())
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.bincount(units.ravel(), weights=(error * error).ravel())
+    return tuple(zip(map(int, counts), map(float, squares), strict=True))
+
+
+def _max(values: np.ndarray) -> float:
+    return float(np.max(values)) if values.size else 0.0
+
+
+def _larger(one: float, other: float) -> float:
+    """The larger one; NaN where either is."""
+    return math.nan if math.isnan(one) or math.isnan(other) else max(one, other)

@@ -1,0 +1,116 @@
+"""How far an artifact may be from its source: by dtype, by length, and by output where the user says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rnnexport.errors import UsageError
+
+# Every timestep rounds once more, and independent roundings add up as their root: lengths up to this one share a bound.
+_SHORT = 24
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A value passes when `|found - wanted| <= atol + rtol * |wanted|`.
+
+    The defaults are some ten times the float32 rounding error of the deepest sample.
+    """
+
+    rtol: float = 1e-5
+    atol: float = 2e-6
+
+    def __post_init__(self) -> None:
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if not (np.isfinite(value) and value >= 0):
+                raise UsageError(f"--{name} {value}", "a number of at least 0", "change it")
+
+    def times(self, factor: float) -> Tolerance:
+        """Both parts `factor` times as large."""
+        return Tolerance(self.rtol * factor, self.atol * factor)
+
+    def for_length(self, timesteps: int) -> Tolerance:
+        """The tolerance of a sequence: as it is up to 24 timesteps, then growing with the root of the length."""
+        return self if timesteps <= _SHORT else self.times(math.sqrt(timesteps / _SHORT))
+
+    def bound(self, wanted: np.ndarray) -> np.ndarray:
+        """The largest error that passes at each value."""
+        return self.atol + self.rtol * np.abs(wanted.astype(np.float64))
+
+    def __str__(self) -> str:
+        return f"rtol {self.rtol:.2g}, atol {self.atol:.2g}"
+
+
+@dataclass(frozen=True)
+class Override:
+    """What the user asks of one part of a tolerance, such as `--atol 1e-4` or `--atol logits:1e-4`.
+
+    Attributes:
+        rtol: for all outputs; None to leave it.
+        atol: the same.
+        rtols: by output, over `rtol`.
+        atols: the same.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    rtols: Mapping[str, float] = field(default_factory=dict)
+    atols: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value in (self.rtol, *self.rtols.values()):
+            Tolerance(rtol=0.0 if value is None else value)
+        for value in (self.atol, *self.atols.values()):
+            Tolerance(atol=0.0 if value is None else value)
+
+    def __bool__(self) -> bool:
+        return bool(self.rtol is not None or self.atol is not None or self.rtols or self.atols)
+
+    def names(self) -> set[str]:
+        """The outputs that are named."""
+        return set(self.rtols) | set(self.atols)
+
+    def to_json(self) -> dict[str, Any]:
+        """A value `from_json` reads back; empty where nothing is asked."""
+        told = {"rtol": self.rtol, "atol": self.atol, "rtols": dict(self.rtols), "atols": dict(self.atols)}
+        return {key: value for key, value in told.items() if value not in (None, {})}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Override:
+        """The inverse of `to_json`."""
+        return Override(value.get("rtol"), value.get("atol"), value.get("rtols", {}), value.get("atols", {}))
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerance of every output.
+
+    Attributes:
+        default: what the export found right for the model (its dtypes, and how certain the source is), or the default.
+        override: what the user asks for instead. It holds at every length.
+    """
+
+    default: Tolerance = field(default_factory=Tolerance)
+    override: Override = field(default_factory=Override)
+
+    def of(self, output: str, timesteps: int) -> Tolerance:
+        """The tolerance of one output of a call of so many timesteps."""
+        usual, asked = self.default.for_length(timesteps), self.override
+        rtol = asked.rtols.get(output, asked.rtol)
+        atol = asked.atols.get(output, asked.atol)
+        return Tolerance(usual.rtol if rtol is None else rtol, usual.atol if atol is None else atol)
+
+    @property
+    def usual(self) -> bool:
+        """Whether these are the defaults, untouched."""
+        return self.default == Tolerance() and not self.override
+
+    def __str__(self) -> str:
+        told = [str(self.of("", 0))]
+        told += [f"{name}: {self.of(name, 0)}" for name in sorted(self.override.names())]
+        return "; ".join(told)

@@ -1,0 +1,104 @@
+"""Verifying artifacts: the Python API of it, and what its command calls. What only exporting needs is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnexport.claims import Asked, SourceTruth, claim_of
+from rnnexport.errors import ProviderError, UsageError
+from rnnexport.loading import Loading
+from rnnexport.progress import Progress, silent
+from rnnexport.targets.base import Target
+from rnnexport.targets.registry import ALL_PROVIDERS, target_of
+from rnnexport.verification.judge import Claim, Where, not_run, verify_artifact
+from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.tolerance import Override
+
+if TYPE_CHECKING:
+    from rnnexport.verification.locate import Location
+
+_LOADING = Loading()
+_OVERRIDE = Override()
+_SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
+
+
+def verify(
+    artifacts: str | Path | Sequence[str | Path],
+    *,
+    source: Any = None,
+    loading: Loading = _LOADING,
+    data: str | Path | None = None,
+    providers: Sequence[str] = ("cpu",),
+    tf32: bool = False,
+    placement: float | None = None,
+    tolerance: Override = _OVERRIDE,
+    progress: Progress = silent,
+) -> Report:
+    """Run artifacts in their own runtimes and compare them with what their source gave.
+
+    Args:
+        artifacts: one path or several.
+        source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
+            neither TensorFlow nor the source.
+        loading: see `load`.
+        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see `rnnexport.data`.
+        providers: the execution providers to run on, such as `cpu` and `cuda`.
+        tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
+        placement: the share of the recurrent nodes that must run on the provider, from 0 to 1; None for any node.
+        tolerance: what is not to be as each artifact was exported with.
+        progress: is told what goes on, in a few words a step.
+
+    Raises:
+        UsageError: a file is missing, is no artifact, was altered, or has no goldens and no source was given; a
+            provider that no target knows.
+        ConversionError, ProviderError: the source can't be loaded; see `load`.
+    """
+    paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
+    for provider in providers:
+        if provider not in ALL_PROVIDERS:
+            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
+    kinds = [target_of(path) for path in paths]
+    truth = None
+    if source is not None:
+        from rnnexport.pipeline import load
+
+        progress("loading")
+        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED)
+    asked = Asked(truth, None if data is None else Path(data), tolerance)
+    # All of them before the first runs: a file that can't be read must not hide the verdict on another.
+    claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
+    found = []
+    for kind, path, claim in zip(kinds, paths, claims, strict=True):
+        for provider in providers:
+            progress(f"verifying {path.name} on {provider}")
+            if isinstance(claim, ProviderError):
+                found.append(not_run(kind, path, provider, None, str(claim)))
+            else:
+                where = Where(provider, tf32, placement)
+                report = verify_artifact(kind, path, claim, where)
+                found.append(
+                    report if report.status != "mismatch" else _located(report, kind, path, claim, where, truth)
+                )
+    return Report(tuple(found))
+
+
+def _located(
+    report: ArtifactReport, kind: Target, path: Path, claim: Claim, where: Where, truth: SourceTruth | None
+) -> ArtifactReport:
+    """The report of a mismatch with the place where it begins, by the trail in the file or the layers of the source."""
+    from rnnexport.locating import TRAIL_GOLDEN, along_the_trail, among_the_layers, with_departure
+
+    searches: list[Callable[[], Location]] = []
+    tolerance = claim.tolerances.default
+    if claim.own is not None:
+        searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
+    if truth is not None:
+        from rnnexport.source.watching import layer_values
+
+        feed = claim.goldens[TRAIL_GOLDEN].feed
+        layers = layer_values(truth.source, claim.signature, feed)
+        searches.append(partial(among_the_layers, layers, feed, tolerance, kind, path, where))
+    return with_departure(report, *searches)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnexport.verification.compare import Wanted, compare
+from rnnexport.verification.precision import LIMIT, Precision, precision, precision_problems
+from rnnexport.verification.report import FeedReport
+from rnnexport.verification.statistics import Errors
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+
+RNG = np.random.default_rng(2)
+TRUTH = RNG.standard_normal((4, 9, 5))
+WANTED = TRUTH.astype("float32") + (RNG.standard_normal(TRUTH.shape) * 1e-7).astype("float32")
+
+
+def call(off, name="y", truth=TRUTH):
+    """A call of an artifact that rounds as much as its source, and is `off` besides."""
+    found = TRUTH + RNG.standard_normal(TRUTH.shape) * 1e-7 + off
+    return compare(name, found.astype("float32"), Wanted(WANTED, truth), Tolerance())
+
+
+def feeds(*outputs):
+    return [FeedReport("feed", outputs)]
+
+
+def test_rounding_alone_is_about_as_far_from_the_truth_as_the_source():
+    found = precision([call(0.0), call(0.0)])
+    assert 0.5 < found.whole < 1.5
+    assert 0.5 < found.unit < 2.0
+    assert found.passed
+    assert precision_problems(feeds(call(0.0)), Tolerances()) == []
+
+
+def test_a_fault_below_the_tolerance_of_every_value_is_told():
+    wrong = call(1e-6)
+    assert wrong.passed
+    (problem,) = precision_problems(feeds(wrong, call(0.0, "z")), Tolerances())
+    assert problem.startswith("output y is ")
+    assert problem.endswith(f"times as far from the float64 truth as its source (at most {LIMIT:g})")
+
+
+def test_a_small_feed_counts_as_much_as_a_large_one():
+    """A fault of a thousandth in a feed of tiny values, beside one of values a thousand times as large."""
+    tiny = compare(
+        "y", (WANTED * 1e-3 * 1.003).astype("float32"), Wanted(WANTED * np.float32(1e-3), TRUTH * 1e-3), Tolerance()
+    )
+    large = compare("y", WANTED * 1000, Wanted(WANTED * 1000, TRUTH * 1000), Tolerance())
+    assert precision([large]).whole == pytest.approx(1.0)
+    assert not precision([tiny, large]).passed
+
+
+def test_a_fault_of_one_unit_is_not_lost_among_the_others():
+    off = np.zeros(64)
+    off[17] = 1e-6
+    truth = RNG.standard_normal((4, 9, 64))
+    wanted = (truth + RNG.standard_normal(truth.shape) * 1e-7).astype("float32")
+    found = (truth + RNG.standard_normal(truth.shape) * 1e-7 + off).astype("float32")
+    one = compare("y", found, Wanted(wanted, truth, time_axis=1), Tolerance())
+    assert one.passed
+    told = precision([one])
+    assert told.whole < 2 < LIMIT < told.unit
+    assert told.worst == 17
+    (problem,) = precision_problems(feeds(one), Tolerances())
+    assert problem.endswith("as its source at unit 17 (at most 5)")
+
+
+def test_a_source_that_rounds_to_the_truth_itself_does_not_make_others_wrong():
+    exact = TRUTH.astype("float32").astype("float64")
+    found = compare(
+        "y", np.nextafter(exact.astype("float32"), np.float32(9)), Wanted(exact.astype("float32"), exact), Tolerance()
+    )
+    assert found.source_error.max_abs == 0
+    assert precision([found]).passed
+
+
+def test_without_a_truth_or_with_a_tolerance_of_the_user_there_is_no_verdict():
+    assert precision([call(1e-6, truth=None)]) is None
+    assert precision([]) is None
+    assert precision_problems(feeds(call(1e-6, truth=None)), Tolerances()) == []
+    assert precision_problems(feeds(call(1e-6)), Tolerances(override=Override(atol=1e-3))) == []
+
+
+def test_what_is_wrong_value_by_value_is_not_said_twice_and_nan_is_no_precision():
+    assert precision_problems(feeds(call(1.0)), Tolerances()) == []
+    assert not Precision(float("nan")).passed
+    errors = Errors(1, squares=float("nan"), wanted_squares=1.0)
+    broken = call(0.0)
+    assert precision_problems(
+        feeds(type(broken)("y", True, errors, Tolerance(), artifact_error=errors, source_error=errors)), Tolerances()
+    )
