@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnexport.errors import ProviderError, UsageError
+from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.goldens import Golden
 from rnnexport.proof import Proof, require_unaltered
 from rnnexport.signature import Boundary
@@ -100,7 +100,9 @@ def _from_goldens(path: Path, proof: Proof | None) -> Claim:
 def _described(truth: SourceTruth, proof: Proof | None) -> Described:
     """The source at the sizes that the artifact was exported with."""
     options = {} if proof is None else proof.provenance.options
-    return truth.at(Boundary(options.get("batch"), options.get("timesteps")))
+    with ForeignCode(_damaged):
+        boundary = Boundary(options.get("batch"), options.get("timesteps"))
+    return truth.at(boundary)
 
 
 def _from_source(label: str, described: Described, proof: Proof | None) -> Claim:
@@ -117,7 +119,7 @@ def _from_source(label: str, described: Described, proof: Proof | None) -> Claim
 
 def _wider(measured: Tolerance, proof: Proof | None) -> Tolerances:
     """The tolerance of the export, or that of the source on these feeds, where it is less certain of itself."""
-    if proof is None:
+    if proof is None or proof.altered:  # what an altered file allows itself counts for nothing
         return Tolerances(measured)
     recorded = _tolerances(proof)
     return replace(recorded, default=max(measured, recorded.default, key=lambda one: one.rtol))
@@ -125,7 +127,12 @@ def _wider(measured: Tolerance, proof: Proof | None) -> Tolerances:
 
 def _tolerances(proof: Proof) -> Tolerances:
     known = proof.provenance
-    return Tolerances(Tolerance(**known.tolerance), Override.from_json(known.override))
+    with ForeignCode(_damaged):
+        return Tolerances(Tolerance(**known.tolerance), Override.from_json(known.override))
+
+
+def _damaged(error: BaseException) -> UsageError:
+    return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
 
 
 def _with_data(claim: Claim, path: Path, source: SourceModel | None, described: Described | None) -> Claim:
@@ -147,6 +154,8 @@ def _goldens_of(rows: Rows, source: SourceModel | None, described: Described | N
     from rnnexport.truth import exact
 
     with exact(described.traced, described.no_truth) as run:
-        for feed, _ in rows:
+        for feed, given in rows:
             expected = reference(source, described.signature, feed)
             yield Golden("data", feed, expected, run.run(feed, expected))
+            if given:  # the data say what they expect, too
+                yield Golden("data", feed, {name: given.get(name, array) for name, array in expected.items()})

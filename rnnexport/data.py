@@ -146,7 +146,7 @@ def _sizes(path: Path, columns: Sequence[_Column], signature: Signature) -> tupl
     """The rows of a file, and how many go into a call."""
     counts = {column.spec.name: column.shape[0] for column in columns}
     rows = next(iter(counts.values()))
-    if set(counts.values()) != {rows} or not rows:
+    if set(counts.values()) != {rows} or rows < 1:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise UsageError(f"{path.name} has rows: {told}", "one number of rows, above 0", "change the data")
     sizes: dict[str, int] = {}
@@ -176,7 +176,7 @@ def _rows(archive: zipfile.ZipFile, column: _Column, file: _File) -> Iterator[np
         if column.fortran:
             whole = np.lib.format.read_array(stream, allow_pickle=False)
             for start in range(0, file.rows, file.batch):
-                yield np.ascontiguousarray(whole[start : start + file.batch]).astype(dtype)
+                yield _cast(np.ascontiguousarray(whole[start : start + file.batch]), dtype, column)
             return
         _header(file.path, column.spec.name, stream)
         size = int(np.prod(column.shape[1:], dtype=np.int64)) * column.dtype.itemsize
@@ -185,7 +185,19 @@ def _rows(archive: zipfile.ZipFile, column: _Column, file: _File) -> Iterator[np
             data = stream.read(count * size)
             if len(data) != count * size:
                 raise EOFError(f"{column.spec.name} ends at row {start + len(data) // max(size, 1)}")
-            yield np.frombuffer(data, column.dtype).reshape(count, *column.shape[1:]).astype(dtype)
+            yield _cast(np.frombuffer(data, column.dtype).reshape(count, *column.shape[1:]), dtype, column)
+
+
+def _cast(array: np.ndarray, dtype: np.dtype, column: _Column) -> np.ndarray:
+    """The rows in the model's dtype, where no number becomes another one by that than rounding makes it."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    exact = np.array_equal(cast, array) if dtype.kind in "iub" else not np.any(np.isfinite(array) & ~np.isfinite(cast))
+    if not exact:
+        raise UsageError(
+            f"{column.spec.name} holds numbers that {dtype} does not", f"numbers of {dtype}", "change the data"
+        )
+    return cast
 
 
 def _check_ids(path: Path, feed: Mapping[str, np.ndarray], signature: Signature) -> None:
@@ -194,9 +206,9 @@ def _check_ids(path: Path, feed: Mapping[str, np.ndarray], signature: Signature)
         if spec.high is None:
             continue
         low, high = feed[spec.name].min(initial=0), feed[spec.name].max(initial=0)
-        if low < 0 or high >= spec.high:
+        if not (low >= 0 and high < spec.high):  # NaN is no id either
             raise UsageError(
-                f"{path.name} has the id {low if low < 0 else high} in {spec.name}",
+                f"{path.name} has the id {high if low >= 0 else low} in {spec.name}",
                 f"ids from 0 to {spec.high - 1}",
                 "change the data",
             )

@@ -174,6 +174,8 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
         kept[name] = Kept(shape, str(value["digest"]), spread(int(np.prod(shape, dtype=np.int64))))
         if expected[name].shape != kept[name].indices.shape:
             raise ValueError(f"{name} has {expected[name].shape} values, not {kept[name].indices.shape}")
+    if any(array.shape != expected[name].shape for name, array in rest.items()):
+        raise ValueError("a truth of another shape than its output")
     return Golden(
         label=str(told["label"]),
         feed=feed,

@@ -129,7 +129,9 @@ class Proof:
         return json.dumps(value, sort_keys=True)
 
 
-def read_proof(artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, bytes]]) -> Proof:
+def read_proof(
+    artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, bytes]], holder: str = ""
+) -> Proof:
     """The inverse of `Proof.blobs`.
 
     Args:
@@ -137,6 +139,7 @@ def read_proof(artifact: str, provenance: bytes, goldens: bytes, parts: Sequence
         provenance: the one blob.
         goldens: the other.
         parts: all that the artifact consists of, see `seal.seal_of`.
+        holder: the one of them that holds the provenance.
 
     Raises:
         UsageError: the blobs are damaged, the goldens are those of another file, or the format is not known.
@@ -147,9 +150,12 @@ def read_proof(artifact: str, provenance: bytes, goldens: bytes, parts: Sequence
         if found == FORMAT:
             if value["goldens"] != hashlib.sha256(goldens).hexdigest():
                 raise _others_goldens(artifact)
-            altered = found_seal(provenance) != seal_of(parts)
-            trail = partial(_trail, artifact, goldens)
-            return Proof(_provenance(value), golden_file.from_bytes(goldens), trail, altered)
+            altered = found_seal(provenance) != seal_of(parts, holder)
+            told, found_goldens = _provenance(value), golden_file.from_bytes(goldens)
+            outputs = {spec.name for spec in told.signature.all_outputs}
+            if any(set(golden.expected) != outputs for golden in found_goldens):
+                raise ValueError(f"goldens that do not say what comes out as {', '.join(sorted(outputs))}")
+            return Proof(told, found_goldens, partial(_trail, artifact, goldens), altered)
     except _DAMAGE as error:
         raise _damaged(artifact, error) from error
     raise UsageError(
@@ -197,10 +203,10 @@ def _others_goldens(artifact: str) -> UsageError:
 def _provenance(value: Mapping[str, Any]) -> Provenance:
     return Provenance(
         target=value["target"],
-        source=value["source"],
+        source={str(key): str(text) for key, text in value["source"].items()},
         keras_api=value["keras_api"],
-        options=value["options"],
-        versions=value["versions"],
+        options=dict(value["options"].items()),
+        versions={str(key): str(text) for key, text in value["versions"].items()},
         signature=Signature.from_json(value["signature"]),
         tolerance={name: float(value["tolerance"][name]) for name in ("rtol", "atol")},
         semantics=tuple(map(str, value["semantics"])),

@@ -31,16 +31,17 @@ def is_sealed(data: bytes) -> bool:
     return found_seal(data) == seal_of([("", data)])
 
 
-def seal_of(parts: Iterable[tuple[str, bytes]]) -> str:
-    """The digest of named parts, one of which may hold the seal itself.
+def seal_of(parts: Iterable[tuple[str, bytes]], holder: str = "") -> str:
+    """The digest of named parts, one of which holds the seal itself.
 
     Args:
         parts: the files of an artifact in a fixed order, by their path in it; one with an empty name for a lone file.
+        holder: the name of the one with the seal.
     """
     digest = hashlib.sha256()
     for name, data in parts:
         digest.update(f"{name}\0{len(data)}\0".encode())
-        place = _place(data)
+        place = _place(data) if name == holder else None
         if place is None:
             digest.update(data)
         else:

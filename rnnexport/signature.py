@@ -163,6 +163,19 @@ def time_axis(spec: TensorSpec, signature: Signature) -> int | None:
     return 1 if len(spec.shape) >= _SEQUENCE_RANK and size in sequences else None
 
 
+def timesteps(feed: Mapping[str, np.ndarray], signature: Signature) -> int:
+    """The length of the longest sequence among the inputs of a call; 1 where there is none."""
+    lengths = [feed[spec.name].shape[1] for spec in signature.inputs if spec.name in feed and _is_sequence(spec)]
+    return max(lengths, default=1)
+
+
+def _is_sequence(spec: TensorSpec) -> bool:
+    if len(spec.shape) >= _SEQUENCE_RANK:
+        return True
+    size = spec.shape[1] if len(spec.shape) > 1 else 0
+    return isinstance(size, str) and (size == TIME or size.endswith(f"_{TIME}"))
+
+
 def unique_names(wanted: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """`wanted`, with `_1`, `_2`... behind a name that came before or is in `taken` (the rule of Keras 2)."""
     seen = set(taken)

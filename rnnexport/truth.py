@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
-from rnnexport.signature import Boundary, Signature
+from rnnexport.signature import Boundary, Signature, timesteps
 from rnnexport.verification.compare import excess
 from rnnexport.verification.feeds import LONG, REQUIRED, Feed, chunks, feeds, long_feed, rounded, wanted
 from rnnexport.verification.tolerance import Tolerance
@@ -68,12 +68,15 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     runs += _long_run(source, signature, seed) + _chunk_runs(source, signature, seed)
     goldens = tuple(
         Golden(feed.label, feed.arrays, expected, recipe=Recipe(seed, feed.index), carries=feed.carries)
-        for feed, expected in runs[:_UNCERTAIN]
+        for feed, expected in runs
     )
     traced, no_truth = _traced(source, signature)
     with exact(traced, no_truth) as run:
-        goldens = _certain(_with_truth(goldens, signature, run), tolerance)
-    return Described(signature, goldens, tolerance, traced, run.no_truth or _doubt(goldens, tolerance))
+        goldens = _certain(_with_truth(goldens, signature, run), tolerance, signature)
+    no_truth = run.no_truth or _doubt(goldens, tolerance)
+    if no_truth:
+        goldens = tuple(replace(golden, truth={}) for golden in goldens)
+    return Described(signature, goldens, tolerance, traced, no_truth)
 
 
 def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple[Feed, Arrays]]) -> Tolerance:
@@ -201,22 +204,23 @@ def _long_run(source: SourceModel, signature: Signature, seed: int) -> list[tupl
         return []
 
 
-def _certain(goldens: Sequence[Golden], tolerance: Tolerance) -> tuple[Golden, ...]:
+def _certain(goldens: Sequence[Golden], tolerance: Tolerance, signature: Signature) -> tuple[Golden, ...]:
     """The goldens without a long one at which the source itself is no closer to the truth than half the tolerance."""
     return tuple(
         golden
         for golden in goldens
-        if golden.recipe is None or golden.recipe.index != LONG or _distance(golden, tolerance) <= 1 / _ROUNDING_STEPS
+        if golden.recipe is None
+        or golden.recipe.index != LONG
+        or _distance(golden, tolerance, signature) <= 1 / _ROUNDING_STEPS
     )
 
 
-def _distance(golden: Golden, tolerance: Tolerance) -> float:
+def _distance(golden: Golden, tolerance: Tolerance, signature: Signature) -> float:
     """How far the source is from the truth, in units of what the tolerance allows; infinite without a truth."""
     if not golden.truth:
         return math.inf
-    steps = max(array.shape[1] for array in golden.feed.values() if array.ndim > 1)
     found = {name: golden.expected[name] for name in golden.truth}
-    return _excess(golden.truth, found, tolerance.for_length(steps))
+    return _excess(golden.truth, found, tolerance.for_length(timesteps(golden.feed, signature)))
 
 
 def _chunk_runs(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:

@@ -31,7 +31,10 @@ def perturb(artifact: Path, folder: Path, amount: float) -> Path:
 def seal_folder(folder: Path) -> None:
     """Seal a SavedModel again."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    seal = seal_of(sorted((file.relative_to(folder).as_posix(), file.read_bytes()) for file in files))
+    seal = seal_of(
+        sorted((file.relative_to(folder).as_posix(), file.read_bytes()) for file in files),
+        "assets.extra/rnnexport.json",
+    )
     provenance = folder / "assets.extra" / "rnnexport.json"
     provenance.write_bytes(with_seal(provenance.read_bytes(), seal))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ def proof(seed=0) -> Proof:
         Golden(
             f"feed {index}, scale 1",
             {"ids": rng.integers(0, 9, (2, 5)).astype("int32"), "a/b": rng.standard_normal((2, 4))},
-            {"y": rng.standard_normal((2, 5, 5)).astype("float32")},
+            {
+                "y": rng.standard_normal((2, 5, 5)).astype("float32"),
+                "next_state_gru_00": rng.standard_normal((2, 5)).astype("float32"),
+            },
         )
         for index in range(2)
     )
@@ -115,3 +119,11 @@ def test_flipped_bits_end_in_an_altered_proof_or_one_clear_error():
         except UsageError:
             outcomes.add("refused")
     assert outcomes == {"altered", "refused"}
+
+
+def test_goldens_must_say_what_every_output_is():
+    value = proof()
+    short = replace(value.goldens[0], expected={"y": value.goldens[0].expected["y"]})
+    text, data = replace(value, goldens=(short,)).blobs()
+    with pytest.raises(UsageError, match="goldens that do not say what comes out"):
+        read_proof("m.onnx", text.encode(), data, [("", text.encode())])

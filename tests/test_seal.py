@@ -40,3 +40,9 @@ def test_the_parts_of_a_folder_count_with_their_names_and_order():
     assert (
         len({seal_of(parts), seal_of(parts[::-1]), seal_of([("a", b"1"), ("c", b"2")]), seal_of([("a", b"12")])}) == 4
     )
+
+
+def test_only_the_part_that_holds_the_seal_has_a_place_for_it():
+    other = b'"seal": "' + b"a" * 64
+    changed = b'"seal": "' + b"b" * 64
+    assert seal_of([("p", DATA), ("q", other)], "p") != seal_of([("p", DATA), ("q", changed)], "p")

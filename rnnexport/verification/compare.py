@@ -65,22 +65,21 @@ class Wanted:
         truth: the same in float64, by an independent run; None where there is none.
         time_axis: the axis of the timesteps; None where there is none.
         kept: which values of the output these are; None for all.
+        slack: what is added to the absolute tolerance, for a source that is uncertain of its own values.
+        timesteps: the length of the call.
     """
 
     value: np.ndarray
     truth: np.ndarray | None = None
     time_axis: int | None = None
     kept: Kept | None = None
+    slack: float = 0.0
+    timesteps: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the whole output."""
         return self.value.shape if self.kept is None else self.kept.shape
-
-    @property
-    def timesteps(self) -> int:
-        """How many there are; 1 where there is no axis of them."""
-        return 1 if self.time_axis is None else self.shape[self.time_axis]
 
     def steps(self) -> np.ndarray | None:
         """The timestep of each value."""
@@ -90,7 +89,7 @@ class Wanted:
             return np.unravel_index(self.kept.indices, self.shape)[self.time_axis]
         axes = [1] * self.value.ndim
         axes[self.time_axis] = -1
-        return np.arange(self.timesteps).reshape(axes)
+        return np.arange(self.shape[self.time_axis]).reshape(axes)
 
     def units(self) -> np.ndarray | None:
         """The unit of each value: its place on the last axis, where that is neither the batch nor the time."""
@@ -128,7 +127,7 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
 
     Integers, bools and text must be equal.
     """
-    value = wanted.value
+    value, tolerance = wanted.value, tolerance.plus(wanted.slack)
     if found is None:
         return failed(name, "is missing")
     if found.dtype != value.dtype and not (_is_text(found) and _is_text(value)):
@@ -138,12 +137,16 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
     if value.size == 0:
         return failed(name, f"is empty: shape {wanted.shape}")
     values = found if wanted.kept is None else found.reshape(-1)[wanted.kept.indices]
+    steps, truth = wanted.steps(), wanted.truth
+    if np.iscomplexobj(value):
+        # Both parts count: each is a value of its own, on a last axis of two.
+        values, value, truth = _parts(values), _parts(value), None if truth is None else _parts(truth)
+        steps = None if steps is None else steps[..., np.newaxis]
     bad = _out_of(tolerance, values, value)
-    steps = wanted.steps()
     first_bad, timestep, problem = None, None, ""
     if bad.any():
-        first_bad, timestep, problem = _first(values, wanted, bad, steps)
-    truth = wanted.truth
+        first_bad, timestep, problem = _first(values, value, wanted, bad, steps)
+    units = None if np.iscomplexobj(wanted.value) else wanted.units()
     return Comparison(
         name=name,
         passed=first_bad is None,
@@ -152,8 +155,8 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
         problem=problem,
         first_bad=first_bad,
         first_timestep=timestep,
-        artifact_error=None if truth is None else measure(values, truth, None, steps, wanted.units()),
-        source_error=None if truth is None else measure(value, truth, None, steps, wanted.units()),
+        artifact_error=None if truth is None else measure(values, truth, None, steps, units),
+        source_error=None if truth is None else measure(value, truth, None, steps, units),
     )
 
 
@@ -191,7 +194,7 @@ def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray) -> np.n
 
 
 def _first(
-    found: np.ndarray, wanted: Wanted, bad: np.ndarray, steps: np.ndarray | None
+    found: np.ndarray, value: np.ndarray, wanted: Wanted, bad: np.ndarray, steps: np.ndarray | None
 ) -> tuple[tuple[int, ...], int | None, str]:
     """The first value that is out of tolerance, the first timestep that has one, and both in words."""
     at = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -201,7 +204,11 @@ def _first(
     timestep = None if steps is None else int(np.broadcast_to(steps, bad.shape)[bad].min())
     count = f"{np.count_nonzero(bad)} of {bad.size} values off"
     where = "" if timestep is None else f", from timestep {timestep} on"
-    return index, timestep, f"{count}{where}, first at {list(index)}: {found[at]} not {wanted.value[at]}"
+    return index, timestep, f"{count}{where}, first at {list(index)}: {found[at]} not {value[at]}"
+
+
+def _parts(array: np.ndarray) -> np.ndarray:
+    return np.stack([array.real, array.imag], axis=-1)
 
 
 def _is_text(array: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ from rnnexport.errors import ForeignCode, MismatchError, ProviderError, UsageErr
 from rnnexport.goldens import Arrays, Golden, digest_of
 from rnnexport.placement import Placement
 from rnnexport.proof import Proof
-from rnnexport.signature import Signature, TensorSpec, time_axis
+from rnnexport.signature import Signature, TensorSpec, time_axis, timesteps
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, failed
 from rnnexport.verification.feeds import feed_at
@@ -22,6 +22,8 @@ from rnnexport.verification.report import ArtifactReport, FeedReport, Status
 from rnnexport.verification.tolerance import Tolerances
 
 _USUAL = Tolerances()
+_UNCERTAINTIES = 2.0  # that of the source, and as much again of the artifact
+_MOST_SLACK = 4.0  # in units of the absolute tolerance
 _TOLD = 5  # nodes named in a line
 Data = Callable[[], Iterator[Golden]]
 
@@ -139,7 +141,12 @@ def whole_feed(golden: Golden, signature: Signature) -> Arrays:
     recipe = golden.recipe
     if recipe is None or not recipe.digests:
         return golden.feed
-    made = feed_at(signature, recipe.seed, recipe.index).arrays
+    try:
+        made = feed_at(signature, recipe.seed, recipe.index).arrays
+    except (LookupError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"the feed {golden.label!r} can't be made ({error})", "one of the plan", "export it again"
+        ) from error
     for name, digest in recipe.digests.items():
         if name not in made or digest_of(made[name]) != digest:
             raise UsageError(
@@ -188,21 +195,36 @@ def _calls(runner: Runner, claim: Claim, goldens: Iterable[Golden]) -> Iterator[
             before = None
             yield _failed(golden, error.found)
         else:
-            wanted = _wanted(golden, claim.signature)
+            wanted = _wanted(golden, feed, claim)
             yield FeedReport(golden.label, compare_outputs(before, wanted, claim.tolerances.of))
 
 
-def _wanted(golden: Golden, signature: Signature) -> Mapping[str, Wanted]:
-    specs = {spec.name: spec for spec in signature.all_outputs}
+def _wanted(golden: Golden, feed: Arrays, claim: Claim) -> Mapping[str, Wanted]:
+    specs = {spec.name: spec for spec in claim.signature.all_outputs}
+    length = timesteps(feed, claim.signature)
     return {
         name: Wanted(
             value,
             golden.truth.get(name),
-            time_axis(specs[name], signature) if name in specs else None,
+            time_axis(specs[name], claim.signature) if name in specs else None,
             golden.kept.get(name),
+            0.0 if claim.tolerances.sets(name) else _slack(value, golden.truth.get(name), claim.tolerances),
+            length,
         )
         for name, value in golden.expected.items()
     }
+
+
+def _slack(value: np.ndarray, truth: np.ndarray | None, tolerances: Tolerances) -> float:
+    """What one value may be off by because others of its call are: no nearer to its source than that is to the truth.
+
+    Small where a model is well conditioned, and never more than a few times the absolute tolerance.
+    """
+    if truth is None or not value.size:
+        return 0.0
+    distance = np.abs(value.astype(np.float64) - truth)
+    worst = float(np.max(distance, initial=0.0, where=np.isfinite(distance)))
+    return min(_UNCERTAINTIES * worst, _MOST_SLACK * tolerances.default.atol)
 
 
 def _failed(golden: Golden, problem: str) -> FeedReport:

@@ -29,7 +29,8 @@ class Errors:
         wanted_squares: the sum of squares of the other.
         histogram: how many errors lie in each range, see `EDGES`.
         by_timestep: the largest absolute error at each timestep; empty for what has no timesteps.
-        by_unit: for each unit of the last axis, how many values there are, and the sum of their squared errors.
+        by_unit: for each unit of the last axis, how many values there are, the sum of their squared errors, and that of
+            the squares of what was wanted.
     """
 
     count: int = 0
@@ -43,7 +44,7 @@ class Errors:
     wanted_squares: float = 0.0
     histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
     by_timestep: tuple[float, ...] = ()
-    by_unit: tuple[tuple[int, float], ...] = ()
+    by_unit: tuple[tuple[int, float, float], ...] = ()
 
     @property
     def rmse(self) -> float:
@@ -61,7 +62,7 @@ class Errors:
     def merged(self, other: Errors) -> Errors:
         """The errors of both, as if they had been measured at once. Curves may differ in length."""
         curves = zip_longest(self.by_timestep, other.by_timestep, fillvalue=0.0)
-        units = zip_longest(self.by_unit, other.by_unit, fillvalue=(0, 0.0))
+        units = zip_longest(self.by_unit, other.by_unit, fillvalue=(0, 0.0, 0.0))
         return Errors(
             count=self.count + other.count,
             bad=self.bad + other.bad,
@@ -74,7 +75,7 @@ class Errors:
             wanted_squares=self.wanted_squares + other.wanted_squares,
             histogram=tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
             by_timestep=tuple(_larger(one, two) for one, two in curves),
-            by_unit=tuple((one[0] + two[0], one[1] + two[1]) for one, two in units),
+            by_unit=tuple((one[0] + two[0], one[1] + two[1], one[2] + two[2]) for one, two in units),
         )
 
 
@@ -101,6 +102,9 @@ def measure(
         error = np.where(one == other, 0.0, np.abs(one - other))  # inf - inf is NaN, and equal infinities are right
         magnitude = np.abs(other)
         relative = np.where(magnitude > 0, error / magnitude, 0.0)
+        # Infinities that are right say nothing about the others.
+        same = np.isinf(other) & (one == other)
+        one, other = np.where(same, 0.0, one), np.where(same, 0.0, other)
         products = [float(np.sum(a * b)) for a, b in ((error, error), (one, other), (one, one), (other, other))]
     return Errors(
         count=error.size,
@@ -114,7 +118,7 @@ def measure(
         wanted_squares=products[3],
         histogram=_histogram(error),
         by_timestep=() if steps is None else _by_timestep(error, np.broadcast_to(steps, error.shape)),
-        by_unit=() if units is None else _by_unit(error, np.broadcast_to(units, error.shape)),
+        by_unit=() if units is None else _by_unit(error, other, np.broadcast_to(units, error.shape)),
     )
 
 
@@ -181,11 +185,12 @@ def _by_timestep(error: np.ndarray, steps: np.ndarray) -> tuple[float, ...]:
     return tuple(map(float, curve))
 
 
-def _by_unit(error: np.ndarray, units: np.ndarray) -> tuple[tuple[int, float], ...]:
+def _by_unit(error: np.ndarray, wanted: np.ndarray, units: np.ndarray) -> tuple[tuple[int, float, float], ...]:
     counts = np.bincount(units.ravel())
     with np.errstate(invalid="ignore", over="ignore"):
         squares = np.bincount(units.ravel(), weights=(error * error).ravel())
-    return tuple(zip(map(int, counts), map(float, squares), strict=True))
+        sizes = np.bincount(units.ravel(), weights=(wanted * wanted).ravel())
+    return tuple(zip(map(int, counts), map(float, squares), map(float, sizes), strict=True))
 
 
 def _max(values: np.ndarray) -> float:

@@ -34,6 +34,10 @@ class Tolerance:
         """Both parts `factor` times as large."""
         return Tolerance(self.rtol * factor, self.atol * factor)
 
+    def plus(self, slack: float) -> Tolerance:
+        """The absolute part larger by `slack`."""
+        return self if slack == 0 else Tolerance(self.rtol, self.atol + slack)
+
     def for_length(self, timesteps: int) -> Tolerance:
         """The tolerance of a sequence: as it is up to 24 timesteps, then growing with the root of the length."""
         return self if timesteps <= _SHORT else self.times(math.sqrt(timesteps / _SHORT))
@@ -104,6 +108,16 @@ class Tolerances:
         rtol = asked.rtols.get(output, asked.rtol)
         atol = asked.atols.get(output, asked.atol)
         return Tolerance(usual.rtol if rtol is None else rtol, usual.atol if atol is None else atol)
+
+    def sets(self, output: str) -> bool:
+        """Whether the user set a bound of that output."""
+        asked = self.override
+        return asked.rtol is not None or asked.atol is not None or output in asked.names()
+
+    def loosens(self, output: str) -> bool:
+        """Whether the user set one that lets more through."""
+        asked = self.of(output, 0)
+        return self.sets(output) and (asked.rtol > self.default.rtol or asked.atol > self.default.atol)
 
     @property
     def usual(self) -> bool:

@@ -152,3 +152,26 @@ def test_a_folder_is_sealed_again_by_the_helper_of_the_tests(exported, tmp_path)
     proof = target("saved-model").read_proof(copy)
     assert proof is not None
     assert not proof.altered
+
+
+def test_what_an_altered_file_allows_itself_counts_for_nothing(exported, saved, tmp_path):
+    model = model_of(exported("lstm")["onnx"].path)
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    value = json.loads(properties["rnnexport.provenance"]) | {"override": {"atol": 100.0}}
+    onnx.helper.set_model_props(model, properties | {"rnnexport.provenance": json.dumps(value, sort_keys=True)})
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.5, tensor.name))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert rnnexport.verify(path, source=saved("lstm")).exit_code == 1
+    value |= {"override": {"rtol": "x"}}
+    onnx.helper.set_model_props(model, properties | {"rnnexport.provenance": json.dumps(value, sort_keys=True)})
+    refused(written(model, path), "damaged provenance")
+
+
+def test_an_artifact_carries_the_whole_plan_of_feeds(exported):
+    proof = target("onnx").read_proof(exported("lstm")["onnx"].path)
+    assert proof is not None
+    assert [golden.recipe.index for golden in proof.goldens] == [0, 1, 2, 3, 4, 5, 6, 11]
+    assert all(golden.truth for golden in proof.goldens)

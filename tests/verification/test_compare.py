@@ -177,3 +177,10 @@ def test_worst_is_nan_for_nothing_and_for_what_could_not_be_compared():
 )
 def test_excess_is_the_error_in_units_of_the_tolerance(found, wanted, expected):
     assert excess(found, wanted, T) == pytest.approx(expected, rel=1e-3)
+
+
+def test_both_parts_of_a_complex_number_count():
+    wanted = np.array([1 + 0j, 2 + 1j], "complex64")
+    assert compare("y", wanted.copy(), wanted, T).passed
+    result = compare("y", wanted + np.array([0, 5j], "complex64"), wanted, T)
+    assert (result.passed, result.first_bad, result.errors.max_abs) == (False, (1, 1), 5.0)

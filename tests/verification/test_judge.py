@@ -17,6 +17,7 @@ from rnnexport.targets.base import RuntimeTensor
 from rnnexport.verification import judge
 from rnnexport.verification.feeds import chunks, feeds
 from rnnexport.verification.judge import Claim, Where, verify_artifact, whole_feed
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 X, Y = TensorSpec("x", "float32", (2, "time", 4)), TensorSpec("y", "float32", (2, "time", 4))
 BEFORE, AFTER = TensorSpec("s", "float32", (2, 4)), TensorSpec("n", "float32", (2, 4))
@@ -198,3 +199,29 @@ def test_an_input_that_was_too_large_to_be_kept_is_made_again_and_checked(monkey
     monkeypatch.setattr(judge, "digest_of", lambda array: digest_of(array + 1))
     with pytest.raises(UsageError, match=r"input x of the feed .* can't be made again by NumPy"):
         whole_feed(small, wide)
+
+
+def test_an_artifact_need_not_be_nearer_to_its_source_than_that_is_to_the_truth():
+    """One value of the source is off by 3e-6: others may be by twice that, unless the user set the bound."""
+    (golden, *_) = goldens()
+    truth = {name: array.astype("float64") for name, array in golden.expected.items()}
+    truth["y"][0, 0, 0] += 3e-6
+    uncertain = [Golden(golden.label, golden.feed, golden.expected, truth)]
+    off = np.zeros((2, 5, 4), "float32")
+    off[1, 4, 3] = 6e-6
+    shifted = Artifact(lambda feed: right(feed) | {"y": right(feed)["y"] * 0 + golden.expected["y"] + off})
+    bound = Tolerance(0.0, 2e-6)
+    judged = verified(shifted, goldens=uncertain, tolerances=Tolerances(bound))
+    assert judged.feeds[0].outputs[0].passed
+    assert judged.feeds[0].outputs[0].tolerance.atol == pytest.approx(8e-6, rel=1e-2)
+    assert not verified(shifted, goldens=[golden], tolerances=Tolerances(bound)).feeds[0].outputs[0].passed
+    asked = Tolerances(bound, Override(atol=2e-6, rtol=0.0))
+    assert not verified(shifted, goldens=uncertain, tolerances=asked).feeds[0].outputs[0].passed
+
+
+def test_slack_is_bounded_and_no_unit_gets_it_from_millions_of_another():
+    value = np.array([[1e6, 1.0]], "float32")
+    assert judge._slack(value, value + np.array([[0.3, 0.0]]), Tolerances()) == 4 * Tolerance().atol
+    near = value.astype("float64") + np.array([[0.0, 1e-7]])
+    assert judge._slack(value, near, Tolerances()) == pytest.approx(2e-7, rel=1e-6)
+    assert judge._slack(value, None, Tolerances()) == 0.0

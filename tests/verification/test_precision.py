@@ -62,7 +62,7 @@ def test_a_fault_of_one_unit_is_not_lost_among_the_others():
     assert told.whole < 2 < LIMIT < told.unit
     assert told.worst == 17
     (problem,) = precision_problems(feeds(one), Tolerances())
-    assert problem.endswith("as its source at unit 17 (at most 5)")
+    assert problem.endswith("as its source at unit 17 (at most 4)")
 
 
 def test_a_source_that_rounds_to_the_truth_itself_does_not_make_others_wrong():
@@ -89,3 +89,21 @@ def test_what_is_wrong_value_by_value_is_not_said_twice_and_nan_is_no_precision(
     assert precision_problems(
         feeds(type(broken)("y", True, errors, Tolerance(), artifact_error=errors, source_error=errors)), Tolerances()
     )
+
+
+def test_a_unit_is_measured_at_its_own_size():
+    """Beside masked logits of a billion."""
+    truth = np.concatenate([TRUTH, np.full((4, 9, 1), -1e9)], axis=-1)
+    wanted = np.concatenate([WANTED, np.full((4, 9, 1), -1e9, "float32")], axis=-1)
+    found = (wanted + np.array([1.5e-6, 0, 0, 0, 0, 0])).astype("float32")
+    one = compare("y", found, Wanted(wanted, truth), Tolerance())
+    assert one.passed
+    assert precision([one]).worst == 0
+    assert not precision([one]).passed
+
+
+def test_a_bound_that_the_user_tightens_leaves_precision_on_and_that_of_another_output_too():
+    wrong = call(1e-6)
+    for override in (Override(rtol=9e-6), Override(atols={"z": 1.0})):
+        assert precision_problems(feeds(wrong), Tolerances(override=override))
+    assert not precision_problems(feeds(wrong), Tolerances(override=Override(atols={"y": 1.0})))

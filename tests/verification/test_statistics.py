@@ -90,3 +90,9 @@ def test_curves_of_different_lengths_merge_and_nothing_stays_nothing():
     assert one.merged(two).by_timestep == (2.0, 5.0, 4.0)
     assert math.isnan(nothing().merged(Errors(1, max_abs=1.0)).max_abs)
     assert math.isnan(Errors().rmse)
+
+
+def test_infinities_that_are_right_leave_the_other_figures_alone():
+    errors = measure(np.array([-np.inf, 1.5]), np.array([-np.inf, 1.0]))
+    assert (errors.squares, errors.wanted_squares, errors.dot) == (0.25, 1.0, 1.5)
+    assert errors.rmse == pytest.approx(math.sqrt(0.125))

@@ -93,16 +93,21 @@ def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionP
         yield graph
         for node in graph.node:
             for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
+                waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.TensorProto]:
     yield from getattr(graph, "initializer", ())
-    for sparse in getattr(graph, "sparse_initializer", ()):
-        yield from (sparse.values, sparse.indices)
+    sparse = list(getattr(graph, "sparse_initializer", ()))
     for node in graph.node:
         for attribute in node.attribute:
-            yield from [attribute.t] if attribute.HasField("t") else attribute.tensors
+            yield from [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+            sparse += [
+                *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                *attribute.sparse_tensors,
+            ]
+    for one in sparse:
+        yield from (one.values, one.indices)
 
 
 def _check_domains(path: Path, graph: onnx.GraphProto | onnx.FunctionProto) -> None:

@@ -14,6 +14,7 @@ from rnnexport.seal import seal_of, with_seal
 _FOLDER = "assets.extra"
 _PROVENANCE = "rnnexport.json"
 _GOLDENS = "rnnexport.npz"
+_HOLDER = f"{_FOLDER}/{_PROVENANCE}"
 
 
 def write(path: Path, proof: Proof) -> None:
@@ -23,7 +24,7 @@ def write(path: Path, proof: Proof) -> None:
     provenance, goldens = proof.blobs()
     (folder / _PROVENANCE).write_text(provenance)
     (folder / _GOLDENS).write_bytes(goldens)
-    seal = seal_of(_parts(path))
+    seal = seal_of(_parts(path), _HOLDER)
     (folder / _PROVENANCE).write_bytes(with_seal(provenance.encode(), seal))
 
 
@@ -35,7 +36,7 @@ def read(path: Path) -> Proof | None:
     try:
         parts = _parts(path)
         blob = goldens.read_bytes() if goldens.is_file() else b""
-        return read_proof(path.name, provenance.read_bytes(), blob, parts)
+        return read_proof(path.name, provenance.read_bytes(), blob, parts, _HOLDER)
     except OSError as error:
         raise UsageError(f"can't read {path}: {error}", "a readable folder", "check its rights") from error
 

@@ -19,7 +19,7 @@ _IDENTIFIER = b"TFL3"
 
 
 def write(path: Path, proof: Proof) -> None:
-    """Put the proof into the file at `path`, in place of one that is there."""
+    """Put the proof into the file at `path`, which has none."""
     path.write_bytes(sealed(with_proof(path.read_bytes(), proof)))
 
 
