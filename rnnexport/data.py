@@ -176,7 +176,7 @@ def _rows(archive: zipfile.ZipFile, column: _Column, file: _File) -> Iterator[np
         if column.fortran:
             whole = np.lib.format.read_array(stream, allow_pickle=False)
             for start in range(0, file.rows, file.batch):
-                yield _cast(np.ascontiguousarray(whole[start : start + file.batch]), dtype, column)
+                yield _cast(file.path, np.ascontiguousarray(whole[start : start + file.batch]), dtype, column)
             return
         _header(file.path, column.spec.name, stream)
         size = int(np.prod(column.shape[1:], dtype=np.int64)) * column.dtype.itemsize
@@ -185,17 +185,22 @@ def _rows(archive: zipfile.ZipFile, column: _Column, file: _File) -> Iterator[np
             data = stream.read(count * size)
             if len(data) != count * size:
                 raise EOFError(f"{column.spec.name} ends at row {start + len(data) // max(size, 1)}")
-            yield _cast(np.frombuffer(data, column.dtype).reshape(count, *column.shape[1:]), dtype, column)
+            rows = np.frombuffer(data, column.dtype).reshape(count, *column.shape[1:])
+            yield _cast(file.path, rows, dtype, column)
 
 
-def _cast(array: np.ndarray, dtype: np.dtype, column: _Column) -> np.ndarray:
+def _cast(path: Path, array: np.ndarray, dtype: np.dtype, column: _Column) -> np.ndarray:
     """The rows in the model's dtype, where no number becomes another one by that than rounding makes it."""
+    if dtype.kind == "f" and np.isnan(array).any():
+        raise UsageError(f"{path.name} has NaN in {column.spec.name}", "numbers: NaN never passes", "change the data")
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
     exact = np.array_equal(cast, array) if dtype.kind in "iub" else not np.any(np.isfinite(array) & ~np.isfinite(cast))
     if not exact:
         raise UsageError(
-            f"{column.spec.name} holds numbers that {dtype} does not", f"numbers of {dtype}", "change the data"
+            f"{path.name} has numbers in {column.spec.name} that {dtype} has not",
+            f"numbers of {dtype}",
+            "change the data",
         )
     return cast
 

@@ -171,6 +171,7 @@ def _facts(proof: Proof) -> dict[str, str]:
         "options": _listed(provenance.options),
         "made with": _listed(provenance.versions),
         "computes in": "; ".join(f"{dtype}: {', '.join(names)}" for dtype, names in provenance.computed_in.items()),
+        "seal": "broken: the file was altered after it was exported" if proof.altered else "whole",
         "goldens": f"{len(proof.goldens)} feeds, tolerance {_listed(provenance.tolerance)}",
     }
     return facts | {f"semantics {at}": note for at, note in enumerate(provenance.semantics, 1)}

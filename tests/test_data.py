@@ -108,8 +108,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         ({"ids": np.zeros((70, 5), "float32")}, r"has ids of the dtype float32; expected ids: int32"),
         ({"ids": np.full((70, 5), 9, "int32")}, r"has the id 9 in ids; expected ids from 0 to 8"),
         ({"ids": np.full((70, 5), -1, "int32")}, r"has the id -1 in ids"),
-        ({"ids": np.full((70, 5), 2**32 + 5)}, r"has ids of the dtype int64|ids holds numbers that int32 does not"),
-        ({"x": np.full((70, 5, 4), 1e300)}, r"x holds numbers that float32 does not"),
+        ({"ids": np.full((70, 5), 2**32 + 5)}, r"has ids of the dtype int64|has numbers in ids that int32 has not"),
+        ({"x": np.full((70, 5, 4), 1e300)}, r"has numbers in x that float32 has not"),
+        ({"x": np.full((70, 5, 4), np.nan)}, r"d\.npz has NaN in x"),
         ({name: array[:0] for name, array in arrays().items()}, r"has rows: x 0, ids 0, y 0"),
     ],
 )

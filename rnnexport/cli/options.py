@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,13 @@ def _length(ctx: click.Context, param: click.Parameter, value: str | None) -> Le
         return int(value)
     except ValueError:
         raise click.BadParameter(f"found {value!r}, expected a number or 'dynamic'", ctx, param) from None
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """NaN is between 0 and 100 to Click."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("found nan, expected a number from 0 to 100", ctx, param)
+    return value
 
 
 model_argument = click.argument("model", type=click.Path(path_type=Path))
@@ -63,6 +71,7 @@ placement_option = click.option(
     "placement",
     metavar="[PERCENT]",
     type=click.FloatRange(0, 100),
+    callback=_number,
     is_flag=False,
     flag_value=100.0,
     help="Count a run on a provider only where that share of the recurrent nodes ran there (alone: all of them).",
@@ -244,6 +253,8 @@ def _bounds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
             bound = float(number)
         except ValueError:
             raise click.BadParameter(f"found {value!r}, expected a number, or OUTPUT:number", ctx, param) from None
+        if colon and not name:
+            raise click.BadParameter(f"found {value!r}, expected OUTPUT:number", ctx, param)
         if colon:
             named[name] = bound
         else:

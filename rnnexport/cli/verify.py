@@ -89,11 +89,13 @@ def _view(kind: str) -> Callable[[Report], str]:
 def _check_reports(reports: dict[str, Path], inputs: Sequence[Path]) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
     seen = [path.resolve() for path in inputs]
+    folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
     for kind, file in reports.items():
-        if file.resolve() in seen:
+        place = file.resolve()
+        if place in seen or not set(place.parents).isdisjoint(folders):
             raise UsageError(
                 f"--{kind} {file}, which is an input or another report", "another file", f"change --{kind}"
             )
-        seen.append(file.resolve())
+        seen.append(place)
         if file.is_file() or file.is_dir() or not file.exists():
             check_destination(file)

@@ -70,7 +70,7 @@ def target_of(path: Path) -> Target:
         if candidate.recognises(path):
             return candidate
     raise UsageError(
-        f"{path.name} is no artifact by its name", "model.onnx, model.tflite or a SavedModel folder", "check the path"
+        f"{path} is no artifact by its name", "model.onnx, model.tflite or a SavedModel folder", "check the path"
     )
 
 

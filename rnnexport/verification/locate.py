@@ -112,7 +112,8 @@ class Location:
         seen = [step for step in self.steps if step.state != "absent"]
         if not seen:
             return "No value of any layer was found in the artifact, so that the fault can't be located."
-        agree = f"All {len(seen)} values of layers that were found agree: the fault is behind {seen[-1].layer}"
+        behind = f"the fault is behind {seen[-1].layer}, or shows on others"
+        agree = f"All {len(seen)} values of layers that were found agree on the feed that was followed: {behind}"
         largest = max(seen, key=lambda step: step.jump)
         if largest.jump < _HINT:
             return f"{agree}."

@@ -204,6 +204,7 @@ def test_inspect_an_artifact(exported, rnnexport_command):
         "stateful_gru",
         "opset 17",
         "13 feeds",
+        "whole",
         "state_gru_layer_0_00 -> next_state_gru_layer_0_00",
         "recurrences",
     ):

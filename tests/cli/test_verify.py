@@ -55,6 +55,11 @@ def test_a_report_never_overwrites_an_input_or_another_report(exported, rnnexpor
         assert done.returncode == 2
         assert "which is an input or another report" in done.stderr
     assert not (tmp_path / "a").exists()
+    folder = exported("lstm")["saved-model"].path
+    done = rnnexport_command("verify", folder, "--json", folder / "saved_model.pb")
+    assert (done.returncode, "which is an input" in done.stderr) == (2, True)
+    done = rnnexport_command("verify", path, "--require-placement", "nan")
+    assert (done.returncode, "found nan" in done.stderr) == (2, True)
 
 
 def test_the_users_data_with_outputs_in_them_and_without(exported, saved, rnnexport_command, tmp_path):
