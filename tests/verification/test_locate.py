@@ -93,8 +93,8 @@ def test_rounding_points_at_nobody_and_what_is_no_number_departs():
     location = locate(trail, inner(**rounded), **BOUNDS)
     assert location.departure is None
     assert (
-        location.sentence()
-        == "All 2 values of layers that were found agree on the feed that was followed: the fault is behind second, or shows on others."
+        location.sentence() == "All 2 values of layers that were found agree on the feed that was followed: "
+        "the fault is behind second, or shows on others."
     )
     hinted = locate(trail, inner(**changed(arrays, "one", (0, 0, 0), 1e-5)), **BOUNDS)
     assert hinted.departure is None
