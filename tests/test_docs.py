@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mutation.faults import FAULTS
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES
 from samples.support import markdown
@@ -121,3 +122,19 @@ def test_the_code_map_names_what_there_is():
     ):
         assert file in README
         assert (ROOT / "rnnexport" / file).is_file()
+
+
+def test_the_table_of_the_mutation_bench_has_a_line_for_each_fault():
+    """Its figures are what `make mutation` and `benchmarks.mutation.markdown` printed; a fault may not be left out."""
+    page = (ROOT / "docs" / "verification.md").read_text()
+    table = page.partition("<!-- mutation table -->\n")[2].partition("<!-- end of mutation table -->")[0]
+    rows = {row[0]: [int(figure.replace(",", "")) for figure in row[1:]] for row in _rows(table)}
+    assert set(rows) == {*FAULTS, "all"}
+    assert all(mutants == caught + equal + missed for _, mutants, caught, equal, missed in rows.values())
+    for column in range(1, 5):
+        assert rows["all"][column] == sum(row[column] for name, row in rows.items() if name != "all")
+
+
+def _rows(table):
+    lines = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -62,7 +62,7 @@ def test_a_fault_of_one_unit_is_not_lost_among_the_others():
     assert told.whole < 2 < LIMIT < told.unit
     assert told.worst == 17
     (problem,) = precision_problems(feeds(one), Tolerances())
-    assert problem.endswith("as its source at unit 17 (at most 4)")
+    assert "as its source at unit 17 (at most 4." in problem
 
 
 def test_a_source_that_rounds_to_the_truth_itself_does_not_make_others_wrong():
@@ -107,3 +107,11 @@ def test_a_bound_that_the_user_tightens_leaves_precision_on_and_that_of_another_
     for override in (Override(rtol=9e-6), Override(atols={"z": 1.0})):
         assert precision_problems(feeds(wrong), Tolerances(override=override))
     assert not precision_problems(feeds(wrong), Tolerances(override=Override(atols={"y": 1.0})))
+
+
+def test_of_few_values_a_unit_may_be_further_off():
+    few, many = (
+        compare("y", WANTED[:rows], Wanted(WANTED[:rows], TRUTH[:rows], time_axis=1), Tolerance()) for rows in (1, 4)
+    )
+    assert precision([few]).limit > precision([many]).limit > LIMIT
+    assert precision([many]).limit == pytest.approx(LIMIT * (1 + 10 / 36) ** 0.5)
