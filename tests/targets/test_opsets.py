@@ -40,8 +40,13 @@ def traced():
     return trace(source, known.signature, unroll=False), Proof(provenance, known.goldens)
 
 
+# The ends, the one tf2onnx ends at, the default and one between each time; all of them by `make test-long`.
+EACH_TIME = (13, 17, 18, 21, 26)
+BY_OPSET = [pytest.param(opset, marks=[] if opset in EACH_TIME else [pytest.mark.long]) for opset in OPSETS]
+
+
 @GROUP
-@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("opset", BY_OPSET)
 def test_every_opset_verifies(opset, traced, tmp_path):
     model, proof = traced
     path = tmp_path / "m.onnx"

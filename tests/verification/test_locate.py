@@ -274,7 +274,7 @@ def stacked_source():
     return load(stacked(), Loading())
 
 
-@pytest.mark.parametrize("form", ["native", "scan"])
+@pytest.mark.parametrize("form", ["native", pytest.param("scan", marks=pytest.mark.long)])
 def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tmp_path):
     path = tmp_path / "model.onnx"
     rnnexport.export(stacked_source, "onnx", path, lowering=LoweringRequest(form), verify=False)
