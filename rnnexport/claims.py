@@ -76,11 +76,7 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
         claim = _from_goldens(path, proof)
     else:
         claim = _from_source(f"source {asked.source.source.name}", described, proof)
-    known = [spec.name for spec in claim.signature.all_outputs]
-    if unknown := sorted(asked.override.names() - set(known)):
-        raise UsageError(
-            f"a tolerance for {', '.join(unknown)}, no output of {path.name}", ", ".join(known), "change it"
-        )
+    asked.override.require_known([spec.name for spec in claim.signature.all_outputs], path.name)
     if asked.override:
         claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
     if asked.data is not None:

@@ -125,7 +125,7 @@ def to_bytes(goldens: Sequence[Golden], trail: Trail | None = None) -> bytes:
 
 def from_bytes(data: bytes) -> tuple[Golden, ...]:
     """The goldens in what `to_bytes` gave. Raises what zipfile, json and NumPy raise where `data` is damaged."""
-    about, arrays = _opened(data, "")
+    about, arrays = _opened(data, trail=False)
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
@@ -140,7 +140,7 @@ def trail_from_bytes(data: bytes) -> Trail | None:
     """The trail in what `to_bytes` gave, which only a mismatch asks for. Raises as `from_bytes`."""
     from rnnexport.trail import read
 
-    about, arrays = _opened(data, _TRAIL)
+    about, arrays = _opened(data, trail=True)
     if about["trail"] is None:
         return None
     trail = read(about["trail"], {key.removeprefix(_TRAIL): array for key, array in arrays.items()})
@@ -149,10 +149,10 @@ def trail_from_bytes(data: bytes) -> Trail | None:
     return trail
 
 
-def _opened(data: bytes, prefix: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """What is told in the file, and the arrays of the trail, or those of the goldens for no prefix."""
+def _opened(data: bytes, *, trail: bool) -> tuple[Any, dict[str, np.ndarray]]:
+    """What is told in the file, and the arrays of the trail, or those of the goldens."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        wanted = [key for key in archive.files if key != _ABOUT and key.startswith(_TRAIL) == bool(prefix)]
+        wanted = [key for key in archive.files if key != _ABOUT and key.startswith(_TRAIL) == trail]
         return json.loads(str(archive[_ABOUT])), {key: archive[key] for key in wanted}
 
 

@@ -77,7 +77,7 @@ class Form:
 
     Attributes:
         traced: its graph.
-        layers: what its layers give for the first golden.
+        layers: what its layers give for the golden that trails are laid on.
     """
 
     traced: TracedModel
@@ -98,7 +98,7 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
     boundaries = dict.fromkeys(order.boundary for order in orders)
     described = {boundary: describe_with_truth(source, boundary) for boundary in boundaries}
     for known in described.values():
-        _check_override(source.name, known.signature, options.override)
+        options.override.require_known([spec.name for spec in known.signature.all_outputs], source.name)
     for order in orders:
         if order.kind.unrolled:
             _require_fixed(source.name, described[order.boundary].signature)
@@ -215,13 +215,6 @@ def _require_fixed(name: str, signature: Signature) -> None:
             "fixed sizes for TFLite, which is unrolled",
             "give --timesteps N" if TIME in open_dims else "fix them in the model's Input layers",
         )
-
-
-def _check_override(name: str, signature: Signature, override: Override) -> None:
-    """Refuse a tolerance of an output that there is not: it would be ignored, and the user think it held."""
-    outputs = [spec.name for spec in signature.all_outputs]
-    if unknown := sorted(override.names() - set(outputs)):
-        raise UsageError(f"a tolerance for {', '.join(unknown)}, no output of {name}", ", ".join(outputs), "change it")
 
 
 def _provenance(source: SourceModel, order: Order, known: Described, options: Options) -> Provenance:

@@ -26,11 +26,6 @@ def sealed(data: bytes) -> bytes:
     return with_seal(data, seal_of([("", data)]))
 
 
-def is_sealed(data: bytes) -> bool:
-    """Whether the seal inside is that of the bytes."""
-    return found_seal(data) == seal_of([("", data)])
-
-
 def seal_of(parts: Iterable[tuple[str, bytes]], holder: str = "") -> str:
     """The digest of named parts, one of which holds the seal itself.
 

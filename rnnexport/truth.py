@@ -165,10 +165,7 @@ def _with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -
 
 def _doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
     """Why the float64 run can't be the truth: its graph was made of the source, and may have been made wrongly."""
-    worst = max(
-        (excess(golden.expected[name], golden.truth[name], tolerance) for golden in goldens for name in golden.truth),
-        default=0.0,
-    )
+    worst = max((_distance(golden, tolerance) for golden in goldens if golden.truth), default=0.0)
     return f"it is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
 
 
@@ -211,16 +208,16 @@ def _certain(goldens: Sequence[Golden], tolerance: Tolerance, signature: Signatu
         for golden in goldens
         if golden.recipe is None
         or golden.recipe.index != LONG
-        or _distance(golden, tolerance, signature) <= 1 / _ROUNDING_STEPS
+        or _distance(golden, tolerance.for_length(timesteps(golden.feed, signature))) <= 1 / _ROUNDING_STEPS
     )
 
 
-def _distance(golden: Golden, tolerance: Tolerance, signature: Signature) -> float:
+def _distance(golden: Golden, tolerance: Tolerance) -> float:
     """How far the source is from the truth, in units of what the tolerance allows; infinite without a truth."""
     if not golden.truth:
         return math.inf
     found = {name: golden.expected[name] for name in golden.truth}
-    return _excess(golden.truth, found, tolerance.for_length(timesteps(golden.feed, signature)))
+    return _excess(golden.truth, found, tolerance)
 
 
 def _chunk_runs(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:

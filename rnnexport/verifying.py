@@ -96,9 +96,14 @@ def _located(
     if claim.own is not None:
         searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
     if truth is not None:
-        from rnnexport.source.watching import layer_values
+        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.source
 
-        feed = claim.goldens[TRAIL_GOLDEN].feed
-        layers = layer_values(truth.source, claim.signature, feed)
-        searches.append(partial(among_the_layers, layers, feed, tolerance, kind, path, where))
+        def by_source() -> Location:
+            """Runs the source once more, which a trail that leads to the place spares."""
+            from rnnexport.source.watching import layer_values
+
+            layers = layer_values(source, claim.signature, feed)
+            return among_the_layers(layers, feed, tolerance, kind, path, where)
+
+        searches.append(by_source)
     return with_departure(report, *searches)

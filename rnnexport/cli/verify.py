@@ -10,8 +10,8 @@ import click
 
 from rnnexport.cli import options
 from rnnexport.cli.session import session_of
-from rnnexport.errors import UsageError
-from rnnexport.publish import check_destination, write_text
+from rnnexport.errors import UsageError, require_path
+from rnnexport.publish import check_destination, write_text, writing
 from rnnexport.report.text import report_table
 from rnnexport.verification.report import Report
 from rnnexport.verifying import verify
@@ -88,6 +88,8 @@ def _view(kind: str) -> Callable[[Report], str]:
 
 def _check_reports(reports: dict[str, Path], inputs: Sequence[Path]) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
+    for path in inputs:
+        require_path(path, "an artifact, a model or data")
     seen = [path.resolve() for path in inputs]
     folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
     for kind, file in reports.items():
@@ -97,5 +99,7 @@ def _check_reports(reports: dict[str, Path], inputs: Sequence[Path]) -> None:
                 f"--{kind} {file}, which is an input or another report", "another file", f"change --{kind}"
             )
         seen.append(place)
-        if file.is_file() or file.is_dir() or not file.exists():
+        with writing(file):
+            plain = file.is_file() or file.is_dir() or not file.exists()
+        if plain:
             check_destination(file)

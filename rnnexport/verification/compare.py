@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,6 +172,14 @@ def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float
 def failed(name: str, problem: str) -> Comparison:
     """An output that has no values to compare, and why."""
     return Comparison(name, False, nothing(), Tolerance(), problem)
+
+
+def merged_by_name(comparisons: Iterable[Comparison]) -> dict[str, Comparison]:
+    """One comparison for each output, of all its pieces. Takes them one by one, at constant memory."""
+    found: dict[str, Comparison] = {}
+    for one in comparisons:
+        found[one.name] = found[one.name].merged(one) if one.name in found else one
+    return found
 
 
 def worst(comparisons: Sequence[Comparison]) -> float:

@@ -15,7 +15,7 @@ from rnnexport.placement import Placement
 from rnnexport.proof import Proof
 from rnnexport.signature import Signature, TensorSpec, time_axis, timesteps
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
-from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, failed
+from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.feeds import feed_at
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Status
@@ -237,10 +237,7 @@ def _merged(label: str, calls: Iterator[FeedReport]) -> FeedReport:
     Raises:
         UsageError: there was no call.
     """
-    merged: dict[str, Comparison] = {}
-    for comparison in chain.from_iterable(call.outputs for call in calls):
-        before = merged.get(comparison.name)
-        merged[comparison.name] = comparison if before is None else before.merged(comparison)
+    merged = merged_by_name(chain.from_iterable(call.outputs for call in calls))
     if not merged:
         raise UsageError(f"no rows in {label}", "at least one", "change --data")
     return FeedReport(label, tuple(merged.values()))

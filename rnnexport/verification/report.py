@@ -10,7 +10,7 @@ from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
 from rnnexport.lowered import Lowered
 from rnnexport.placement import Placement
 from rnnexport.proof import Provenance
-from rnnexport.verification.compare import Comparison, worst
+from rnnexport.verification.compare import Comparison, merged_by_name, worst
 from rnnexport.verification.tolerance import Tolerances
 
 Status = Literal["passed", "mismatch", "not run"]
@@ -90,12 +90,7 @@ class ArtifactReport:
 
     def outputs(self) -> tuple[Comparison, ...]:
         """Every output over all feeds."""
-        merged: dict[str, Comparison] = {}
-        for feed in self.feeds:
-            for comparison in feed.outputs:
-                before = merged.get(comparison.name)
-                merged[comparison.name] = comparison if before is None else before.merged(comparison)
-        return tuple(merged.values())
+        return tuple(merged_by_name(comparison for feed in self.feeds for comparison in feed.outputs).values())
 
     def first_problem(self) -> str:
         """The first thing that is wrong, in words; empty where nothing is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,21 @@ class Override:
     def names(self) -> set[str]:
         """The outputs that are named."""
         return set(self.rtols) | set(self.atols)
+
+    def require_known(self, outputs: Sequence[str], of: str) -> None:
+        """Refuse a tolerance of an output that there is not: it would be ignored, and the user think it held.
+
+        Args:
+            outputs: those that there are.
+            of: what has them.
+
+        Raises:
+            UsageError: names those that there are not.
+        """
+        if unknown := sorted(self.names() - set(outputs)):
+            raise UsageError(
+                f"a tolerance for {', '.join(unknown)}, no output of {of}", ", ".join(outputs), "change it"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back; empty where nothing is asked."""

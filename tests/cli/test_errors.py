@@ -97,6 +97,7 @@ CASES = [
     ("saved-model lstm.keras -o lstm.keras", 2, ["lstm.keras is a file"]),
     ("onnx lstm.keras -o noext", 2, ["noext", "ends in .onnx"]),
     (f"onnx lstm.keras -o {'n' * 300}.onnx", 2, ["File name too long"]),
+    (f"verify good.onnx --json {'n' * 300}.json", 2, ["File name too long"]),
     ("verify good.onnx --json good.onnx", 2, ["which is an input"]),
     ("verify good.onnx --provider gpu", 2, ["gpu", "cuda"]),
     ("saved-model lstm.keras -o a_folder", 2, ["holds other things"]),

@@ -43,14 +43,14 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
 
 def read(path: Path) -> Proof | None:
     """The proof inside the file, or None where there is none. Needs ai-edge-litert, not TensorFlow."""
-    model, _ = parse(path)
+    model, _, data = _parsed(path)
     with ForeignCode(partial(_damaged, path)):
         entries = [model.Metadata(index) for index in range(model.MetadataLength())]
         blobs = {entry.Name().decode(): model.Buffers(entry.Buffer()).DataAsNumpy() for entry in entries}
         if _PROVENANCE not in blobs or _GOLDENS not in blobs:
             return None
         provenance, goldens = blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes()
-    return read_proof(path.name, provenance, goldens, [("", path.read_bytes())])
+    return read_proof(path.name, provenance, goldens, [("", data)])
 
 
 def operators(path: Path) -> Counter[str]:
@@ -72,6 +72,12 @@ def parse(path: Path) -> tuple[Any, Any]:
         ProviderError: ai-edge-litert is not installed.
         UsageError: it is no TFLite file, or is cut short.
     """
+    model, schema, _ = _parsed(path)
+    return model, schema
+
+
+def _parsed(path: Path) -> tuple[Any, Any, bytes]:
+    """What `parse` gives, and the bytes of the file."""
     try:
         from ai_edge_litert import schema_py_generated as schema
     except ModuleNotFoundError as error:
@@ -85,7 +91,7 @@ def parse(path: Path) -> tuple[Any, Any]:
     if data[4:8] != _IDENTIFIER:
         raise UsageError(f"{path.name} is no TFLite file", f"{_IDENTIFIER.decode()} at byte 4", "export it again")
     with ForeignCode(partial(_damaged, path)):
-        return schema.Model.GetRootAs(data, 0), schema
+        return schema.Model.GetRootAs(data, 0), schema, data
 
 
 def _damaged(path: Path, error: BaseException) -> UsageError:
