@@ -23,6 +23,7 @@ from rnnexport.errors import (
 from rnnexport.version import __version__
 
 if TYPE_CHECKING:
+    from rnnexport import runtime
     from rnnexport.loading import Loading
     from rnnexport.lowered import Lowered, LoweringRequest
     from rnnexport.orders import Exported
@@ -47,6 +48,7 @@ __all__ = [
     "export",
     "export_all",
     "load",
+    "runtime",
     "verify",
 ]
 
@@ -66,6 +68,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "runtime":
+        return import_module("rnnexport.runtime")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"rnnexport.{_HOMES[name]}"), name)

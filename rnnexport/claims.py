@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
+from rnnexport.following import require_states, steps_of
 from rnnexport.goldens import Golden
+from rnnexport.progress import Progress, silent
 from rnnexport.proof import Proof, require_unaltered
-from rnnexport.signature import Boundary
+from rnnexport.signature import Extent, Signature
 from rnnexport.targets.base import Target
 from rnnexport.verification.judge import Claim
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
@@ -20,28 +22,63 @@ if TYPE_CHECKING:
     from rnnexport.data import Rows
     from rnnexport.source.model import SourceModel
     from rnnexport.truth import Described
+    from rnnexport.verification.following import Steps
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A source as an artifact is compared with it.
+
+    Attributes:
+        source: the model, or its stream.
+        described: its boundary, and what it gives.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+    """
+
+    source: SourceModel
+    described: Described
+    sequence: Signature | None
 
 
 class SourceTruth:
-    """A source, run once for all artifacts of one boundary.
+    """A source, run once for all artifacts of one extent.
 
     Args:
         source: the model.
         seed: of its feeds: not the one whose feeds artifacts carry.
+        progress: is told what goes on.
     """
 
-    def __init__(self, source: SourceModel, seed: int) -> None:
+    def __init__(self, source: SourceModel, seed: int, progress: Progress = silent) -> None:
         self.source = source
         self._seed = seed
-        self._described: dict[Boundary, Described] = {}
+        self._progress = progress
+        self._beside: dict[Extent, Beside] = {}
+        self._steps: dict[tuple[Extent, int], Steps] = {}
 
-    def at(self, boundary: Boundary) -> Described:
-        """The source at that boundary. Raises as `describe_with_truth`."""
+    def at(self, extent: Extent) -> Beside:
+        """The source at that extent. Raises as `describe_with_truth` and, for a stream, as `streamed`."""
+        if extent not in self._beside:
+            self._beside[extent] = self._made(extent)
+        return self._beside[extent]
+
+    def _made(self, extent: Extent) -> Beside:
+        from rnnexport.causality import streamed
+        from rnnexport.source.describe import describe
         from rnnexport.truth import describe_with_truth
 
-        if boundary not in self._described:
-            self._described[boundary] = describe_with_truth(self.source, boundary, self._seed)
-        return self._described[boundary]
+        if extent.stream is None:
+            return Beside(self.source, describe_with_truth(self.source, extent.called, self._seed), None)
+        model = streamed(self.source, extent.boundary.batch, self._progress)
+        described = describe_with_truth(model, extent.called, self._seed)
+        return Beside(model, described, describe(self.source, extent.boundary))
+
+    def steps(self, extent: Extent, count: int) -> Steps:
+        """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""
+        if (extent, count) not in self._steps:
+            beside = self.at(extent)
+            self._steps[extent, count] = steps_of(beside.source, beside.described, count, self._progress)
+        return self._steps[extent, count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +89,13 @@ class Asked:
         source: the model; None for the goldens inside each artifact.
         data: a file or folder of inputs; None for none.
         override: of the tolerance.
+        steps: how many timesteps of a long sequence to follow each artifact along besides; None for none.
     """
 
     source: SourceTruth | None
     data: Path | None
     override: Override
+    steps: int | None = None
 
 
 def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
@@ -71,18 +110,31 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
         proof = kind.read_proof(path)
     except ProviderError as error:
         return error
-    described = None if asked.source is None else _described(asked.source, proof)
-    if asked.source is None or described is None:
-        claim = _from_goldens(path, proof)
+    if asked.steps is not None and proof is not None:
+        require_states(proof.provenance.signature, path.name)
+    if asked.source is None:
+        beside, claim = None, _from_goldens(path, proof)
     else:
-        claim = _from_source(f"source {asked.source.source.name}", described, proof)
+        beside = asked.source.at(extent_of(proof))
+        claim = _from_source(f"source {asked.source.source.name}", beside, proof)
     asked.override.require_known([spec.name for spec in claim.signature.all_outputs], path.name)
     if asked.override:
         claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
     if asked.data is not None:
-        source = None if asked.source is None else asked.source.source
-        claim = _with_data(claim, asked.data, source, described)
+        claim = _with_data(claim, asked.data, beside)
+    if asked.steps is not None and asked.source is not None:
+        claim = replace(claim, steps=asked.source.steps(extent_of(proof), asked.steps))
     return claim
+
+
+def extent_of(proof: Proof | None) -> Extent:
+    """The sizes that the artifact was exported with; those of the model for one that carries nothing.
+
+    Raises:
+        UsageError: the provenance holds no sizes.
+    """
+    with ForeignCode(_damaged):
+        return Extent.from_json({} if proof is None else proof.provenance.options)
 
 
 def _from_goldens(path: Path, proof: Proof | None) -> Claim:
@@ -90,19 +142,19 @@ def _from_goldens(path: Path, proof: Proof | None) -> Claim:
         raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
     require_unaltered(path.name, proof)
     known = proof.provenance
-    return Claim(known.signature, proof.goldens, _tolerances(proof), no_truth=known.no_truth, own=proof)
+    return Claim(
+        known.signature,
+        proof.goldens,
+        _tolerances(proof),
+        no_truth=known.no_truth,
+        own=proof,
+        sequence=known.sequence,
+    )
 
 
-def _described(truth: SourceTruth, proof: Proof | None) -> Described:
-    """The source at the sizes that the artifact was exported with."""
-    options = {} if proof is None else proof.provenance.options
-    with ForeignCode(_damaged):
-        boundary = Boundary(options.get("batch"), options.get("timesteps"))
-    return truth.at(boundary)
-
-
-def _from_source(label: str, described: Described, proof: Proof | None) -> Claim:
+def _from_source(label: str, beside: Beside, proof: Proof | None) -> Claim:
     """The source on fresh feeds. An artifact that was altered since it was exported is compared as it is."""
+    described = beside.described
     return Claim(
         described.signature,
         described.goldens,
@@ -110,6 +162,7 @@ def _from_source(label: str, described: Described, proof: Proof | None) -> Claim
         label,
         described.no_truth,
         proof,
+        sequence=beside.sequence,
     )
 
 
@@ -131,24 +184,25 @@ def _damaged(error: BaseException) -> UsageError:
     return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
 
 
-def _with_data(claim: Claim, path: Path, source: SourceModel | None, described: Described | None) -> Claim:
+def _with_data(claim: Claim, path: Path, beside: Beside | None) -> Claim:
     """The claim, and the user's own data besides."""
     from rnnexport.data import open_data
 
-    rows = open_data(path, claim.signature, needs_outputs=source is None)
-    run = partial(_goldens_of, rows, source, described)
+    rows = open_data(path, claim.signature, needs_outputs=beside is None)
+    run = partial(_goldens_of, rows, beside)
     return replace(claim, data=run, data_label=f"data of {path.name}, {rows.count} rows")
 
 
-def _goldens_of(rows: Rows, source: SourceModel | None, described: Described | None) -> Iterator[Golden]:
+def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
     """The data call by call; what must come out is in the data, or is computed by the source."""
-    if source is None or described is None:
+    if beside is None:
         for feed, expected in rows:
             yield Golden("data", feed, expected)
         return
     from rnnexport.source.reference import reference
     from rnnexport.truth import exact
 
+    source, described = beside.source, beside.described
     with exact(described.traced, described.no_truth) as run:
         for feed, given in rows:
             expected = reference(source, described.signature, feed)

@@ -64,7 +64,8 @@ class Rows:
         outputs = {spec.name for spec in self.signature.all_outputs}
         for file in self.files:
             for arrays in _calls(file):
-                initial = {state.input.name: state.initial.copy() for state in self.signature.states}
+                batch = len(next(iter(arrays.values())))
+                initial = {state.input.name: state.start(batch) for state in self.signature.states}
                 feed = initial | {name: array for name, array in arrays.items() if name not in outputs}
                 _check_ids(file.path, feed, self.signature)
                 yield feed, {name: array for name, array in arrays.items() if name in outputs}

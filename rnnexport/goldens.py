@@ -67,6 +67,7 @@ class Golden:
         kept: which values are kept, for each output that is too large to be kept whole.
         recipe: where the feed comes from; None for one that did not come from the generator.
         carries: whether the call goes on from the one before it: its states are those that came out there.
+        entry: the signature of the artifact that is called; empty for the one that the provenance describes.
     """
 
     label: str
@@ -76,6 +77,7 @@ class Golden:
     kept: Mapping[str, Kept] = field(default_factory=dict)
     recipe: Recipe | None = None
     carries: bool = False
+    entry: str = ""
 
 
 def slim(golden: Golden) -> Golden:
@@ -161,6 +163,7 @@ def _about(golden: Golden) -> dict[str, Any]:
     return {
         "label": golden.label,
         "carries": golden.carries,
+        "entry": golden.entry,
         "recipe": recipe and {"seed": recipe.seed, "index": recipe.index, "digests": dict(recipe.digests)},
         "kept": {name: {"shape": list(kept.shape), "digest": kept.digest} for name, kept in golden.kept.items()},
     }
@@ -184,6 +187,7 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
         kept=kept,
         recipe=recipe and Recipe(int(recipe["seed"]), int(recipe["index"]), dict(recipe["digests"])),
         carries=bool(told["carries"]),
+        entry=str(told["entry"]),
     )
 
 

@@ -18,10 +18,9 @@ from rnnexport.lowered import Lowered
 from rnnexport.progress import Progress
 from rnnexport.proof import Proof, Provenance, require_unaltered
 from rnnexport.publish import check_destination, staged, writing
-from rnnexport.signature import BATCH, TIME, Boundary, Signature
+from rnnexport.signature import Extent
+from rnnexport.subjects import Subject, require_fixed, subjects
 from rnnexport.targets.base import ExportOptions, Target
-from rnnexport.trail import LayerValue
-from rnnexport.truth import Described, describe_with_truth
 from rnnexport.verification.judge import Claim, Where, verify_artifact
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
@@ -68,20 +67,15 @@ class Order:
 
     kind: Target
     destination: Path
-    boundary: Boundary
+    extent: Extent
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A model as it is converted.
+    """A subject, and its graph, unrolled or not."""
 
-    Attributes:
-        traced: its graph.
-        layers: what its layers give for the golden that trails are laid on.
-    """
-
+    subject: Subject
     traced: TracedModel
-    layers: tuple[LayerValue, ...]
 
 
 def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
@@ -89,56 +83,56 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
 
     Orders of one boundary share its description; those that also unroll alike share a trace.
     """
-    from rnnexport.source.trace import trace
-    from rnnexport.source.watching import layer_values
-
     for order in orders:
         _check_order(source, order)
-    progress(f"running {source.name} in Keras")
-    boundaries = dict.fromkeys(order.boundary for order in orders)
-    described = {boundary: describe_with_truth(source, boundary) for boundary in boundaries}
-    for known in described.values():
-        options.override.require_known([spec.name for spec in known.signature.all_outputs], source.name)
+    orders = [replace(one, extent=one.extent.with_fixed_sizes()) if one.kind.unrolled else one for one in orders]
+    known = subjects(source, [(order.extent, order.kind) for order in orders], TRAIL_GOLDEN, progress)
     for order in orders:
+        signature = known[order.extent].known.signature
+        options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
         if order.kind.unrolled:
-            _require_fixed(source.name, described[order.boundary].signature)
+            require_fixed(source.name, signature)
     progress(f"tracing {source.name}")
-    forms = dict.fromkeys((order.boundary, order.kind.unrolled) for order in orders)
-    traced = {
-        (boundary, unroll): (None if unroll else described[boundary].traced)
-        or trace(source, described[boundary].signature, unroll=unroll)
-        for boundary, unroll in forms
-    }
-    layers = {
-        boundary: layer_values(source, one.signature, one.goldens[TRAIL_GOLDEN].feed)
-        for boundary, one in described.items()
+    forms = {
+        (extent, unroll): Form(known[extent], known[extent].traced(unroll=unroll))
+        for extent, unroll in dict.fromkeys((order.extent, _unrolls(order)) for order in orders)
     }
     with ExitStack() as stack:
         paths = [stack.enter_context(staged(order.destination, order.kind.layout)) for order in orders]
         done = []
         for order, path in zip(orders, paths, strict=True):
-            known = described[order.boundary]
-            proof = Proof(_provenance(source, order, known, options), known.goldens)
-            form = Form(traced[order.boundary, order.kind.unrolled], layers[order.boundary])
+            form = forms[order.extent, _unrolls(order)]
             try:
-                done.append(_filled(form, proof, order, path, options, progress))
+                done.append(_filled(form, order, path, options, progress))
             except MismatchError as error:
                 # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
                 if options.form.lowering.form != "auto" or order.kind.opsets is None:
                     raise
                 progress(f"{error.found}; keeping every recurrence a Loop")
                 because = f"the faster form left the tolerance: {error.found}"
-                done.append(_filled(form, proof, order, path, options.with_loops(because), progress))
+                done.append(_filled(form, order, path, options.with_loops(because), progress))
     return tuple(done)
 
 
-def _filled(form: Form, proof: Proof, order: Order, path: Path, options: Options, progress: Progress) -> Exported:
+def _unrolls(order: Order) -> bool:
+    """Whether recurrences become straight-line code: always in some formats, and for one step in those with signatures.
+
+    ONNX has better forms for one step, too.
+    """
+    return order.kind.unrolled or (order.kind.entries and order.extent.stream == 1)
+
+
+def _filled(form: Form, order: Order, path: Path, options: Options, progress: Progress) -> Exported:
     """Build the artifact at `path`, put the proof in, and verify it there."""
     progress(f"converting {form.traced.name} to {order.kind.name}")
-    feeds = [golden.feed for golden in proof.goldens if not golden.carries]
+    subject = form.subject
+    sequence = subject.traced_sequence(order.kind)
+    proof = Proof(_provenance(subject, order, options), subject.goldens(sequence))
+    feeds = [golden.feed for golden in subject.known.goldens if not golden.carries]
     with writing(order.destination):
-        lowering = order.kind.export(form.traced, feeds, path, options.form)
-        trail = trail_of(order.kind, path, form.layers, feeds[TRAIL_GOLDEN], Tolerance(**proof.provenance.tolerance))
+        is_stream = subject.sequence is not None
+        lowering = order.kind.export(form.traced, feeds, path, options.form, sequence, is_stream)
+        trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance)
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         order.kind.write_proof(path, proof)
     report = _verified(form, proof, order, path, options.override, progress) if options.verify else None
@@ -167,7 +161,9 @@ def _verified(
     progress(f"verifying {order.destination.name}")
     known = proof.provenance
     tolerances = Tolerances(Tolerance(**known.tolerance), override)
-    claim = Claim(known.signature, proof.goldens, tolerances, no_truth=known.no_truth, own=proof)
+    claim = Claim(
+        known.signature, proof.goldens, tolerances, no_truth=known.no_truth, own=proof, sequence=known.sequence
+    )
     try:
         require_unaltered(order.destination.name, _read_back(order, path))
         report = verify_artifact(order.kind, path, claim)
@@ -175,7 +171,7 @@ def _verified(
         # The runtime refuses a file that was made this moment: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     feed = proof.goldens[TRAIL_GOLDEN].feed
-    look = partial(among_the_layers, form.layers, feed, tolerances.default, order.kind, path, Where())
+    look = partial(among_the_layers, form.subject.layers, feed, tolerances.default, order.kind, path, Where())
     report = with_departure(report, look)
     _require_passed(report, order.destination)
     return replace(report, artifact=str(order.destination))
@@ -207,21 +203,11 @@ def _why(report: ArtifactReport) -> str:
     return report.first_problem() + ("" if located is None else f". {located.sentence}")
 
 
-def _require_fixed(name: str, signature: Signature) -> None:
-    open_dims = [dim for dim in signature.dynamic_dims if dim != BATCH]
-    if open_dims:
-        raise UsageError(
-            f"{name} has a dynamic {', '.join(open_dims)}",
-            "fixed sizes for TFLite, which is unrolled",
-            "give --timesteps N" if TIME in open_dims else "fix them in the model's Input layers",
-        )
-
-
-def _provenance(source: SourceModel, order: Order, known: Described, options: Options) -> Provenance:
+def _provenance(subject: Subject, order: Order, options: Options) -> Provenance:
     from rnnexport.source.api import layers_by_dtype
 
+    source, known = subject.source, subject.known
     file = source.file
-    asked = {"batch": order.boundary.batch, "timesteps": order.boundary.timesteps}
     return Provenance(
         target=order.kind.name,
         source={
@@ -230,7 +216,7 @@ def _provenance(source: SourceModel, order: Order, known: Described, options: Op
             "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
         },
         keras_api=source.api.name,
-        options=asked | (options.form.recorded() if order.kind.opsets else {}),
+        options=order.extent.to_json() | (options.form.recorded() if order.kind.opsets else {}),
         versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(order.kind.versions()),
         signature=known.signature,
         tolerance={"rtol": known.tolerance.rtol, "atol": known.tolerance.atol},
@@ -238,6 +224,7 @@ def _provenance(source: SourceModel, order: Order, known: Described, options: Op
         computed_in=layers_by_dtype(source.api.layers(source.model)),
         no_truth=known.no_truth,
         override=options.override.to_json(),
+        sequence=subject.sequence,
     )
 
 

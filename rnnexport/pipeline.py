@@ -13,7 +13,7 @@ from rnnexport.lowered import LoweringRequest
 from rnnexport.orders import Exported, Options, Order, file_name, fill
 from rnnexport.progress import Progress, silent
 from rnnexport.publish import check_destination, made_folder
-from rnnexport.signature import Boundary, Length
+from rnnexport.signature import Boundary, Extent, Length
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions, Target
 from rnnexport.targets.registry import target
 from rnnexport.verification.tolerance import Override
@@ -56,6 +56,7 @@ def export(
     lowering: LoweringRequest = _LOWERING,
     batch: Length = None,
     timesteps: Length = None,
+    stream: Length = None,
     verify: bool = True,
     tolerance: Override = _OVERRIDE,
     progress: Progress = silent,
@@ -71,6 +72,9 @@ def export(
         lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
         batch: the batch size to fix, `dynamic`, or None for what the model says.
         timesteps: the same for the length. TFLite needs a fixed one.
+        stream: the steps of a chunk, or `dynamic` for any (one in TFLite), to export the model as a stream: called with
+            a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
+            sequences.
         verify: False to put the artifact in place unverified.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
@@ -86,7 +90,7 @@ def export(
         check_destination(destination, kind.layout)
     progress("loading")
     source = load(model, loading)
-    order = Order(kind, destination or Path(file_name(kind, source)), Boundary(batch, timesteps))
+    order = Order(kind, destination or Path(file_name(kind, source)), Extent(Boundary(batch, timesteps), stream))
     return fill(source, [order], options, progress)[0]
 
 
@@ -100,6 +104,7 @@ def export_all(
     lowering: LoweringRequest = _LOWERING,
     batch: Length = None,
     timesteps: Length = None,
+    stream: Length = None,
     tflite_timesteps: int | None = None,
     verify: bool = True,
     tolerance: Override = _OVERRIDE,
@@ -124,7 +129,8 @@ def export_all(
     progress("loading")
     source = load(model, loading)
     orders = [
-        Order(kind, Path(folder) / file_name(kind, source), fixed if kind.unrolled else general) for kind in kinds
+        Order(kind, Path(folder) / file_name(kind, source), Extent(fixed if kind.unrolled else general, stream))
+        for kind in kinds
     ]
     with made_folder(Path(folder)):
         return fill(source, orders, options, progress)

@@ -37,6 +37,43 @@ class Boundary:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """What one call of an artifact takes.
+
+    Attributes:
+        boundary: batch and length, of whole sequences.
+        stream: the steps of a chunk, `dynamic` for any, or None for what is no stream.
+    """
+
+    boundary: Boundary
+    stream: Length = None
+
+    def __post_init__(self) -> None:
+        if not (self.stream in (None, "dynamic") or (isinstance(self.stream, int) and self.stream > 0)):
+            raise UsageError(f"--stream {self.stream}", "a number of timesteps above 0, or 'dynamic'", "change it")
+
+    def with_fixed_sizes(self) -> Extent:
+        """The same for a format that wants all lengths fixed: there a chunk is one step unless a number is given."""
+        return Extent(self.boundary, 1) if self.stream == "dynamic" else self
+
+    @property
+    def called(self) -> Boundary:
+        """The boundary of a call: of a chunk of a stream, whose length is open unless it has a number, or the whole."""
+        if self.stream is None:
+            return self.boundary
+        return Boundary(self.boundary.batch, None if self.stream == "dynamic" else self.stream)
+
+    def to_json(self) -> dict[str, Length]:
+        """A value `from_json` reads back."""
+        return {"batch": self.boundary.batch, "timesteps": self.boundary.timesteps, "stream": self.stream}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Extent:
+        """The inverse of `to_json`. UsageError where `value` holds no sizes."""
+        return Extent(Boundary(value.get("batch"), value.get("timesteps")), value.get("stream"))
+
+
+@dataclass(frozen=True)
 class TensorSpec:
     """One input or output.
 
@@ -75,19 +112,23 @@ class TensorSpec:
 
 @dataclass(frozen=True, eq=False)
 class StateSpec:
-    """One recurrent state of a stateful layer: an input, the output that follows it, and where it starts.
+    """One recurrent state: an input, the output that follows it, and where it starts.
 
     Attributes:
         layer: the Keras name of the layer that owns the state.
         input: the state before the call.
         output: the state after the call; dtype and shape are those of `input`.
-        initial: the value of a fresh layer, of the input's shape.
+        initial: the value of a fresh layer, of the input's shape; one row where the batch is open, the same for all.
     """
 
     layer: str
     input: TensorSpec
     output: TensorSpec
     initial: np.ndarray
+
+    def start(self, batch: int) -> np.ndarray:
+        """The state of `batch` fresh rows; where the batch is fixed, of as many as it is fixed to."""
+        return np.broadcast_to(self.initial, self.input.sized({BATCH: batch})).copy()
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back. An initial value that is one number throughout is written as that."""
@@ -104,7 +145,7 @@ class StateSpec:
     def from_json(value: Mapping[str, Any]) -> StateSpec:
         """The inverse of `to_json`."""
         spec = TensorSpec.from_json(value["input"])
-        initial = np.broadcast_to(np.asarray(value["initial"], spec.dtype), spec.sized({}))
+        initial = np.broadcast_to(np.asarray(value["initial"], spec.dtype), spec.sized({BATCH: 1}))
         return StateSpec(value["layer"], spec, TensorSpec.from_json(value["output"]), initial)
 
 

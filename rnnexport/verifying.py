@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.claims import Asked, SourceTruth, claim_of
+from rnnexport.claims import Asked, SourceTruth, claim_of, extent_of
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.loading import Loading
 from rnnexport.progress import Progress, silent
@@ -35,6 +35,7 @@ def verify(
     tf32: bool = False,
     placement: float | None = None,
     tolerance: Override = _OVERRIDE,
+    steps: int | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Run artifacts in their own runtimes and compare them with what their source gave.
@@ -49,6 +50,8 @@ def verify(
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
         placement: the share of the recurrent nodes that must run on the provider, from 0 to 1; None for any node.
         tolerance: what is not to be as each artifact was exported with.
+        steps: how many timesteps of one sequence to follow each artifact along besides, call by call, beside `source`,
+            which is needed; the artifacts have to be of stateful models, or streams.
         progress: is told what goes on, in a few words a step.
 
     Raises:
@@ -60,14 +63,15 @@ def verify(
     for provider in providers:
         if provider not in ALL_PROVIDERS:
             raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
+    _check_steps(steps, source)
     kinds = [target_of(path) for path in paths]
     truth = None
     if source is not None:
         from rnnexport.pipeline import load
 
         progress("loading")
-        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED)
-    asked = Asked(truth, None if data is None else Path(data), tolerance)
+        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress)
+    asked = Asked(truth, None if data is None else Path(data), tolerance, steps)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
     found = []
@@ -85,6 +89,13 @@ def verify(
     return Report(tuple(found))
 
 
+def _check_steps(steps: int | None, source: Any) -> None:
+    if steps is not None and source is None:
+        raise UsageError("--steps without --source", "the model to run step by step beside", "give --source MODEL")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}", "a number above 0", "change it")
+
+
 def _located(
     report: ArtifactReport, kind: Target, path: Path, claim: Claim, where: Where, truth: SourceTruth | None
 ) -> ArtifactReport:
@@ -96,7 +107,7 @@ def _located(
     if claim.own is not None:
         searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
     if truth is not None:
-        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.source
+        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.at(extent_of(claim.own)).source
 
         def by_source() -> Location:
             """Runs the source once more, which a trail that leads to the place spares."""

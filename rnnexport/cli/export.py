@@ -31,6 +31,7 @@ from rnnexport.targets.registry import TARGET_NAMES
 @options.loading_options
 @options.batch_option
 @options.timesteps_option
+@options.stream_option
 @click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
 @options.verify_option
 @options.tolerance_options
@@ -44,6 +45,7 @@ def command(
     opset: int,
     batch: Length,
     timesteps: Length,
+    stream: Length,
     tflite_timesteps: int | None,
     verify: bool,
     rtol: options.Bounds,
@@ -70,6 +72,7 @@ def command(
         lowering=options.lowering_of(ctx),
         batch=batch,
         timesteps=timesteps,
+        stream=stream,
         tflite_timesteps=tflite_timesteps,
         verify=verify,
         tolerance=options.tolerance_of(rtol, atol),

@@ -53,6 +53,15 @@ batch_option = click.option(
 timesteps_option = click.option(
     "--timesteps", callback=_length, metavar="N|dynamic", help="Fix the length; by default what the model says."
 )
+stream_option = click.option(
+    "--stream",
+    callback=_length,
+    is_flag=False,
+    flag_value="dynamic",
+    metavar="[STEPS]",
+    help="Export a stream: chunks of any length (of one step in TFLite), or of STEPS, with every state as input and "
+    "output.",
+)
 verify_option = click.option(
     "--verify/--no-verify", default=True, help="Verify the artifact before it is put in place (default: verify)."
 )
@@ -84,6 +93,12 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE.npz|FOLDER",
     help="Verify on these inputs too, by name; without --source the outputs must be in it as well.",
+)
+steps_option = click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Follow the artifact over N timesteps besides, its states carried, beside those of --source; tells the drift.",
 )
 _REPORTS = {"json": "JSON", "junit": "JUnit XML", "html": "one HTML page"}
 

@@ -8,7 +8,8 @@ command = export_command(
 
     MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
-    It has one signature, `serving_default`, and constant weights.
+    Its signature is `serving_default`; where there are states it has `step` and `initial_state` too. Weights are
+    constants.
 
     \b
     Example:

@@ -30,6 +30,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
     @options.loading_options
     @options.batch_option
     @options.timesteps_option
+    @options.stream_option
     @options.verify_option
     @options.tolerance_options
     @options.debug_option
@@ -40,6 +41,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
         output: Path | None,
         batch: Length,
         timesteps: Length,
+        stream: Length,
         verify: bool,
         rtol: options.Bounds,
         atol: options.Bounds,
@@ -55,6 +57,7 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
             lowering=options.lowering_of(ctx),
             batch=batch,
             timesteps=timesteps,
+            stream=stream,
             verify=verify,
             tolerance=options.tolerance_of(rtol, atol),
             progress=session.progress,

@@ -25,6 +25,7 @@ _VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "htm
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead.")
 @options.loading_options
 @options.data_option
+@options.steps_option
 @options.provider_option
 @options.placement_option
 @options.tf32_option
@@ -37,6 +38,7 @@ def command(
     artifacts: tuple[Path, ...],
     source: Path | None,
     data: Path | None,
+    steps: int | None,
     providers: tuple[str, ...],
     placement: float | None,
     tf32: bool,
@@ -57,6 +59,7 @@ def command(
       rnnexport verify model.onnx --provider cpu --provider cuda --require-placement
       rnnexport verify model.onnx --source model.keras --custom-objects cells.py --data recordings/
       rnnexport verify model.onnx --atol logits:1e-4
+      rnnexport verify stateful.onnx --source stateful.keras --steps 10000 --html drift.html
     """
     session = session_of(ctx)
     wanted = {"json": json_file, "junit": junit_file, "html": html_file}
@@ -67,6 +70,7 @@ def command(
         source=source,
         loading=options.loading_of(ctx),
         data=data,
+        steps=steps,
         providers=providers,
         tf32=tf32,
         placement=None if placement is None else placement / 100,

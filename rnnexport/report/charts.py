@@ -21,11 +21,16 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class Curve:
-    """The largest error at each timestep. `kind` is its class on the page: `found`, `source` or `artifact`."""
+    """The largest error of each `span` timesteps. `kind` is its class on the page: `found`, `source` or `artifact`."""
 
     label: str
     kind: str
     values: tuple[float, ...]
+    span: int = 1
+
+    def points(self) -> list[tuple[int, float]]:
+        """Timesteps with their errors, not more than can be drawn."""
+        return [(at * self.span, value) for at, value in thinned(self.values)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def drift_chart(name: str, curves: Sequence[Curve], allowed: float | None) -> st
         allowed: an error to draw as a line across; None for no line.
     """
     scale = scale_of([value for curve in curves for value in curve.values] + ([allowed] if allowed else []))
-    steps = max((len(curve.values) for curve in curves), default=1)
+    steps = max((len(curve.values) * curve.span for curve in curves), default=1)
     parts = [*_decades(scale), *_steps(steps)]
     if allowed:
         y = scale.y(allowed)
@@ -157,7 +162,7 @@ def _strides() -> Iterator[int]:
 
 def _line(curve: Curve, steps: int, scale: Scale) -> Iterator[str]:
     """The curve, broken where it is not finite; there is a cross on top instead. Few points are dotted too."""
-    points = thinned(curve.values)
+    points = curve.points()
     path, pen_up = [], True
     for step, value in points:
         if math.isfinite(value):

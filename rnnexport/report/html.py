@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rnnexport.proof import Provenance
 from rnnexport.report import words
 from rnnexport.report.charts import Curve, drift_chart, histogram_chart
 from rnnexport.verification.compare import Comparison
-from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.report import ArtifactReport, FeedReport, Report
 from rnnexport.verification.statistics import EDGES, Errors
 from rnnexport.version import __version__
 
@@ -36,6 +36,15 @@ class _Drawn:
 
 
 @dataclass(frozen=True)
+class _Followed:
+    """The drift of each output over a long sequence, and what is to be said of it."""
+
+    label: str
+    told: str
+    drawn: tuple[_Drawn, ...]
+
+
+@dataclass(frozen=True)
 class _Section:
     """One artifact on one provider, as the page shows it."""
 
@@ -45,6 +54,7 @@ class _Section:
     wrong: tuple[str, ...]
     outputs: tuple[Comparison, ...]
     drawn: tuple[_Drawn, ...]
+    followed: tuple[_Followed, ...]
     equal: tuple[Comparison, ...]
 
 
@@ -112,13 +122,15 @@ def _verdict(report: Report) -> str:
 def _section(anchor: str, item: ArtifactReport, report: Report) -> _Section:
     outputs = item.outputs()
     measured = [one for one in outputs if one.errors.count]
+    short = replace(item, feeds=tuple(feed for feed in item.feeds if not feed.steps))
     return _Section(
         anchor=anchor,
         item=item,
         unfolded=len(report.artifacts) <= _OPEN or item.status == "mismatch",
         wrong=tuple(words.wrong(item)),
         outputs=outputs,
-        drawn=tuple(_drawn(one, allowed_of(one.name, item)) for one in measured),
+        drawn=tuple(_drawn(one, allowed_of(one.name, item)) for one in short.outputs() if one.errors.count),
+        followed=tuple(_followed(feed, item) for feed in item.feeds if feed.steps),
         equal=tuple(one for one in measured if one.errors.max_abs == 0),
     )
 
@@ -142,11 +154,15 @@ def allowed_of(name: str, item: ArtifactReport) -> float | None:
 
 def curves_of(one: Comparison) -> list[Curve]:
     """The drift of an output: against its source, and of both against float64 where there is a truth."""
-    curves = [Curve("artifact against source", "found", one.errors.by_timestep)]
+    curves = [_curve("artifact against source", "found", one.errors)]
     if one.source_error is not None and one.artifact_error is not None:
-        curves.append(Curve("source against float64", "source", one.source_error.by_timestep))
-        curves.append(Curve("artifact against float64", "artifact", one.artifact_error.by_timestep))
+        curves.append(_curve("source against float64", "source", one.source_error))
+        curves.append(_curve("artifact against float64", "artifact", one.artifact_error))
     return [curve for curve in curves if curve.values]
+
+
+def _curve(label: str, kind: str, errors: Errors) -> Curve:
+    return Curve(label, kind, errors.by_timestep, errors.span)
 
 
 def _drawn(one: Comparison, allowed: float | None) -> _Drawn:
@@ -158,6 +174,18 @@ def _drawn(one: Comparison, allowed: float | None) -> _Drawn:
         drift=drift_chart(one.name, curves, allowed) if curves and (not equal or len(curves) > 1) else "",
         histogram="" if equal else histogram_chart(one.name, one.errors.histogram, EDGES, allowed),
     )
+
+
+def _followed(feed: FeedReport, item: ArtifactReport) -> _Followed:
+    """The line across is what is allowed of the first step."""
+    drawn = []
+    for one in feed.outputs:
+        if curves := curves_of(one):
+            size = math.sqrt(one.errors.wanted_squares / one.errors.count)
+            first = item.tolerances.of(one.name, 1)
+            allowed = None if one.name in words.exact_outputs(item) else first.atol + first.rtol * size
+            drawn.append(_Drawn(one.name, drift_chart(one.name, curves, allowed), ""))
+    return _Followed(feed.label, words.steps_line(feed, item.tolerances), tuple(drawn))
 
 
 def _forms(recurrence: Lowered) -> Sequence[tuple[str, str, str]]:

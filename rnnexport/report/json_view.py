@@ -11,7 +11,7 @@ from rnnexport.placement import Placement
 from rnnexport.proof import Provenance
 from rnnexport.report.words import against_truth, wrong
 from rnnexport.verification.compare import Comparison
-from rnnexport.verification.report import ArtifactReport, Located, Report
+from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Report
 from rnnexport.verification.statistics import EDGES, Errors
 from rnnexport.verification.tolerance import Tolerance, Tolerances
 from rnnexport.version import __version__
@@ -54,8 +54,12 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "lowering": [recurrence.to_json() for recurrence in item.lowering],
         "provenance": _provenance(item.provenance),
         "outputs": [_comparison(comparison) for comparison in item.outputs()],
-        "feeds": [{"label": feed.label, "outputs": list(map(_comparison, feed.outputs))} for feed in item.feeds],
+        "feeds": [_feed(feed) for feed in item.feeds],
     }
+
+
+def _feed(feed: FeedReport) -> dict[str, Any]:
+    return {"label": feed.label, "steps": feed.steps, "outputs": list(map(_comparison, feed.outputs))}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
@@ -85,6 +89,7 @@ def _errors(errors: Errors | None) -> dict[str, Any] | None:
         "cosine": errors.cosine if errors.count else None,
         "histogram": list(errors.histogram),
         "by_timestep": list(errors.by_timestep),
+        "timesteps_a_point": errors.span,
     }
 
 

@@ -22,6 +22,7 @@ from rnnexport.report.words import (
     rmse_pair,
     settings_line,
     short_name,
+    steps_line,
     values_of,
     wrong,
 )
@@ -115,7 +116,7 @@ def _notes(item: ArtifactReport) -> Iterator[RenderableType]:
 
 
 def _remarks(item: ArtifactReport) -> list[str]:
-    told = []
+    told = [steps_line(feed, item.tolerances) for feed in item.feeds if feed.steps]
     if not item.tolerances.usual:
         told.append(f"judged with {item.tolerances}, which are not the defaults")
     if item.settings:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rnnexport.placement import Placement
 from rnnexport.verification.compare import Comparison
-from rnnexport.verification.report import ArtifactReport, Report, Status
+from rnnexport.verification.report import ArtifactReport, FeedReport, Report, Status
 from rnnexport.verification.statistics import Errors
+from rnnexport.verification.tolerance import Tolerances
 
 # What no text can hold, what a terminal would obey, and what would turn the reading direction of the text around it.
 _HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -111,6 +112,31 @@ def wrong(item: ArtifactReport) -> list[str]:
         where = f"{label}; wrong in {len(cases)} of {plural(len(item.feeds), 'feed')}" if len(item.feeds) > 1 else label
         told.append(f"{name}: {first.problem} ({where})")
     return told + list(item.problems)
+
+
+def steps_line(feed: FeedReport, tolerances: Tolerances) -> str:
+    """How far a long sequence strays: the largest error, that of both sides against float64, and what is allowed."""
+    outputs = [one for one in feed.outputs if one.errors.by_timestep]
+    if not outputs:
+        return f"{feed.label}: nothing was compared"
+    most = max(outputs, key=lambda one: _size(one.errors.max_abs))
+    curve, span = most.errors.by_timestep, most.errors.span
+    first = span * max(range(len(curve)), key=lambda at: _size(curve[at]))
+    last = min(first + span, feed.steps) - 1
+    where = f"step {first}" if first == last else f"steps {first} to {last}"
+    told = [f"{feed.label}: largest error {number(most.errors.max_abs)}"]
+    if most.errors.max_abs != 0:
+        told[0] += f" ({most.name}, {where})"
+    if most.source_error is not None and most.artifact_error is not None:
+        source, artifact = number(most.source_error.max_abs), number(most.artifact_error.max_abs)
+        told.append(f"largest from float64: source {source}, artifact {artifact}")
+    allowed = tolerances.of(most.name, 1), tolerances.of(most.name, feed.steps)
+    told.append(f"allowed: {allowed[0]}" + (f", growing to {allowed[1]}" if allowed[0] != allowed[1] else ""))
+    return "; ".join(told)
+
+
+def _size(error: float) -> float:
+    return math.inf if math.isnan(error) else error
 
 
 def exact_outputs(item: ArtifactReport) -> frozenset[str]:

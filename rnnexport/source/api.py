@@ -21,6 +21,8 @@ from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 
+SEQUENCE_RANK = 3  # batch, timesteps, features
+RANK_OF_IDS = 2
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 Model = Any
@@ -44,11 +46,13 @@ class StateVariable:
         layer: the layer's name.
         variable: where Keras keeps the state between calls.
         initial: the value a fresh layer starts from, as an array.
+        by_row: whether it has a row for each row of a call, however many; `initial` is that of one then.
     """
 
     layer: str
     variable: Any
     initial: Any
+    by_row: bool = False
 
 
 class ModelApi(Protocol):
@@ -89,6 +93,9 @@ class ModelApi(Protocol):
 
     def states(self, model: Model) -> list[StateVariable]:
         """The states of the stateful layers, in layer order."""
+
+    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
+        """What a recurrent layer starts from when it is given `sequences`, in the structure that its cell has."""
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         """(path, variable) of what gradients do not train; seeds of random layers left out."""
@@ -149,6 +156,12 @@ class KerasApi(ModelApi, Protocol):
     def owns(self, model: object) -> bool:
         """Whether `model` is a model of this Keras."""
 
+    def with_open_lengths(self, model: Model) -> Model:
+        """The model, its layers shared, with the length of every sequence among its inputs open.
+
+        Ids of shape [B, T] count as sequences, as does all of rank 3 and more. Raises whatever that Keras raises.
+        """
+
 
 def api_named(name: KerasApiName) -> KerasApi:
     """The adaptor of that name. Imports the Keras."""
@@ -182,6 +195,12 @@ def layers_by_dtype(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
         if (dtype := str(getattr(layer, "compute_dtype", ""))) in _FLOATS:
             found.setdefault(dtype, []).append(layer.name)
     return {dtype: tuple(names) for dtype, names in sorted(found.items())}
+
+
+def opened(shape: Sequence[int | None], dtype: str) -> tuple[int | None, ...]:
+    """The shape of an input with its length open, where it is that of a sequence: of features, or of ids."""
+    ids = len(shape) == RANK_OF_IDS and dtype.startswith(("int", "uint"))
+    return (shape[0], None, *shape[2:]) if ids or len(shape) >= SEQUENCE_RANK else tuple(shape)
 
 
 def inputs_of(name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from rnnexport.errors import ConversionError, UsageError
 from rnnexport.signature import (
     BATCH,
@@ -45,7 +47,7 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     )
     _check_asked(inputs, boundary, source.name)
     _check_names(inputs)
-    states = _states(source.api.states(source.model), [spec.name for spec in inputs])
+    states = _states(source.api.states(source.model), inputs)
     partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
     signature = replace(partial, outputs=output_specs(source, partial))
     _require_independent_rows(source, signature)
@@ -146,7 +148,7 @@ def _check_names(inputs: Sequence[TensorSpec]) -> None:
         raise ConversionError(f"inputs {names}", "names that differ in letters, digits or _", "rename the Input layers")
 
 
-def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[StateSpec, ...]:
+def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) -> tuple[StateSpec, ...]:
     """Names that sort the same on both sides: one fixed prefix an end, before one stem a state."""
     counts: dict[str, int] = {}
     stems = []
@@ -154,10 +156,13 @@ def _states(variables: Sequence[StateVariable], taken: Sequence[str]) -> tuple[S
         index = counts[variable.layer] = counts.get(variable.layer, -1) + 1
         stems.append(f"{variable.layer}_{index:02d}")
     # No input may have a name that a state gets.
-    stems = unique_names(stems, [name.removeprefix("state_") for name in taken])
+    stems = unique_names(stems, [spec.name.removeprefix("state_") for spec in inputs])
+    batch = inputs[0].shape[0]
     specs = []
     for stem, state in zip(stems, variables, strict=True):
         shape, dtype = tuple(state.initial.shape), state.initial.dtype.name
+        shape = (batch, *shape[1:]) if state.by_row else shape
         before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)
-        specs.append(StateSpec(state.layer, before, after, state.initial))
+        initial = np.broadcast_to(state.initial, before.sized({BATCH: 1}))
+        specs.append(StateSpec(state.layer, before, after, initial))
     return tuple(specs)

@@ -21,10 +21,12 @@ from rnnexport.source.api import (
     attributes_set,
     call_with,
     inputs_of,
+    opened,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
+from rnnexport.source.state_cell import StateCell
 from rnnexport.source.unrolling import unrolled_rnn
 
 
@@ -111,6 +113,18 @@ class Keras2:
                 ]
         return found
 
+    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
+        return list(layer.get_initial_state(sequences))
+
+    def with_open_lengths(self, model: Model) -> Model:
+        inputs = [
+            _input(name, opened(tensor.shape, tensor.dtype.name), tensor.dtype.name)
+            for name, tensor in zip(model.input_names, tf.nest.flatten(model.inputs), strict=True)
+        ]
+        packed = tf.nest.pack_sequence_as(model.input, inputs)
+        # Called by its method: the model as a layer would hold on to the length that it was made with.
+        return tf_keras.Model(packed, model.call(packed), name=model.name)
+
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         numbers = [v for v in model.non_trainable_variables if v.dtype.is_floating or v.dtype.is_integer]
         return [(variable.name, variable) for variable in numbers]
@@ -128,7 +142,7 @@ class Keras2:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         stateful = [layer for layer in self.layers(model) if self.recurrent(layer) and layer.stateful]
         originals = [layer.states for layer in stateful]  # `variables`, in the structure each layer keeps them in
-        cells = [_StateCell(state) for state in states]
+        cells = [StateCell(state) for state in states]
         remaining = iter(cells)
         try:
             for layer, original in zip(stateful, originals, strict=True):
@@ -142,32 +156,6 @@ class Keras2:
 
 def _reads(layer: Layer, tensor: Any) -> bool:
     return any(tensor is read for node in layer._inbound_nodes for read in node.keras_inputs)
-
-
-class _StateCell:
-    """Stands in for a state variable while a stateful layer is traced: read as a tensor, assigned as a value.
-
-    tf_keras reads a state with `tf.cast` and writes it with `tf.compat.v1.assign`, which asks for no more than
-    a conversion to a tensor, a `dtype` and an `assign`.
-    """
-
-    def __init__(self, value: tf.Tensor) -> None:
-        self.value = value
-
-    @property
-    def dtype(self) -> tf.DType:
-        return self.value.dtype
-
-    @property
-    def shape(self) -> tf.TensorShape:
-        return self.value.shape
-
-    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
-        return tf.convert_to_tensor(self.value, dtype=dtype, name=name)
-
-    def assign(self, value: tf.Tensor, use_locking: Any = None, name: Any = None, read_value: Any = None) -> None:
-        """Take the new value; the extra arguments are those `tf.compat.v1.assign` passes."""
-        self.value = value
 
 
 def _initial_state(layer: Layer, variable: tf.Variable) -> Any:

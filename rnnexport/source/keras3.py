@@ -24,6 +24,7 @@ from rnnexport.source.api import (
     call_with,
     hidden_state,
     inputs_of,
+    opened,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
@@ -153,6 +154,17 @@ class Keras3:
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
+
+    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
+        return list(layer.get_initial_state(batch_size=sequences.shape[0]))
+
+    def with_open_lengths(self, model: Model) -> Model:
+        graph = _graph(model)
+        flat = keras.tree.flatten(graph.input)
+        inputs = [_input(tensor.name, opened(tensor.shape, tensor.dtype), tensor.dtype) for tensor in flat]
+        packed = keras.tree.pack_sequence_as(graph.input, inputs)
+        # Called by its method: the model as a layer would hold on to the length that it was made with.
+        return keras.Model(packed, graph.call(packed), name=model.name)
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         found = [(variable.path, variable) for variable in model.non_trainable_variables]

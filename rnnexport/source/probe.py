@@ -59,15 +59,15 @@ def runs_at(source: SourceModel, partial: Signature) -> bool:
 def dependent_rows(source: SourceModel, signature: Signature) -> list[str]:
     """The outputs of which a row is another when it is computed alone: the model mixes the batch."""
     rng = np.random.default_rng(0)
-    states = [state.initial for state in signature.states]
     for pair in _LENGTHS:
         sizes = _sizes(signature, 0, pair[0])
         feed = [_some(rng, spec.sized(sizes), spec.dtype) for spec in signature.inputs]
         batched = [spec.shape[:1] == (BATCH,) for spec in signature.inputs]
+        states, state = ([state.start(rows) for state in signature.states] for rows in (sizes[BATCH], 1))
         alone = [array[:1] if many else array for array, many in zip(feed, batched, strict=True)]
         try:
             with ForeignCode(explain_call(source)):
-                together, single = run_eager(source, feed, states)[0], run_eager(source, alone, states)[0]
+                together, single = run_eager(source, feed, states)[0], run_eager(source, alone, state)[0]
         except ConversionError:
             continue  # a length that it does not take
         return [
@@ -76,6 +76,15 @@ def dependent_rows(source: SourceModel, signature: Signature) -> list[str]:
             if spec.shape[:1] == (BATCH,) and not _alike(many[:1], one)
         ]
     return []
+
+
+def some_feed(signature: Signature, which: int) -> dict[str, np.ndarray]:
+    """Inputs, without states, at the first (0) or the second (1) of two sizes of all that is open."""
+    sizes, rng = _sizes(signature, which, _LENGTHS[0][which]), np.random.default_rng(which)
+    # Ids are 0 and 1, whatever their dtype.
+    dtypes = {spec.name: spec.dtype if spec.high is None else "int64" for spec in signature.inputs}
+    made = {spec.name: _some(rng, spec.sized(sizes), dtypes[spec.name]) for spec in signature.inputs}
+    return {spec.name: made[spec.name].astype(spec.dtype) for spec in signature.inputs}
 
 
 def _some(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -106,7 +115,7 @@ def _sizes(partial: Signature, which: int, length: int) -> dict[str, int]:
 def _run(source: SourceModel, partial: Signature, sizes: Mapping[str, int]) -> list[np.ndarray]:
     inputs = [np.zeros(spec.sized(sizes), spec.dtype) for spec in partial.inputs]
     with ForeignCode(explain_call(source)):
-        return run_eager(source, inputs, [state.initial for state in partial.states])[0]
+        return run_eager(source, inputs, [state.start(sizes[BATCH]) for state in partial.states])[0]
 
 
 def _moved(

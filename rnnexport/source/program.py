@@ -52,6 +52,9 @@ class Program:
     def states(self, model: Model) -> list[StateVariable]:
         return []
 
+    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
+        raise NotImplementedError("no layer of a program can be told")
+
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         # Which of them are states is not told, so that none may change.
         return [(variable.name, variable) for variable in model.signatures[SERVING].variables]

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from rnnexport.trail import InnerValues
 
 DEFAULT_OPSET = 17
-# The one signature of the formats that have signatures.
+# The signatures of the formats that have signatures. The first two are one function but in a stream, where the first
+# takes whole sequences and has no states.
 SIGNATURE = "serving_default"
+STEP = "step"
+INITIAL_STATE = "initial_state"
+# The one input of INITIAL_STATE, a number, where the batch is open; it has none where the batch is fixed.
+BATCH_ARGUMENT = "batch"
 
 
 class Runner(Protocol):
@@ -36,12 +41,18 @@ class Runner(Protocol):
         outputs: the same for what comes out.
         ordered: whether the format keeps its tensors in an order, so that a changed order is a fault.
         settings: what the execution provider was told that changes numbers, in words, such as `{"tf32": "off"}`.
+        entries: the signatures that the artifact has; none in a format without signatures. What runs is STEP where
+            there are states, else SIGNATURE.
     """
 
     inputs: tuple[RuntimeTensor, ...]
     outputs: tuple[RuntimeTensor, ...]
     ordered: bool
     settings: Mapping[str, str]
+    entries: tuple[str, ...]
+
+    def at(self, entry: str) -> Runner:
+        """Another signature of the same artifact, ready to be called. KeyError where it is none of `entries`."""
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Call the artifact once. Keys are Keras names, on both sides."""
@@ -127,6 +138,7 @@ class Target:
         layout: what a folder artifact may hold, first the file by which it is known; empty for a format of one file.
         opsets: those it can write; None for a format without opsets.
         providers: the execution providers it can run on.
+        entries: whether it has signatures: `step` and `initial_state` beside `serving_default`.
     """
 
     name: str
@@ -138,6 +150,7 @@ class Target:
     layout: tuple[str, ...] = ()
     opsets: range | None = None
     providers: tuple[str, ...] = ("cpu",)
+    entries: bool = False
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""
@@ -146,15 +159,23 @@ class Target:
         return path.suffix == self.suffix and path.is_file()
 
     def export(
-        self, traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions
+        self,
+        traced: TracedModel,
+        feeds: Sequence[Arrays],
+        path: Path,
+        options: ExportOptions,
+        sequence: TracedModel | None = None,
+        stream: bool = False,
     ) -> tuple[Lowered, ...]:
         """Write the artifact, without a proof, at `path`.
 
         Args:
-            traced: the model.
+            traced: the model; of a stream, one chunk of it.
             feeds: inputs that forms of recurrences are compared on.
             path: where it goes.
             options: what the user asks.
+            sequence: of a stream, the model on whole sequences; a format without signatures has no place for it.
+            stream: whether it is a stream, whose chunks are no whole sequences.
 
         Returns:
             What became of each recurrence; nothing from a format that has one form for all.
@@ -164,7 +185,8 @@ class Target:
             ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        return cast("tuple[Lowered, ...]", self._module("export").export(traced, feeds, path, options))
+        module = self._module("export")
+        return cast("tuple[Lowered, ...]", module.export(traced, feeds, path, options, sequence, stream))
 
     def write_proof(self, path: Path, proof: Proof) -> None:
         """Put the proof into the artifact at `path`, and seal it.

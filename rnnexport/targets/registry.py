@@ -30,6 +30,7 @@ _TARGETS = (
         unrolled=True,
         writers=("tensorflow",),
         input_name=argument_name,
+        entries=True,
     ),
     Target(
         name="saved-model",
@@ -39,6 +40,7 @@ _TARGETS = (
         writers=("tensorflow",),
         input_name=argument_name,
         layout=("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
+        entries=True,
     ),
 )
 

@@ -43,9 +43,11 @@ _PLAN = (
     (1, 53, 6.0, False),
 )
 LONG = len(_PLAN)  # the index of the long feed; those behind it are chunks
+_STEPS = 1000  # stands for an index that is none of them
 _LONG = (2, 32, 1.0, False)
 # Three chunks of one sequence: the first from the initial state, the others from where the one before ended.
 _CHUNKS = ((2, 3, 1.0, True), (2, 1, 1.0, False), (2, 4, 1.0, False))
+_STEP_ROWS = 3  # of a long sequence, where the batch is open
 _SPARES = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
 _OTHER_SIZES = (9, 12, 7, 10, 8)
 _DEFAULT_IDS = 10
@@ -102,11 +104,25 @@ def feed_at(signature: Signature, seed: int, index: int) -> Feed:
     for state in signature.states:
         random = _values(rng, state.input, sizes, 0.5 * max(1.0, scale**0.5))
         if not carries:
-            arrays[state.input.name] = state.initial.copy() if fresh else random
+            arrays[state.input.name] = state.start(sizes[BATCH]) if fresh else random
     start = " from the initial state" if signature.states and fresh else ""
     start = " going on from the call before" if carries else start
     padded = " padded" if padding and any(spec.mask is not None for spec in signature.inputs) else ""
     return Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{padded}{start}", arrays, index, carries)
+
+
+def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarray]:
+    """The inputs of one call of a long sequence, without states: one timestep where the length is open.
+
+    Args:
+        signature: of the model.
+        seed: of the generator.
+        call: which one, from 0.
+    """
+    rng = np.random.default_rng([seed, _STEPS, call])
+    sizes = _sizes(signature, 0, _STEP_ROWS, 1)
+    sizes |= {dim: 1 for dim in sizes if dim == TIME or dim.endswith(f"_{TIME}")}
+    return {spec.name: _values(rng, spec, sizes, 1.0) for spec in signature.inputs}
 
 
 def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:

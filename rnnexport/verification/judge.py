@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, MismatchError, ProviderError, UsageError, reason
+from rnnexport.errors import MismatchError, ProviderError, UsageError
 from rnnexport.goldens import Arrays, Golden, digest_of
-from rnnexport.placement import Placement
 from rnnexport.proof import Proof
-from rnnexport.signature import Signature, TensorSpec, time_axis, timesteps
-from rnnexport.targets.base import Runner, RuntimeTensor, Target
-from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
-from rnnexport.verification.feeds import feed_at
+from rnnexport.signature import Signature
+from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
+from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
+from rnnexport.verification.calls import Entry, merged
+from rnnexport.verification.feeds import REQUIRED, feed_at
+from rnnexport.verification.following import Steps, follow
+from rnnexport.verification.placed import placed
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Status
+from rnnexport.verification.states import initial_report, stream_reports
 from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.wiring import Observed, Wiring
 
 _USUAL = Tolerances()
-_UNCERTAINTIES = 2.0  # that of the source, and as much again of the artifact
-_MOST_SLACK = 4.0  # in units of the absolute tolerance
-_TOLD = 5  # nodes named in a line
 Data = Callable[[], Iterator[Golden]]
 
 
@@ -41,6 +42,8 @@ class Claim:
         own: what the artifact carries, whoever the judge is; None where it carries nothing.
         data: the user's own data, opened anew by each call; told as one feed.
         data_label: what they are called in the report.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+        steps: a long sequence to follow it along besides; None for none.
     """
 
     signature: Signature
@@ -51,6 +54,18 @@ class Claim:
     own: Proof | None = None
     data: Data | None = None
     data_label: str = ""
+    sequence: Signature | None = None
+    steps: Steps | None = None
+
+    def boundary_of(self, entry: str) -> Signature:
+        """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""
+        return self.sequence if entry and self.sequence is not None else self.signature
+
+    def called(self, entry: str) -> Iterator[Golden]:
+        """The goldens of that signature, with their whole feeds. Raises as `whole_feed`."""
+        for golden in self.goldens:
+            if golden.entry == entry:
+                yield replace(golden, feed=whole_feed(golden, self.boundary_of(entry)))
 
 
 @dataclass(frozen=True)
@@ -87,24 +102,24 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
         return not_run(target, path, where.provider, claim, problem)
     try:
         with target.runner(path, where.provider, tf32=where.tf32) as runner:
-            problems = boundary_problems(runner, claim.signature, target.input_name)
+            problems = _boundaries(runner, claim, target.input_name)
             # A file with another boundary can't be fed; saying so is the verdict.
-            feeds = () if problems else tuple(_feeds(runner, claim))
+            ran = _Ran() if problems else _ran(runner, claim)
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
         return not_run(target, path, where.provider, claim, str(error))
-    problems += precision_problems(feeds, claim.tolerances)
-    passed = not problems and all(comparison.passed for feed in feeds for comparison in feed.outputs)
-    status: Status = "passed" if passed else "mismatch"
+    problems += ([ran.wiring] if ran.wiring else []) + ran.precision(claim.tolerances)
+    status: Status = "passed" if not problems and _agree(ran.feeds) else "mismatch"
     report = replace(
         not_run(target, path, where.provider, claim),
         status=status,
-        feeds=feeds,
+        feeds=ran.feeds,
         problems=tuple(problems),
         placement=placement,
         settings=settings,
+        wiring=ran.wiring,
     )
-    return _placed(report, where)
+    return placed(report, where.provider, where.placement)
 
 
 def not_run(target: Target, path: Path, provider: str, claim: Claim | None, *problems: str) -> ArtifactReport:
@@ -120,15 +135,6 @@ def not_run(target: Target, path: Path, provider: str, claim: Claim | None, *pro
         problems=problems,
         provenance=None if claim.own is None else claim.own.provenance,
         no_truth=claim.no_truth,
-    )
-
-
-def boundary_problems(runner: Runner, signature: Signature, input_name: Callable[[str], str]) -> list[str]:
-    """What the runtime shows of inputs and outputs against what the signature says, in words."""
-    inputs = [(input_name(spec.name), spec) for spec in signature.all_inputs]
-    outputs = [(spec.name, spec) for spec in signature.all_outputs]
-    return _side("input", runner.inputs, inputs, runner.ordered) + _side(
-        "output", runner.outputs, outputs, runner.ordered
     )
 
 
@@ -157,124 +163,108 @@ def whole_feed(golden: Golden, signature: Signature) -> Arrays:
     return {**golden.feed, **{name: made[name] for name in recipe.digests}}
 
 
-def _side(
-    kind: str, found: Sequence[RuntimeTensor], wanted: Sequence[tuple[str, TensorSpec]], ordered: bool
-) -> list[str]:
-    names, wanted_names = [tensor.name for tensor in found], [name for name, _ in wanted]
-    same = names == wanted_names if ordered else sorted(names) == sorted(wanted_names)
-    if not same:
-        return [f"{kind}s are {names}, not {wanted_names}"]
-    specs = dict(wanted)
-    told = [(tensor.name, tensor.disagrees(specs[tensor.name], may_be_open=kind == "output")) for tensor in found]
-    return [f"{kind} {name}: {problem}" for name, problem in told if problem]
+def _boundaries(runner: Runner, claim: Claim, input_name: Callable[[str], str]) -> list[str]:
+    """What is wrong with the boundary of each signature, and which there are not, in words."""
+    problems = boundary_problems(runner, claim.signature, input_name)
+    problems += other_problems(runner, claim.signature, claim.sequence, input_name)
+    called = dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry)
+    return problems + [f"no signature {entry}, which goldens call" for entry in called if entry not in runner.entries]
 
 
-def _feeds(runner: Runner, claim: Claim) -> Iterator[FeedReport]:
-    yield from _calls(runner, claim, claim.goldens)
-    if claim.goldens:
-        first = claim.goldens[0]
-        yield from _calls(runner, claim, [replace(first, label=f"{first.label}, again after all others")])
-    if claim.data is not None:
-        yield _merged(claim.data_label, _calls(runner, claim, claim.data()))
+@dataclass(frozen=True)
+class _Ran:
+    """All calls of an artifact.
 
-
-def _calls(runner: Runner, claim: Claim, goldens: Iterable[Golden]) -> Iterator[FeedReport]:
-    """Each golden in turn; one that carries starts from the states that came out of the one before it."""
-    before: Arrays | None = None
-    for golden in goldens:
-        feed = whole_feed(golden, claim.signature)
-        states = claim.signature.states if golden.carries else ()
-        try:
-            carried = {state.input.name: (before or {})[state.output.name] for state in states}
-            with ForeignCode(_refused):
-                before = runner.run({**feed, **carried})
-        except KeyError:
-            yield _failed(golden, "the call before it gave no state to go on from")
-        except MismatchError as error:
-            # A runtime that can't run a feed the source runs (a batch baked in, say) is a mismatch, of every output.
-            before = None
-            yield _failed(golden, error.found)
-        else:
-            wanted = _wanted(golden, feed, claim)
-            yield FeedReport(golden.label, compare_outputs(before, wanted, claim.tolerances.of))
-
-
-def _wanted(golden: Golden, feed: Arrays, claim: Claim) -> Mapping[str, Wanted]:
-    specs = {spec.name: spec for spec in claim.signature.all_outputs}
-    length = timesteps(feed, claim.signature)
-    return {
-        name: Wanted(
-            value,
-            golden.truth.get(name),
-            time_axis(specs[name], claim.signature) if name in specs else None,
-            golden.kept.get(name),
-            0.0 if claim.tolerances.sets(name) else _slack(value, golden.truth.get(name), claim.tolerances),
-            length,
-        )
-        for name, value in golden.expected.items()
-    }
-
-
-def _slack(value: np.ndarray, truth: np.ndarray | None, tolerances: Tolerances) -> float:
-    """What one value may be off by because others of its call are: no nearer to its source than that is to the truth.
-
-    Small where a model is well conditioned, and never more than a few times the absolute tolerance.
+    Attributes:
+        main: of its main signature.
+        others: of each other signature.
+        derived: those that call for no golden of their own.
+        last: of the main one again.
+        wiring: what is wrong with the wiring of states; empty where nothing is known to be.
     """
-    if truth is None or not value.size:
-        return 0.0
-    distance = np.abs(value.astype(np.float64) - truth)
-    worst = float(np.max(distance, initial=0.0, where=np.isfinite(distance)))
-    return min(_UNCERTAINTIES * worst, _MOST_SLACK * tolerances.default.atol)
+
+    main: tuple[FeedReport, ...] = ()
+    others: tuple[tuple[str, tuple[FeedReport, ...]], ...] = ()
+    derived: tuple[FeedReport, ...] = ()
+    last: tuple[FeedReport, ...] = ()
+    wiring: str = ""
+
+    @property
+    def feeds(self) -> tuple[FeedReport, ...]:
+        return self.main + tuple(feed for _, feeds in self.others for feed in feeds) + self.derived + self.last
+
+    def precision(self, tolerances: Tolerances) -> list[str]:
+        """Of each signature for itself, as each may have a fault of its own; of few calls it says nothing."""
+        problems = precision_problems(self.main + self.last, tolerances)
+        for entry, feeds in self.others:
+            found = precision_problems(feeds, tolerances) if len(feeds) >= REQUIRED else []
+            problems += [f"{problem} (signature {entry})" for problem in found]
+        return problems
 
 
-def _failed(golden: Golden, problem: str) -> FeedReport:
-    return FeedReport(golden.label, tuple(failed(name, problem) for name in golden.expected))
+def _ran(runner: Runner, claim: Claim) -> _Ran:
+    own = Entry(runner, claim.signature, claim.tolerances)
+    main = tuple(own.reports(claim.called("")))
+    wiring = "" if _agree(main) or not claim.signature.states else _wiring(own, claim)
+    others = []
+    for name in dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry):
+        entry = Entry(runner.at(name), claim.boundary_of(name), claim.tolerances)
+        others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(claim.called(name)))))
+    return _Ran(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
 
 
-def _merged(label: str, calls: Iterator[FeedReport]) -> FeedReport:
-    """All calls as one, at constant memory.
+def _agree(feeds: Sequence[FeedReport]) -> bool:
+    return all(comparison.passed for feed in feeds for comparison in feed.outputs)
+
+
+def _labelled(entry: str, feed: FeedReport) -> FeedReport:
+    return replace(feed, label=f"{entry}: {feed.label}")
+
+
+def _derived(own: Entry, claim: Claim) -> Iterator[FeedReport]:
+    """What an artifact with states, or a stream, has to show beside its goldens."""
+    boundaries = other_boundaries(own.runner, claim.signature, claim.sequence)
+    if INITIAL_STATE in boundaries:
+        initial = Entry(own.runner.at(INITIAL_STATE), boundaries[INITIAL_STATE], claim.tolerances)
+        yield initial_report(initial, claim.signature.states)
+    if boundaries.get(SIGNATURE) is claim.signature:
+        same = Entry(own.runner.at(SIGNATURE), claim.signature, claim.tolerances)
+        yield from (_labelled(SIGNATURE, feed) for feed in same.reports(_first(claim)))
+    if claim.sequence is not None:
+        yield from stream_reports(own, list(claim.called("")))
+
+
+def _last(own: Entry, claim: Claim) -> Iterator[FeedReport]:
+    """The first golden once more, then the user's data as one call, then a long sequence as one.
 
     Raises:
-        UsageError: there was no call.
+        UsageError: there are no data in what the user gave.
     """
-    merged = merged_by_name(chain.from_iterable(call.outputs for call in calls))
-    if not merged:
-        raise UsageError(f"no rows in {label}", "at least one", "change --data")
-    return FeedReport(label, tuple(merged.values()))
+    for golden in _first(claim):
+        yield from own.reports([replace(golden, label=f"{golden.label}, again after all others")])
+    if claim.data is not None:
+        report = merged(claim.data_label, own.reports(claim.data()))
+        if not report.outputs:
+            raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
+        yield report
+    if claim.steps is not None:
+        yield follow(own, claim.steps)
 
 
-def _placed(report: ArtifactReport, where: Where) -> ArtifactReport:
-    """The report, `not run` where it passed and the nodes ran elsewhere: no verdict on the provider that was asked for.
-
-    A mismatch stays one, wherever it was computed.
-    """
-    problem = _elsewhere(report.placement, where)
-    if report.status != "passed" or not problem:
-        return report
-    return replace(report, status="not run", problems=(problem,))
+def _first(claim: Claim) -> Iterator[Golden]:
+    return islice(claim.called(""), 1)
 
 
-def _elsewhere(placement: Placement | None, where: Where) -> str:
-    """Why what ran does not count as a run on the provider; empty where it does."""
-    if placement is None:
-        return ""
-    if not placement.counts().get(where.provider):
-        told = ", ".join(f"{name} {count}" for name, count in placement.counts().items())
-        return f"no node ran on {where.provider}: {told}"
-    if where.placement is None:
-        return ""
-    if placement.opaque:
-        told = ", ".join(node.name for node in placement.opaque)
-        return f"it can't be told whether recurrent nodes ran on {where.provider}: it compiled {told}"
-    recurrent = placement.recurrent_share(where.provider)
-    share, kind = (placement.share(where.provider), "nodes") if recurrent is None else (recurrent, "recurrent nodes")
-    if share >= where.placement:
-        return ""
-    nodes = placement.elsewhere(where.provider) if recurrent is None else placement.recurrent
-    others = [f"{node.name} ({node.operator}) on {node.provider}" for node in nodes if node.provider != where.provider]
-    told = ", ".join(others[:_TOLD]) + (f" and {len(others) - _TOLD} more" if len(others) > _TOLD else "")
-    return f"{share:.0%} of the {kind} ran on {where.provider}, not {where.placement:.0%}: {told}"
+def _wiring(own: Entry, claim: Claim) -> str:
+    """What is wrong with the wiring of states, by running the goldens once more."""
 
+    def run(feed: Arrays) -> Arrays | None:
+        try:
+            return own.run(feed)
+        except MismatchError:
+            return None
 
-def _refused(error: BaseException) -> MismatchError:
-    return MismatchError(f"the runtime raised {reason(error)}", "a result", "export it again")
+    goldens = [golden for golden in claim.called("") if not golden.carries]
+    found = [(golden, run(golden.feed)) for golden in goldens]
+    calls = [Observed(golden.feed, one, own.wanted(golden)) for golden, one in found if one is not None]
+    return Wiring(claim.signature, calls, run, claim.tolerances.of).problem()

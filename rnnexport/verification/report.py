@@ -18,10 +18,17 @@ Status = Literal["passed", "mismatch", "not run"]
 
 @dataclass(frozen=True)
 class FeedReport:
-    """One call of the artifact, or all calls of one file of data: the feed's label, and every output compared."""
+    """One call of the artifact, or all calls of one file of data, or of one long sequence: every output compared.
+
+    Attributes:
+        label: what was fed.
+        outputs: one comparison each.
+        steps: how many timesteps of a long sequence these are, call by call; 0 for what is none.
+    """
 
     label: str
     outputs: tuple[Comparison, ...]
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class ArtifactReport:
         located: where a mismatch begins, where that could be found.
         provenance: what the artifact says of itself; None where it says nothing.
         no_truth: why there is no float64 truth to measure by; empty where there is one.
+        wiring: what is wrong with the wiring of states, the first of `problems`; empty where nothing is known to be.
     """
 
     artifact: str
@@ -72,6 +80,7 @@ class ArtifactReport:
     located: Located | None = None
     provenance: Provenance | None = None
     no_truth: str = ""
+    wiring: str = ""
 
     @property
     def max_abs(self) -> float:
@@ -93,7 +102,9 @@ class ArtifactReport:
         return tuple(merged_by_name(comparison for feed in self.feeds for comparison in feed.outputs).values())
 
     def first_problem(self) -> str:
-        """The first thing that is wrong, in words; empty where nothing is."""
+        """The first thing that is wrong, in words; empty where nothing is. A fault with a name goes before values."""
+        if self.wiring:
+            return self.wiring
         for feed in self.feeds:
             for comparison in feed.outputs:
                 if not comparison.passed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from itertools import zip_longest
 
 import numpy as np
@@ -28,9 +29,10 @@ class Errors:
         found_squares: the sum of squares of the one side.
         wanted_squares: the sum of squares of the other.
         histogram: how many errors lie in each range, see `EDGES`.
-        by_timestep: the largest absolute error at each timestep; empty for what has no timesteps.
+        by_timestep: the largest absolute error of each `span` timesteps; empty for what has no timesteps.
         by_unit: for each unit of the last axis, how many values there are, the sum of their squared errors, and that of
             the squares of what was wanted.
+        span: how many timesteps one point of `by_timestep` stands for: more than 1 where there are many.
     """
 
     count: int = 0
@@ -45,6 +47,7 @@ class Errors:
     histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
     by_timestep: tuple[float, ...] = ()
     by_unit: tuple[tuple[int, float, float], ...] = ()
+    span: int = 1
 
     @property
     def rmse(self) -> float:
@@ -60,8 +63,9 @@ class Errors:
         return self.dot / lengths
 
     def merged(self, other: Errors) -> Errors:
-        """The errors of both, as if they had been measured at once. Curves may differ in length."""
-        curves = zip_longest(self.by_timestep, other.by_timestep, fillvalue=0.0)
+        """The errors of both, as if they had been measured at once. Curves may differ in length and in span."""
+        span = math.lcm(self.span, other.span)
+        curves = zip_longest(self._curve(span), other._curve(span), fillvalue=0.0)
         units = zip_longest(self.by_unit, other.by_unit, fillvalue=(0, 0.0, 0.0))
         return Errors(
             count=self.count + other.count,
@@ -76,7 +80,14 @@ class Errors:
             histogram=tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
             by_timestep=tuple(_larger(one, two) for one, two in curves),
             by_unit=tuple((one[0] + two[0], one[1] + two[1], one[2] + two[2]) for one, two in units),
+            span=span,
         )
+
+    def _curve(self, span: int) -> tuple[float, ...]:
+        """`by_timestep` with points of `span` timesteps, a multiple of its own."""
+        size = span // self.span
+        starts = range(0, len(self.by_timestep), size)
+        return tuple(reduce(_larger, self.by_timestep[start : start + size]) for start in starts)
 
 
 def measure(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
+from rnnexport.goldens import Golden
 from rnnexport.lowered import Lowered
 from rnnexport.placement import PlacedNode, Placement
 from rnnexport.proof import Provenance
 from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.targets.base import Runner
+from rnnexport.verification.calls import Entry
 from rnnexport.verification.compare import Wanted, compare_outputs, failed
+from rnnexport.verification.following import Steps, follow
 from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Report
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
@@ -85,6 +91,37 @@ def _feed(
     return FeedReport(label, compare_outputs(given, wanted, Tolerances().of))
 
 
+def followed(seed: int, steps: int = 450) -> FeedReport:
+    """A long sequence, a call a step, as it is measured: 3 steps a point."""
+    outputs = (TensorSpec("sequence", "float32", ("batch", "time", 6)), TensorSpec("logits", "float32", ("batch", 5)))
+    signature = Signature(SIGNATURE.inputs, outputs, SIGNATURE.states)
+    rng = np.random.default_rng(seed)
+
+    def near(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: (one + 3e-8 * rng.standard_normal(one.shape)).astype("float32") for name, one in truth.items()}
+
+    def exact() -> dict[str, np.ndarray]:
+        values = np.tanh(rng.standard_normal((3, 1, 6)))
+        return {"sequence": values, "logits": values[:, 0, :5], "next_state_gru_00": values[0, :, :4]}
+
+    truths = [exact() for _ in range(steps)]
+    calls = [Golden(f"call {at}", {}, near(truth), truth, carries=at > 0) for at, truth in enumerate(truths)]
+    given = [near(truth) for truth in truths]
+    given[200]["sequence"][1, 0, 2] += np.float32(1e-6)  # one error stands out
+    entry = Entry(cast("Runner", _Given(iter(given))), signature, Tolerances())
+    return follow(entry, Steps(steps, 1, lambda: calls))
+
+
+@dataclass
+class _Given:
+    """A runner that gives what was made."""
+
+    outputs: Iterator[dict[str, np.ndarray]]
+
+    def run(self, feed: object) -> dict[str, np.ndarray]:
+        return next(self.outputs)
+
+
 PASSED = ArtifactReport(
     artifact="build/encoder.onnx",
     target="onnx",
@@ -106,6 +143,7 @@ TFLITE = replace(
         PROVENANCE, target="tflite", lowering=(), computed_in={"float16": ("head",), "float32": ("rnn",)}
     ),
 )
+FOLLOWED = replace(PASSED, artifact="build/stream.onnx", feeds=(*feeds(), followed(seed=11)))
 WRONG = replace(
     PASSED,
     artifact="build/decoder.onnx",
@@ -161,6 +199,7 @@ STRAYED = replace(
     problems=("50% of the recurrent nodes ran on openvino, not 100%: decoder/while/body/MatMul (MatMul) on cpu",),
 )
 GOOD = Report((PASSED, TFLITE))
+LONG = Report((FOLLOWED,))
 BAD = Report((PASSED, TFLITE, PLACED, WRONG, NAN, BOUNDARY, RAISED, NOT_RUN))
 ABSENT = Report((PASSED, NOT_RUN))
 EMPTY = Report(())

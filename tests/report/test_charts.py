@@ -48,6 +48,15 @@ def test_the_allowed_error_is_a_line_across():
     assert read(drift_chart("y", [GROWING], None)).find("line[@class='allowed']") is None
 
 
+def test_a_point_of_several_timesteps_lies_at_the_first_of_them():
+    single = Curve("source", "source", (1e-8,) * 31)
+    chart = drift_chart("y", [Curve("a", "found", (1e-8, 1e-7, 1e-6), span=10), single], None)
+    places = [x for x, _ in points(chart, "found")]
+    assert places == pytest.approx([points(chart, "source")[step][0] for step in (0, 10, 20)], abs=0.1)
+    assert "over 31 timesteps" in read(chart).find("{*}title").text
+    assert Curve("a", "found", (1e-8, 1e-7), span=5).points() == [(0, 1e-8), (5, 1e-7)]
+
+
 def test_zero_lies_on_the_bottom_and_is_called_so():
     chart = drift_chart("y", [Curve("a", "found", (0.0, 1e-7, 3e-7))], None)
     assert points(chart, "found")[0][1] > points(chart, "found")[1][1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from rnnexport.errors import UsageError
 from rnnexport.report.html import allowed_of, to_html
 from rnnexport.verification.report import Report
 from tests.report import reports
-from tests.report.reports import ABSENT, BAD, EMPTY, GOOD, MANY, PASSED, PLACED, TFLITE, WRONG
+from tests.report.reports import ABSENT, BAD, EMPTY, GOOD, LONG, MANY, PASSED, PLACED, TFLITE, WRONG
 
 VOID = {"meta", "br", "link", "img", "input"}
 CSS = files("rnnexport.report").joinpath("page.css").read_text()
@@ -56,7 +57,15 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-REPORTS = {"good": GOOD, "bad": BAD, "absent": ABSENT, "empty": EMPTY, "many": MANY, "hostile": reports.hostile()}
+REPORTS = {
+    "good": GOOD,
+    "bad": BAD,
+    "absent": ABSENT,
+    "empty": EMPTY,
+    "many": MANY,
+    "long": LONG,
+    "hostile": reports.hostile(),
+}
 
 
 @pytest.fixture(scope="module", params=REPORTS)
@@ -184,6 +193,29 @@ def test_every_output_is_drawn_with_its_tolerance():
     assert allowed_of("label", WRONG) is None  # compared exactly
     assert page.count('class="curve artifact"') == 2  # in the legend and in the chart
     assert 'class="curve artifact"' not in to_html(Report((TFLITE,)))
+
+
+def test_the_drift_over_a_long_sequence_is_drawn_by_itself():
+    page = to_html(LONG)
+    before, _, after = page.partition("<h3>Drift over 450 steps from the initial state</h3>")
+    assert "largest error along the sequence" not in before
+    charts = re.findall(r'aria-label="Error of (\w+) over (\d+) timesteps\. ([^"]*)"', after)
+    assert [(name, steps) for name, steps, _ in charts] == [
+        ("sequence", "450"),
+        ("logits", "450"),
+        ("next_state_gru_00", "450"),
+    ]
+    outputs = {one.name: one for one in LONG.artifacts[0].feeds[-1].outputs}
+    for name, _, told in charts:
+        one = outputs[name]
+        assert f"artifact against source: largest {one.errors.max_abs:.1e}" in told
+        assert f"source against float64: largest {one.source_error.max_abs:.1e}" in told
+        size = math.sqrt(one.errors.wanted_squares / one.errors.count)
+        assert f"allowed: {2e-6 + 1e-5 * size:.1e}" in told
+    # The error that stands out is in that chart, and in no other.
+    assert "Error of sequence over 40 timesteps" in before
+    largest = re.search(r"Error of sequence over 40 timesteps\. artifact against source: largest (\S+);", before)
+    assert float(largest[1]) < 9e-7 < outputs["sequence"].errors.max_abs
 
 
 def test_names_are_text_and_nothing_else():

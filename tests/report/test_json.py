@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from rnnexport.report.json_view import SCHEMA, to_json
 from rnnexport.verification.statistics import EDGES
 from tests.report import reports
-from tests.report.reports import ABSENT, BAD, EMPTY, GOOD
+from tests.report.reports import ABSENT, BAD, EMPTY, GOOD, LONG
 
 SCHEMA_FILE = json.loads(files("rnnexport.report").joinpath("schema_2.json").read_text())
 
@@ -35,7 +35,9 @@ def objects(schema):
 
 
 @pytest.mark.parametrize(
-    "report", [GOOD, BAD, ABSENT, EMPTY, reports.hostile()], ids=["good", "bad", "absent", "empty", "hostile"]
+    "report",
+    [GOOD, BAD, ABSENT, EMPTY, LONG, reports.hostile()],
+    ids=["good", "bad", "absent", "empty", "long", "hostile"],
 )
 def test_reports_are_what_the_schema_says(report):
     Draft202012Validator.check_schema(SCHEMA_FILE)
@@ -84,6 +86,20 @@ def test_every_figure_of_an_output_is_there():
         figures = [told[name] for name in ("max_abs", "max_rel", "max_ulp", "rmse", "cosine")]
         assert figures == [errors.max_abs, errors.max_rel, errors.max_ulp, errors.rmse, errors.cosine]
     assert found["errors"] != found["artifact_against_truth"] != found["source_against_truth"]
+
+
+def test_a_long_sequence_has_its_curves_thinned():
+    *short, feed = read(LONG)["artifacts"][0]["feeds"]
+    assert [one["steps"] for one in short] == [0] * 4
+    assert (feed["steps"], feed["label"]) == (450, "450 steps from the initial state")
+    sequence = feed["outputs"][0]
+    for key in ("errors", "artifact_against_truth", "source_against_truth"):
+        told = sequence[key]
+        assert (told["timesteps_a_point"], len(told["by_timestep"])) == (3, 150)
+        assert max(told["by_timestep"]) == told["max_abs"]
+    assert sequence["errors"]["by_timestep"][200 // 3] == sequence["errors"]["max_abs"] > 9e-7
+    assert sequence["source_against_truth"]["max_abs"] < 4e-7
+    assert {one["timesteps_a_point"] for call in short for one in [call["outputs"][0]["errors"]]} == {1}
 
 
 def test_outputs_are_merged_over_feeds():

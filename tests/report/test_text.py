@@ -13,7 +13,7 @@ from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.text import matrix_table, report_table, signature_table
 from rnnexport.signature import Signature, TensorSpec
 from tests.report import reports
-from tests.report.reports import BAD, GOOD, LOWERED
+from tests.report.reports import BAD, GOOD, LONG, LOWERED
 
 
 def printed(part, width=120):
@@ -47,6 +47,20 @@ def test_a_line_an_artifact_with_its_figures():
 def test_the_source_comes_before_the_artifact():
     source, artifact = row(printed(report_table(BAD)), " decoder.onnx", "1260")[-1].split(" / ")
     assert float(source) < 1e-6 < 1e-2 < float(artifact)
+
+
+def test_a_long_sequence_is_told_in_a_line():
+    text = " ".join(printed(report_table(LONG), 160).split())
+    found = re.search(
+        r"450 steps from the initial state: largest error (\S+) \(sequence, steps 198 to 200\); largest from float64: "
+        r"source (\S+), artifact (\S+); allowed: rtol 1e-05, atol 2e-06, growing to rtol 4.3e-05, atol 8.7e-06",
+        text,
+    )
+    assert found, text
+    sequence = LONG.artifacts[0].feeds[-1].outputs[0]
+    errors = (sequence.errors, sequence.source_error, sequence.artifact_error)
+    assert found.groups() == tuple(f"{one.max_abs:.1e}" for one in errors)
+    assert "steps from the initial state" not in printed(report_table(GOOD))
 
 
 def test_what_is_wrong_is_told_in_full():

@@ -15,6 +15,7 @@ from rnnexport.placement import PlacedNode, Placement
 from rnnexport.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.verification import judge
+from rnnexport.verification.calls import slack
 from rnnexport.verification.feeds import chunks, feeds
 from rnnexport.verification.judge import Claim, Where, verify_artifact, whole_feed
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
@@ -40,6 +41,7 @@ class Artifact:
     providers: tuple[str, ...] = ("cpu", "gpu")
     input_name: object = str
     ordered: bool = True
+    entries: tuple[str, ...] = ()
     settings: dict = field(default_factory=lambda: {"tf32": "off"})
     inputs: tuple = (RuntimeTensor("x", "float32", (2, "time", 4)), RuntimeTensor("s", "float32", (2, 4)))
     outputs: tuple = (RuntimeTensor("y", "float32", (2, "time", 4)), RuntimeTensor("n", "float32", (2, 4)))
@@ -221,7 +223,7 @@ def test_an_artifact_need_not_be_nearer_to_its_source_than_that_is_to_the_truth(
 
 def test_slack_is_bounded_and_no_unit_gets_it_from_millions_of_another():
     value = np.array([[1e6, 1.0]], "float32")
-    assert judge._slack(value, value + np.array([[0.3, 0.0]]), Tolerances()) == 4 * Tolerance().atol
+    assert slack(value, value + np.array([[0.3, 0.0]]), Tolerances()) == 4 * Tolerance().atol
     near = value.astype("float64") + np.array([[0.0, 1e-7]])
-    assert judge._slack(value, near, Tolerances()) == pytest.approx(2e-7, rel=1e-6)
-    assert judge._slack(value, None, Tolerances()) == 0.0
+    assert slack(value, near, Tolerances()) == pytest.approx(2e-7, rel=1e-6)
+    assert slack(value, None, Tolerances()) == 0.0

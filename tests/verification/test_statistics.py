@@ -92,6 +92,16 @@ def test_curves_of_different_lengths_merge_and_nothing_stays_nothing():
     assert math.isnan(Errors().rmse)
 
 
+def test_curves_of_different_spans_merge_to_the_largest_of_the_wider_one():
+    fine, wide = Errors(by_timestep=(1.0, 5.0, 2.0, 3.0, 4.0)), Errors(by_timestep=(0.5, 6.0), span=2)
+    for merged in (fine.merged(wide), wide.merged(fine)):
+        assert (merged.by_timestep, merged.span) == ((5.0, 6.0, 4.0), 2)
+    merged = wide.merged(Errors(by_timestep=(0.1, 7.0, 8.0), span=3))
+    assert (merged.by_timestep, merged.span) == ((7.0, 8.0), 6)
+    assert math.isnan(Errors(by_timestep=(1.0, math.nan)).merged(wide).by_timestep[0])
+    assert fine.merged(fine) == Errors(by_timestep=fine.by_timestep)
+
+
 def test_infinities_that_are_right_leave_the_other_figures_alone():
     errors = measure(np.array([-np.inf, 1.5]), np.array([-np.inf, 1.0]))
     assert (errors.squares, errors.wanted_squares, errors.dot) == (0.25, 1.0, 1.5)

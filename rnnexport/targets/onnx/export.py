@@ -21,8 +21,17 @@ from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.session import measure, run
 
 
-def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(
+    traced: TracedModel,
+    feeds: Sequence[Arrays],
+    path: Path,
+    options: ExportOptions,
+    sequence: TracedModel | None = None,
+    stream: bool = False,
+) -> tuple[Lowered, ...]:
     """Write `traced` to `path` as one ONNX file, without a proof.
+
+    Of a stream `sequence` is left out: the one graph takes chunks of any length, a whole sequence among them.
 
     Raises:
         ConversionError: an op has no ONNX form, the form that is asked of a recurrence is not proven, or the result is

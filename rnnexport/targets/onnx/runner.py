@@ -32,6 +32,7 @@ class OnnxRunner:
     """See `Runner`. Where nodes run is settled when the file is loaded, so the first call alone is observed."""
 
     ordered = True
+    entries: tuple[str, ...] = ()
 
     def __init__(self, session: onnxruntime.InferenceSession, said: Mapping[str, str], profiled: bool) -> None:
         self._session = session
@@ -49,6 +50,9 @@ class OnnxRunner:
             if self._profiling:
                 self._profiling = False
                 self._profile = Path(self._session.end_profiling())
+
+    def at(self, entry: str) -> OnnxRunner:
+        raise KeyError(entry)
 
     def placement(self) -> Placement | None:
         return None if self._profile is None else read_placement(self._profile, parts(self._session))

@@ -1,1 +1,1 @@
-"""TensorFlow SavedModel: one signature, `serving_default`, with constant weights."""
+"""TensorFlow SavedModel: `serving_default`, and where there are states `step` and `initial_state`; constant weights."""

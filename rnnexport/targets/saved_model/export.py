@@ -5,30 +5,85 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
+from rnnexport.signature import BATCH, Signature, argument_name
+from rnnexport.source.initial import fresh_state, initial_state
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.base import SIGNATURE, ExportOptions
+from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
-    """Write `traced` to the folder `path`, without a proof, as the signature `serving_default`.
+def export(
+    traced: TracedModel,
+    feeds: Sequence[Arrays],
+    path: Path,
+    options: ExportOptions,
+    sequence: TracedModel | None = None,
+    stream: bool = False,
+) -> tuple[Lowered, ...]:
+    """Write `traced` to the folder `path`, without a proof. It has one form, whatever the options.
 
-    It has one form, whatever the options.
+    The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then
+    `serving_default` is the same function, but in a stream, where it is `sequence`, and missing without one.
 
     Raises:
         OSError: the disk is full or can't be written.
     """
+    signatures = _signatures(traced, sequence, stream or sequence is not None)
     module = tf.Module()
-    module.call = traced.function
+    module.call = traced.function  # where the values inside are looked for
     try:
-        tf.saved_model.save(module, str(path), signatures={SIGNATURE: traced.function}, options=_OPTIONS)
+        tf.saved_model.save(module, str(path), signatures=signatures, options=_OPTIONS)
     except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
         raise OSError(errno.EIO, error.message) from error
     return ()
+
+
+def _signatures(traced: TracedModel, sequence: TracedModel | None, stream: bool) -> dict[str, Any]:
+    signature = traced.signature
+    if not signature.states:
+        return {SIGNATURE: traced.function}
+    stepwise = {STEP: traced.function, INITIAL_STATE: initial_state(signature, BATCH_ARGUMENT)}
+    if not stream:
+        return {SIGNATURE: traced.function} | stepwise
+    if sequence is None:
+        return stepwise
+    one_call = _takes(signature, sequence.signature)
+    return {SIGNATURE: _called(traced, sequence.signature) if one_call else sequence.function} | stepwise
+
+
+def _takes(chunk: Signature, whole: Signature) -> bool:
+    """Whether a chunk may be a whole sequence: whatever is fixed in it is fixed to the same in the sequence."""
+    wanted = {spec.name: spec.shape for spec in whole.all_inputs}
+    return all(
+        isinstance(one, str) or one == other
+        for spec in chunk.all_inputs
+        for one, other in zip(spec.shape, wanted.get(spec.name, spec.shape), strict=True)
+    )
+
+
+def _called(traced: TracedModel, whole: Signature) -> Any:
+    """The function on whole sequences as one call of that on chunks, so that the weights are in the folder once."""
+    wanted = whole.all_inputs
+    by_row = {spec.name for spec in traced.signature.inputs if spec.shape[:1] == (BATCH,)}
+    batched = next((at for at, spec in enumerate(wanted) if spec.name in by_row), None)
+
+    def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = None if batched is None else tf.shape(tensors[batched])[0]
+        fresh = {state.input.name: fresh_state(state, rows) for state in traced.signature.states}
+        given = fresh | {spec.name: tensor for spec, tensor in zip(wanted, tensors, strict=True)}
+        outputs = traced.function(**{argument_name(name): tensor for name, tensor in given.items()})
+        return {spec.name: outputs[spec.name] for spec in whole.all_outputs}
+
+    shapes = [[None if isinstance(dim, str) else dim for dim in spec.shape] for spec in wanted]
+    specs = [
+        tf.TensorSpec(shape, spec.dtype, argument_name(spec.name)) for shape, spec in zip(shapes, wanted, strict=True)
+    ]
+    return tf.function(call).get_concrete_function(*specs)

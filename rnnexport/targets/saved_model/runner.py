@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.signature import argument_name
-from rnnexport.targets.base import SIGNATURE, RuntimeTensor
+from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 
 class SavedModelRunner:
@@ -21,10 +21,11 @@ class SavedModelRunner:
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, loaded: Any, function: Any, tf: Any) -> None:
+    def __init__(self, loaded: Any, entry: str, tf: Any) -> None:
         self._loaded = loaded  # its variables live as long as it does
-        self._function = function
+        self._function = function = loaded.signatures[entry]
         self._tf = tf
+        self.entries = tuple(loaded.signatures)
         self.inputs = tuple(
             _runtime_tensor(name, spec) for name, spec in function.structured_input_signature[1].items()
         )
@@ -36,6 +37,9 @@ class SavedModelRunner:
             outputs = self._function(**{argument_name(name): self._tf.constant(array) for name, array in feed.items()})
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
+    def at(self, entry: str) -> SavedModelRunner:
+        return SavedModelRunner(self._loaded, entry, self._tf)
+
     def placement(self) -> None:
         return None
 
@@ -46,7 +50,7 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Saved
 
     Raises:
         ProviderError: TensorFlow is not installed.
-        UsageError: TensorFlow refuses the folder, or it has no signature `serving_default`.
+        UsageError: TensorFlow refuses the folder, or it has neither a signature `step` nor `serving_default`.
     """
     try:
         import tensorflow as tf
@@ -58,9 +62,10 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Saved
         loaded = tf.saved_model.load(str(path))
     except (OSError, tf.errors.OpError, ValueError, KeyError) as error:
         raise UsageError(f"TensorFlow refuses {path.name}: {error}", "a whole SavedModel", "export it again") from error
-    if SIGNATURE not in loaded.signatures:
-        raise UsageError(f"no signature {SIGNATURE} in {path.name}", "an artifact of rnnexport", "export it again")
-    yield SavedModelRunner(loaded, loaded.signatures[SIGNATURE], tf)
+    entry = STEP if STEP in loaded.signatures else SIGNATURE
+    if entry not in loaded.signatures:
+        raise UsageError(f"no signature {entry} in {path.name}", "an artifact of rnnexport", "export it again")
+    yield SavedModelRunner(loaded, entry, tf)
 
 
 def _runtime_tensor(name: str, spec: Any) -> RuntimeTensor:

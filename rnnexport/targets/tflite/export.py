@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +15,95 @@ from tensorflow.lite.python.convert import ConverterError
 from rnnexport.errors import ConversionError, one_line
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
+from rnnexport.source.initial import initial_state
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.base import SIGNATURE, ExportOptions
+from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
+# The converter sorts functions by name. The first is what a runtime calls that is not told a signature, so the main one
+# has to be it.
+_ORDER = re.compile(r"^\d_")
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(traced: TracedModel, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(
+    traced: TracedModel,
+    feeds: Sequence[Arrays],
+    path: Path,
+    options: ExportOptions,
+    sequence: TracedModel | None = None,
+    stream: bool = False,
+) -> tuple[Lowered, ...]:
     """Write `traced` to `path`, without a proof. It has one form, whatever the options.
+
+    The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then
+    `serving_default` is the same function, but in a stream, where it is `sequence`, and missing without one.
 
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
-    path.write_bytes(convert(traced))
+    path.write_bytes(convert(traced, sequence, stream or sequence is not None))
     return ()
 
 
-def convert(traced: TracedModel) -> bytes:
-    """The converter's own output. The function is frozen already: TFLite returns NaN for one
+def convert(traced: TracedModel, sequence: TracedModel | None = None, stream: bool = False) -> bytes:
+    """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
+    if not traced.signature.states:
+        return _converted({SIGNATURE: traced.function})
+    functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
+    if sequence is not None:
+        functions[SIGNATURE] = sequence.function
+    ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
+    return _named(_converted(ordered), {} if stream else {SIGNATURE: STEP})
+
+
+def _converted(functions: Mapping[str, Any]) -> bytes:
+    """One file with these functions by the names of their signatures. What they have in common is in it once."""
     module = tf.Module()
-    module.call = traced.function
+    module.functions = list(functions.values())
     with tempfile.TemporaryDirectory() as folder:
         try:
-            tf.saved_model.save(module, folder, signatures={SIGNATURE: traced.function}, options=_OPTIONS)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+            tf.saved_model.save(module, folder, signatures=dict(functions), options=_OPTIONS)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             data: bytes = converter.convert()
         except ConverterError as error:
-            raise _refusal(traced, error) from error
+            raise _refusal([function.graph for function in functions.values()], error) from error
         except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
             raise OSError(errno.EIO, error.message) from error
     return data
 
 
-def _refusal(traced: TracedModel, error: ConverterError) -> ConversionError:
+def _named(model: bytes, twins: Mapping[str, str]) -> bytes:
+    """The file without the numbers in front of its names, and with a second name for each of `twins`' values."""
+    from copy import copy
+
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    for graph in tree.subgraphs:
+        graph.name = _ORDER.sub("", graph.name.decode())
+    for entry in tree.signatureDefs:
+        entry.signatureKey = _ORDER.sub("", entry.signatureKey.decode())
+    by_key = {entry.signatureKey: entry for entry in tree.signatureDefs}
+    for name, twin in twins.items():
+        again = copy(by_key[twin])
+        again.signatureKey = name
+        tree.signatureDefs.append(again)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _refusal(graphs: Iterable[Any], error: ConverterError) -> ConversionError:
     """The converter's page of text as one line with the ops and their layers."""
     text = str(error)
     ops = sorted({op for found in _OP_LISTS.findall(text) for op in re.findall(r"\w+", found)})
-    places = [f"{op} in {_layer_of(traced.function.graph, op)}" for op in ops]
+    nodes = [node for graph in graphs for node in _nodes(graph)]
+    places = [f"{op} in {_layer_of(nodes, op)}" for op in ops]
     # An op that is there but can't be lowered is told by its place in the graph alone.
     places = places or [f"{op} in {node.rpartition('/')[0] or node}" for op, node in _LOCATIONS.findall(text)[:1]]
     return ConversionError(
@@ -68,9 +113,12 @@ def _refusal(traced: TracedModel, error: ConverterError) -> ConversionError:
     )
 
 
-def _layer_of(graph: Any, op: str) -> str:
+def _nodes(graph: Any) -> list[Any]:
+    graph_def = graph.as_graph_def()
+    return [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+
+
+def _layer_of(nodes: Sequence[Any], op: str) -> str:
     """The scope of the first node of that type, which Keras names after the layer."""
-    nodes = list(graph.as_graph_def().node)
-    nodes += [node for function in graph.as_graph_def().library.function for node in function.node_def]
     scopes = [node.name.rpartition("/")[0] or node.name for node in nodes if node.op == op]
     return scopes[0] if scopes else "a layer that is not known"

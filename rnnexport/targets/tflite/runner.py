@@ -12,17 +12,19 @@ import numpy as np
 
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.signature import argument_name
-from rnnexport.targets.base import SIGNATURE, RuntimeTensor
+from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 
 class TFLiteRunner:
-    """See `Runner`. The interpreter is resized to the shapes of each feed."""
+    """See `Runner`. The interpreter, which all signatures share, is resized to the shapes of each feed."""
 
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, runner: Any) -> None:
-        self._runner = runner
+    def __init__(self, interpreter: Any, entry: str) -> None:
+        self._interpreter = interpreter
+        self._runner = runner = interpreter.get_signature_runner(entry)
+        self.entries = tuple(interpreter.get_signature_list())
         self.inputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_input_details().items())
         self.outputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_output_details().items())
 
@@ -30,6 +32,11 @@ class TFLiteRunner:
         outputs = self._runner(**{argument_name(name): array for name, array in feed.items()})
         # The interpreter returns views of its own memory, which the next call overwrites.
         return {name: np.array(array) for name, array in outputs.items()}
+
+    def at(self, entry: str) -> TFLiteRunner:
+        if entry not in self.entries:
+            raise KeyError(entry)
+        return TFLiteRunner(self._interpreter, entry)
 
     def placement(self) -> None:
         return None
@@ -41,7 +48,7 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLit
 
     Raises:
         ProviderError: ai-edge-litert is not installed.
-        UsageError: the interpreter refuses the file.
+        UsageError: the interpreter refuses the file, or it has neither a signature `step` nor `serving_default`.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -51,10 +58,15 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLit
         ) from error
     try:
         interpreter = Interpreter(model_path=str(path))
-        runner = interpreter.get_signature_runner(SIGNATURE)
+        runner = TFLiteRunner(interpreter, main_signature(interpreter))
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
-    yield TFLiteRunner(runner)
+    yield runner
+
+
+def main_signature(interpreter: Any) -> str:
+    """The name of the function that the artifact is there for."""
+    return STEP if STEP in interpreter.get_signature_list() else SIGNATURE
 
 
 def _runtime_tensor(name: str, detail: Mapping[str, Any]) -> RuntimeTensor:

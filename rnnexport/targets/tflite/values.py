@@ -1,4 +1,4 @@
-"""The values inside a TFLite file: the interpreter keeps every tensor of the outermost graph."""
+"""The values inside a TFLite file: the interpreter keeps every tensor of the first graph, the main signature's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.signature import argument_name
-from rnnexport.targets.base import SIGNATURE
 from rnnexport.targets.tflite.metadata import parse
+from rnnexport.targets.tflite.runner import main_signature
 from rnnexport.trail import InnerValue, InnerValues
 
 # Numbers that one value may hold: 64 MiB of float32.
@@ -48,7 +48,7 @@ def inner_values(
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
-        runner = interpreter.get_signature_runner(SIGNATURE)
+        runner = interpreter.get_signature_runner(main_signature(interpreter))
         runner(**{argument_name(name): array for name, array in feed.items()})
         details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
         for index in computed:

@@ -1,0 +1,236 @@
+"""Which layers have to carry something from chunk to chunk, found by calling the model at two lengths.
+
+A layer whose sequence grows with that of the model runs over its time; one inside a `TimeDistributed`, say, does not.
+What it would carry has to be known before the first chunk, and nothing that comes later may matter to it: a layer of
+which that can't be so is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.signature import Signature
+from rnnexport.source.api import SEQUENCE_RANK, Layer, ModelApi
+from rnnexport.source.carrying import (
+    Call,
+    Carried,
+    CarriedHistory,
+    CarriedRecurrence,
+    Named,
+    Positional,
+    calls_replaced,
+    mask_of,
+    without_initial_state,
+)
+from rnnexport.source.model import SourceModel
+from rnnexport.source.probe import some_feed
+from rnnexport.source.reference import explain_call, run_eager
+from rnnexport.source.state_cell import StateCell
+
+_CONVOLUTIONS = (
+    *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    *("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "DepthwiseConv1D", "DepthwiseConv2D"),
+)
+_POOLINGS = tuple(
+    f"{scope}{kind}Pooling{rank}D" for scope in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)
+)
+_ATTENTIONS = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention")
+_DO = "stream the part of the model before it, or export without --stream"
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One call of a layer.
+
+    Attributes:
+        length: of its sequence; None where it is given none.
+        states: what its states start from, flat, and in their structure.
+        given: whether the model gives them, rather than the layer's cell.
+        held: the shapes of its outputs, without the batch, where it has a mask and repeats the output before padding.
+    """
+
+    length: int | None
+    states: tuple[np.ndarray, ...] = ()
+    structure: Any = None
+    given: bool = False
+    held: tuple[tf.TensorSpec, ...] = ()
+
+
+@dataclass
+class _Record:
+    """The calls of one run of a model, but for those inside a layer that is watched itself."""
+
+    api: ModelApi
+    calls: dict[Layer, list[_Seen]] = field(default_factory=dict)
+    depth: int = 0
+
+    def call(self, layer: Layer, original: Call, args: Positional, kwargs: Named) -> Any:
+        self.depth += 1
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            self.depth -= 1
+        if not self.depth:
+            self.calls.setdefault(layer, []).append(self._seen(layer, args, kwargs, result))
+        return result
+
+    def _seen(self, layer: Layer, args: Positional, kwargs: Named, result: Any) -> _Seen:
+        sequences = tf.nest.flatten(args[0] if args else list(kwargs.values()))[0]
+        length = int(sequences.shape[1]) if len(sequences.shape) >= SEQUENCE_RANK else None
+        if not self.api.recurrent(layer):
+            return _Seen(length)
+        _, _, given = without_initial_state(args, kwargs, layer)
+        structure = self.api.fresh_states(layer, sequences)
+        states = tf.nest.flatten(structure) if given is None else given
+        outputs = result[0] if layer.return_state else result
+        held = () if mask_of(kwargs) is None or layer.zero_output_for_mask else tf.nest.flatten(outputs)
+        steps = 2 if layer.return_sequences else 1
+        return _Seen(
+            length,
+            tuple(tf.convert_to_tensor(state).numpy() for state in states),
+            structure,
+            given is not None,
+            tuple(tf.TensorSpec(output.shape[steps:], output.dtype) for output in held),
+        )
+
+
+def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
+    """The layers of `source` that carry something, in layer order, each with fresh cells.
+
+    Args:
+        source: the model, its lengths open.
+        signature: its boundary.
+
+    Raises:
+        ConversionError: nothing is carried; or a layer reads what comes later, is called more than once, or starts
+            from what the inputs say; or the model can't be called.
+    """
+    kinds = _Kinds(source.api)
+    watched = [layer for layer in source.api.layers(source.model) if kinds.watched(layer)]
+    first, second = (_run(source, signature, watched, which) for which in (0, 1))
+    found: list[Carried] = []
+    for layer in dict.fromkeys(watched):
+        pairs = list(zip(first.calls.get(layer, []), second.calls.get(layer, []), strict=True))
+        over_time = [pair for pair in pairs if pair[0].length != pair[1].length]
+        if not over_time:
+            continue
+        if reason := kinds.not_causal(layer):
+            raise _refusal(layer, reason)
+        if kinds.carries(layer) and len(pairs) > 1:
+            raise _refusal(layer, f"is called {len(pairs)} times, each of which would need states of its own")
+        if source.api.recurrent(layer):
+            found.append(_recurrence(layer, *over_time[0]))
+        elif kinds.padding(layer):
+            found.append(_history(layer, kinds.padding(layer)))
+    if not found:
+        raise ConversionError(
+            f"{source.name} has no layer that carries anything from step to step",
+            "a recurrent layer, or a causal convolution, over a length that can be cut",
+            "export it without --stream",
+        )
+    return tuple(found)
+
+
+class _Kinds:
+    """What the layers of one Keras are, as far as time goes."""
+
+    def __init__(self, api: ModelApi) -> None:
+        layers = import_module(api.name).layers
+        self._api = api
+        self._convolutions = _classes(layers, _CONVOLUTIONS)
+        self._poolings = _classes(layers, _POOLINGS)
+        self._attentions = _classes(layers, _ATTENTIONS)
+        self._wrappers = _classes(layers, ("TimeDistributed",))
+        self._both_ways = _classes(layers, ("Bidirectional",))
+
+    def watched(self, layer: Layer) -> bool:
+        """Whether something has to be known of its calls, or what is inside it is its own affair."""
+        kinds = (*self._convolutions, *self._poolings, *self._attentions, *self._wrappers, *self._both_ways)
+        return self._api.recurrent(layer) or isinstance(layer, kinds)
+
+    def carries(self, layer: Layer) -> bool:
+        """Whether it needs cells of its own."""
+        return self._api.recurrent(layer) or self.padding(layer) > 0
+
+    def padding(self, layer: Layer) -> int:
+        """How many steps a causal convolution looks back."""
+        if not isinstance(layer, self._convolutions) or layer.padding != "causal":
+            return 0
+        return int(layer.dilation_rate[0] * (layer.kernel_size[0] - 1))
+
+    def not_causal(self, layer: Layer) -> str:
+        """Why it can't be given the sequence in pieces; empty where nothing is known that forbids it."""
+        if isinstance(layer, self._both_ways):
+            return "reads the sequence from its end, too"
+        if self._api.recurrent(layer) and layer.go_backwards:
+            return "reads the sequence from its end (go_backwards)"
+        if isinstance(layer, self._poolings) and _pools(layer):
+            return "pools over time"
+        if isinstance(layer, self._attentions):
+            return "attends to the whole sequence"
+        if not isinstance(layer, self._convolutions):
+            return ""
+        if layer.data_format == "channels_first":
+            return "has its timesteps on the last axis (channels_first)"
+        if layer.strides[0] != 1:
+            return "skips timesteps (strides)"
+        if layer.kernel_size[0] != 1 and layer.padding != "causal":
+            return f'sees later timesteps, or drops some (padding="{layer.padding}"; "causal" would do)'
+        return ""
+
+
+def _classes(layers: Any, names: Sequence[str]) -> Any:
+    """Those of the classes that this Keras has, for `isinstance`."""
+    return tuple(getattr(layers, name) for name in names if hasattr(layers, name))
+
+
+def _pools(layer: Layer) -> bool:
+    """Whether it joins timesteps: what pools over space alone has a window of one step."""
+    window = getattr(layer, "pool_size", None)  # a global one has none
+    return window is None or (window if isinstance(window, int) else window[0]) != 1
+
+
+def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], which: int) -> _Record:
+    record = _Record(source.api)
+    feed = some_feed(signature, which)
+    batch = len(next(iter(feed.values())))
+    calls: Mapping[Layer, Any] = {layer: partial(record.call, layer) for layer in watched}
+    with ForeignCode(explain_call(source)), calls_replaced(calls):
+        run_eager(source, list(feed.values()), [state.start(batch) for state in signature.states])
+    return record
+
+
+def _recurrence(layer: Layer, first: _Seen, second: _Seen) -> CarriedRecurrence:
+    if any(_rows_differ(one, other) for one, other in zip(first.states, second.states, strict=True)):
+        raise _refusal(layer, "starts from what the inputs say, which no chunk but the first has")
+    states = tuple(state[:1].copy() for state in first.states)
+    held = tuple(np.zeros((1, *spec.shape), spec.dtype.as_numpy_dtype) for spec in first.held)
+    initial = states + held
+    return CarriedRecurrence(layer, initial, _cells(initial), first.structure, len(held))
+
+
+def _history(layer: Layer, padding: int) -> CarriedHistory:
+    channels = layer.input_spec.axes[-1]
+    initial = (np.zeros((1, padding, channels), layer.compute_dtype),)
+    return CarriedHistory(layer, initial, _cells(initial))
+
+
+def _cells(initial: Sequence[np.ndarray]) -> tuple[StateCell, ...]:
+    return tuple(StateCell(tf.constant(array)) for array in initial)
+
+
+def _rows_differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the rows of a state are not all the same, in two runs of other inputs."""
+    return not all(np.array_equal(row, one[0], equal_nan=True) for row in (*one, *other))
+
+
+def _refusal(layer: Layer, reason: str) -> ConversionError:
+    return ConversionError(f"layer {layer.name} ({type(layer).__name__}) {reason}", "a model that can be streamed", _DO)

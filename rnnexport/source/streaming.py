@@ -1,0 +1,130 @@
+"""A model as a stream: called with a chunk of its sequence, it goes on from where the chunk before ended.
+
+To all behind it a stream is a model with states, as one with stateful layers is. Whether chunks give what the whole
+sequence gives is for `rnnexport.causality` to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, cast
+
+import tensorflow as tf
+
+from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.signature import Signature
+from rnnexport.source.api import KerasApi, Layer, Model, ModelApi, NamedTensor, StateVariable, opened
+from rnnexport.source.carrying import Carried, carrying
+from rnnexport.source.discovery import discover
+from rnnexport.source.model import SourceModel
+
+
+class Streaming:
+    """See `ModelApi`: that of a model, but that the layers of `carried` go on from call to call."""
+
+    def __init__(self, api: ModelApi, carried: Sequence[Carried]) -> None:
+        self._api = api
+        self._carried = tuple(carried)
+        self.name = api.name
+        self.package = api.package
+        self.version = api.version
+        self.embedding = api.embedding
+        self.masking = api.masking
+        self.autograph = api.autograph
+
+    def inputs(self, model: Model) -> list[NamedTensor]:
+        return self._api.inputs(model)
+
+    def output_names(self, model: Model) -> list[str]:
+        return self._api.output_names(model)
+
+    def layers(self, model: Model) -> Iterator[Layer]:
+        return self._api.layers(model)
+
+    def readers(self, model: Model) -> list[list[Layer]]:
+        return self._api.readers(model)
+
+    def recurrent(self, layer: Layer) -> bool:
+        return self._api.recurrent(layer)
+
+    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+        return self._api.plain_loops(model, unroll=unroll)
+
+    def states(self, model: Model) -> list[StateVariable]:
+        return [
+            StateVariable(carried.layer.name, cell, initial, by_row=True)
+            for carried in self._carried
+            for cell, initial in zip(carried.cells, carried.initial, strict=True)
+        ]
+
+    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
+        return self._api.fresh_states(layer, sequences)
+
+    def untrained(self, model: Model) -> list[tuple[str, Any]]:
+        return self._api.untrained(model)
+
+    def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        with carrying(self._carried):
+            return self._api.call(model, inputs)
+
+    def call_stateless(
+        self,
+        model: Model,
+        inputs: Sequence[tf.Tensor],
+        variables: Sequence[StateVariable],
+        states: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        cells = [variable.variable for variable in variables]
+        before = [cell.value for cell in cells]
+        try:
+            for cell, state in zip(cells, states, strict=True):
+                cell.value = state
+            with carrying(self._carried):
+                outputs, _ = self._api.call_stateless(model, inputs, (), ())
+            return outputs, [cell.value for cell in cells]
+        finally:
+            for cell, value in zip(cells, before, strict=True):
+                cell.value = value
+
+
+def with_open_lengths(source: SourceModel) -> SourceModel:
+    """`source` with the length of its sequences open, the layers shared; `source` itself where they are open.
+
+    Raises:
+        ConversionError: it runs at the length alone that it was made with, or is a program.
+    """
+    if source.api.name == "saved-model":
+        raise ConversionError(
+            f"{source.name} is a program, whose layers can't be told",
+            "a model with layers, to carry what they remember",
+            "stream the Keras model that it was made from",
+        )
+    tensors = source.api.inputs(source.model)
+    if all(opened(tensor.shape, tensor.dtype) == tensor.shape for tensor in tensors):
+        return source
+
+    def refused(error: BaseException) -> ConversionError:
+        return ConversionError(
+            f"{source.name} can't take its sequences in pieces: {reason(error)}",
+            "a model that does not depend on the length it was made with",
+            "build it with an open length, or export without --stream",
+        )
+
+    api = cast("KerasApi", source.api)
+    with ForeignCode(refused):
+        return replace(source, model=api.with_open_lengths(source.model))
+
+
+def stream(source: SourceModel, signature: Signature) -> SourceModel:
+    """The stream of a model whose lengths are open.
+
+    Args:
+        source: the model.
+        signature: its boundary.
+
+    Raises:
+        ConversionError: a layer can't be streamed; names it.
+    """
+    return replace(source, api=Streaming(source.api, discover(source, signature)))

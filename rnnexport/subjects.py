@@ -1,0 +1,121 @@
+"""What orders convert: a model at one boundary, or its stream, described and run once for all that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from rnnexport.causality import streamed
+from rnnexport.errors import UsageError
+from rnnexport.goldens import Golden
+from rnnexport.progress import Progress
+from rnnexport.signature import BATCH, TIME, Extent, Signature
+from rnnexport.targets.base import SIGNATURE, Target
+from rnnexport.truth import Described, describe_with_truth
+
+if TYPE_CHECKING:
+    from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
+    from rnnexport.trail import LayerValue
+
+_SEQUENCE_GOLDENS = 3  # of the signature for whole sequences: what is behind it is the same model
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model as it is converted.
+
+    Attributes:
+        source: the model, or its stream.
+        known: its boundary, its goldens, its truth.
+        layers: what its layers give for the golden that trails are laid on.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+        whole: the model, and what it gives for whole sequences, where a format asks for a stream and has a signature
+            for these.
+    """
+
+    source: SourceModel
+    known: Described
+    layers: tuple[LayerValue, ...]
+    sequence: Signature | None
+    whole: tuple[SourceModel, Described] | None
+
+    def traced(self, *, unroll: bool) -> TracedModel:
+        """What is called, as a graph."""
+        return _traced(self.source, self.known, unroll=unroll)
+
+    def traced_sequence(self, kind: Target) -> TracedModel | None:
+        """The model on whole sequences, as a graph; None where it is no stream, or the format has no form for it.
+
+        That is a format without signatures, and one that wants lengths fixed where they are open.
+        """
+        if self.whole is None or not kind.entries:
+            return None
+        source, known = self.whole
+        if kind.unrolled and open_lengths(known.signature):
+            return None
+        return _traced(source, known, unroll=kind.unrolled)
+
+    def goldens(self, sequence: TracedModel | None) -> tuple[Golden, ...]:
+        """Those of what is called, and behind them some of whole sequences, where the artifact takes these."""
+        if sequence is None or self.whole is None:
+            return self.known.goldens
+        whole = [golden for golden in self.whole[1].goldens if not golden.carries][:_SEQUENCE_GOLDENS]
+        return (*self.known.goldens, *(replace(golden, entry=SIGNATURE) for golden in whole))
+
+
+def subjects(
+    source: SourceModel, wanted: Sequence[tuple[Extent, Target]], trail_golden: int, progress: Progress
+) -> dict[Extent, Subject]:
+    """The subjects of these extents, each made once for all formats that ask for it.
+
+    Raises:
+        UsageError: a boundary asks for what the model does not allow.
+        ConversionError: the model can't be run on enough feeds, or can't be streamed.
+    """
+    from rnnexport.source.describe import describe
+    from rnnexport.source.watching import layer_values
+
+    stream = cache(lambda batch: streamed(source, batch, progress))
+    described = cache(lambda boundary: describe_with_truth(source, boundary))
+    found = {}
+    for one in dict.fromkeys(extent for extent, _ in wanted):
+        model = source if one.stream is None else stream(one.boundary.batch)
+        progress(f"running {source.name} in Keras")
+        known = described(one.boundary) if one.stream is None else describe_with_truth(model, one.called)
+        layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
+        if one.stream is None:
+            found[one] = Subject(model, known, layers, None, None)
+        elif any(extent == one and kind.entries for extent, kind in wanted):
+            whole = described(one.boundary)
+            found[one] = Subject(model, known, layers, whole.signature, (source, whole))
+        else:
+            found[one] = Subject(model, known, layers, describe(source, one.boundary), None)
+    return found
+
+
+def open_lengths(signature: Signature) -> list[str]:
+    """The dimensions that are open, but for the batch."""
+    return [dim for dim in signature.dynamic_dims if dim != BATCH]
+
+
+def require_fixed(name: str, signature: Signature) -> None:
+    """Refuse an open length for a format that is unrolled.
+
+    Raises:
+        UsageError: names the dimension.
+    """
+    if dims := open_lengths(signature):
+        raise UsageError(
+            f"{name} has a dynamic {', '.join(dims)}",
+            "fixed sizes for TFLite, which is unrolled",
+            "give --timesteps N" if TIME in dims else "fix them in the model's Input layers",
+        )
+
+
+def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
+    from rnnexport.source.trace import trace
+
+    return (None if unroll else known.traced) or trace(source, known.signature, unroll=unroll)

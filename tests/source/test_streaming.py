@@ -1,0 +1,131 @@
+"""Streams of models: chunks of any lengths give what eager Keras gives for the whole, or are refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnexport.causality import streamed
+from rnnexport.errors import ConversionError
+from rnnexport.loading import Loading
+from rnnexport.signature import Boundary
+from rnnexport.source.describe import describe
+from rnnexport.source.load import load_source
+from rnnexport.source.reference import reference
+from tests.streams import BATCH, CAUSAL, CHUNKINGS, STEPS, build, inputs_of
+
+GROUP = pytest.mark.xdist_group("streaming")
+APIS = ("keras", "tf_keras")
+# What each Keras does in a way of its own is seen in both; the rest of tf_keras takes a minute.
+BOTH = {"padding", "convolution", "own start", "backwards", "start from the inputs"}
+
+
+def cells(kinds):
+    return [
+        pytest.param(kind, api, marks=[] if api == "keras" or kind in BOTH else [pytest.mark.long], id=f"{api}-{kind}")
+        for api in APIS
+        for kind in kinds
+    ]
+
+
+def stream_of(model):
+    return streamed(load_source(model, Loading()), None, lambda text: None)
+
+
+def chunked(source, inputs, lengths):
+    """The outputs of all chunks, one behind the other where they have timesteps, and the signature."""
+    signature = describe(source, Boundary())
+    states = {state.input.name: state.start(BATCH) for state in signature.states}
+    outputs, done = [], 0
+    for length in lengths:
+        feed = {spec.name: x[:, done : done + length] for spec, x in zip(signature.inputs, inputs, strict=True)}
+        found = reference(source, signature, feed | states)
+        states = {state.input.name: found[state.output.name] for state in signature.states}
+        outputs.append([found[spec.name] for spec in signature.outputs])
+        done += length
+    timed = ["time" in spec.shape for spec in signature.outputs]
+    return [
+        np.concatenate(part, 1) if many else part[-1]
+        for many, part in zip(timed, zip(*outputs, strict=True), strict=True)
+    ]
+
+
+@GROUP
+@pytest.mark.parametrize(("kind", "api"), cells(CAUSAL))
+def test_chunks_of_any_lengths_give_what_the_whole_gives(kind, api):
+    model = build(kind, api)
+    inputs = inputs_of(model)
+    whole = model(inputs)
+    whole = whole if isinstance(whole, list | tuple) else [whole]
+    source = stream_of(model)
+    for lengths in CHUNKINGS:
+        assert sum(lengths) == STEPS
+        for found, wanted in zip(chunked(source, inputs, lengths), whole, strict=True):
+            np.testing.assert_allclose(found, np.asarray(wanted), atol=3e-6, err_msg=str(lengths))
+
+
+@GROUP
+@pytest.mark.parametrize("api", APIS)
+def test_what_is_carried_is_named_after_its_layer_and_starts_where_the_layer_starts(api):
+    signature = describe(stream_of(build("convolution", api)), Boundary())
+    found = [(state.input.name, state.output.name, state.input.shape) for state in signature.states]
+    assert found == [
+        ("state_history_00", "next_state_history_00", ("batch", 4, 3)),
+        ("state_memory_00", "next_state_memory_00", ("batch", 5)),
+    ]
+    assert all(not state.initial.any() for state in signature.states)
+    signature = describe(stream_of(build("own start", api)), Boundary())
+    np.testing.assert_array_equal(signature.states[0].initial, [[0.5, -1.0, 0.25, 2.0]])
+    np.testing.assert_array_equal(signature.states[0].start(2), [[0.5, -1.0, 0.25, 2.0]] * 2)
+
+
+@GROUP
+@pytest.mark.parametrize("api", APIS)
+def test_the_live_model_is_as_it_was(api):
+    model = build("padding", api)
+    layer = model.get_layer("memory")
+    inputs = inputs_of(model)
+    before, attributes = np.asarray(model(inputs)), set(vars(layer))
+    source = stream_of(model)
+    chunked(source, inputs, CHUNKINGS[0])
+    np.testing.assert_array_equal(np.asarray(model(inputs)), before)
+    assert set(vars(layer)) == attributes
+    assert not layer.stateful
+
+
+REFUSED = {
+    "bidirectional": ["layer both (Bidirectional)", "from its end"],
+    "backwards": ["layer back (GRU)", "go_backwards"],
+    "pooling": ["layer pool (GlobalAveragePooling1D)", "pools over time"],
+    "window": ["layer pool (MaxPooling1D)", "pools over time"],
+    "attention": ["layer attend (Attention)", "attends to the whole sequence"],
+    "same": ["layer conv (Conv1D)", 'padding="same"', '"causal" would do'],
+    "strides": ["layer conv (Conv1D)", "skips timesteps"],
+    "start from the inputs": ["layer memory (GRU)", "starts from what the inputs say"],
+    "twice": ["layer memory (GRU)", "is called 2 times"],
+    "sum over time": ["layer running (Running)", "1+3 of a sequence", "looks ahead, or remembers"],
+    "looks ahead": ["layer ahead (Ahead)", "looks ahead"],
+    "nothing": ["no layer that carries anything"],
+    "batch mean": ["other rows alone than in a batch"],
+    "twice as long": ["open length that is not that of its input"],
+}
+
+
+@GROUP
+@pytest.mark.parametrize(("kind", "api"), cells(REFUSED))
+def test_what_is_not_causal_is_refused_by_name(kind, api):
+    with pytest.raises(ConversionError) as refused:
+        stream_of(build(kind, api))
+    for fragment in REFUSED[kind]:
+        assert fragment in str(refused.value)
+
+
+@GROUP
+def test_a_program_can_not_be_streamed(tmp_path):
+    import keras
+
+    folder = tmp_path / "program"
+    build("recurrent", "keras").export(folder, verbose=False)
+    with pytest.raises(ConversionError, match=r"layers can't be told"):
+        streamed(load_source(folder, Loading()), None, lambda text: None)
+    assert keras.backend.backend() == "tensorflow"

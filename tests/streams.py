@@ -1,0 +1,256 @@
+"""Models that can be streamed, and that can't, in both Keras, with random weights."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+
+BATCH, STEPS, FEATURES = 2, 7, 3
+# The lengths of chunks; each adds up to STEPS.
+CHUNKINGS = ((1,) * STEPS, (STEPS,), (2, 4, 1), (3, 1, 3))
+_SCALE = 0.8
+
+
+def build(kind, api):
+    """The model of that kind, made by that Keras, its weights random and none of them zero."""
+    keras = importlib.import_module(api)
+    model = {**CAUSAL, **OTHERS}[kind](keras)
+    rng = np.random.default_rng(len(kind))
+    model.set_weights([rng.uniform(-_SCALE, _SCALE, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def inputs_of(model, seed=5):
+    """A batch of STEPS timesteps for each input; ids, or features with padding in every row."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for tensor in model.inputs:
+        shape = (BATCH, STEPS, *tensor.shape[2:])
+        if len(shape) == 2:
+            x = rng.integers(1, 6, shape).astype("float32")
+        else:
+            x = rng.standard_normal(shape).astype("float32")
+        x[0, 3:5], x[1, :2], x[1, 6:] = 0, 0, 0
+        found.append(x)
+    return found
+
+
+def chain(keras, *layers, shape=(None, FEATURES)):
+    x = keras.Input(shape)
+    y = x
+    for layer in layers:
+        y = layer(y)
+    return keras.Model(x, y)
+
+
+def recurrent(keras):
+    layers = keras.layers
+    return chain(
+        keras,
+        layers.LSTM(4, return_sequences=True),
+        layers.GRU(5, return_sequences=True),
+        layers.SimpleRNN(2, return_sequences=True),
+        layers.Dense(6, activation="tanh"),
+    )
+
+
+def last(keras):
+    layers = keras.layers
+    return chain(keras, layers.LSTM(4, return_sequences=True), layers.GRU(5), layers.Dense(2))
+
+
+def padding(keras):
+    layers = keras.layers
+    return chain(
+        keras,
+        layers.Masking(),
+        layers.GRU(5, return_sequences=True, name="memory"),
+        layers.LSTM(4, return_sequences=True),
+    )
+
+
+def padded_ids(keras):
+    layers = keras.layers
+    return chain(keras, layers.Embedding(6, 4, mask_zero=True), layers.GRU(5), shape=(None,))
+
+
+def zeroed(keras):
+    layers = keras.layers
+    return chain(
+        keras, layers.Masking(), layers.RNN(layers.GRUCell(5), return_sequences=True, zero_output_for_mask=True)
+    )
+
+
+def stacked(keras):
+    layers = keras.layers
+    return chain(keras, layers.RNN([layers.LSTMCell(4), layers.GRUCell(5)], return_sequences=True))
+
+
+def convolution(keras):
+    layers = keras.layers
+    conv = layers.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="tanh", name="history")
+    return chain(keras, conv, layers.GRU(5, return_sequences=True, name="memory"))
+
+
+def convolutional(keras):
+    return chain(keras, keras.layers.ConvLSTM1D(2, 3, return_sequences=True), shape=(None, 5, 2))
+
+
+def fixed_length(keras):
+    layers = keras.layers
+    return chain(keras, layers.LSTM(4, return_sequences=True), layers.Dense(2), shape=(STEPS, FEATURES))
+
+
+def nested(keras):
+    layers = keras.layers
+    inner = chain(keras, layers.GRU(4, return_sequences=True))
+    return chain(keras, inner, layers.LSTM(2))
+
+
+def two_outputs(keras):
+    layers = keras.layers
+    x = keras.Input((None, FEATURES))
+    y, h, c = layers.LSTM(4, return_sequences=True, return_state=True)(x)
+    return keras.Model(x, [layers.Dense(2)(y), h, layers.Dense(6)(c)])
+
+
+def stateful(keras):
+    layers = keras.layers
+    x = keras.Input(batch_shape=(BATCH, None, FEATURES))
+    return keras.Model(x, layers.LSTM(4, stateful=True, return_sequences=True)(x))
+
+
+def own_start(keras):
+    base = keras.layers.SimpleRNNCell
+
+    class Started(base):
+        def get_initial_state(self, *arguments, **named):
+            zeros = super().get_initial_state(*arguments, **named)
+            start = np.array([0.5, -1.0, 0.25, 2.0], "float32")
+            return [zero + start for zero in zeros] if isinstance(zeros, list) else zeros + start
+
+    return chain(keras, keras.layers.RNN(Started(4), return_sequences=True, name="memory"))
+
+
+CAUSAL = {
+    "recurrent": recurrent,
+    "last": last,
+    "padding": padding,
+    "padded ids": padded_ids,
+    "zeroed": zeroed,
+    "stacked": stacked,
+    "convolution": convolution,
+    "convolutional": convolutional,
+    "fixed length": fixed_length,
+    "nested": nested,
+    "two outputs": two_outputs,
+    "stateful": stateful,
+    "own start": own_start,
+}
+
+
+def bidirectional(keras):
+    layers = keras.layers
+    return chain(keras, layers.Bidirectional(layers.GRU(4, return_sequences=True), name="both"))
+
+
+def backwards(keras):
+    return chain(keras, keras.layers.GRU(4, return_sequences=True, go_backwards=True, name="back"))
+
+
+def pooling(keras):
+    layers = keras.layers
+    return chain(keras, layers.GRU(4, return_sequences=True), layers.GlobalAveragePooling1D(name="pool"))
+
+
+def window(keras):
+    layers = keras.layers
+    return chain(keras, layers.MaxPooling1D(2, name="pool"), layers.GRU(4))
+
+
+def attention(keras):
+    layers = keras.layers
+    x = keras.Input((None, FEATURES))
+    h = layers.GRU(4, return_sequences=True)(x)
+    return keras.Model(x, layers.Attention(name="attend")([h, h]))
+
+
+def same(keras):
+    layers = keras.layers
+    return chain(keras, layers.Conv1D(4, 3, padding="same", name="conv"), layers.GRU(4))
+
+
+def strides(keras):
+    layers = keras.layers
+    return chain(keras, layers.Conv1D(4, 3, strides=2, padding="causal", name="conv"), layers.GRU(4))
+
+
+def start_from_the_inputs(keras):
+    layers = keras.layers
+    x, context = keras.Input((None, FEATURES)), keras.Input((2,))
+    start = layers.Dense(4)(context)
+    return keras.Model([x, context], layers.GRU(4, return_sequences=True, name="memory")(x, initial_state=start))
+
+
+def twice(keras):
+    layer = keras.layers.GRU(FEATURES, return_sequences=True, name="memory")
+    x = keras.Input((None, FEATURES))
+    return keras.Model(x, layer(layer(x)))
+
+
+def sum_over_time(keras):
+    class Running(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.cumsum(x, axis=1)
+
+    return chain(keras, keras.layers.GRU(4, return_sequences=True), Running(name="running"))
+
+
+def looks_ahead(keras):
+    class Ahead(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.concat([x[:, 1:], x[:, :1]], axis=1)
+
+    return chain(keras, keras.layers.GRU(4, return_sequences=True), Ahead(name="ahead"))
+
+
+def nothing(keras):
+    return chain(keras, keras.layers.Dense(4))
+
+
+def batch_mean(keras):
+    class Centred(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+    return chain(keras, Centred(name="centred"), keras.layers.GRU(4, return_sequences=True))
+
+
+def twice_as_long(keras):
+    layers = keras.layers
+    return chain(keras, layers.GRU(4, return_sequences=True), layers.UpSampling1D(2))
+
+
+OTHERS = {
+    "bidirectional": bidirectional,
+    "backwards": backwards,
+    "pooling": pooling,
+    "window": window,
+    "attention": attention,
+    "same": same,
+    "strides": strides,
+    "start from the inputs": start_from_the_inputs,
+    "twice": twice,
+    "sum over time": sum_over_time,
+    "looks ahead": looks_ahead,
+    "nothing": nothing,
+    "batch mean": batch_mean,
+    "twice as long": twice_as_long,
+}

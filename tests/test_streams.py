@@ -1,0 +1,177 @@
+"""Artifacts of streams: every format, chunk by chunk, against eager Keras on the whole sequence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport import runtime
+from rnnexport.proof import Proof
+from rnnexport.targets.registry import target
+from samples.catalog import SAMPLES_BY_NAME
+from tests.streams import CHUNKINGS, STEPS, build, inputs_of
+
+GROUP = pytest.mark.xdist_group("streams")
+ONNX = ("recurrent", "padding", "convolution", "own start", "two outputs")
+LONG = ("last", "padded ids", "zeroed", "stacked", "convolutional", "fixed length", "nested", "stateful")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    """The stream of a model of that kind in a format, and the model; exported when first asked for."""
+    done, folder = {}, tmp_path_factory.mktemp("streams")
+
+    def export(kind, api, to, stream="dynamic", timesteps=None):
+        key = kind, api, to, stream, timesteps
+        if key not in done:
+            model = build(kind, api)
+            path = folder / ("-".join(map(str, key)).replace(" ", "_") + target(to).suffix)
+            exported = rnnexport.export(model, to, path, stream=stream, timesteps=timesteps)
+            assert exported.report is not None
+            assert exported.report.status == "passed"
+            done[key] = model, path
+        return done[key]
+
+    return export
+
+
+def follows_the_whole(model, path, chunkings=CHUNKINGS):
+    inputs = inputs_of(model)
+    whole = model(inputs)
+    whole = [np.asarray(output) for output in (whole if isinstance(whole, list | tuple) else [whole])]
+    with runtime.open(path) as stream:
+        names = [spec.name for spec in stream.signature.outputs]
+        timed = [
+            "time" in spec.shape or output.shape[1:2] == (STEPS,)
+            for spec, output in zip(stream.signature.outputs, whole, strict=True)
+        ]
+        for lengths in chunkings:
+            stream.reset()
+            found, done = [], 0
+            for length in lengths:
+                feed = {
+                    spec.name: x[:, done : done + length]
+                    for spec, x in zip(stream.signature.inputs, inputs, strict=True)
+                }
+                outputs = stream.step(feed)
+                found.append(outputs if isinstance(outputs, dict) else {names[0]: outputs})
+                done += length
+            for name, many, wanted in zip(names, timed, whole, strict=True):
+                pieces = [outputs[name] for outputs in found]
+                np.testing.assert_allclose(
+                    np.concatenate(pieces, 1) if many else pieces[-1], wanted, atol=3e-6, err_msg=f"{name} {lengths}"
+                )
+
+
+@GROUP
+@pytest.mark.parametrize(
+    ("kind", "api"),
+    [(kind, "tf_keras" if kind == "padding" else "keras") for kind in ONNX]
+    + [pytest.param(kind, api, marks=pytest.mark.long) for kind in LONG for api in ("keras", "tf_keras")],
+)
+def test_an_onnx_file_takes_chunks_of_any_lengths(kind, api, artifact):
+    follows_the_whole(*artifact(kind, api, "onnx"))
+
+
+@GROUP
+@pytest.mark.parametrize("kind", ["padding", *(pytest.param(kind, marks=pytest.mark.long) for kind in (*ONNX, *LONG))])
+def test_a_saved_model_takes_chunks_and_whole_sequences(kind, artifact):
+    model, path = artifact(kind, "keras", "saved-model")
+    follows_the_whole(model, path)
+    with target("saved-model").runner(path, "cpu") as runner:
+        assert set(runner.entries) == {"serving_default", "step", "initial_state"}
+        sequence = runner.at("serving_default")
+        if kind != "fixed length":
+            (x,), names = inputs_of(model), [tensor.name for tensor in sequence.inputs]
+            outputs = model(x)
+            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+            proof = target("saved-model").read_proof(path)
+            found = sequence.run(dict.fromkeys(names[:1], x)) if not proof.provenance.sequence.states else None
+            for spec, wanted in zip(proof.provenance.sequence.outputs, outputs, strict=True):
+                if found is not None:
+                    np.testing.assert_allclose(found[spec.name], np.asarray(wanted), atol=3e-6)
+
+
+@GROUP
+@pytest.mark.parametrize(
+    ("kind", "api"),
+    [("convolution", "tf_keras"), *(pytest.param(k, "keras", marks=pytest.mark.long) for k in (*ONNX, *LONG))],
+)
+def test_a_tflite_file_takes_one_step_at_a_time(kind, api, artifact):
+    model, path = artifact(kind, api, "tflite")
+    follows_the_whole(model, path, CHUNKINGS[:1])
+    with target("tflite").runner(path, "cpu") as runner:
+        sequences = {"serving_default"} if kind == "fixed length" else set()
+        assert set(runner.entries) == {"step", "initial_state"} | sequences
+
+
+@GROUP
+def test_a_tflite_file_with_a_length_takes_sequences_of_it_too(artifact):
+    model, path = artifact("convolution", "tf_keras", "tflite", stream=2, timesteps=STEPS)
+    (x,) = inputs_of(model)
+    wanted = np.asarray(model(x))
+    with target("tflite").runner(path, "cpu") as runner:
+        sequence = runner.at("serving_default")
+        (name,) = (tensor.name for tensor in sequence.inputs)
+        (found,) = sequence.run({name: x}).values()
+        np.testing.assert_allclose(found, wanted, atol=3e-6)
+    with runtime.open(path) as stream:
+        found = [stream.step(x[:, at : at + 2]) for at in (0, 2, 4)]
+        np.testing.assert_allclose(np.concatenate(found, 1), wanted[:, :6], atol=3e-6)
+        with pytest.raises(rnnexport.UsageError, match="2"):
+            stream.step(x[:, :3])
+
+
+@GROUP
+@pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite"])
+def test_the_stateful_stack_of_the_seeds_streams(to, tmp_path):
+    model = SAMPLES_BY_NAME["stateful_gru"].build()
+    path = tmp_path / ("stack" + target(to).suffix)
+    rnnexport.export(model, to, path, stream="dynamic")
+    x = np.random.default_rng(8).standard_normal((1, 12, 4)).astype("float32")
+    wanted = np.concatenate([np.asarray(model(x[:, at : at + 1])) for at in range(12)], axis=1)
+    with runtime.open(path) as stream:
+        found = [stream.step(x[:, at : at + 1]) for at in range(12)]
+        np.testing.assert_allclose(np.concatenate(found, 1), wanted, atol=2e-6)
+        stream.reset()
+        if to != "tflite":
+            found = [stream.step(x[:, start:stop]) for start, stop in ((0, 5), (5, 6), (6, 12))]
+            np.testing.assert_allclose(np.concatenate(found, 1), wanted, atol=2e-6)
+
+
+@GROUP
+def test_verify_against_the_source_makes_its_stream_again(artifact):
+    model, path = artifact("padding", "tf_keras", "onnx")
+    report = rnnexport.verify(path, source=model)
+    assert report.passed, report.artifacts[0].first_problem()
+    assert any("every split of" in feed.label for feed in report.artifacts[0].feeds)
+    other = build("padding", "tf_keras")
+    other.set_weights([weight * 1.01 for weight in other.get_weights()])
+    assert rnnexport.verify(path, source=other).artifacts[0].status == "mismatch"
+
+
+@GROUP
+def test_states_that_are_wired_crosswise_are_caught_and_named(artifact, tmp_path):
+    import onnx
+
+    _, path = artifact("recurrent", "keras", "onnx")
+    model = onnx.load(path)
+    h, c = "next_state_lstm_00", "next_state_lstm_01"
+    swapped = {
+        next(o.name for o in model.graph.output if o.name.startswith("next_state_lstm") and o.name.endswith(end)): None
+        for end in ("00", "01")
+    }
+    h, c = swapped
+    for node in model.graph.node:
+        node.output[:] = [{h: c, c: h}.get(name, name) for name in node.output]
+    wrong = tmp_path / "wrong.onnx"
+    onnx.save(model, wrong)
+    proof = target("onnx").read_proof(path)
+    target("onnx").write_proof(wrong, Proof(proof.provenance, proof.goldens, proof.trail))
+    report = rnnexport.verify(wrong).artifacts[0]
+    assert report.status == "mismatch"
+    assert f"{h} holds what {c} should" in report.first_problem()
+    assert replace(report, problems=()).status == "mismatch"
