@@ -16,6 +16,7 @@ _COMMANDS = {
     "export": "Export a model to several targets at once.",
     "verify": "Verify artifacts against their goldens or their source.",
     "inspect": "Show what a model or an artifact is.",
+    "triton": "Write an ONNX artifact into a Triton model repository.",
     "makefile": "Print the path of a makefile for release jobs.",
 }
 
