@@ -27,6 +27,9 @@ def inputs_of(model, seed=5):
     found = []
     for tensor in model.inputs:
         shape = (BATCH, STEPS, *tensor.shape[2:])
+        if tensor.shape[1:] == (2,):
+            found.append(rng.standard_normal((BATCH, 2)).astype("float32"))
+            continue
         if len(shape) == 2:
             x = rng.integers(1, 6, shape).astype("float32")
         else:
@@ -50,14 +53,13 @@ def recurrent(keras):
         keras,
         layers.LSTM(4, return_sequences=True),
         layers.GRU(5, return_sequences=True),
-        layers.SimpleRNN(2, return_sequences=True),
         layers.Dense(6, activation="tanh"),
     )
 
 
 def last(keras):
     layers = keras.layers
-    return chain(keras, layers.LSTM(4, return_sequences=True), layers.GRU(5), layers.Dense(2))
+    return chain(keras, layers.LSTM(4, return_sequences=True), layers.SimpleRNN(5), layers.Dense(2))
 
 
 def padding(keras):
@@ -133,6 +135,14 @@ def own_start(keras):
     return chain(keras, keras.layers.RNN(Started(4), return_sequences=True, name="memory"))
 
 
+def start_from_the_inputs(keras):
+    layers = keras.layers
+    x, context = keras.Input((None, FEATURES), name="x"), keras.Input((2,), name="context")
+    padded = layers.Masking()(x)
+    start = [layers.Dense(4)(context), layers.Dense(4, activation="tanh")(context)]
+    return keras.Model([x, context], layers.LSTM(4, return_sequences=True, name="memory")(padded, initial_state=start))
+
+
 CAUSAL = {
     "recurrent": recurrent,
     "last": last,
@@ -145,6 +155,7 @@ CAUSAL = {
     "fixed length": fixed_length,
     "nested": nested,
     "two outputs": two_outputs,
+    "start from the inputs": start_from_the_inputs,
     "stateful": stateful,
     "own start": own_start,
 }
@@ -186,11 +197,11 @@ def strides(keras):
     return chain(keras, layers.Conv1D(4, 3, strides=2, padding="causal", name="conv"), layers.GRU(4))
 
 
-def start_from_the_inputs(keras):
+def start_from_the_sequence(keras):
     layers = keras.layers
-    x, context = keras.Input((None, FEATURES)), keras.Input((2,))
-    start = layers.Dense(4)(context)
-    return keras.Model([x, context], layers.GRU(4, return_sequences=True, name="memory")(x, initial_state=start))
+    x = keras.Input((None, FEATURES))
+    start = layers.GRU(4, name="encoder")(x)
+    return keras.Model(x, layers.GRU(4, return_sequences=True, name="memory")(x, initial_state=start))
 
 
 def twice(keras):
@@ -246,7 +257,7 @@ OTHERS = {
     "attention": attention,
     "same": same,
     "strides": strides,
-    "start from the inputs": start_from_the_inputs,
+    "start from the sequence": start_from_the_sequence,
     "twice": twice,
     "sum over time": sum_over_time,
     "looks ahead": looks_ahead,

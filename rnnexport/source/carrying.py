@@ -1,6 +1,7 @@
 """Layers that are made to go on from where the call before ended, and nothing else about them changed.
 
 A recurrent layer     Before: starts from its initial state    After: starts from its cells, leaves its states there
+One given its start   Before: starts from what it is given     After: does so at its first call, which a cell remembers
 A causal convolution  Before: puts zeros in front              After: puts the end of the chunk before in front
 Padding               Before: repeats the output before it,    After: ... of which the last is kept in a cell
                       zeros at the first step of a call
@@ -33,7 +34,9 @@ class CarriedRecurrence:
         layer: the layer.
         initial: the value that each of `cells` has before the first chunk, one row.
         cells: what it carries.
-        structure: `initial` in the structure in which the layer keeps its states.
+        structure: the states in the structure in which the layer keeps them.
+        given: whether the model gives the layer what it starts from. The cell behind the states then says, for each
+            row, whether it has started.
         held: how many of `cells`, the last ones, hold the output of the last step: where the layer has a mask.
     """
 
@@ -41,12 +44,15 @@ class CarriedRecurrence:
     initial: tuple[np.ndarray, ...]
     cells: tuple[StateCell, ...]
     structure: Any
+    given: bool
     held: int
 
     def call(self, original: Call, args: Positional, kwargs: Named) -> Any:
         """What the layer gives for a chunk. Reads and writes `cells`."""
-        states = tf.nest.pack_sequence_as(self.structure, self.cells[: len(self.cells) - self.held])
-        rest, named, _ = without_initial_state(args, kwargs, self.layer)
+        states = tf.nest.pack_sequence_as(self.structure, self._states())
+        rest, named, given = without_initial_state(args, kwargs, self.layer)
+        if self.given:
+            self._start(given or [])
         with attributes_replaced(self.layer, {"stateful": True, "states": states}):
             result = original(*rest, **named)
         mask_BT = mask_of(named)
@@ -59,6 +65,16 @@ class CarriedRecurrence:
         ]
         packed = tf.nest.pack_sequence_as(outputs, flat)
         return packed if after is None else type(result)([packed, *after])
+
+    def _states(self) -> tuple[StateCell, ...]:
+        return self.cells[: len(self.cells) - self.held - self.given]
+
+    def _start(self, given: Sequence[Any]) -> None:
+        """Give the rows that have not started what the model starts them from."""
+        started = self.cells[len(self.cells) - self.held - 1]
+        for cell, start in zip(self._states(), given, strict=True):
+            cell.assign(tf.where(_to_rank(started.value[:, 0], len(start.shape)), cell, tf.cast(start, cell.dtype)))
+        started.assign(tf.ones_like(started.value))
 
     def _held(self, output: Any, mask_BT: Any, cell: StateCell) -> Any:
         """The output with the held one in its padded steps that no real step comes before."""

@@ -110,8 +110,8 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
         signature: its boundary.
 
     Raises:
-        ConversionError: nothing is carried; or a layer reads what comes later, is called more than once, or starts
-            from what the inputs say; or the model can't be called.
+        ConversionError: nothing is carried; or a layer reads what comes later, is called more than once, or has a cell
+            that starts from what the inputs say; or the model can't be called.
     """
     kinds = _Kinds(source.api)
     watched = [layer for layer in source.api.layers(source.model) if kinds.watched(layer)]
@@ -209,12 +209,14 @@ def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], wh
 
 
 def _recurrence(layer: Layer, first: _Seen, second: _Seen) -> CarriedRecurrence:
-    if any(_rows_differ(one, other) for one, other in zip(first.states, second.states, strict=True)):
-        raise _refusal(layer, "starts from what the inputs say, which no chunk but the first has")
-    states = tuple(state[:1].copy() for state in first.states)
+    given = any(_rows_differ(one, other) for one, other in zip(first.states, second.states, strict=True))
+    if given and not first.given:
+        raise _refusal(layer, "has a cell whose initial state depends on the inputs, which no chunk but the first has")
+    states = tuple(np.zeros_like(state[:1]) if given else state[:1].copy() for state in first.states)
+    started = (np.zeros((1, 1), bool),) if given else ()
     held = tuple(np.zeros((1, *spec.shape), spec.dtype.as_numpy_dtype) for spec in first.held)
-    initial = states + held
-    return CarriedRecurrence(layer, initial, _cells(initial), first.structure, len(held))
+    initial = states + started + held
+    return CarriedRecurrence(layer, initial, _cells(initial), first.structure, given, len(held))
 
 
 def _history(layer: Layer, padding: int) -> CarriedHistory:

@@ -38,7 +38,10 @@ def chunked(source, inputs, lengths):
     states = {state.input.name: state.start(BATCH) for state in signature.states}
     outputs, done = [], 0
     for length in lengths:
-        feed = {spec.name: x[:, done : done + length] for spec, x in zip(signature.inputs, inputs, strict=True)}
+        feed = {
+            spec.name: x[:, done : done + length] if "time" in spec.shape else x
+            for spec, x in zip(signature.inputs, inputs, strict=True)
+        }
         found = reference(source, signature, feed | states)
         states = {state.input.name: found[state.output.name] for state in signature.states}
         outputs.append([found[spec.name] for spec in signature.outputs])
@@ -101,7 +104,7 @@ REFUSED = {
     "attention": ["layer attend (Attention)", "attends to the whole sequence"],
     "same": ["layer conv (Conv1D)", 'padding="same"', '"causal" would do'],
     "strides": ["layer conv (Conv1D)", "skips timesteps"],
-    "start from the inputs": ["layer memory (GRU)", "starts from what the inputs say"],
+    "start from the sequence": ["layer memory (GRU)", "chunks 1+3 of a sequence"],
     "twice": ["layer memory (GRU)", "is called 2 times"],
     "sum over time": ["layer running (Running)", "1+3 of a sequence", "looks ahead, or remembers"],
     "looks ahead": ["layer ahead (Ahead)", "looks ahead"],
