@@ -124,14 +124,16 @@ def _unrolls(order: Order) -> bool:
 
 def _filled(form: Form, order: Order, path: Path, options: Options, progress: Progress) -> Exported:
     """Build the artifact at `path`, put the proof in, and verify it there."""
+    from rnnexport.source.trace import Graphs
+
     progress(f"converting {form.traced.name} to {order.kind.name}")
     subject = form.subject
     sequence = subject.traced_sequence(order.kind)
     proof = Proof(_provenance(subject, order, options), subject.goldens(sequence))
+    graphs = Graphs(form.traced, sequence, is_stream=subject.sequence is not None)
     feeds = [golden.feed for golden in subject.known.goldens if not golden.carries]
     with writing(order.destination):
-        is_stream = subject.sequence is not None
-        lowering = order.kind.export(form.traced, feeds, path, options.form, sequence, is_stream)
+        lowering = order.kind.export(graphs, feeds, path, options.form)
         trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance)
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         order.kind.write_proof(path, proof)

@@ -13,12 +13,12 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 
 import rnnexport
+from rnnexport import alone
 from rnnexport.errors import ConversionError, ProviderError, UsageError
 from rnnexport.goldens import Golden
 from rnnexport.proof import Proof, Provenance
 from rnnexport.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.onnx import metadata
-from rnnexport.triton import messages as triton_messages
 from rnnexport.triton.checks import problems
 from rnnexport.triton.configuration import configure
 from rnnexport.triton.messages import messages
@@ -408,7 +408,7 @@ def test_what_is_no_artifact_of_rnnexport_is_refused(tmp_path):
 
 def test_without_tritonclient_the_extra_is_named(stream, monkeypatch):
     monkeypatch.delitem(sys.modules, "tritonclient.grpc.model_config_pb2", raising=False)
-    monkeypatch.setattr(triton_messages, "find_spec", lambda name: None)
+    monkeypatch.setattr(alone, "find_spec", lambda name: None)
     with pytest.raises(ProviderError, match=r"tritonclient is not installed.*rnnexport\[triton\]"):
         write_repository(stream, stream.parent / "repo")
     assert not (stream.parent / "repo").exists()

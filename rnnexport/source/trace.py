@@ -44,6 +44,21 @@ class TracedModel:
     output_tensors: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """What an artifact is made of.
+
+    Attributes:
+        main: what is called; of a stream, one chunk of it.
+        sequence: of a stream, the model on whole sequences, for a signature of its own; None without that signature.
+        is_stream: whether chunks of `main` are no whole sequences.
+    """
+
+    main: TracedModel
+    sequence: TracedModel | None = None
+    is_stream: bool = False
+
+
 def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedModel:
     """Trace `source` at `signature` and freeze it.
 

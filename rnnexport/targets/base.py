@@ -20,7 +20,7 @@ from rnnexport.signature import TensorSpec
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:
-    from rnnexport.source.trace import TracedModel
+    from rnnexport.source.trace import Graphs
     from rnnexport.trail import InnerValues
 
 DEFAULT_OPSET = 17
@@ -159,23 +159,15 @@ class Target:
         return path.suffix == self.suffix and path.is_file()
 
     def export(
-        self,
-        traced: TracedModel,
-        feeds: Sequence[Arrays],
-        path: Path,
-        options: ExportOptions,
-        sequence: TracedModel | None = None,
-        stream: bool = False,
+        self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions
     ) -> tuple[Lowered, ...]:
         """Write the artifact, without a proof, at `path`.
 
         Args:
-            traced: the model; of a stream, one chunk of it.
+            graphs: of the model. A format without signatures has no place for that of whole sequences.
             feeds: inputs that forms of recurrences are compared on.
             path: where it goes.
             options: what the user asks.
-            sequence: of a stream, the model on whole sequences; a format without signatures has no place for it.
-            stream: whether it is a stream, whose chunks are no whole sequences.
 
         Returns:
             What became of each recurrence; nothing from a format that has one form for all.
@@ -185,8 +177,7 @@ class Target:
             ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        module = self._module("export")
-        return cast("tuple[Lowered, ...]", module.export(traced, feeds, path, options, sequence, stream))
+        return cast("tuple[Lowered, ...]", self._module("export").export(graphs, feeds, path, options))
 
     def write_proof(self, path: Path, proof: Proof) -> None:
         """Put the proof into the artifact at `path`, and seal it.

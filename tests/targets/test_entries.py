@@ -99,6 +99,12 @@ def trace_of(model, *, unroll, **lengths):
     return trace(source, describe(source, Boundary(**lengths)), unroll=unroll)
 
 
+def graphs_of(*parts):
+    from rnnexport.source.trace import Graphs
+
+    return Graphs(*parts)
+
+
 def as_stream(traced):
     """The trace of a model that takes and gives its states by itself, told as one that has states."""
     (x, *before), (y, *after) = traced.signature.inputs, traced.signature.outputs
@@ -120,7 +126,7 @@ def streams(stream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("streams")
     paths = {to: folder / f"m{target(to).suffix}" for to in stream.traces}
     for to, (chunk, sequence) in stream.traces.items():
-        assert target(to).export(chunk, [], paths[to], OPTIONS, sequence) == ()
+        assert target(to).export(graphs_of(chunk, sequence, True), [], paths[to], OPTIONS) == ()
     return paths
 
 
@@ -209,7 +215,7 @@ def test_serving_default_of_a_stream_takes_whole_sequences(to, stream, streams):
 def test_a_stream_without_sequences_has_no_serving_default(to, stream, tmp_path):
     path = tmp_path / f"m{target(to).suffix}"
     chunk, _ = stream.traces[to]
-    import_module(f"{target(to).package}.export").export(chunk, [], path, OPTIONS, None, stream=True)
+    target(to).export(graphs_of(chunk, None, True), [], path, OPTIONS)
     with opened(to, path) as runner:
         assert set(runner.entries) == {STEP, INITIAL_STATE}
         states = runner.at(INITIAL_STATE).run({BATCH_ARGUMENT: np.array(3, np.int32)})
@@ -222,7 +228,8 @@ def test_a_stream_without_sequences_has_no_serving_default(to, stream, tmp_path)
 def test_a_chunk_of_fixed_length_beside_sequences_of_any_length(stream, tmp_path):
     """One call of such a chunk is no sequence: the folder holds both functions."""
     path = tmp_path / "m_saved_model"
-    target("saved-model").export(stream.traces["tflite"][0], [], path, OPTIONS, stream.traces["saved-model"][1])
+    graphs = graphs_of(stream.traces["tflite"][0], stream.traces["saved-model"][1], True)
+    target("saved-model").export(graphs, [], path, OPTIONS)
     x = sequences(batch=3)
     with opened("saved-model", path) as runner:
         serving = runner.at(SIGNATURE)
@@ -235,7 +242,7 @@ def test_a_chunk_of_fixed_length_beside_sequences_of_any_length(stream, tmp_path
 def test_sequences_of_fixed_size_beside_chunks_of_any(stream, tmp_path):
     path = tmp_path / "m_saved_model"
     sequence = trace_of(stream.model, unroll=False, batch=3, timesteps=LENGTH)
-    target("saved-model").export(stream.traces["saved-model"][0], [], path, OPTIONS, sequence)
+    target("saved-model").export(graphs_of(stream.traces["saved-model"][0], sequence, True), [], path, OPTIONS)
     x = sequences(batch=3)
     with opened("saved-model", path) as runner:
         serving = runner.at(SIGNATURE)
@@ -298,7 +305,7 @@ def test_the_values_inside_are_those_of_the_main_signature(to, stream, streams):
 @EITHER
 def test_a_model_without_states_has_one_signature(to, stream, tmp_path):
     path = tmp_path / f"m{target(to).suffix}"
-    target(to).export(stream.traces[to][1], [], path, OPTIONS)
+    target(to).export(graphs_of(stream.traces[to][1]), [], path, OPTIONS)
     x = sequences(batch=3)
     with opened(to, path) as runner:
         assert runner.entries == (SIGNATURE,)
@@ -349,7 +356,7 @@ def test_what_tflite_lacks_is_refused_with_its_layer_whichever_function_it_is_in
     pairs = {"chunk": (odd_chunk, sequence), "sequence": (chunk, odd)}
     path = tmp_path / "m.tflite"
     with pytest.raises(rnnexport.ConversionError, match=r"no built-in TFLite form of Eig in .*spectrum"):
-        target("tflite").export(pairs[where][0], [], path, OPTIONS, pairs[where][1])
+        target("tflite").export(graphs_of(*pairs[where], True), [], path, OPTIONS)
     assert not path.exists()
 
 
@@ -359,5 +366,5 @@ def test_equal_models_give_equal_bytes(stream, streams, tmp_path):
     steps, sequence = (
         trace_of(model, unroll=True, timesteps=length) for model, length in [(chunk, STEPS), (whole, LENGTH)]
     )
-    target("tflite").export(as_stream(steps), [], tmp_path / "m.tflite", OPTIONS, sequence)
+    target("tflite").export(graphs_of(as_stream(steps), sequence, True), [], tmp_path / "m.tflite", OPTIONS)
     assert (tmp_path / "m.tflite").read_bytes() == streams["tflite"].read_bytes()

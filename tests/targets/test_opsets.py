@@ -26,7 +26,7 @@ def traced():
     import keras
 
     from rnnexport.pipeline import load
-    from rnnexport.source.trace import trace
+    from rnnexport.source.trace import Graphs, trace
     from rnnexport.truth import describe_with_truth
 
     keras.utils.set_random_seed(3)
@@ -37,7 +37,7 @@ def traced():
     source = load(keras.Model(x, y, name="all_opsets"))
     known = describe_with_truth(source, Boundary())
     provenance = Provenance("onnx", {"name": "m", "sha256": ""}, "keras", {}, {}, known.signature)
-    return trace(source, known.signature, unroll=False), Proof(provenance, known.goldens)
+    return Graphs(trace(source, known.signature, unroll=False)), Proof(provenance, known.goldens)
 
 
 # The ends, the one tf2onnx ends at, the default and one between each time; all of them by `make test-long`.

@@ -12,7 +12,7 @@ from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
 from rnnexport.lowering.lower import lower
-from rnnexport.source.trace import TracedModel
+from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.boundary import restore_boundary
 from rnnexport.targets.onnx.cleanup import clean_up, quiet
@@ -21,23 +21,18 @@ from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.session import measure, run
 
 
-def export(
-    traced: TracedModel,
-    feeds: Sequence[Arrays],
-    path: Path,
-    options: ExportOptions,
-    sequence: TracedModel | None = None,
-    stream: bool = False,
-) -> tuple[Lowered, ...]:
-    """Write `traced` to `path` as one ONNX file, without a proof.
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write a model to `path` as one ONNX file, without a proof.
 
-    Of a stream `sequence` is left out: the one graph takes chunks of any length, a whole sequence among them.
+    Of a stream the graph of whole sequences is left out: the one graph takes chunks of any length, a whole sequence
+    among them.
 
     Raises:
         ConversionError: an op has no ONNX form, the form that is asked of a recurrence is not proven, or the result is
             no valid ONNX.
         ProviderError: ONNX Runtime, which checks the form of a recurrence, is not installed.
     """
+    traced = graphs.main
     model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
     restore_boundary(model, traced)
     clean_up(model)

@@ -13,45 +13,38 @@ from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
 from rnnexport.signature import BATCH, Signature, argument_name
 from rnnexport.source.initial import fresh_state, initial_state
-from rnnexport.source.trace import TracedModel
+from rnnexport.source.trace import Graphs, TracedModel
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(
-    traced: TracedModel,
-    feeds: Sequence[Arrays],
-    path: Path,
-    options: ExportOptions,
-    sequence: TracedModel | None = None,
-    stream: bool = False,
-) -> tuple[Lowered, ...]:
-    """Write `traced` to the folder `path`, without a proof. It has one form, whatever the options.
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write a model to the folder `path`, without a proof. It has one form, whatever the options.
 
     The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then
-    `serving_default` is the same function, but in a stream, where it is `sequence`, and missing without one.
+    `serving_default` is the same function. In a stream it takes whole sequences, and is missing without a graph of
+    these.
 
     Raises:
         OSError: the disk is full or can't be written.
     """
-    signatures = _signatures(traced, sequence, stream or sequence is not None)
     module = tf.Module()
-    module.call = traced.function  # where the values inside are looked for
+    module.call = graphs.main.function  # where the values inside are looked for
     try:
-        tf.saved_model.save(module, str(path), signatures=signatures, options=_OPTIONS)
+        tf.saved_model.save(module, str(path), signatures=_signatures(graphs), options=_OPTIONS)
     except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
         raise OSError(errno.EIO, error.message) from error
     return ()
 
 
-def _signatures(traced: TracedModel, sequence: TracedModel | None, stream: bool) -> dict[str, Any]:
-    signature = traced.signature
+def _signatures(graphs: Graphs) -> dict[str, Any]:
+    traced, sequence, signature = graphs.main, graphs.sequence, graphs.main.signature
     if not signature.states:
         return {SIGNATURE: traced.function}
     stepwise = {STEP: traced.function, INITIAL_STATE: initial_state(signature, BATCH_ARGUMENT)}
-    if not stream:
+    if not graphs.is_stream:
         return {SIGNATURE: traced.function} | stepwise
     if sequence is None:
         return stepwise

@@ -16,7 +16,7 @@ from rnnexport.errors import ConversionError, one_line
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
 from rnnexport.source.initial import initial_state
-from rnnexport.source.trace import TracedModel
+from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
@@ -29,37 +29,32 @@ _ORDER = re.compile(r"^\d_")
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(
-    traced: TracedModel,
-    feeds: Sequence[Arrays],
-    path: Path,
-    options: ExportOptions,
-    sequence: TracedModel | None = None,
-    stream: bool = False,
-) -> tuple[Lowered, ...]:
-    """Write `traced` to `path`, without a proof. It has one form, whatever the options.
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write a model to `path`, without a proof. It has one form, whatever the options.
 
     The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then
-    `serving_default` is the same function, but in a stream, where it is `sequence`, and missing without one.
+    `serving_default` is the same function. In a stream it takes whole sequences, and is missing without a graph of
+    these.
 
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
-    path.write_bytes(convert(traced, sequence, stream or sequence is not None))
+    path.write_bytes(convert(graphs))
     return ()
 
 
-def convert(traced: TracedModel, sequence: TracedModel | None = None, stream: bool = False) -> bytes:
+def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
+    traced, sequence = graphs.main, graphs.sequence
     if not traced.signature.states:
         return _converted({SIGNATURE: traced.function})
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
     if sequence is not None:
         functions[SIGNATURE] = sequence.function
     ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
-    return _named(_converted(ordered), {} if stream else {SIGNATURE: STEP})
+    return _named(_converted(ordered), {} if graphs.is_stream else {SIGNATURE: STEP})
 
 
 def _converted(functions: Mapping[str, Any]) -> bytes:
