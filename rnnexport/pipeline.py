@@ -83,6 +83,7 @@ def export(
     Raises:
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
+    extent = Extent(Boundary(batch, timesteps), stream)
     kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify)
     _check_opset([kind], opset)
     destination = None if output is None else Path(output)
@@ -90,7 +91,7 @@ def export(
         check_destination(destination, kind.layout)
     progress("loading")
     source = load(model, loading)
-    order = Order(kind, destination or Path(file_name(kind, source)), Extent(Boundary(batch, timesteps), stream))
+    order = Order(kind, destination or Path(file_name(kind, source)), extent)
     return fill(source, [order], options, progress)[0]
 
 
@@ -124,13 +125,12 @@ def export_all(
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
     _check_opset(kinds, opset)
-    general = Boundary(batch, timesteps)
-    fixed = Boundary(batch, tflite_timesteps) if tflite_timesteps is not None else general
+    general = Extent(Boundary(batch, timesteps), stream)
+    fixed = general if tflite_timesteps is None else Extent(Boundary(batch, tflite_timesteps), stream)
     progress("loading")
     source = load(model, loading)
     orders = [
-        Order(kind, Path(folder) / file_name(kind, source), Extent(fixed if kind.unrolled else general, stream))
-        for kind in kinds
+        Order(kind, Path(folder) / file_name(kind, source), fixed if kind.unrolled else general) for kind in kinds
     ]
     with made_folder(Path(folder)):
         return fill(source, orders, options, progress)
