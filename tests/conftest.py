@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from rnnexport.orders import Exported
 from rnnexport.pipeline import export_all
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES_BY_NAME
+from tests.warm import Warm
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -60,14 +61,42 @@ def exported(
 
 
 @pytest.fixture(scope="session")
-def rnnexport_command() -> Run:
-    """Run `rnnexport` with arguments in a process of its own, in `cwd`; its output is captured."""
+def rnnexport_process() -> Run:
+    """Run `rnnexport`, the script that pip installs, in a process that starts from nothing, as a user's does."""
 
-    def run(*arguments: object, cwd: Path = ROOT, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rnnexport", *map(str, arguments)]
+    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("rnnexport")), *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(  # type: ignore[call-overload]
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False, **options
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Processes that need not import TensorFlow; their server starts when first asked."""
+    with Warm.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def python_process(warm: Warm) -> Run:
+    """Run this Python with arguments in a warm process, in `cwd`; its output is captured."""
+
+    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return warm.run([sys.executable, *map(str, arguments)], cwd, environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rnnexport_command(python_process: Run) -> Run:
+    """Run `rnnexport` with arguments in a warm process, in `cwd`; its output is captured."""
+
+    def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        return python_process("-m", "rnnexport", *arguments, cwd=cwd)
 
     return run

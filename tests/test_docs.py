@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from benchmarks.mutation.faults import FAULTS
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES
 from samples.support import markdown
+from tests.conftest import Run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,15 +27,15 @@ def commands(text: str = README) -> list[str]:
     return [line for block in blocks("sh", text) for line in block.splitlines()]
 
 
-def run_in_order(lines: list[str], folder: Path) -> int:
+def run_in_order(lines: list[str], folder: Path, python: Run) -> int:
     """Run commands of a document, but those that set up; how many ran."""
     ran = 0
     for command in lines:
         program, *arguments = shlex.split(command)
         if program in ("make", "pip"):
             continue
-        prefix = {"python": [sys.executable], "rnnexport": [sys.executable, "-m", "rnnexport"]}[program]
-        done = run(prefix + arguments, folder)
+        prefix = {"python": [], "rnnexport": ["-m", "rnnexport"]}[program]
+        done = python(*prefix, *arguments, cwd=folder)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         ran += 1
     return ran
@@ -52,23 +50,17 @@ def workplace(tmp_path_factory):
     return folder
 
 
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @GROUP
-def test_the_commands_of_the_readme_run_in_their_order(workplace):
-    assert run_in_order(commands(), workplace) == 15
+def test_the_commands_of_the_readme_run_in_their_order(workplace, python_process):
+    assert run_in_order(commands(), workplace, python_process) == 15
     (python,) = blocks("python")
-    done = run([sys.executable, "-c", python], workplace)
+    done = python_process("-c", python, cwd=workplace)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.xdist_group("docs origins")
-def test_the_commands_of_the_pages_run_in_their_order(workplace):
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        assert run_in_order(commands(page.read_text()), workplace) > 0
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run_in_their_order(page, workplace, python_process):
+    assert run_in_order(commands(page.read_text()), workplace, python_process) > 0
 
 
 def test_the_make_targets_of_the_readme_exist():
@@ -94,11 +86,11 @@ def test_the_support_table_shows_what_is_not_verified():
 
 
 @GROUP
-def test_the_demo_prints_one_table_and_writes_its_report(tmp_path):
-    done = run([sys.executable, "-m", "samples.demo", str(tmp_path / "demo"), "my_layer", "simple_rnn"], ROOT)
+def test_the_demo_prints_one_table_and_writes_its_report(tmp_path, python_process):
+    done = python_process("-m", "samples.demo", tmp_path / "demo", "my_layer", "simple_rnn")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^ (?:my_layer|simple_rnn) .*verified.*verified.*verified", done.stdout, re.MULTILINE)) == 2
-    done = run([sys.executable, "-m", "samples.support", str(tmp_path / "demo" / "report.json")], ROOT)
+    done = python_process("-m", "samples.support", tmp_path / "demo" / "report.json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("verified") == 6
 

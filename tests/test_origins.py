@@ -1,12 +1,15 @@
-"""Every origin x every layer: exported to ONNX from its file, and run against the live model that has its numbers."""
+"""Every origin x every layer: loaded, and exported to ONNX, against the live model that has the numbers of the file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import tensorflow as tf
+from _pytest.mark import ParameterSet
 
 import rnnexport
 from tests import origins
@@ -61,31 +64,36 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-# Weights beside an architecture, whose pairing `tests/source/test_weights.py` tests for itself: of these some layers
-# are tested each time, the others by `make test-long`.
-LONG_ORIGINS = (
-    "tf_keras .json + .h5",
-    "tf_keras .weights.h5 + builder",
-    "Keras 3 .json + .weights.h5",
-    "Keras 3 .weights.h5 + builder",
-)
-EACH_TIME = 4
+# The whole table is exported by `make test-long`. Each time every layer is exported of one file of each Keras, and some
+# layers of every other file, which gives the same models: the rest of these are loaded and run. Not so the programs of
+# tf_keras, which takes long to write one.
+WHOLE = ("tf_keras .h5", "Keras 3 .keras")
+EACH_TIME = ("GRU, reset before, hard_sigmoid", "stateful", "CuDNNLSTM")
+SLOWLY_WRITTEN = ("tf_keras SavedModel",)
 
 
-def marks(origin: str, layer: str) -> list[pytest.MarkDecorator]:
-    rest = origin in LONG_ORIGINS and list(origins.LAYERS).index(layer) >= EACH_TIME
-    return [pytest.mark.xdist_group(f"origin {origin}"), *([pytest.mark.long] if rest else [])]
+def exported_each_time(origin: str, layer: str) -> bool:
+    return origin in WHOLE or layer in EACH_TIME or (origin, layer) in REFUSED
 
 
-CELLS = [
-    pytest.param(origin, layer, marks=marks(origin, layer))
-    for origin in ORIGINS
-    for layer in origins.LAYERS
-    if exists(origin, layer)
-]
+def cells(each_time: Callable[[str, str], bool], left_out: Collection[tuple[str, str]] = ()) -> list[ParameterSet]:
+    """Every origin x every layer but those left out; those that are not tested each time are marked long."""
+    return [
+        pytest.param(
+            origin,
+            layer,
+            marks=[
+                pytest.mark.xdist_group(f"origin {origin}"),
+                *([] if each_time(origin, layer) else [pytest.mark.long]),
+            ],
+        )
+        for origin in ORIGINS
+        for layer in origins.LAYERS
+        if exists(origin, layer) and (origin, layer) not in left_out
+    ]
 
 
-@pytest.mark.parametrize(("origin", "layer"), CELLS)
+@pytest.mark.parametrize(("origin", "layer"), cells(exported_each_time))
 def test_the_artifact_has_the_numbers_of_the_keras_that_wrote_the_file(origin, layer, tmp_path):
     written = ORIGINS[origin](layer, tmp_path)
     artifact = tmp_path / "artifact.onnx"
@@ -99,6 +107,19 @@ def test_the_artifact_has_the_numbers_of_the_keras_that_wrote_the_file(origin, l
     assert exported.report.status == "passed"
     x = origins.feed(layer)
     np.testing.assert_allclose(run(artifact, x), np.asarray(written.live(x)), rtol=1e-5, atol=2e-6)
+
+
+def loaded_each_time(origin: str, layer: str) -> bool:
+    return origin not in SLOWLY_WRITTEN and not exported_each_time(origin, layer)
+
+
+@pytest.mark.parametrize(("origin", "layer"), cells(loaded_each_time, REFUSED))
+def test_the_loaded_model_has_the_numbers_of_the_keras_that_wrote_the_file(origin, layer, tmp_path):
+    written = ORIGINS[origin](layer, tmp_path)
+    source = rnnexport.load(written.path, written.loading)
+    x = origins.feed(layer)
+    (found,) = source.api.call(source.model, [tf.constant(x)])
+    np.testing.assert_allclose(found, np.asarray(written.live(x)), rtol=1e-5, atol=2e-6)
 
 
 def run(artifact: Path, x: np.ndarray) -> np.ndarray:

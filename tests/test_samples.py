@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -37,9 +36,9 @@ def float64_weights(model):
 
 @GROUP
 @pytest.mark.parametrize("file", FILES)
-def test_every_sample_file_runs_and_saves_its_models(file, tmp_path):
+def test_every_sample_file_runs_and_saves_its_models(file, tmp_path, warm):
     command = [sys.executable, str(ROOT / "samples" / f"{file}.py"), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
+    done = warm.run(command, tmp_path, os.environ)
     assert done.returncode == 0, done.stderr
     expected = {f"{sample.name}.keras" for sample in SAMPLES if sample.file == file}
     assert {path.name for path in tmp_path.iterdir()} == expected

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -26,7 +27,7 @@ from rnnexport.report.words import (
     values_of,
     wrong,
 )
-from rnnexport.signature import Signature
+from rnnexport.signature import Signature, StateSpec
 from rnnexport.targets.registry import model_name
 from rnnexport.verification.report import ArtifactReport, Located, Report
 
@@ -184,8 +185,14 @@ def signature_table(signature: Signature) -> RenderableType:
     for state in signature.states:
         shape = f"({', '.join(map(str, state.input.shape))})"
         names = said(f"{state.input.name} -> {state.output.name}")
-        table.add_row("state", names, state.input.dtype, said(shape))
+        table.add_row("state", names, state.input.dtype, said(f"{shape}, from {_start(state)}"))
     return table
+
+
+def _start(state: StateSpec) -> str:
+    """Where a state starts: its one number, or that it has several."""
+    first = state.initial.flat[0] if state.initial.size else 0
+    return f"{first:g}" if bool(np.all(state.initial == first)) else "recorded values"
 
 
 def _pairs(values: dict[str, str]) -> Table:

@@ -92,7 +92,7 @@ class ModelApi(Protocol):
         """
 
     def states(self, model: Model) -> list[StateVariable]:
-        """The states of the stateful layers, in layer order."""
+        """The states of the stateful layers, in layer order; a layer that was never called has none."""
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         """What a recurrent layer starts from when it is given `sequences`, in the structure that its cell has."""
@@ -188,6 +188,11 @@ def api_of(model: object) -> KerasApi:
     raise UsageError(f"a {type(model).__name__}", "a path or a keras.Model / tf_keras.Model", "pass one of these")
 
 
+def rows_of_states(variables: Sequence[Any]) -> int | None:
+    """How many rows the state variables of a stateful layer hold; None where none of them has an axis for rows."""
+    return next((int(variable.shape[0]) for variable in variables if len(variable.shape)), None)
+
+
 def layers_by_dtype(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
     """The names of layers by the floating-point dtype that they compute in."""
     found: dict[str, list[str]] = {}
@@ -203,13 +208,19 @@ def opened(shape: Sequence[int | None], dtype: str) -> tuple[int | None, ...]:
     return (shape[0], None, *shape[2:]) if ids or len(shape) >= SEQUENCE_RANK else tuple(shape)
 
 
-def inputs_of(name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any]) -> Any:
-    """What `make` gives for each (shape, dtype) in a structure of lists and dicts, named after its place in it."""
+def inputs_of(
+    name: str, struct: Any, make: Callable[[str, tuple[int | None, ...], str], Any], rows: int | None = None
+) -> Any:
+    """What `make` gives for each (shape, dtype) in a structure of lists and dicts, named after its place in it.
+
+    A batch that is open becomes `rows`: a stateful layer takes the one alone that its states were made for.
+    """
     if isinstance(struct, dict):
-        return {key: inputs_of(key, child, make) for key, child in struct.items()}
+        return {key: inputs_of(key, child, make, rows) for key, child in struct.items()}
     if isinstance(struct, list):
-        return [inputs_of(f"{name}_{at}", child, make) for at, child in enumerate(struct)]
-    return make(name, *struct)
+        return [inputs_of(f"{name}_{at}", child, make, rows) for at, child in enumerate(struct)]
+    shape, dtype = struct
+    return make(name, (rows if shape[0] is None else shape[0], *shape[1:]), dtype)
 
 
 def call_with(model: Model, arguments: Mapping[str, Any]) -> Any:

@@ -153,13 +153,21 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
     counts: dict[str, int] = {}
     stems = []
     for variable in variables:
-        index = counts[variable.layer] = counts.get(variable.layer, -1) + 1
+        # Layers share a count where a format that wants identifiers could not tell their names apart.
+        name = argument_name(f"state_{variable.layer}")
+        index = counts[name] = counts.get(name, -1) + 1
         stems.append(f"{variable.layer}_{index:02d}")
     # No input may have a name that a state gets.
     stems = unique_names(stems, [spec.name.removeprefix("state_") for spec in inputs])
     batch = inputs[0].shape[0]
     specs = []
     for stem, state in zip(stems, variables, strict=True):
+        if not state.initial.shape:
+            raise ConversionError(
+                f"state {stem} of layer {state.layer} is one number for the whole batch",
+                "states with a row for each sequence",
+                "give it the shape (batch, 1) in the cell",
+            )
         shape, dtype = tuple(state.initial.shape), state.initial.dtype.name
         shape = (batch, *shape[1:]) if state.by_row else shape
         before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)

@@ -22,6 +22,7 @@ from rnnexport.source.api import (
     call_with,
     inputs_of,
     opened,
+    rows_of_states,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
@@ -66,7 +67,8 @@ class Keras2:
         return {"inputs": tf.nest.map_structure(lambda spec: (tuple(spec.shape), spec.dtype.name), specs)}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
-        inputs = {name: inputs_of(name, struct, _input) for name, struct in arguments.items()}
+        rows = rows_of_states([state.variable for state in self.states(model)])
+        inputs = {name: inputs_of(name, struct, _input, rows) for name, struct in arguments.items()}
         return tf_keras.Model(tf.nest.flatten(inputs), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
@@ -103,15 +105,19 @@ class Keras2:
 
     def states(self, model: Model) -> list[StateVariable]:
         found = []
-        for layer in self.layers(model):
-            if self.recurrent(layer) and layer.stateful:
-                variables = tf.nest.flatten(layer.states)
-                initial = tf.nest.flatten(_initial_state(layer, variables[0]))
-                found += [
-                    StateVariable(layer.name, variable, tf.convert_to_tensor(value).numpy())
-                    for variable, value in zip(variables, initial, strict=True)
-                ]
+        for layer in self._stateful(model):
+            variables = tf.nest.flatten(layer.states)
+            initial = tf.nest.flatten(_initial_state(layer, rows_of_states(variables)))
+            found += [
+                StateVariable(layer.name, variable, tf.convert_to_tensor(value).numpy())
+                for variable, value in zip(variables, initial, strict=True)
+            ]
         return found
+
+    def _stateful(self, model: Model) -> list[Layer]:
+        """The stateful layers that have states: those that were called."""
+        stateful = [layer for layer in self.layers(model) if self.recurrent(layer) and layer.stateful]
+        return [layer for layer in stateful if all(state is not None for state in tf.nest.flatten(layer.states))]
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         return list(layer.get_initial_state(sequences))
@@ -140,7 +146,7 @@ class Keras2:
         variables: Sequence[StateVariable],
         states: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        stateful = [layer for layer in self.layers(model) if self.recurrent(layer) and layer.stateful]
+        stateful = self._stateful(model)
         originals = [layer.states for layer in stateful]  # `variables`, in the structure each layer keeps them in
         cells = [StateCell(state) for state in states]
         remaining = iter(cells)
@@ -158,13 +164,12 @@ def _reads(layer: Layer, tensor: Any) -> bool:
     return any(tensor is read for node in layer._inbound_nodes for read in node.keras_inputs)
 
 
-def _initial_state(layer: Layer, variable: tf.Variable) -> Any:
-    """What tf_keras' `reset_states` puts back: the cell's initial state, or zeros where it defines none."""
+def _initial_state(layer: Layer, rows: int | None) -> Any:
+    """What a layer starts from when it is made: the cell's initial state, or zeros where it defines none."""
     get_initial_state = getattr(layer.cell, "get_initial_state", None)
     if get_initial_state is None:
         return tf.nest.map_structure(tf.zeros_like, layer.states)
-    batch, dtype = variable.shape[0], layer.dtype or tf_keras.backend.floatx()
-    return get_initial_state(inputs=None, batch_size=batch, dtype=dtype)
+    return get_initial_state(inputs=None, batch_size=rows, dtype=layer.dtype or tf_keras.backend.floatx())
 
 
 def _input(name: str, shape: tuple[int | None, ...], dtype: str) -> Any:

@@ -25,6 +25,7 @@ from rnnexport.source.api import (
     hidden_state,
     inputs_of,
     opened,
+    rows_of_states,
 )
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
@@ -101,7 +102,8 @@ class Keras3:
         return {name: _with_dtype(shape, model.variable_dtype) for name, shape in shapes.items()}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
-        inputs = {name: inputs_of(name, struct, _input) for name, struct in arguments.items()}
+        rows = rows_of_states([state.variable for state in self.states(model)])
+        inputs = {name: inputs_of(name, struct, _input, rows) for name, struct in arguments.items()}
         return keras.Model(list(keras.tree.flatten(inputs)), call_with(model, inputs), name=model.name)
 
     def owns(self, model: object) -> bool:
@@ -146,17 +148,20 @@ class Keras3:
     def states(self, model: Model) -> list[StateVariable]:
         found = []
         for layer in self.layers(model):
-            if self.recurrent(layer) and layer.stateful:
+            if self.recurrent(layer) and layer.stateful and layer.states is not None:
                 variables = keras.tree.flatten(layer.states)
-                initial = keras.tree.flatten(layer.get_initial_state(batch_size=variables[0].shape[0]))
+                initial = keras.tree.flatten(layer.get_initial_state(batch_size=rows_of_states(variables)))
+                # The dtype is that of the variable: a cell may count in integers, or start in half precision.
                 found += [
-                    StateVariable(layer.name, variable, keras.ops.convert_to_numpy(value))
+                    StateVariable(layer.name, variable, _array(value, variable.dtype))
                     for variable, value in zip(variables, initial, strict=True)
                 ]
         return found
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
-        return list(layer.get_initial_state(batch_size=sequences.shape[0]))
+        # In the dtype in which the layer carries them from step to step, whatever its cell gives.
+        states = layer.get_initial_state(batch_size=sequences.shape[0])
+        return list(keras.tree.map_structure(lambda state: keras.ops.cast(state, layer.compute_dtype), states))
 
     def with_open_lengths(self, model: Model) -> Model:
         graph = _graph(model)
@@ -200,6 +205,10 @@ def _reads(layer: Layer, tensor: Any) -> bool:
 def _graph(model: Model) -> Model:
     """The functional model: a Sequential keeps one inside."""
     return getattr(model, "_functional", None) or model
+
+
+def _array(value: Any, dtype: str) -> Any:
+    return keras.ops.convert_to_numpy(keras.ops.cast(value, dtype))
 
 
 def _keys(struct: object) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from rnnexport.cli import _COMMANDS
 from tests.perturb import perturb
 
-GROUP = pytest.mark.xdist_group("cli")
+GROUP = pytest.mark.xdist_group("lstm")  # whose artifacts most of these tests use
 ROOT = Path(__file__).parents[2]
 CELLS = ROOT / "samples"
 # As on a host that has none of them: importing one raises.
@@ -41,8 +41,9 @@ def test_help_names_commands_and_exit_codes(rnnexport_command):
 
 
 @GROUP
-def test_onnx_then_verify_a_copy(saved, rnnexport_command, tmp_path):
-    done = rnnexport_command(
+def test_onnx_then_verify_a_copy(saved, rnnexport_process, tmp_path):
+    """The script that pip installs, from end to end; what libraries print as they are imported is not told."""
+    done = rnnexport_process(
         "onnx", saved("s_lstm"), "--opset", 15, "--custom-objects", CELLS / "s_lstm.py", cwd=tmp_path
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -53,7 +54,7 @@ def test_onnx_then_verify_a_copy(saved, rnnexport_command, tmp_path):
     ]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "s_lstm.onnx").rename(tmp_path / "elsewhere" / "copy.onnx")
-    done = rnnexport_command("verify", "copy.onnx", "--json", "report.json", cwd=tmp_path / "elsewhere")
+    done = rnnexport_process("verify", "copy.onnx", "--json", "report.json", cwd=tmp_path / "elsewhere")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads((tmp_path / "elsewhere" / "report.json").read_text())
     assert (report["schema"], report["passed"], report["exit_code"]) == (2, True, 0)
@@ -165,25 +166,25 @@ def test_a_tolerance_of_the_export_is_told(saved, rnnexport_command, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("backend", ["jax", "torch", "no-such"])
-def test_the_backend_of_the_shell_does_not_matter(backend, saved, rnnexport_command, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "backend", ["jax", *(pytest.param(name, marks=pytest.mark.long) for name in ("torch", "no-such"))]
+)
+def test_the_backend_of_the_shell_does_not_matter(backend, saved, rnnexport_process, tmp_path, monkeypatch):
     model = saved("lstm")
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    done = rnnexport_command("onnx", model, cwd=tmp_path)
+    done = rnnexport_process("onnx", model, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @GROUP
-def test_a_terminated_export_leaves_nothing(saved, tmp_path):
+def test_a_terminated_export_leaves_nothing(saved, rnnexport_command, tmp_path):
     """SIGTERM while the user's code runs, at a moment that the code itself picks."""
     cells = (CELLS / "s_lstm.py").read_text()
     signal_itself = "import os, signal\n" + cells.replace(
         "        h, c = states\n", "        os.kill(os.getpid(), signal.SIGTERM)\n        h, c = states\n"
     )
     (tmp_path / "cells.py").write_text(signal_itself)
-    command = [sys.executable, "-m", "rnnexport", "onnx", str(saved("s_lstm")), "--custom-objects", "cells.py"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = rnnexport_command("onnx", saved("s_lstm"), "--custom-objects", "cells.py", cwd=tmp_path)
     assert done.returncode == 143
     assert "terminated; no artifact was written" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["cells.py"]
@@ -196,7 +197,7 @@ def test_the_command_alone_shows_its_help(rnnexport_command):
     assert "Exit codes" in done.stderr
 
 
-@GROUP
+@pytest.mark.xdist_group("stateful_gru")
 def test_inspect_an_artifact(exported, rnnexport_command):
     done = rnnexport_command("inspect", exported("stateful_gru")["onnx"].path)
     assert (done.returncode, done.stderr) == (0, "")

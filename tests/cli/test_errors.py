@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-import resource
 import zipfile
 from pathlib import Path
 
 import pytest
 
-GROUP = pytest.mark.xdist_group("cli")
+GROUP = pytest.mark.xdist_group("lstm")
 CELLS = Path(__file__).parents[2] / "samples"
+FULL_DISK = """
+import resource
+from rnnexport.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+main()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +87,10 @@ CASES = [
     ("export lstm.keras --to onnx --tune 0x7", 2, ["--tune", "'0x7'", "32x100"]),
     ("inspect lstm.keras --tune 2x7", 2, ["without --lowering", "give --lowering"]),
     ("inspect good.onnx --lowering", 2, ["--lowering of good.onnx", "a model"]),
+    ("onnx lstm.keras --stream 0", 2, ["--stream 0", "above 0"]),
+    ("onnx lstm.keras --stream=1.5", 2, ["--stream", "'1.5'", "a number or 'dynamic'"]),
+    ("onnx --stream lstm.keras", 2, ["--stream", "'lstm.keras'", "a number or 'dynamic'"]),
+    ("verify good.onnx --steps 5", 2, ["--steps without --source"]),
     ("onnx lstm.keras --batch 0", 2, ["--batch 0"]),
     ("onnx lstm.keras --timesteps many", 2, ["--timesteps", "'many'"]),
     ("onnx lstm.keras --rtol -1", 2, ["--rtol -1"]),
@@ -142,17 +151,14 @@ def test_bad_input(arguments, code, fragments, folder, rnnexport_command):
 
 @GROUP
 @pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite"])
-def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, rnnexport_command, tmp_path):
+def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, python_process, tmp_path):
     """Every write past 4 KiB fails, as it does on a full disk."""
     output = tmp_path / ("out" if to == "saved-model" else f"old.{to}")
     if to != "saved-model":
         output.write_text("old")
     before = listing(tmp_path)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    done = rnnexport_command(to, folder / "lstm.keras", "--timesteps", 5, "-o", output, cwd=tmp_path, preexec_fn=limit)
+    arguments = (to, folder / "lstm.keras", "--timesteps", 5, "-o", output)
+    done = python_process("-c", FULL_DISK, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert f"can't write {output}" in line

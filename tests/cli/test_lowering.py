@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-GROUP = pytest.mark.xdist_group("cli")
-ROOT = Path(__file__).parents[2]
+from tests.conftest import Run
+
+GROUP = pytest.mark.xdist_group("lstm")
 # The lowering itself is replaced: what it finds is the matter of other tests.
 FOUND = """
 import sys
@@ -31,19 +31,18 @@ main(sys.argv[1:])
 """
 
 
-def told(arguments: list[object], folder: Path, fault: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", FOUND.replace("FAULT", repr(fault)), *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def told(python_process: Run) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command on a lowering that found two recurrences, the second with this fault."""
+
+    def run(arguments: list[object], folder: Path, fault: str = "") -> subprocess.CompletedProcess[str]:
+        return python_process("-c", FOUND.replace("FAULT", repr(fault)), *arguments, cwd=folder)
+
+    return run
 
 
 @GROUP
-def test_an_export_tells_each_recurrence_and_the_artifact_keeps_it(saved, rnnexport_command, tmp_path):
+def test_an_export_tells_each_recurrence_and_the_artifact_keeps_it(saved, told, rnnexport_command, tmp_path):
     done = told(["onnx", saved("lstm"), "--lowering", "scan", "--for", "cuda", "--tune", "32x100"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "  rnn/lstm: LSTM of 5 [units], as native: scan for cuda at (32, 100)" in done.stdout
@@ -72,7 +71,7 @@ def test_an_export_tells_each_recurrence_and_the_artifact_keeps_it(saved, rnnexp
 
 
 @GROUP
-def test_a_fault_is_told_wherever_the_artifact_is_shown(saved, rnnexport_command, tmp_path):
+def test_a_fault_is_told_wherever_the_artifact_is_shown(saved, told, rnnexport_command, tmp_path):
     fault = "as scan it gave\n0.5 for 0.25"
     done = told(["export", saved("lstm"), "--to", "onnx", "-o", "."], tmp_path, fault)
     assert done.returncode == 0
@@ -86,7 +85,7 @@ def test_a_fault_is_told_wherever_the_artifact_is_shown(saved, rnnexport_command
 
 
 @GROUP
-def test_inspect_tells_what_a_model_would_become_and_writes_nothing(saved, tmp_path):
+def test_inspect_tells_what_a_model_would_become_and_writes_nothing(saved, told, tmp_path):
     done = told(["inspect", saved("lstm"), "--lowering", "--for", "cuda"], tmp_path, "of old")
     assert done.returncode == 0
     assert "Keras model (.keras)" in done.stdout
@@ -109,15 +108,13 @@ def test_inspect_says_where_there_is_no_recurrence(rnnexport_command, tmp_path):
 
 
 @GROUP
-def test_a_loop_needs_no_runtime_and_another_form_says_that_it_does(saved, tmp_path):
+def test_a_loop_needs_no_runtime_and_another_form_says_that_it_does(saved, python_process, tmp_path):
     code = "import sys; sys.modules['onnxruntime'] = None; from rnnexport.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "onnx", str(saved("lstm")), "--no-verify"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    command = ("-c", code, "onnx", saved("lstm"), "--no-verify")
+    done = python_process(*command, cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (4, [])
     assert "onnxruntime is not installed" in done.stderr
     assert "--lowering loop" in done.stderr
-    command += ["--lowering", "loop"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = python_process(*command, "--lowering", "loop", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "lstm.onnx").is_file()

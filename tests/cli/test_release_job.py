@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.test_makefile import ROOT, Done, run
 from tests.perturb import perturb
+from tests.warm import Warm
 
 PAGE = (ROOT / "docs" / "release-job.md").read_text()
 SAMPLE = "cgru_no_bias"
@@ -29,12 +30,10 @@ def of_page(*languages: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def on_path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which `rnnexport` is the working tree's."""
+def on_path(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which `rnnexport` is the working tree's, in warm processes."""
     folder = tmp_path_factory.mktemp("bin")
-    script = folder / "rnnexport"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rnnexport "$@"\n')
-    script.chmod(0o755)
+    warm.script(folder / "rnnexport", "rnnexport")
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 

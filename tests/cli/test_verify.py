@@ -17,9 +17,9 @@ from tests.perturb import perturb
 
 ABSENT = ("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx_ir", "onnxscript", "h5py", "jinja2")
 GROUP = pytest.mark.xdist_group("lstm")
-pytestmark = GROUP
 
 
+@GROUP
 def test_all_reports_of_one_run_agree(exported, rnnexport_command, tmp_path):
     artifacts = exported("lstm")
     bad = perturb(artifacts["onnx"].path, tmp_path, 1e-2)
@@ -38,6 +38,7 @@ def test_all_reports_of_one_run_agree(exported, rnnexport_command, tmp_path):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@GROUP
 def test_a_fault_is_located_from_the_file_alone(exported, rnnexport_command, tmp_path):
     bad = perturb(exported("lstm")["onnx"].path, tmp_path, 1e-2)
     done = rnnexport_command("verify", bad)
@@ -48,6 +49,7 @@ def test_a_fault_is_located_from_the_file_alone(exported, rnnexport_command, tmp
     assert "at timestep 1, unit 0 of row" in told
 
 
+@GROUP
 def test_a_report_never_overwrites_an_input_or_another_report(exported, rnnexport_command, tmp_path):
     path = exported("lstm")["onnx"].path
     for options in (("--junit", path), ("--json", "a", "--html", "a")):
@@ -62,6 +64,7 @@ def test_a_report_never_overwrites_an_input_or_another_report(exported, rnnexpor
     assert (done.returncode, "found nan" in done.stderr) == (2, True)
 
 
+@GROUP
 def test_the_users_data_with_outputs_in_them_and_without(exported, saved, rnnexport_command, tmp_path):
     path = exported("lstm")["onnx"].path
     x = np.random.default_rng(0).standard_normal((70, 9, 1)).astype("float32")
@@ -86,6 +89,19 @@ def test_the_users_data_with_outputs_in_them_and_without(exported, saved, rnnexp
             assert feed["outputs"][0]["passed"] is (code == 0)
 
 
+@GROUP
+def test_steps_need_a_source_and_states(exported, saved, rnnexport_command):
+    path = exported("lstm")["onnx"].path
+    for options, told in (
+        (("--steps", "50"), "--steps without --source; expected the model"),
+        (("--steps", "0", "--source", saved("lstm")), "'--steps': 0 is not in the range"),
+        (("--steps", "50", "--source", saved("lstm")), f"{path.name} has no states to carry from step to step"),
+    ):
+        done = rnnexport_command("verify", path, *options)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.xdist_group("multi_output_gru")
 def test_a_tolerance_of_one_output(exported, rnnexport_command, tmp_path):
     path = exported("multi_output_gru")["onnx"].path
     done = rnnexport_command(
@@ -101,6 +117,7 @@ def test_a_tolerance_of_one_output(exported, rnnexport_command, tmp_path):
     assert (done.returncode, "expected a number, or OUTPUT:number" in done.stderr) == (2, True)
 
 
+@GROUP
 def test_it_runs_with_numpy_and_onnx_runtime_alone(exported, tmp_path):
     """No TensorFlow, no Keras, no onnx_ir, not even the package of onnx around its messages."""
     code = f"""
@@ -124,6 +141,7 @@ except SystemExit as end:
     assert "verified" in done.stdout
 
 
+@GROUP
 def test_the_messages_of_onnx_are_those_of_its_package():
     code = """
 from rnnexport.targets.onnx.messages import messages
@@ -138,6 +156,7 @@ onnx.checker.check_model(onnx.helper.make_model(onnx.helper.make_graph([], "g", 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@GROUP
 def test_a_closed_stdout_keeps_the_verdict(exported):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = f"{sys.executable} -m rnnexport verify {exported('lstm')['onnx'].path} >&-"

@@ -11,7 +11,7 @@ from rich.errors import MarkupError
 
 from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.text import matrix_table, report_table, signature_table
-from rnnexport.signature import Signature, TensorSpec
+from rnnexport.signature import Signature, StateSpec, TensorSpec
 from tests.report import reports
 from tests.report.reports import BAD, GOOD, LONG, LOWERED
 
@@ -112,6 +112,15 @@ def test_names_are_no_markup():
         text = ""
     assert name in text
     assert "(batch, 3)" in text
+
+
+def test_a_state_tells_where_it_starts():
+    start = np.array([[0.5, -2.0]], np.float32)
+    before, after = (TensorSpec(f"{end}_0", "float32", ("batch", 2)) for end in ("state", "next_state"))
+    several = StateSpec("gru", before, after, start)
+    once = StateSpec("gru", before, after, np.full((1, 2), 0.25, np.float32))
+    for state, told in ((several, "(batch, 2), from recorded values"), (once, "(batch, 2), from 0.25")):
+        assert told in printed(signature_table(Signature((), (), (state,))))
 
 
 def test_the_matrix_has_a_cell_a_target():

@@ -1,4 +1,4 @@
-"""500 mutated model files. Each ends in a load or in one clear error: no other exception, no hang, no file left."""
+"""Mutated model files. Each ends in a load or in one clear error: no other exception, no hang, no file left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests import origins
 
 pytestmark = pytest.mark.xdist_group("fuzz")
 SECONDS = 30
+# (seed, count) of what `make test-long` tries besides.
+LONG = ((2026, 500), (0, 2000), (1, 2000), (2, 2000), (3, 2000))
 # What a configuration holds nowhere, or elsewhere.
 ODD = (0, -1, 1, 3, 65537, 10**9, 2**63, 0.5, True, None, "", "x", "tanh", "LSTM", "../x", [], [1], {}, [None], "\x00")
 FORMS = (".keras 3", ".keras 2", ".h5 3", ".h5 2", ".h5 1", ".json", ".weights.h5", "saved-model")
@@ -148,7 +150,7 @@ def left_behind(*folders):
 
 
 @pytest.mark.parametrize(
-    ("seed", "count"), [(2026, 500), *(pytest.param(seed, 2000, marks=pytest.mark.long) for seed in range(4))]
+    ("seed", "count"), [(2026, 150), *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)]
 )
 def test_a_mutated_file_ends_in_a_load_or_one_clear_error(seed, count, models, tmp_path, monkeypatch):
     rng = np.random.default_rng(seed)
@@ -180,6 +182,6 @@ def test_a_mutated_file_ends_in_a_load_or_one_clear_error(seed, count, models, t
             signal.alarm(0)
         assert set(folder.rglob("*")) == before
         assert left_behind(tmp_path / "cwd", tmp_path / "tmp") == set()
-    assert outcomes["loaded"] > 20
-    assert outcomes["refused"] > 200
+    assert outcomes["loaded"] > 0.04 * count
+    assert outcomes["refused"] > 0.4 * count
     assert sum(outcomes.values()) == count
