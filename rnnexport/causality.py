@@ -4,8 +4,11 @@ What a layer does with time can't be read off custom code. So a stream is made o
 
 1. the whole sequence, cut in two at every position, and at every position at once, gives the same steps;
 2. what has no timesteps (the last output, say) is after every chunk what the sequence up to there gives;
-3. a longer sequence, in uneven chunks, does so too;
-4. each row gives alone what it gives in the batch.
+3. a longer one, and, in float64, one of 512 timesteps, in uneven chunks, do so too;
+4. a model that was made for a length gives at that length what it gave;
+5. each row gives without the others what it gives in the batch.
+
+What a layer remembers for longer than that, or does at one moment alone, is out of sight.
 """
 
 from __future__ import annotations
@@ -37,13 +40,20 @@ _DO = "stream the part of the model before it, or export without --stream"
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
+class Pair:
     """A model on whole sequences, and its stream."""
 
     whole: SourceModel
     whole_signature: Signature
     chunked: SourceModel
     chunked_signature: Signature
+
+    @property
+    def holds_outputs(self) -> bool:
+        """Whether a layer has a mask, whatever the inputs say of it."""
+        from rnnexport.source.streaming import holds_outputs
+
+        return holds_outputs(self.chunked)
 
     def run_whole(self, feed: Arrays) -> dict[str, np.ndarray]:
         """What the whole sequence gives."""
@@ -77,13 +87,16 @@ def streamed(source: SourceModel, batch: Length, progress: Progress) -> SourceMo
         return describe(model, Boundary(batch))
 
     progress(f"looking at what {source.name} carries")
-    whole = with_open_lengths(source)
-    signature = described(whole)
+    declared = described(source)
+    whole = with_open_lengths(source, declared)
+    signature = declared if whole is source else described(whole)
     chunked = stream(whole, signature)
-    pair = _Pair(whole, signature, chunked, described(chunked))
+    pair = Pair(whole, signature, chunked, described(chunked))
     _require_timed(source.name, pair.whole_signature)
     progress(f"comparing chunks with the whole sequence of {source.name}")
-    _prove(pair)
+    tolerance = _prove(pair)
+    if whole is not source:
+        _require_as_declared(source, declared, pair, tolerance)
     return chunked
 
 
@@ -99,17 +112,81 @@ def _require_timed(name: str, signature: Signature) -> None:
             )
 
 
-def _prove(pair: _Pair) -> None:
+def _prove(pair: Pair) -> Tolerance:
+    """Raise where the stream gives something else than the model; what counts as the same, else."""
     signature = pair.whole_signature
     short, long = (_fresh(feed_at(signature, _SEED, index), signature) for index in (_SHORT, _LONG))
     tolerance = tolerance_of(pair.whole, signature, [(short, pair.run_whole(short.arrays))])
     steps = sequence_length(short.arrays, signature)
     truth = _Truth(pair, short.arrays, steps)
+    _require_finite(pair.whole.name, truth.whole())
     for lengths in splits(steps):
         _require_alike(truth, lengths, tolerance)
+        if pair.holds_outputs:
+            _require_alike(_Truth(pair, _with_gaps(short.arrays, signature), steps), lengths, tolerance)
     steps = sequence_length(long.arrays, signature)
     _require_alike(_Truth(pair, long.arrays, steps), (*_UNEVEN, steps - sum(_UNEVEN)), tolerance)
+    _require_alike_for_long(pair, tolerance)
     _require_rows(truth, tolerance)
+    return tolerance
+
+
+def _with_gaps(feed: Arrays, signature: Signature) -> dict[str, np.ndarray]:
+    """The feed with steps of zeros, in turn from row to row: what a mask that the model makes itself may look for."""
+    found = {name: array.copy() for name, array in feed.items()}
+    for piece, spec in ((found[spec.name], spec) for spec in signature.inputs):
+        if time_axis(spec, signature) == 1:
+            for row in range(len(piece)):
+                piece[row, row % piece.shape[1]] = 0
+                piece[row, : row % 3] = 0
+    return found
+
+
+def _require_finite(name: str, outputs: Arrays) -> None:
+    """What is not finite shows nothing."""
+    for output, array in outputs.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
+            raise ConversionError(
+                f"output {output} of {name} is not finite", "numbers that can be compared", "mend the model"
+            )
+
+
+def _require_as_declared(source: SourceModel, signature: Signature, pair: Pair, tolerance: Tolerance) -> None:
+    """Raise where the stream gives something else than the model as it was made, at the length it was made for."""
+    from rnnexport.source.reference import reference
+
+    feed = _fresh(feed_at(signature, _SEED, 0), signature).arrays
+    wanted = reference(source, signature, feed)
+    steps = sequence_length(feed, pair.whole_signature)
+    lengths = (1, steps // 2, steps - 1 - steps // 2) if steps > 2 else (1,) * steps
+    found = joined([piece for _, piece in pair.feeds(feed, lengths)], pair.whole_signature)
+    names = [spec.name for spec in signature.outputs]
+    if name := _departed(wanted, found, names, tolerance):
+        raise ConversionError(
+            f"output {name} of {source.name} is another one at the length it was made for ({steps} timesteps)",
+            "a model that does not depend on the length it was made with",
+            _DO,
+        )
+
+
+def _require_alike_for_long(pair: Pair, tolerance: Tolerance) -> None:
+    """Raise where chunks of a long sequence give something else."""
+    from rnnexport.long_range import LONGEST, both_ways
+
+    found = both_ways(pair, _SEED)
+    if found is None:
+        return
+    whole, chunks = found
+    _require_finite(pair.whole.name, whole)
+    names = [spec.name for spec in pair.whole_signature.outputs]
+    allowed = tolerance.for_length(LONGEST)
+    if name := _departed(whole, chunks, names, allowed):
+        raise ConversionError(
+            f"output {name} of {pair.whole.name} is another one in chunks of a sequence of {LONGEST} timesteps: a "
+            "layer looks far ahead, or remembers for long what is no state",
+            "a model that can be streamed",
+            _DO,
+        )
 
 
 def _fresh(feed: Feed, signature: Signature) -> Feed:
@@ -126,7 +203,7 @@ class _Truth:
         feed: the sequence.
     """
 
-    def __init__(self, pair: _Pair, feed: Arrays, steps: int) -> None:
+    def __init__(self, pair: Pair, feed: Arrays, steps: int) -> None:
         self.pair = pair
         self.feed = feed
         self._steps = steps
@@ -160,15 +237,18 @@ def _require_alike(truth: _Truth, lengths: Sequence[int], tolerance: Tolerance) 
 
 
 def _require_rows(truth: _Truth, tolerance: Tolerance) -> None:
-    """Raise where a row gives something else alone than among others: a stream's rows are strangers to each other."""
+    """Raise where a row gives something else alone than among others, which in a stream are strangers to it."""
     pair = truth.pair
-    batched = [spec for spec in pair.whole_signature.all_inputs if spec.shape[0] == BATCH]
-    if not batched:
-        return
-    names = [spec.name for spec in pair.whole_signature.outputs]
-    for row in range(len(truth.feed[batched[0].name])):
-        alone = {spec.name: truth.feed[spec.name][row : row + 1] for spec in batched}
-        wanted = {name: truth.whole()[name][row : row + 1] for name in names}
+    sized = [
+        spec for spec in pair.whole_signature.all_inputs if spec.shape[:1] == pair.whole_signature.inputs[0].shape[:1]
+    ]
+    count = len(truth.feed[sized[0].name])
+    # Where the batch is fixed, each row fills it.
+    repeat = 1 if sized[0].shape[0] == BATCH else count
+    names = [spec.name for spec in pair.whole_signature.outputs if spec.shape[:1] == sized[0].shape[:1]]
+    for row in range(count if count > 1 else 0):
+        alone = {spec.name: np.repeat(truth.feed[spec.name][row : row + 1], repeat, axis=0) for spec in sized}
+        wanted = {name: np.repeat(truth.whole()[name][row : row + 1], repeat, axis=0) for name in names}
         if name := _departed(wanted, pair.run_whole({**truth.feed, **alone}), names, tolerance):
             raise ConversionError(
                 f"output {name} of {pair.whole.name} has other rows alone than in a batch",

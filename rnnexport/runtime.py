@@ -67,8 +67,8 @@ class Stream:
         self._states = Tensors([state.input for state in signature.states], "states")
         self._carried = [(state.input.name, state.output.name) for state in signature.states]
         self._outputs = [spec.name for spec in signature.outputs]
-        first = signature.states[0].input.shape[0]
-        self._fixed_batch = first if isinstance(first, int) else None
+        self._dim = signature.inputs[0].shape[0]
+        self._fixed_batch = self._dim if isinstance(self._dim, int) else None
         self._batch: int | None = None
         self._state: dict[str, np.ndarray] = {}
         self.reset()
@@ -138,12 +138,20 @@ class Stream:
                 may be another one. Before the first step of an open batch all rows are new anyhow.
 
         Raises:
-            UsageError: a mask of another length, an index outside the batch, or neither.
+            UsageError: a mask of another length, an index outside the batch, or neither; a state whose rows are not
+                those of the batch.
         """
         if rows is None:
             self._batch = self._fixed_batch
             self._state = {} if self._batch is None else self._fresh(self._batch)
             return
+        odd = next((one.input for one in self.signature.states if one.input.shape[0] != self._dim), None)
+        if odd is not None:
+            raise UsageError(
+                f"reset of some rows, where {odd.name} has {odd.shape[0]} rows",
+                "states with a row for each row of the batch",
+                "reset all, or restore a snapshot",
+            )
         chosen = selection(rows, self._batch)
         if self._batch is not None:
             fresh, state = self._fresh(self._batch), self.snapshot()

@@ -49,7 +49,8 @@ class Extent:
     stream: Length = None
 
     def __post_init__(self) -> None:
-        if not (self.stream in (None, "dynamic") or (isinstance(self.stream, int) and self.stream > 0)):
+        number = isinstance(self.stream, int) and not isinstance(self.stream, bool) and self.stream > 0
+        if not number and self.stream not in (None, "dynamic"):
             raise UsageError(f"--stream {self.stream}", "a number of timesteps above 0, or 'dynamic'", "change it")
 
     def with_fixed_sizes(self) -> Extent:

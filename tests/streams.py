@@ -27,8 +27,11 @@ def inputs_of(model, seed=5):
     found = []
     for tensor in model.inputs:
         shape = (BATCH, STEPS, *tensor.shape[2:])
-        if tensor.shape[1:] == (2,):
-            found.append(rng.standard_normal((BATCH, 2)).astype("float32"))
+        if tensor.shape[1:] in ((2,), (3, 2)):
+            found.append(rng.standard_normal((BATCH, *tensor.shape[1:])).astype("float32"))
+            continue
+        if tensor.shape[1:] == (1,):
+            found.append(np.array([[25], [3]], "int32"))
             continue
         if len(shape) == 2:
             x = rng.integers(1, 6, shape).astype("float32")
@@ -143,7 +146,65 @@ def start_from_the_inputs(keras):
     return keras.Model([x, context], layers.LSTM(4, return_sequences=True, name="memory")(padded, initial_state=start))
 
 
+def fixed_context(keras):
+    """The context is one sequence for all chunks: its length is fixed, while that of the stream is open."""
+    layers = keras.layers
+    x, context = keras.Input((None, FEATURES), name="x"), keras.Input((3, 2), name="context")
+    code = layers.RepeatVector(1)(layers.GRU(4, name="reader")(context))
+    return keras.Model([x, context], layers.Add()([layers.GRU(4, return_sequences=True, name="memory")(x), code]))
+
+
+def positional_mask(keras):
+    """A mask that no layer announces, passed by position where that can be."""
+
+    class Masked(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.memory = keras.layers.GRU(4, return_sequences=True, name="memory")
+
+        def build(self, shape):
+            self.memory.build(shape)
+            super().build(shape)
+
+        def call(self, x):
+            import tensorflow as tf
+
+            mask = tf.reduce_any(tf.not_equal(x, 0), axis=-1)
+            return self.memory(x, None, mask) if keras.__name__ == "keras" else self.memory(x, mask=mask)
+
+        def compute_output_shape(self, shape):
+            return (*shape[:2], 4)
+
+    return chain(keras, Masked(name="masked"))
+
+
+def started_by_a_threshold(keras):
+    """From values that small ids never reach."""
+
+    class Start(keras.layers.Layer):
+        def call(self, ids):
+            import tensorflow as tf
+
+            return tf.tile(tf.cast(ids > 20, "float32"), [1, 4])
+
+    layers = keras.layers
+    x, ids = keras.Input((None, FEATURES), name="x"), keras.Input((1,), dtype="int32", name="ids")
+    y = layers.GRU(4, return_sequences=True, name="memory")(x, initial_state=Start(name="start")(ids))
+    return keras.Model([x, ids], y)
+
+
+def context_attended(keras):
+    layers = keras.layers
+    x, context = keras.Input((None, FEATURES), name="x"), keras.Input((3, 2), name="context")
+    h = layers.GRU(4, return_sequences=True, name="memory")(x)
+    return keras.Model([x, context], layers.MultiHeadAttention(2, 3, name="attend")(h, context))
+
+
 CAUSAL = {
+    "context attended": context_attended,
+    "fixed context": fixed_context,
+    "positional mask": positional_mask,
+    "started by a threshold": started_by_a_threshold,
     "recurrent": recurrent,
     "last": last,
     "padding": padding,
@@ -249,7 +310,60 @@ def twice_as_long(keras):
     return chain(keras, layers.GRU(4, return_sequences=True), layers.UpSampling1D(2))
 
 
+def far_delay(keras):
+    layers = keras.layers
+    delay = [layers.ZeroPadding1D((50, 0)), layers.Cropping1D((0, 50))]
+    return chain(keras, *delay, layers.GRU(4, return_sequences=True))
+
+
+def own_length(keras):
+    class Weighted(keras.layers.Layer):
+        def call(self, x):
+            return x * (2.0 if x.shape[1] == STEPS else 1.0)
+
+    return chain(keras, Weighted(name="weighted"), keras.layers.GRU(4, return_sequences=True), shape=(STEPS, FEATURES))
+
+
+def two_fixed(keras):
+    layers = keras.layers
+    x, context = keras.Input((STEPS, FEATURES)), keras.Input((5, 2))
+    return keras.Model([x, context], layers.Concatenate()([layers.GRU(4)(x), layers.GRU(3)(context)]))
+
+
+def once_a_step(keras):
+    class Walk(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = keras.layers.GRU(2, name="inner")
+
+        def build(self, shape):
+            self.inner.build((None, 1, FEATURES))
+            super().build(shape)
+
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.stack([self.inner(x[:, t : t + 1]) for t in range(x.shape[1])], axis=1)
+
+        def compute_output_shape(self, shape):
+            return (*shape[:2], 2)
+
+    return chain(keras, keras.layers.GRU(FEATURES, return_sequences=True), Walk(), shape=(STEPS, FEATURES))
+
+
+def stateful_elsewhere(keras):
+    layers = keras.layers
+    x = keras.Input(batch_shape=(BATCH, None, FEATURES))
+    h = layers.RepeatVector(5)(layers.LSTM(4)(x))
+    return keras.Model(x, layers.GRU(3, stateful=True, name="elsewhere")(h))
+
+
 OTHERS = {
+    "far delay": far_delay,
+    "own length": own_length,
+    "two fixed": two_fixed,
+    "once a step": once_a_step,
+    "stateful elsewhere": stateful_elsewhere,
     "bidirectional": bidirectional,
     "backwards": backwards,
     "pooling": pooling,

@@ -39,6 +39,7 @@ LAYERS = {
     "rnnexport.orders": 4,
     "rnnexport.subjects": 4,
     "rnnexport.causality": 4,
+    "rnnexport.long_range": 4,
     "rnnexport.pipeline": 4,
     "rnnexport.runtime": 4,
     "rnnexport.verifying": 4,

@@ -30,7 +30,9 @@ def _length(ctx: click.Context, param: click.Parameter, value: str | None) -> Le
     try:
         return int(value)
     except ValueError:
-        raise click.BadParameter(f"found {value!r}, expected a number or 'dynamic'", ctx, param) from None
+        # What stands behind an option that may have a value is taken for it.
+        place = "; without a number it goes behind MODEL" if param.name == "stream" else ""
+        raise click.BadParameter(f"found {value!r}, expected a number or 'dynamic'{place}", ctx, param) from None
 
 
 def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:

@@ -156,10 +156,10 @@ class KerasApi(ModelApi, Protocol):
     def owns(self, model: object) -> bool:
         """Whether `model` is a model of this Keras."""
 
-    def with_open_lengths(self, model: Model) -> Model:
-        """The model, its layers shared, with the length of every sequence among its inputs open.
+    def with_open_lengths(self, model: Model, length: int) -> Model:
+        """The model, its layers shared, with the length open of every sequence among its inputs that has this length.
 
-        Ids of shape [B, T] count as sequences, as does all of rank 3 and more. Raises whatever that Keras raises.
+        Raises whatever that Keras raises.
         """
 
 
@@ -202,10 +202,11 @@ def layers_by_dtype(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
     return {dtype: tuple(names) for dtype, names in sorted(found.items())}
 
 
-def opened(shape: Sequence[int | None], dtype: str) -> tuple[int | None, ...]:
-    """The shape of an input with its length open, where it is that of a sequence: of features, or of ids."""
+def opened(shape: Sequence[int | None], dtype: str, length: int) -> tuple[int | None, ...]:
+    """The shape of an input with its length open, where it is a sequence of this length: of features, or of ids."""
     ids = len(shape) == RANK_OF_IDS and dtype.startswith(("int", "uint"))
-    return (shape[0], None, *shape[2:]) if ids or len(shape) >= SEQUENCE_RANK else tuple(shape)
+    sequence = (ids or len(shape) >= SEQUENCE_RANK) and shape[1] == length
+    return (shape[0], None, *shape[2:]) if sequence else tuple(shape)
 
 
 def inputs_of(

@@ -9,6 +9,7 @@ Padding               Before: repeats the output before it,    After: ... of whi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,10 +21,85 @@ import tensorflow as tf
 from rnnexport.source.api import Layer
 from rnnexport.source.state_cell import StateCell
 
-Call = Callable[..., Any]
-# The arguments of a call of a layer, by position and by name.
-Positional = Sequence[Any]
-Named = Mapping[str, Any]
+# A layer's own `call`, with its arguments, which may be changed first.
+Replacement = Callable[["LayerCall"], Any]
+
+
+class LayerCall:
+    """A call of a layer that has not been carried out yet, its arguments by name however they were passed.
+
+    Attributes:
+        layer: that is called.
+    """
+
+    def __init__(
+        self, layer: Layer, method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.layer = layer
+        self._method = method
+        self._bound = inspect.signature(method).bind(*args, **kwargs)
+        self._first = next(iter(self._bound.arguments))
+        # Where a `call` has `**kwargs`, what is not named in it is inside these.
+        self._more = next(
+            (name for name, one in self._bound.signature.parameters.items() if one.kind is one.VAR_KEYWORD), None
+        )
+
+    @property
+    def inputs(self) -> Any:
+        """What the layer is given; in tf_keras a list, where an initial state or constants come with the sequence."""
+        return self._bound.arguments[self._first]
+
+    @property
+    def sequence(self) -> Any:
+        """The first tensor of `inputs`."""
+        return tf.nest.flatten(self.inputs)[0]
+
+    @property
+    def tensors(self) -> list[Any]:
+        """All that the layer is given."""
+        given = tf.nest.flatten([list(self._bound.args), dict(self._bound.kwargs)])
+        return [one for one in given if hasattr(one, "shape")]
+
+    @property
+    def mask(self) -> Any:
+        """`mask_BT`, or None; the sequence's own where every argument has one."""
+        mask = self._get("mask")
+        return mask[0] if isinstance(mask, list | tuple) else mask
+
+    def with_inputs(self, inputs: Any) -> None:
+        """Change what the layer is given."""
+        self._bound.arguments[self._first] = inputs
+
+    def initial_state(self) -> list[Any] | None:
+        """The initial state that the model gives the layer, flat, or None."""
+        given = self._beside_the_sequence() or self._get("initial_state")
+        return None if given is None else list(tf.nest.flatten(given))
+
+    def take_initial_state(self) -> list[Any] | None:
+        """The same, without which the call is from now on."""
+        given = self.initial_state()
+        if self._get("initial_state") is not None:
+            self._places("initial_state")["initial_state"] = None
+        if beside := self._beside_the_sequence():
+            self.with_inputs([self.inputs[0], *self.inputs[1 + len(beside) :]])
+        return given
+
+    def run(self) -> Any:
+        """Carry it out."""
+        return self._method(*self._bound.args, **self._bound.kwargs)
+
+    def _beside_the_sequence(self) -> list[Any]:
+        """tf_keras has the sequence, the states and the constants in one list."""
+        if not isinstance(self.inputs, list):
+            return []
+        return self.inputs[1 : len(self.inputs) - (getattr(self.layer, "_num_constants", 0) or 0)]
+
+    def _places(self, name: str) -> dict[str, Any]:
+        more: dict[str, Any] = self._bound.arguments.get(self._more or "", {})
+        return more if name in more else self._bound.arguments
+
+    def _get(self, name: str) -> Any:
+        return self._places(name).get(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,46 +109,45 @@ class CarriedRecurrence:
     Attributes:
         layer: the layer.
         initial: the value that each of `cells` has before the first chunk, one row.
-        cells: what it carries.
         structure: the states in the structure in which the layer keeps them.
-        given: whether the model gives the layer what it starts from. The cell behind the states then says, for each
-            row, whether it has started.
-        held: how many of `cells`, the last ones, hold the output of the last step: where the layer has a mask.
+        states: what they are carried in, flat.
+        started: where the model gives the layer what it starts from: whether a row has started.
+        held: where the layer has a mask: the output of the last step, flat.
     """
 
     layer: Layer
     initial: tuple[np.ndarray, ...]
-    cells: tuple[StateCell, ...]
     structure: Any
-    given: bool
-    held: int
+    states: tuple[StateCell, ...]
+    started: StateCell | None
+    held: tuple[StateCell, ...]
 
-    def call(self, original: Call, args: Positional, kwargs: Named) -> Any:
+    @property
+    def cells(self) -> tuple[StateCell, ...]:
+        """All that is carried, in the order of `initial`."""
+        return (*self.states, *((self.started,) if self.started is not None else ()), *self.held)
+
+    def call(self, call: LayerCall) -> Any:
         """What the layer gives for a chunk. Reads and writes `cells`."""
-        states = tf.nest.pack_sequence_as(self.structure, self._states())
-        rest, named, given = without_initial_state(args, kwargs, self.layer)
-        if self.given:
-            self._start(given or [])
+        given = call.take_initial_state()
+        if self.started is not None:
+            self._start(self.started, given or [])
+        states = tf.nest.pack_sequence_as(self.structure, self.states)
         with attributes_replaced(self.layer, {"stateful": True, "states": states}):
-            result = original(*rest, **named)
-        mask_BT = mask_of(named)
-        if not self.held or mask_BT is None:
+            result = call.run()
+        if not self.held or call.mask is None:
             return result
         outputs, after = (result[0], list(result[1:])) if self.layer.return_state else (result, None)
         flat = [
-            self._held(output, mask_BT, cell)
-            for output, cell in zip(tf.nest.flatten(outputs), self.cells[-self.held :], strict=True)
+            self._held(output, call.mask, cell)
+            for output, cell in zip(tf.nest.flatten(outputs), self.held, strict=True)
         ]
         packed = tf.nest.pack_sequence_as(outputs, flat)
         return packed if after is None else type(result)([packed, *after])
 
-    def _states(self) -> tuple[StateCell, ...]:
-        return self.cells[: len(self.cells) - self.held - self.given]
-
-    def _start(self, given: Sequence[Any]) -> None:
+    def _start(self, started: StateCell, given: Sequence[Any]) -> None:
         """Give the rows that have not started what the model starts them from."""
-        started = self.cells[len(self.cells) - self.held - 1]
-        for cell, start in zip(self._states(), given, strict=True):
+        for cell, start in zip(self.states, given, strict=True):
             cell.assign(tf.where(_to_rank(started.value[:, 0], len(start.shape)), cell, tf.cast(start, cell.dtype)))
         started.assign(tf.ones_like(started.value))
 
@@ -99,15 +174,16 @@ class CarriedHistory:
     initial: tuple[np.ndarray, ...]
     cells: tuple[StateCell, ...]
 
-    def call(self, original: Call, args: Positional, kwargs: Named) -> Any:
+    def call(self, call: LayerCall) -> Any:
         """What the layer gives for a chunk. Reads and writes `cells`."""
         (cell,) = self.cells
-        joined_BTC = tf.concat([tf.cast(cell.value, args[0].dtype), args[0]], axis=1)
+        joined_BTC = tf.concat([tf.cast(cell.value, call.sequence.dtype), call.sequence], axis=1)
         padding = int(self.initial[0].shape[1])
+        call.with_inputs(joined_BTC)
         # Both Keras ask the first how much to put in front; in a graph tf_keras asks the second what comes out.
         replaced = {"_compute_causal_padding": _no_padding, "compute_output_shape": _any_shape}
         with attributes_replaced(self.layer, replaced):
-            result = original(joined_BTC, *args[1:], **kwargs)
+            result = call.run()
         cell.assign(joined_BTC[:, -padding:])
         return result
 
@@ -128,13 +204,13 @@ def carrying(layers: Sequence[Carried]) -> Iterator[None]:
 
 
 @contextmanager
-def calls_replaced(calls: Mapping[Layer, Callable[[Call, Positional, Named], Any]]) -> Iterator[None]:
-    """Inside this block each layer calls what is given for it, with its own `call`, and the arguments."""
+def calls_replaced(calls: Mapping[Layer, Replacement]) -> Iterator[None]:
+    """Inside this block each layer calls what is given for it in place of its own `call`."""
 
     # Stands in for a method of Keras, whatever is passed to it.
-    def replacing(layer: Layer, call: Callable[[Call, Positional, Named], Any]) -> Call:
-        original = layer.call
-        return lambda *args, **kwargs: call(original, args, kwargs)
+    def replacing(layer: Layer, call: Replacement) -> Callable[..., Any]:
+        method = layer.call
+        return lambda *args, **kwargs: call(LayerCall(layer, method, args, kwargs))
 
     with ExitStack() as stack:
         for layer, call in calls.items():
@@ -157,31 +233,6 @@ def attributes_replaced(layer: Layer, values: Mapping[str, Any]) -> Iterator[Non
                 object.__setattr__(layer, name, own[name] if name in own else before[name])
             elif name in vars(layer):
                 object.__delattr__(layer, name)
-
-
-def without_initial_state(
-    args: Positional, kwargs: Named, layer: Layer
-) -> tuple[list[Any], dict[str, Any], list[Any] | None]:
-    """The arguments of a recurrent layer's call but for its initial state, and that, flat; None where it has none.
-
-    tf_keras puts the initial state, and then the constants, behind the sequence in one list.
-    """
-    rest, named = list(args), dict(kwargs)
-    given = named.pop("initial_state", None)
-    if isinstance(rest[0], list):
-        constants = getattr(layer, "_num_constants", 0) or 0
-        end = len(rest[0]) - constants
-        given = rest[0][1:end] or given
-        rest[0] = [rest[0][0], *rest[0][end:]]
-    elif len(rest) > 1:
-        given, rest[1] = rest[1], None
-    return rest, named, None if given is None else list(tf.nest.flatten(given))
-
-
-def mask_of(named: Named) -> Any:
-    """`mask_BT` of a call, or None; the sequence's own where every argument has one."""
-    mask = named.get("mask")
-    return mask[0] if isinstance(mask, list | tuple) else mask
 
 
 def _is_property(layer: Layer, name: str) -> bool:

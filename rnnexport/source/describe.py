@@ -168,9 +168,14 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
                 "states with a row for each sequence",
                 "give it the shape (batch, 1) in the cell",
             )
+        if state.initial.dtype.name not in DTYPES:
+            raise ConversionError(
+                f"state {stem} of dtype {state.initial.dtype.name}", f"one of {', '.join(DTYPES)}", "compute in another"
+            )
         shape, dtype = tuple(state.initial.shape), state.initial.dtype.name
         shape = (batch, *shape[1:]) if state.by_row else shape
         before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)
         initial = np.broadcast_to(state.initial, before.sized({BATCH: 1}))
         specs.append(StateSpec(state.layer, before, after, initial))
+    _check_names([*inputs, *(spec.input for spec in specs)])
     return tuple(specs)

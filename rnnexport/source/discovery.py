@@ -7,9 +7,8 @@ which that can't be so is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -19,17 +18,8 @@ import tensorflow as tf
 from rnnexport.errors import ConversionError, ForeignCode
 from rnnexport.signature import Signature
 from rnnexport.source.api import SEQUENCE_RANK, Layer, ModelApi
-from rnnexport.source.carrying import (
-    Call,
-    Carried,
-    CarriedHistory,
-    CarriedRecurrence,
-    Named,
-    Positional,
-    calls_replaced,
-    mask_of,
-    without_initial_state,
-)
+from rnnexport.source.carrying import Carried, CarriedHistory, CarriedRecurrence, LayerCall, calls_replaced
+from rnnexport.source.dependence import started_by_inputs
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import some_feed
 from rnnexport.source.reference import explain_call, run_eager
@@ -69,29 +59,33 @@ class _Record:
     """The calls of one run of a model, but for those inside a layer that is watched itself."""
 
     api: ModelApi
+    kinds: _Kinds
     calls: dict[Layer, list[_Seen]] = field(default_factory=dict)
     depth: int = 0
 
-    def call(self, layer: Layer, original: Call, args: Positional, kwargs: Named) -> Any:
+    def call(self, call: LayerCall) -> Any:
+        """Carry it out and note it."""
         self.depth += 1
         try:
-            result = original(*args, **kwargs)
+            result = call.run()
         finally:
             self.depth -= 1
         if not self.depth:
-            self.calls.setdefault(layer, []).append(self._seen(layer, args, kwargs, result))
+            self.calls.setdefault(call.layer, []).append(self._seen(call, result))
         return result
 
-    def _seen(self, layer: Layer, args: Positional, kwargs: Named, result: Any) -> _Seen:
-        sequences = tf.nest.flatten(args[0] if args else list(kwargs.values()))[0]
-        length = int(sequences.shape[1]) if len(sequences.shape) >= SEQUENCE_RANK else None
+    def _seen(self, call: LayerCall, result: Any) -> _Seen:
+        layer = call.layer
+        # What is attended to is behind the query.
+        heard = call.tensors[1] if self.kinds.attends(layer) and len(call.tensors) > 1 else call.sequence
+        length = int(heard.shape[1]) if len(heard.shape) >= SEQUENCE_RANK else None
         if not self.api.recurrent(layer):
             return _Seen(length)
-        _, _, given = without_initial_state(args, kwargs, layer)
-        structure = self.api.fresh_states(layer, sequences)
+        given = call.initial_state()
+        structure = self.api.fresh_states(layer, call.sequence)
         states = tf.nest.flatten(structure) if given is None else given
         outputs = result[0] if layer.return_state else result
-        held = () if mask_of(kwargs) is None or layer.zero_output_for_mask else tf.nest.flatten(outputs)
+        held = () if call.mask is None or layer.zero_output_for_mask else tf.nest.flatten(outputs)
         steps = 2 if layer.return_sequences else 1
         return _Seen(
             length,
@@ -115,19 +109,26 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
     """
     kinds = _Kinds(source.api)
     watched = [layer for layer in source.api.layers(source.model) if kinds.watched(layer)]
-    first, second = (_run(source, signature, watched, which) for which in (0, 1))
+    first, second = (_run(source, signature, watched, kinds, which) for which in (0, 1))
+    given = [layer for layer in first.calls if any(seen.given for seen in first.calls[layer])]
+    by_inputs = started_by_inputs(source, signature, given) if given else set()
     found: list[Carried] = []
     for layer in dict.fromkeys(watched):
-        pairs = list(zip(first.calls.get(layer, []), second.calls.get(layer, []), strict=True))
+        counts = [len(record.calls.get(layer, [])) for record in (first, second)]
+        if counts[0] != counts[1] and kinds.carries(layer):
+            raise _refusal(layer, "is called once a timestep, or more often the longer the sequence is")
+        pairs = list(zip(first.calls.get(layer, []), second.calls.get(layer, []), strict=False))
         over_time = [pair for pair in pairs if pair[0].length != pair[1].length]
         if not over_time:
+            if pairs and source.api.recurrent(layer) and layer.stateful:
+                raise _refusal(layer, "is stateful, over something else than the time of the stream")
             continue
         if reason := kinds.not_causal(layer):
             raise _refusal(layer, reason)
         if kinds.carries(layer) and len(pairs) > 1:
             raise _refusal(layer, f"is called {len(pairs)} times, each of which would need states of its own")
         if source.api.recurrent(layer):
-            found.append(_recurrence(layer, *over_time[0]))
+            found.append(_recurrence(layer, *over_time[0], by_inputs=layer in by_inputs))
         elif kinds.padding(layer):
             found.append(_history(layer, kinds.padding(layer)))
     if not found:
@@ -137,6 +138,19 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
             "export it without --stream",
         )
     return tuple(found)
+
+
+def lengths_of_carriers(source: SourceModel, signature: Signature) -> set[int]:
+    """The lengths that layers which carry something run over, of a model whose lengths are fixed.
+
+    Raises:
+        ConversionError: the model can't be called.
+    """
+    kinds = _Kinds(source.api)
+    watched = [layer for layer in source.api.layers(source.model) if kinds.watched(layer)]
+    record = _run(source, signature, watched, kinds, 0)
+    carriers = [layer for layer in record.calls if kinds.carries(layer)]
+    return {seen.length for layer in carriers for seen in record.calls[layer] if seen.length is not None}
 
 
 class _Kinds:
@@ -155,6 +169,10 @@ class _Kinds:
         """Whether something has to be known of its calls, or what is inside it is its own affair."""
         kinds = (*self._convolutions, *self._poolings, *self._attentions, *self._wrappers, *self._both_ways)
         return self._api.recurrent(layer) or isinstance(layer, kinds)
+
+    def attends(self, layer: Layer) -> bool:
+        """Whether it reads one sequence to answer each step of another."""
+        return isinstance(layer, self._attentions)
 
     def carries(self, layer: Layer) -> bool:
         """Whether it needs cells of its own."""
@@ -198,25 +216,25 @@ def _pools(layer: Layer) -> bool:
     return window is None or (window if isinstance(window, int) else window[0]) != 1
 
 
-def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], which: int) -> _Record:
-    record = _Record(source.api)
+def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], kinds: _Kinds, which: int) -> _Record:
+    record = _Record(source.api, kinds)
     feed = some_feed(signature, which)
     batch = len(next(iter(feed.values())))
-    calls: Mapping[Layer, Any] = {layer: partial(record.call, layer) for layer in watched}
-    with ForeignCode(explain_call(source)), calls_replaced(calls):
+    with ForeignCode(explain_call(source)), calls_replaced(dict.fromkeys(watched, record.call)):
         run_eager(source, list(feed.values()), [state.start(batch) for state in signature.states])
     return record
 
 
-def _recurrence(layer: Layer, first: _Seen, second: _Seen) -> CarriedRecurrence:
-    given = any(_rows_differ(one, other) for one, other in zip(first.states, second.states, strict=True))
-    if given and not first.given:
-        raise _refusal(layer, "has a cell whose initial state depends on the inputs, which no chunk but the first has")
-    states = tuple(np.zeros_like(state[:1]) if given else state[:1].copy() for state in first.states)
-    started = (np.zeros((1, 1), bool),) if given else ()
+def _recurrence(layer: Layer, first: _Seen, second: _Seen, *, by_inputs: bool) -> CarriedRecurrence:
+    if not by_inputs and any(_rows_differ(*pair) for pair in zip(first.states, second.states, strict=True)):
+        raise _refusal(layer, "starts rows in different ways, which no chunk but the first is told")
+    states = tuple(np.zeros_like(state[:1]) if by_inputs else state[:1].copy() for state in first.states)
+    started = (np.zeros((1, 1), bool),) if by_inputs else ()
     held = tuple(np.zeros((1, *spec.shape), spec.dtype.as_numpy_dtype) for spec in first.held)
-    initial = states + started + held
-    return CarriedRecurrence(layer, initial, _cells(initial), first.structure, given, len(held))
+    cells = [_cells(part) for part in (states, started, held)]
+    return CarriedRecurrence(
+        layer, states + started + held, first.structure, cells[0], cells[1][0] if started else None, cells[2]
+    )
 
 
 def _history(layer: Layer, padding: int) -> CarriedHistory:

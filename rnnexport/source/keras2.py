@@ -122,9 +122,9 @@ class Keras2:
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         return list(layer.get_initial_state(sequences))
 
-    def with_open_lengths(self, model: Model) -> Model:
+    def with_open_lengths(self, model: Model, length: int) -> Model:
         inputs = [
-            _input(name, opened(tensor.shape, tensor.dtype.name), tensor.dtype.name)
+            _input(name, opened(tensor.shape, tensor.dtype.name, length), tensor.dtype.name)
             for name, tensor in zip(model.input_names, tf.nest.flatten(model.inputs), strict=True)
         ]
         packed = tf.nest.pack_sequence_as(model.input, inputs)

@@ -163,10 +163,10 @@ class Keras3:
         states = layer.get_initial_state(batch_size=sequences.shape[0])
         return list(keras.tree.map_structure(lambda state: keras.ops.cast(state, layer.compute_dtype), states))
 
-    def with_open_lengths(self, model: Model) -> Model:
+    def with_open_lengths(self, model: Model, length: int) -> Model:
         graph = _graph(model)
         flat = keras.tree.flatten(graph.input)
-        inputs = [_input(tensor.name, opened(tensor.shape, tensor.dtype), tensor.dtype) for tensor in flat]
+        inputs = [_input(tensor.name, opened(tensor.shape, tensor.dtype, length), tensor.dtype) for tensor in flat]
         packed = keras.tree.pack_sequence_as(graph.input, inputs)
         # Called by its method: the model as a layer would hold on to the length that it was made with.
         return keras.Model(packed, graph.call(packed), name=model.name)

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature
-from rnnexport.source.api import KerasApi, Layer, Model, ModelApi, NamedTensor, StateVariable, opened
-from rnnexport.source.carrying import Carried, carrying
-from rnnexport.source.discovery import discover
+from rnnexport.source.api import KerasApi, Layer, Model, ModelApi, NamedTensor, StateVariable
+from rnnexport.source.carrying import Carried, CarriedRecurrence, carrying
+from rnnexport.source.discovery import discover, lengths_of_carriers
 from rnnexport.source.model import SourceModel
 
 
@@ -33,6 +33,8 @@ class Streaming:
         self.embedding = api.embedding
         self.masking = api.masking
         self.autograph = api.autograph
+
+        self.holds_outputs = any(isinstance(one, CarriedRecurrence) and one.held for one in carried)
 
     def inputs(self, model: Model) -> list[NamedTensor]:
         return self._api.inputs(model)
@@ -89,11 +91,15 @@ class Streaming:
                 cell.value = value
 
 
-def with_open_lengths(source: SourceModel) -> SourceModel:
-    """`source` with the length of its sequences open, the layers shared; `source` itself where they are open.
+def with_open_lengths(source: SourceModel, signature: Signature) -> SourceModel:
+    """`source` with the length open that its layers run over, the layers shared; `source` itself where one is open.
+
+    Args:
+        source: the model.
+        signature: its boundary.
 
     Raises:
-        ConversionError: it runs at the length alone that it was made with, or is a program.
+        ConversionError: it runs at the length alone that it was made with, or over several, or is a program.
     """
     if source.api.name == "saved-model":
         raise ConversionError(
@@ -101,9 +107,16 @@ def with_open_lengths(source: SourceModel) -> SourceModel:
             "a model with layers, to carry what they remember",
             "stream the Keras model that it was made from",
         )
-    tensors = source.api.inputs(source.model)
-    if all(opened(tensor.shape, tensor.dtype) == tensor.shape for tensor in tensors):
+    if any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in source.api.inputs(source.model)):
         return source
+    fixed = {spec.shape[1] for spec in signature.inputs if len(spec.shape) > 1}
+    lengths = lengths_of_carriers(source, signature) & fixed
+    if len(lengths) > 1:
+        raise ConversionError(
+            f"{source.name} runs over sequences of {' and of '.join(map(str, sorted(lengths)))} timesteps",
+            "one sequence that comes in chunks",
+            "build it with an open length for that one, Input((None, ...))",
+        )
 
     def refused(error: BaseException) -> ConversionError:
         return ConversionError(
@@ -114,7 +127,7 @@ def with_open_lengths(source: SourceModel) -> SourceModel:
 
     api = cast("KerasApi", source.api)
     with ForeignCode(refused):
-        return replace(source, model=api.with_open_lengths(source.model))
+        return replace(source, model=api.with_open_lengths(source.model, lengths.pop())) if lengths else source
 
 
 def stream(source: SourceModel, signature: Signature) -> SourceModel:
@@ -128,3 +141,9 @@ def stream(source: SourceModel, signature: Signature) -> SourceModel:
         ConversionError: a layer can't be streamed; names it.
     """
     return replace(source, api=Streaming(source.api, discover(source, signature)))
+
+
+def holds_outputs(source: SourceModel) -> bool:
+    """Whether a layer of a stream has a mask, and so carries its last output."""
+    api = source.api
+    return isinstance(api, Streaming) and api.holds_outputs

@@ -2,8 +2,8 @@
 
     Before: model.call(x)        After: Model(x = Input(...), model(x))
 
-Its weights are those of the live model. The batch is left open, and so is the length wherever the model runs with an
-open one: what it was first called with is no part of it.
+Its weights are those of the live model. The batch is left open unless stateful layers fix it, and so is the length
+wherever the model runs with an open one: what it was first called with is no part of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputSh
     arguments: Mapping[str, Any] = inputs or api.built_inputs(source.model) or {}
     if not arguments:
         raise ConversionError(
-            f"{source.name} is subclassed, and was never called or with ids among several inputs",
+            f"{source.name} is subclassed, and was never called, or Keras has not kept with what",
             "to know its inputs and their dtypes",
             _TODO,
         )

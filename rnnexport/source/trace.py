@@ -6,6 +6,7 @@ All targets convert this function and nothing else, so what is verified for one 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -42,6 +43,12 @@ class TracedModel:
     function: Any
     input_tensors: tuple[str, ...]
     output_tensors: tuple[str, ...]
+
+    def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the graph gives for `feed`, by the names of the signature on both sides."""
+        specs = self.signature.all_inputs
+        found = self.function(**{argument_name(spec.name): tf.constant(feed[spec.name], spec.dtype) for spec in specs})
+        return {name: tensor.numpy() for name, tensor in found.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,6 +125,13 @@ def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarra
     return {spec.name: _values(rng, spec, sizes, 1.0) for spec in signature.inputs}
 
 
+def sequence_feed(signature: Signature, seed: int, steps: int) -> dict[str, np.ndarray]:
+    """The inputs of one call of so many timesteps, where the length is open, without states."""
+    rng = np.random.default_rng([seed, _STEPS])
+    sizes = _sizes(signature, 0, _STEP_ROWS, steps)
+    return {spec.name: _padded(_values(rng, spec, sizes, 1.0), spec, 1) for spec in signature.inputs}
+
+
 def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
     """The feed with every real value moved by a relative `eps`, up or down: what rounding does to inputs."""
     rng = np.random.default_rng(seed)

@@ -89,7 +89,11 @@ CASES = [
     ("inspect good.onnx --lowering", 2, ["--lowering of good.onnx", "a model"]),
     ("onnx lstm.keras --stream 0", 2, ["--stream 0", "above 0"]),
     ("onnx lstm.keras --stream=1.5", 2, ["--stream", "'1.5'", "a number or 'dynamic'"]),
-    ("onnx --stream lstm.keras", 2, ["--stream", "'lstm.keras'", "a number or 'dynamic'"]),
+    (
+        "onnx --stream lstm.keras",
+        2,
+        ["--stream", "'lstm.keras'", "a number or 'dynamic'; without a number it goes behind MODEL"],
+    ),
     ("verify good.onnx --steps 5", 2, ["--steps without --source"]),
     ("onnx lstm.keras --batch 0", 2, ["--batch 0"]),
     ("onnx lstm.keras --timesteps many", 2, ["--timesteps", "'many'"]),

@@ -81,7 +81,7 @@ def matrix_cell(keras):
 
 
 def counting_cell(keras):
-    """Keras 3 counts in floats, as it casts states, and tf_keras in integers: to the first, a step is 1.5."""
+    """Both Keras count in floats during a call, where a step is 1.5; tf_keras keeps an integer from call to call."""
 
     def step(x, states, w, u):
         h, n = states
