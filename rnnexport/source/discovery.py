@@ -42,12 +42,14 @@ class _Seen:
 
     Attributes:
         length: of its sequence; None where it is given none.
+        by_row: whether it is given a row for each row of the batch.
         states: what its states start from, flat, and in their structure.
         given: whether the model gives them, rather than the layer's cell.
         held: the shapes of its outputs, without the batch, where it has a mask and repeats the output before padding.
     """
 
     length: int | None
+    by_row: bool = True
     states: tuple[np.ndarray, ...] = ()
     structure: Any = None
     given: bool = False
@@ -60,6 +62,7 @@ class _Record:
 
     api: ModelApi
     kinds: _Kinds
+    batch: int
     calls: dict[Layer, list[_Seen]] = field(default_factory=dict)
     depth: int = 0
 
@@ -79,8 +82,9 @@ class _Record:
         # What is attended to is behind the query.
         heard = call.tensors[1] if self.kinds.attends(layer) and len(call.tensors) > 1 else call.sequence
         length = int(heard.shape[1]) if len(heard.shape) >= SEQUENCE_RANK else None
+        by_row = call.sequence.shape[0] == self.batch
         if not self.api.recurrent(layer):
-            return _Seen(length)
+            return _Seen(length, by_row)
         given = call.initial_state()
         structure = self.api.fresh_states(layer, call.sequence)
         states = tf.nest.flatten(structure) if given is None else given
@@ -89,6 +93,7 @@ class _Record:
         steps = 2 if layer.return_sequences else 1
         return _Seen(
             length,
+            by_row,
             tuple(tf.convert_to_tensor(state).numpy() for state in states),
             structure,
             given is not None,
@@ -114,21 +119,11 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
     by_inputs = started_by_inputs(source, signature, given) if given else set()
     found: list[Carried] = []
     for layer in dict.fromkeys(watched):
-        counts = [len(record.calls.get(layer, [])) for record in (first, second)]
-        if counts[0] != counts[1] and kinds.carries(layer):
-            raise _refusal(layer, "is called once a timestep, or more often the longer the sequence is")
-        pairs = list(zip(first.calls.get(layer, []), second.calls.get(layer, []), strict=False))
-        over_time = [pair for pair in pairs if pair[0].length != pair[1].length]
-        if not over_time:
-            if pairs and source.api.recurrent(layer) and layer.stateful:
-                raise _refusal(layer, "is stateful, over something else than the time of the stream")
+        seen = _over_time(layer, kinds, first.calls.get(layer, []), second.calls.get(layer, []))
+        if seen is None:
             continue
-        if reason := kinds.not_causal(layer):
-            raise _refusal(layer, reason)
-        if kinds.carries(layer) and len(pairs) > 1:
-            raise _refusal(layer, f"is called {len(pairs)} times, each of which would need states of its own")
         if source.api.recurrent(layer):
-            found.append(_recurrence(layer, *over_time[0], by_inputs=layer in by_inputs))
+            found.append(_recurrence(layer, *seen, by_inputs=layer in by_inputs))
         elif kinds.padding(layer):
             found.append(_history(layer, kinds.padding(layer)))
     if not found:
@@ -138,6 +133,28 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
             "export it without --stream",
         )
     return tuple(found)
+
+
+def _over_time(
+    layer: Layer, kinds: _Kinds, first: Sequence[_Seen], second: Sequence[_Seen]
+) -> tuple[_Seen, _Seen] | None:
+    """The two calls of a layer that runs over the time of the stream; None for one that does not. Raises by name."""
+    if len(first) != len(second) and kinds.carries(layer):
+        raise _refusal(layer, "is called once a timestep, or more often the longer the sequence is")
+    pairs = list(zip(first, second, strict=False))
+    over_time = next((pair for pair in pairs if pair[0].length != pair[1].length), None)
+    if over_time is None:
+        if pairs and kinds.keeps(layer):
+            raise _refusal(layer, "is stateful, over something else than the time of the stream")
+        return None
+    if reason := kinds.not_causal(layer):
+        raise _refusal(layer, reason)
+    if kinds.carries(layer):
+        if len(pairs) > 1:
+            raise _refusal(layer, f"is called {len(pairs)} times, each of which would need states of its own")
+        if not all(seen.by_row for seen in over_time):
+            raise _refusal(layer, "has rows that are not those of the batch")
+    return over_time
 
 
 def lengths_of_carriers(source: SourceModel, signature: Signature) -> set[int]:
@@ -178,6 +195,10 @@ class _Kinds:
         """Whether it needs cells of its own."""
         return self._api.recurrent(layer) or self.padding(layer) > 0
 
+    def keeps(self, layer: Layer) -> bool:
+        """Whether it goes on from call to call by itself."""
+        return self._api.recurrent(layer) and bool(layer.stateful)
+
     def padding(self, layer: Layer) -> int:
         """How many steps a causal convolution looks back."""
         if not isinstance(layer, self._convolutions) or layer.padding != "causal":
@@ -217,9 +238,9 @@ def _pools(layer: Layer) -> bool:
 
 
 def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], kinds: _Kinds, which: int) -> _Record:
-    record = _Record(source.api, kinds)
     feed = some_feed(signature, which)
     batch = len(next(iter(feed.values())))
+    record = _Record(source.api, kinds, batch)
     with ForeignCode(explain_call(source)), calls_replaced(dict.fromkeys(watched, record.call)):
         run_eager(source, list(feed.values()), [state.start(batch) for state in signature.states])
     return record
