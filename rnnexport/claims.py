@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
-from rnnexport.following import require_states, steps_of
 from rnnexport.goldens import Golden
 from rnnexport.progress import Progress, silent
 from rnnexport.proof import Proof, require_unaltered
@@ -75,6 +74,8 @@ class SourceTruth:
 
     def steps(self, extent: Extent, count: int) -> Steps:
         """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""
+        from rnnexport.following import steps_of
+
         if (extent, count) not in self._steps:
             beside = self.at(extent)
             self._steps[extent, count] = steps_of(beside.source, beside.described, count, self._progress)
@@ -111,6 +112,8 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
     except ProviderError as error:
         return error
     if asked.steps is not None and proof is not None:
+        from rnnexport.following import require_states
+
         require_states(proof.provenance.signature, path.name)
     if asked.source is None:
         beside, claim = None, _from_goldens(path, proof)

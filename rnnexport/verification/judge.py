@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +18,14 @@ from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
 from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
 from rnnexport.verification.calls import Entry, merged
 from rnnexport.verification.feeds import REQUIRED, feed_at
-from rnnexport.verification.following import Steps, follow
 from rnnexport.verification.placed import placed
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Status
-from rnnexport.verification.states import initial_report, stream_reports
 from rnnexport.verification.tolerance import Tolerances
-from rnnexport.verification.wiring import Observed, Wiring
+
+# What only states, or a mismatch of theirs, ask for is imported where it is called: verifying is to start quickly.
+if TYPE_CHECKING:
+    from rnnexport.verification.following import Steps
 
 _USUAL = Tolerances()
 Data = Callable[[], Iterator[Golden]]
@@ -223,6 +225,10 @@ def _labelled(entry: str, feed: FeedReport) -> FeedReport:
 
 def _derived(own: Entry, claim: Claim) -> Iterator[FeedReport]:
     """What an artifact with states, or a stream, has to show beside its goldens."""
+    if not claim.signature.states and claim.sequence is None:
+        return
+    from rnnexport.verification.states import initial_report, stream_reports
+
     boundaries = other_boundaries(own.runner, claim.signature, claim.sequence)
     if INITIAL_STATE in boundaries:
         initial = Entry(own.runner.at(INITIAL_STATE), boundaries[INITIAL_STATE], claim.tolerances)
@@ -248,6 +254,8 @@ def _last(own: Entry, claim: Claim) -> Iterator[FeedReport]:
             raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
         yield report
     if claim.steps is not None:
+        from rnnexport.verification.following import follow
+
         yield follow(own, claim.steps)
 
 
@@ -257,6 +265,7 @@ def _first(claim: Claim) -> Iterator[Golden]:
 
 def _wiring(own: Entry, claim: Claim) -> str:
     """What is wrong with the wiring of states, by running the goldens once more."""
+    from rnnexport.verification.wiring import Observed, Wiring
 
     def run(feed: Arrays) -> Arrays | None:
         try:
