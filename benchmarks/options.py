@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -67,6 +69,22 @@ def output() -> Console:
     """Where results go; a pipe has no width, and a table must not be folded to a guess of one."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(width=_PIPE_WIDTH, highlight=False)
+
+
+def headline(host: Mapping[str, Any]) -> str:
+    """What the figures below it were taken on."""
+    versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items())
+    return f"{host['cpu']}, {host['cpus']} cores, load {host['load']:.1f} at the start; {versions}\n"
+
+
+def ended(console: Console, file: Path | None, report: Callable[[], Any], faults: Sequence[str]) -> int:
+    """Write the report to `file`, where one is wanted, tell the faults of ours, and give the exit code."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(report(), indent=2) + "\n")
+    for fault in faults:
+        console.print(f"FAULT of ours, {fault}", markup=False, soft_wrap=True)
+    return 1 if faults else 0
 
 
 def _size(text: str) -> Size:

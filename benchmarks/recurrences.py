@@ -8,7 +8,6 @@ Every peer's outputs are compared with the eager model first: what is wrong has 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -94,17 +93,9 @@ def main(given: Sequence[str] | None = None) -> int:
     with options.one_thread_run() as progress:
         rows = list(_rows(arguments, progress))
     console = options.output()
-    versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items())
-    console.print(
-        f"{host['cpu']}, {host['cpus']} cores, load {host['load']:.1f} at the start; {versions}\n", soft_wrap=True
-    )
+    console.print(options.headline(host), soft_wrap=True)
     show(console, rows, options.sizes_of(arguments), arguments.peers)
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(_report(rows, arguments, host), indent=2) + "\n")
-    for fault in faults(rows):
-        console.print(f"FAULT of ours, {fault}", markup=False, soft_wrap=True)
-    return 1 if faults(rows) else 0
+    return options.ended(console, arguments.json, lambda: _report(rows, arguments, host), faults(rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ is.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -173,15 +172,9 @@ def main(given: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(measured(model, Path(folder), budget, progress))
     console = options.output()
-    versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items())
-    console.print(f"{host['cpu']}, {host['cpus']} cores, load {host['load']:.1f} at the start; {versions}\n")
+    console.print(options.headline(host), soft_wrap=True)
     show(console, rows)
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(_report(rows, host, budget), indent=2) + "\n")
-    for fault in faults(rows):
-        console.print(f"FAULT of ours, {fault}", markup=False, soft_wrap=True)
-    return 1 if faults(rows) else 0
+    return options.ended(console, arguments.json, lambda: _report(rows, host, budget), faults(rows))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from rnnexport.progress import Progress
 from rnnexport.signature import BATCH, Boundary, Length, Signature, time_axis
 from rnnexport.trail import LayerValue
 from rnnexport.truth import tolerance_of
-from rnnexport.verification.chunks import cut, joined, sequence_length, splits, untimed
+from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
 from rnnexport.verification.compare import excess
 from rnnexport.verification.feeds import Feed, feed_at
 from rnnexport.verification.tolerance import Tolerance
@@ -48,13 +49,6 @@ class Pair:
     chunked: SourceModel
     chunked_signature: Signature
 
-    @property
-    def holds_outputs(self) -> bool:
-        """Whether a layer has a mask, whatever the inputs say of it."""
-        from rnnexport.source.streaming import holds_outputs
-
-        return holds_outputs(self.chunked)
-
     def run_whole(self, feed: Arrays) -> dict[str, np.ndarray]:
         """What the whole sequence gives."""
         from rnnexport.source.reference import reference
@@ -65,13 +59,9 @@ class Pair:
         """The feed of each chunk, the states carried from the initial ones on, and what it gives."""
         from rnnexport.source.reference import reference
 
-        signature = self.chunked_signature
-        batch = len(next(iter(feed.values())))
-        states = {state.input.name: state.start(batch) for state in signature.states}
-        for piece in cut(feed, self.whole_signature, lengths):
-            found = reference(self.chunked, signature, piece | states)
-            yield piece | states, found
-            states = {state.input.name: found[state.output.name] for state in signature.states}
+        run = partial(reference, self.chunked, self.chunked_signature)
+        pieces = cut(feed, self.whole_signature, lengths)
+        return in_turn(run, self.chunked_signature, pieces, len(next(iter(feed.values()))))
 
 
 def streamed(source: SourceModel, batch: Length, progress: Progress) -> SourceModel:
@@ -114,16 +104,19 @@ def _require_timed(name: str, signature: Signature) -> None:
 
 def _prove(pair: Pair) -> Tolerance:
     """Raise where the stream gives something else than the model; what counts as the same, else."""
+    from rnnexport.source.streaming import holds_outputs
+
     signature = pair.whole_signature
     short, long = (_fresh(feed_at(signature, _SEED, index), signature) for index in (_SHORT, _LONG))
-    tolerance = tolerance_of(pair.whole, signature, [(short, pair.run_whole(short.arrays))])
     steps = sequence_length(short.arrays, signature)
     truth = _Truth(pair, short.arrays, steps)
     _require_finite(pair.whole.name, truth.whole())
+    tolerance = tolerance_of(pair.whole, signature, [(short, truth.whole())])
+    # A mask may be the model's own affair, of which the inputs say nothing.
+    gaps = [_Truth(pair, _with_gaps(short.arrays, signature), steps)] if holds_outputs(pair.chunked) else []
     for lengths in splits(steps):
-        _require_alike(truth, lengths, tolerance)
-        if pair.holds_outputs:
-            _require_alike(_Truth(pair, _with_gaps(short.arrays, signature), steps), lengths, tolerance)
+        for one in (truth, *gaps):
+            _require_alike(one, lengths, tolerance)
     steps = sequence_length(long.arrays, signature)
     _require_alike(_Truth(pair, long.arrays, steps), (*_UNEVEN, steps - sum(_UNEVEN)), tolerance)
     _require_alike_for_long(pair, tolerance)
@@ -192,7 +185,7 @@ def _require_alike_for_long(pair: Pair, tolerance: Tolerance) -> None:
 def _fresh(feed: Feed, signature: Signature) -> Feed:
     """The feed, every state at its start."""
     batch = len(next(iter(feed.arrays.values())))
-    return replace(feed, arrays={**feed.arrays, **{one.input.name: one.start(batch) for one in signature.states}})
+    return replace(feed, arrays={**feed.arrays, **signature.fresh_states(batch)})
 
 
 class _Truth:

@@ -65,8 +65,8 @@ class Rows:
         for file in self.files:
             for arrays in _calls(file):
                 batch = len(next(iter(arrays.values())))
-                initial = {state.input.name: state.start(batch) for state in self.signature.states}
-                feed = initial | {name: array for name, array in arrays.items() if name not in outputs}
+                given = {name: array for name, array in arrays.items() if name not in outputs}
+                feed = self.signature.fresh_states(batch) | given
                 _check_ids(file.path, feed, self.signature)
                 yield feed, {name: array for name, array in arrays.items() if name in outputs}
 

@@ -140,6 +140,6 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
 def _states(signature: Signature, inputs: Arrays, before: Arrays) -> dict[str, np.ndarray]:
     """The states that a call starts from: those of the call before it, or fresh ones."""
     if before:
-        return {state.input.name: before[state.output.name] for state in signature.states}
+        return signature.carried(before)
     rows = next((inputs[spec.name].shape[0] for spec in signature.inputs if spec.shape[:1] == (BATCH,)), 1)
-    return {state.input.name: state.start(rows) for state in signature.states}
+    return signature.fresh_states(rows)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
-from rnnexport.verification.chunks import cut, joined, sequence_length
+from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length
 from rnnexport.verification.feeds import sequence_feed
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ def both_ways(pair: Pair, seed: int) -> tuple[Arrays, Arrays] | None:
 def _run(pair: Pair, seed: int, run_whole: Run, run_chunk: Run) -> tuple[Arrays, Arrays]:
     inputs = sequence_feed(pair.whole_signature, seed, LONGEST)
     batch, steps = len(next(iter(inputs.values()))), sequence_length(inputs, pair.whole_signature)
-    whole = run_whole({**inputs, **{one.input.name: one.start(batch) for one in pair.whole_signature.states}})
-    states: Arrays = {one.input.name: one.start(batch) for one in pair.chunked_signature.states}
-    pieces = []
-    for piece in cut(inputs, pair.whole_signature, (*_CHUNKS, steps - sum(_CHUNKS))):
-        pieces.append(run_chunk({**piece, **states}))
-        states = {one.input.name: pieces[-1][one.output.name] for one in pair.chunked_signature.states}
-    return whole, joined(pieces, pair.whole_signature)
+    whole = run_whole({**inputs, **pair.whole_signature.fresh_states(batch)})
+    pieces = cut(inputs, pair.whole_signature, (*_CHUNKS, steps - sum(_CHUNKS)))
+    found = [found for _, found in in_turn(run_chunk, pair.chunked_signature, pieces, batch)]
+    return whole, joined(found, pair.whole_signature)

@@ -117,7 +117,7 @@ class Stream:
         feed, sizes = self._inputs.checked(x)
         batch = self._fixed_batch or sizes[BATCH]
         if self._batch is None:
-            feed |= self._fresh(batch)
+            feed |= self.signature.fresh_states(batch)
         elif batch == self._batch:
             feed |= self._state
         else:
@@ -143,7 +143,7 @@ class Stream:
         """
         if rows is None:
             self._batch = self._fixed_batch
-            self._state = {} if self._batch is None else self._fresh(self._batch)
+            self._state = {} if self._batch is None else self.signature.fresh_states(self._batch)
             return
         odd = next((one.input for one in self.signature.states if one.input.shape[0] != self._dim), None)
         if odd is not None:
@@ -154,7 +154,7 @@ class Stream:
             )
         chosen = selection(rows, self._batch)
         if self._batch is not None:
-            fresh, state = self._fresh(self._batch), self.snapshot()
+            fresh, state = self.signature.fresh_states(self._batch), self.snapshot()
             for name, array in state.items():
                 array[chosen] = fresh[name][chosen]
             self._state = state
@@ -175,9 +175,6 @@ class Stream:
         arrays, sizes = self._states.checked(state)
         self._batch = self._fixed_batch or sizes[BATCH]
         self._state = {name: array.copy() for name, array in arrays.items()}
-
-    def _fresh(self, batch: int) -> dict[str, np.ndarray]:
-        return {state.input.name: state.start(batch) for state in self.signature.states}
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

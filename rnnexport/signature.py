@@ -173,6 +173,14 @@ class Signature:
         """The names of the dynamic dimensions of the inputs, each once, in order of appearance."""
         return tuple(dict.fromkeys(d for spec in self.all_inputs for d in spec.shape if isinstance(d, str)))
 
+    def fresh_states(self, batch: int) -> dict[str, np.ndarray]:
+        """The states of `batch` fresh rows, by the names of their inputs."""
+        return {state.input.name: state.start(batch) for state in self.states}
+
+    def carried(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The states that came out of one call, as the next one takes them. KeyError where one did not come out."""
+        return {state.input.name: outputs[state.output.name] for state in self.states}
+
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back."""
         return {

@@ -158,7 +158,7 @@ def _with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -
         if golden.carries:
             # A chunk goes on from the float64 states: rounding is not carried into the truth.
             before = {**found[-1].expected, **found[-1].truth}
-            feed |= {state.input.name: before[state.output.name] for state in signature.states}
+            feed |= signature.carried(before)
         found.append(replace(golden, truth=run.run(feed, golden.expected)))
     return goldens if run.no_truth else tuple(found)
 
@@ -229,8 +229,7 @@ def _chunk_runs(source: SourceModel, signature: Signature, seed: int) -> list[tu
 
     runs: list[tuple[Feed, Arrays]] = []
     for feed in chunks(signature, seed):
-        before = runs[-1][1] if runs else {}
-        carried = {state.input.name: before[state.output.name] for state in signature.states if feed.carries}
+        carried = signature.carried(runs[-1][1]) if feed.carries else {}
         try:
             runs.append((feed, reference(source, signature, {**feed.arrays, **carried})))
         except ConversionError:

@@ -33,7 +33,6 @@ class Streaming:
         self.embedding = api.embedding
         self.masking = api.masking
         self.autograph = api.autograph
-
         self.holds_outputs = any(isinstance(one, CarriedRecurrence) and one.held for one in carried)
 
     def inputs(self, model: Model) -> list[NamedTensor]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnexport.errors import ForeignCode, MismatchError, reason
 from rnnexport.goldens import Arrays, Golden
-from rnnexport.signature import Signature, StateSpec, time_axis, timesteps
+from rnnexport.signature import Signature, time_axis, timesteps
 from rnnexport.targets.base import Runner
 from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
@@ -72,7 +72,7 @@ class Entry:
         before: Arrays | None = None
         for golden in goldens:
             try:
-                carried = carry(before or {}, self.signature.states) if golden.carries else {}
+                carried = carry(before or {}, self.signature) if golden.carries else {}
                 before = None
                 before = self.run({**golden.feed, **carried})
             except MismatchError as error:
@@ -81,14 +81,14 @@ class Entry:
                 yield self.judged(golden.label, before, self.wanted(golden))
 
 
-def carry(outputs: Arrays, states: Iterable[StateSpec]) -> dict[str, np.ndarray]:
-    """The states that came out of one call as the next one takes them.
+def carry(outputs: Arrays, signature: Signature) -> dict[str, np.ndarray]:
+    """The states that came out of one call of an artifact, as the next one takes them.
 
     Raises:
         MismatchError: one of them did not come out.
     """
     try:
-        return {state.input.name: outputs[state.output.name] for state in states}
+        return signature.carried(outputs)
     except KeyError as error:
         raise MismatchError(
             "the call before it gave no state to go on from", "every next state", "export it again"

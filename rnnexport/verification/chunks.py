@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -36,6 +36,25 @@ def cut(feed: Arrays, signature: Signature, lengths: Sequence[int]) -> Iterator[
             for spec in signature.inputs
         }
         done += length
+
+
+def in_turn(
+    run: Callable[[Arrays], Arrays], signature: Signature, pieces: Iterable[Arrays], batch: int
+) -> Iterator[tuple[dict[str, np.ndarray], Arrays]]:
+    """The feed of each piece, the states carried from the initial ones on, and what `run` gives for it.
+
+    Args:
+        run: one call of a chunk.
+        signature: of a chunk.
+        pieces: what `cut` gave.
+        batch: how many rows they have.
+    """
+    states = signature.fresh_states(batch)
+    for piece in pieces:
+        feed = {**piece, **states}
+        found = run(feed)
+        yield feed, found
+        states = signature.carried(found)
 
 
 def joined(pieces: Sequence[Arrays], signature: Signature) -> dict[str, np.ndarray]:

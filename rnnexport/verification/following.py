@@ -122,7 +122,7 @@ def _ran(entry: Entry, steps: Steps) -> Iterator[tuple[Golden, Arrays | Mismatch
     outputs: Arrays = {}
     for golden in steps.calls():
         try:
-            carried = carry(outputs, entry.signature.states) if golden.carries else {}
+            carried = carry(outputs, entry.signature) if golden.carries else {}
             outputs = entry.run({**golden.feed, **carried})
         except MismatchError as error:
             yield golden, error

@@ -103,7 +103,7 @@ def _in_chunks(entry: Entry, golden: Golden, lengths: Sequence[int]) -> Arrays:
     found: list[Arrays] = []
     for piece in cut(golden.feed, entry.signature, lengths):
         found.append(entry.run({**piece, **states}))
-        states = carry(found[-1], entry.signature.states)
+        states = carry(found[-1], entry.signature)
     try:
         return joined(found, entry.signature)
     except (KeyError, ValueError) as error:
