@@ -29,6 +29,8 @@ LAYERS = {
     "rnnexport.versions": 0,
     "rnnexport.source": 1,
     "rnnexport.lowering": 1,
+    "rnnexport.conversion": 1,
+    "rnnexport.codegen": 1,
     "rnnexport.targets": 2,
     "rnnexport.verification": 3,
     "rnnexport.truth": 4,
@@ -55,7 +57,7 @@ KERAS = {"keras", "tf_keras"}
 TENSORFLOW = {"tensorflow", "tf2onnx"}
 # Converters need TensorFlow, and so does the runner of the format that TensorFlow runs; nothing else above `source`.
 TENSORFLOW_MODULES = {
-    "rnnexport.targets.onnx.convert",
+    "rnnexport.conversion.convert",
     "rnnexport.targets.tflite.export",
     "rnnexport.targets.tflite.metadata",
     "rnnexport.targets.saved_model.export",

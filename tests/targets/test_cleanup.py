@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from rnnexport.conversion import cleanup
+from rnnexport.conversion.cleanup import clean_up
 from rnnexport.errors import ConversionError
-from rnnexport.targets.onnx import cleanup
-from rnnexport.targets.onnx.cleanup import clean_up
 from rnnexport.targets.onnx.session import run
 
 F32 = onnx.TensorProto.FLOAT

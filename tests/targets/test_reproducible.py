@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from rnnexport.targets.onnx.canonical import canonicalise, lookalikes, plain
+from rnnexport.conversion.canonical import canonicalise, lookalikes, plain
 from rnnexport.targets.onnx.session import run
 from tests.conftest import ROOT
 

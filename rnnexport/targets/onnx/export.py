@@ -8,15 +8,15 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from rnnexport.conversion.boundary import restore_boundary
+from rnnexport.conversion.cleanup import clean_up, quiet
+from rnnexport.conversion.convert import NEWEST_OPSET, to_onnx
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
 from rnnexport.lowering.lower import lower
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
-from rnnexport.targets.onnx.boundary import restore_boundary
-from rnnexport.targets.onnx.cleanup import clean_up, quiet
-from rnnexport.targets.onnx.convert import NEWEST_OPSET, to_onnx
 from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.session import measure, run
 

@@ -18,9 +18,9 @@ import onnx_ir as ir
 from tf2onnx import convert, tfonnx
 from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer
 
+from rnnexport.conversion.canonical import canonicalise, lookalikes, preference
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.onnx.canonical import canonicalise, lookalikes, preference
 
 # The rewriters of `tfonnx.process_parsed_graph` that replace a recurrence by a recurrent ONNX op.
 RNN_REWRITERS = (

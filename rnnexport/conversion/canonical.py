@@ -27,7 +27,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from rnnexport.targets.onnx.boundary import forget_invented_dims
+from rnnexport.conversion.boundary import forget_invented_dims
 
 # tf2onnx numbers what it makes `__123`. A node that it takes out of a function gets `function_frozen_123_` in front of
 # its path, and one that it copies into the body of a loop `cond___`. TensorFlow calls a table `embedding_lookup/7097`.

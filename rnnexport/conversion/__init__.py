@@ -1,0 +1,1 @@
+"""A traced model to an ONNX graph: what the formats that are made from one share."""
