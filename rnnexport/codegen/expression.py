@@ -124,6 +124,10 @@ class UnwrittenError(Exception):
     """There is no NumPy for this use of an operator; the message says why, in a few words after the operator's name."""
 
 
+class UnnamedError(UnwrittenError):
+    """There is one once every input has a name: it is read more than once."""
+
+
 def call(function: str, *arguments: str, uses: Sequence[Expression] = (), helper: bool = False) -> Expression:
     """`function(arguments)`, which needs what `uses` need; with `helper` it is one of `operators`."""
     names = frozenset({function}) if helper else frozenset()

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
 
 
-def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
+def restore_boundary(model: ir.Model, traced: TracedModel, weights: Sequence[str] = ()) -> None:
     """Rename, reorder and reshape the boundary of `model` in place to be exactly the signature's.
+
+    Args:
+        model: as the converter made it.
+        traced: what it was made from.
+        weights: inputs of the graph that are none of the signature's, and stay behind these as they are.
 
     1. Every input and output of the signature is there, in its order, under its Keras name.
     2. An input that the graph does not read stays an input: the caller's code feeds it.
@@ -33,7 +38,7 @@ def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
     wanted_outputs = list(zip(traced.output_tensors, traced.signature.all_outputs, strict=True))
     _free_names(graph, [spec.name for _, spec in wanted_inputs + wanted_outputs])
     found = {value.name: value for value in graph.inputs}
-    if extra := set(found) - set(traced.input_tensors):
+    if extra := set(found) - set(traced.input_tensors) - set(weights):
         raise _changed(traced.name, f"inputs {sorted(map(str, extra))} were added")
     inputs = [_input(found, tensor, spec, traced.name) for tensor, spec in wanted_inputs]
     outputs = {value.name: value for value in graph.outputs}
@@ -43,7 +48,7 @@ def restore_boundary(model: ir.Model, traced: TracedModel) -> None:
     for value, (_, spec) in zip(ordered, wanted_outputs, strict=True):
         _apply(value, spec, traced.name)
     forget_invented_dims(graph)
-    _replace(graph.inputs, inputs)
+    _replace(graph.inputs, [*inputs, *(value for value in list(graph.inputs) if value.name in set(weights))])
     _replace(graph.outputs, ordered)
 
 

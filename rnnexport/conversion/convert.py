@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ RNN_REWRITERS = (
     "rewrite_bi_direction_gru",
     "rewrite_custom_rnn_cell",
 )
+GEMM_REWRITERS = ("rewrite_gemm",)
 # The newest that tf2onnx writes.
 NEWEST_OPSET = 18
 _MERGE = "_merge_nodes_that_are_duplicated"
@@ -39,20 +40,27 @@ _merge = getattr(MergeDuplicatedNodesOptimizer, _MERGE)
 _lock = threading.Lock()
 
 
-def to_onnx(traced: TracedModel, opset: int) -> ir.Model:
+def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> ir.Model:
     """Convert a traced model. Inputs and outputs still have their TensorFlow names.
 
     What is inside has its canonical order and names: equal models give equal graphs, in every process.
+
+    Args:
+        traced: the model.
+        opset: of the graph, `NEWEST_OPSET` at most.
+        weights: constants of the traced graph, by their nodes' names, that are to be inputs behind the others: what is
+            computed from them stays written out, where the converter would compute it, and round it.
 
     Raises:
         ConversionError: an op has no ONNX form; names it and the layer it is in.
     """
     graph_def = traced.function.graph.as_graph_def()
-    with ForeignCode(lambda error: _unconvertible(traced.name, error)), _tamed():
+    _open(graph_def, weights)
+    with ForeignCode(lambda error: _unconvertible(traced.name, error)), _tamed(plain=bool(weights)):
         model, _ = convert.from_graph_def(
             graph_def,
             name=traced.name,
-            input_names=list(traced.input_tensors),
+            input_names=[*traced.input_tensors, *(f"{node}:0" for node in weights)],
             output_names=list(traced.output_tensors),
             opset=opset,
         )
@@ -69,14 +77,32 @@ def to_onnx(traced: TracedModel, opset: int) -> ir.Model:
     return converted
 
 
+def _open(graph_def: Any, weights: Collection[str]) -> None:
+    """Make placeholders of constants, in place.
+
+    Before: kernel = Const(value)     After: kernel = Placeholder(dtype, shape)
+    """
+    for node in graph_def.node:
+        if node.name in weights:
+            tensor = node.attr["value"].tensor
+            node.op = "Placeholder"
+            node.attr["dtype"].type = tensor.dtype
+            node.attr["shape"].shape.CopyFrom(tensor.tensor_shape)
+            del node.attr["value"]
+
+
 @contextmanager
-def _tamed() -> Iterator[None]:
+def _tamed(*, plain: bool) -> Iterator[None]:
     """tf2onnx without its rewriters of recurrences, silent, and keeping of equal nodes always the same.
 
     It offers no option for this; its pipeline looks the parts up by name.
+
+    Args:
+        plain: whether products and the sums behind them stay two operators, each with its own name in the source.
     """
     parts = [
         *((tfonnx, name, _keep) for name in RNN_REWRITERS),
+        *((tfonnx, name, _keep) for name in GEMM_REWRITERS if plain),
         (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too
     ]

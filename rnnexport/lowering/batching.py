@@ -229,8 +229,10 @@ def _by_sample(batch: Batching, term: Term) -> Term | None:
     (outer,) = terms.call("Slice", [shape, cut[0], cut[1]], results=vector)
     (inner,) = terms.call("Slice", [shape, cut[1], cut[2]], results=vector)
     (merged,) = terms.call("Concat", [terms.const([-1], np.int64), inner], {"axis": 0}, vector)
-    (samples,) = terms.call("Reshape", [batched, merged], results=[(first.dtype, first.shape)])
-    (made,) = terms.call(term.op, [samples, *rest], term.call.attributes, term.call.results)
+    # The steps and the rows together are a number that no dimension of a single step tells.
+    many = [(dtype, None if shape is None else (None, *shape[1:])) for dtype, shape in term.call.results]
+    (samples,) = terms.call("Reshape", [batched, merged], results=[(first.dtype, (None, *first.shape[1:]))])
+    (made,) = terms.call(term.op, [samples, *rest], term.call.attributes, many)
     (made_shape,) = terms.call("Shape", [made], results=vector)
     (made_inner,) = terms.call("Slice", [made_shape, terms.const([1], np.int64), cut[2]], results=vector)
     (whole,) = terms.call("Concat", [outer, made_inner], {"axis": 0}, vector)

@@ -23,16 +23,22 @@ from rnnexport.lowering.terms import Term, below
 def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:
     """The same recurrence with as little in its step as can be."""
     terms = recurrence.terms
+    grouped = changed(recurrence, Regrouping(terms, constants)(recurrence.roots))
+    joined = changed(grouped, merged(terms, constants, grouped.roots))
+    lean = changed(joined, lifted(joined, constants))
+    return changed(lean, with_gemms(terms, constants, lean.roots))
+
+
+def lifted(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:
+    """What every term of the step becomes when what is known of all steps at once is an element of a sequence."""
+    terms = recurrence.terms
     batching = Batching(terms, constants, steps_term(recurrence.length, terms))
-    grouped = _changed(recurrence, Regrouping(terms, constants)(recurrence.roots))
-    joined = _changed(grouped, merged(terms, constants, grouped.roots))
     frontier = {}
-    for term in _frontier(joined):
+    for term in _frontier(recurrence):
         whole = batching(term)
         if whole is not None:
             frontier[term] = terms.leaf("Element", whole, term.dtype, term.shape)
-    lean = _changed(joined, substituted(terms, joined.roots, frontier))
-    return _changed(lean, with_gemms(terms, constants, lean.roots))
+    return substituted(terms, recurrence.roots, frontier)
 
 
 def left_behind(recurrence: Recurrence) -> list[Term]:
@@ -57,10 +63,12 @@ def _follows(term: Term) -> bool:
     return term.of_step and not term.of_state
 
 
-def _changed(recurrence: Recurrence, new: dict[Term, Term]) -> Recurrence:
+def changed(recurrence: Recurrence, new: dict[Term, Term]) -> Recurrence:
+    """The recurrence whose step computes what its terms become."""
     states = tuple(replace(state, after=new[state.after]) for state in recurrence.states)
     outputs = tuple(replace(output, each=new[output.each]) for output in recurrence.outputs)
-    return replace(recurrence, states=states, outputs=outputs)
+    sources = {new.get(term, term): value for term, value in recurrence.sources.items()}
+    return replace(recurrence, states=states, outputs=outputs, sources=sources)
 
 
 def without_twins(recurrence: Recurrence) -> Recurrence:
@@ -76,7 +84,7 @@ def without_twins(recurrence: Recurrence) -> Recurrence:
         if new[state.after] is new[other.after]:
             joined = replace(state, finals=state.finals + other.finals)
             kept = tuple(joined if item is state else item for item in recurrence.states if item is not other)
-            return without_twins(_changed(replace(recurrence, states=kept), new))
+            return without_twins(changed(replace(recurrence, states=kept), new))
     return recurrence
 
 

@@ -30,7 +30,7 @@ def read(graph: ir.Graph, inputs: Mapping[ir.Value, Term], terms: Terms, inline:
         graph: the body of a loop, sorted.
         inputs: the terms of what comes into the body.
         terms: what makes the terms.
-        inline: gives the outputs of a Loop in the body as terms, or None to keep it as it is.
+        inline: gives the outputs of a node that has bodies of its own as terms, or None to keep it as it is.
     """
     known = dict(inputs)
     for value in graph.initializers.values():
@@ -39,7 +39,7 @@ def read(graph: ir.Graph, inputs: Mapping[ir.Value, Term], terms: Terms, inline:
         elif value not in known:
             known[value] = outer(value, terms)
     for node in graph:
-        steps = inline(node, known, terms) if node.op_type == "Loop" else None
+        steps = inline(node, known, terms) if subgraphs(node) else None
         if steps is not None:
             known.update(steps)
             continue

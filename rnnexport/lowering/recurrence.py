@@ -7,7 +7,7 @@ After:  states  h (initial, next),  sequences x (time first),  invariants W (cap
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -61,6 +61,7 @@ class Recurrence:
         states: those that something depends on.
         outputs: those that are used.
         kept: outputs of the Loop that are known without it: what it only hands on, and what it counts.
+        sources: the value of the Loop's body that a term of the step is, of as many as are; the first of several.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Recurrence:
     states: tuple[State, ...]
     outputs: tuple[Stacked, ...]
     kept: Mapping[ir.Value, Term]
+    sources: Mapping[Term, ir.Value] = field(default_factory=dict)
 
     @property
     def roots(self) -> list[Term]:
@@ -109,8 +111,8 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
 
 
 def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dict[ir.Value, Term] | None:
-    """What a Loop inside a step gives, as the terms of its steps; None where it has to stay a Loop."""
-    found = recognise(loop, terms, around)
+    """What a Loop inside a step gives, as the terms of its steps; None where it, or another node, stays as it is."""
+    found = recognise(loop, terms, around) if loop.op_type == "Loop" else Refusal("it is no Loop")
     if isinstance(found, Refusal) or found.length.fixed is None or found.length.fixed > _MOST_INLINED:
         return None
     if found.outputs or found.length.fixed == 0:
@@ -214,7 +216,8 @@ def _assembled(
         if known[before[at]] in live
     )
     outputs = tuple(Stacked(changed[known[each]], whole) for each, whole in used)
-    return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept)
+    sources = {changed[term]: value for value, term in reversed(list(known.items())) if term in changed}
+    return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept, sources)
 
 
 def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Size | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,7 @@ from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
+from rnnexport.source.naming import SourceNames, source_names
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
 # What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.
@@ -36,6 +37,8 @@ class TracedModel:
             `signature.all_inputs`; it returns a dict by the names of `signature.all_outputs`.
         input_tensors: the graph's name of each input, such as `x:0`, in the signature's order.
         output_tensors: the same for the outputs.
+        names: what the model's code calls what is in the graph; of an unrolled one, in which all is there for every
+            timestep, nothing.
     """
 
     name: str
@@ -43,6 +46,14 @@ class TracedModel:
     function: Any
     input_tensors: tuple[str, ...]
     output_tensors: tuple[str, ...]
+    names: SourceNames = field(default_factory=SourceNames)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The constants of the graph that `names` calls weights, by their names there, in the order of their paths."""
+        nodes = {node.name: node for node in self.function.graph.as_graph_def().node if node.op == "Const"}
+        paths = self.names.weights
+        known = sorted(set(paths) & set(nodes), key=lambda name: (paths[name], name))
+        return {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in known}
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the graph gives for `feed`, by the names of the signature on both sides."""
@@ -89,7 +100,8 @@ def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedM
         _refuse_assignments(concrete)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
         _refuse_gpu_operators(source, frozen)
-        return _named(source.name, signature, frozen, _captured_tensors(concrete))
+        names = SourceNames() if unroll else source_names(source, concrete, __file__)
+        return _named(source.name, signature, frozen, _captured_tensors(concrete), names)
 
 
 def _nodes(function: Any) -> list[Any]:
@@ -127,15 +139,18 @@ def _tensor_spec(spec: TensorSpec) -> tf.TensorSpec:
     return tf.TensorSpec(shape, spec.dtype, name=argument_name(spec.name))
 
 
-def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.ndarray]) -> TracedModel:
+def _named(
+    name: str, signature: Signature, frozen: Any, captured: dict[str, np.ndarray], names: SourceNames
+) -> TracedModel:
     """The frozen function again, in a graph of its own: results named, captured tensors made constants."""
     inputs = tuple(tensor.name for tensor in frozen.inputs[: len(signature.all_inputs)])
     outputs = tuple(tensor.name for tensor in frozen.outputs)
     graph_def = frozen.graph.as_graph_def()
-    _name_tables(graph_def)
+    renamed = _name_tables(graph_def)
 
     def rebuild() -> None:
         constants = {tensor: tf.constant(value) for tensor, value in captured.items()}
+        renamed.update({tensor.removesuffix(":0"): constant.op.name for tensor, constant in constants.items()})
         tf.import_graph_def(graph_def, input_map=constants, name="")
 
     graph = tf.compat.v1.wrap_function(rebuild, [])
@@ -150,13 +165,16 @@ def _named(name: str, signature: Signature, frozen: Any, captured: dict[str, np.
             )
         fetches[spec.name] = tensor
     function = graph.prune([graph.graph.get_tensor_by_name(tensor) for tensor in inputs], fetches)
-    return TracedModel(name, signature, function, inputs, outputs)
+    return TracedModel(name, signature, function, inputs, outputs, names.with_constants(renamed))
 
 
-def _name_tables(graph_def: Any) -> None:
+def _name_tables(graph_def: Any) -> dict[str, str]:
     """TensorFlow calls the table of an Embedding `embedding_lookup/7097`, after a count of all it has made so far.
 
     Before: m/embedding/embedding_lookup/7097     After: m/embedding/embedding_lookup/table
+
+    Returns:
+        The new name of each by its old one.
     """
     taken = {node.name for node in graph_def.node}
     renamed: dict[str, str] = {}
@@ -172,6 +190,7 @@ def _name_tables(graph_def: Any) -> None:
             found = _READ.fullmatch(read)
             if found and found["node"] in renamed:
                 node.input[at] = f"{found['control']}{renamed[found['node']]}{found['port']}"
+    return renamed
 
 
 def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:

@@ -1,0 +1,38 @@
+"""What is known when a program is written, as Python: constants, attributes of operators, dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.codegen.expression import Expression
+from rnnexport.codegen.rules.common import literal
+
+# The dtypes that NumPy gives a list of literals.
+_OWN = (np.bool_, np.int64, np.float64)
+
+
+def written_constant(array: np.ndarray) -> Expression:
+    """A constant that is written where it is used: a number, or a few of them."""
+    if array.ndim == 0:
+        return literal(array)
+    texts = np.array([literal(item).text for item in array.ravel()], object).reshape(array.shape).tolist()
+    listed = str(texts).replace("'", "")
+    if array.dtype == np.float32:
+        return Expression(f"np.array({listed}, dtype)", needs_dtype=True)
+    return Expression(f"np.array({listed})" if array.dtype in _OWN else f"np.array({listed}, np.{array.dtype})")
+
+
+def attribute_value(attribute: ir.Attr) -> object:
+    """As a Python value; a tensor is an array."""
+    value = attribute.value
+    if attribute.type == ir.AttributeType.TENSOR:
+        return value.numpy()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def dtype_name(dtype: ir.DataType | None) -> str | None:
+    """The NumPy name, and `bfloat16`; None where it is not known."""
+    if dtype is None:
+        return None
+    return "bfloat16" if dtype == ir.DataType.BFLOAT16 else str(dtype.numpy().name)

@@ -1,0 +1,229 @@
+"""The functions of a program: names for what their statements left open, and lines for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rnnexport.codegen.expression import Expression, Shape
+from rnnexport.codegen.layout import LINE, block, commented, statement
+from rnnexport.codegen.letters import Legend
+from rnnexport.codegen.naming import Origins
+from rnnexport.codegen.operators import names_of_all
+from rnnexport.codegen.reading import REPEAT, SCAN, Step
+from rnnexport.codegen.sizes import shapes_of
+from rnnexport.codegen.tokens import TokenNames, Weight
+from rnnexport.codegen.writing import TOKEN, Body, Context, Statement, write_body
+from rnnexport.lowering.terms import Term
+
+# What a program may have besides: no name of its own may hide one of these.
+FUNCTIONS = frozenset((*names_of_all(), "load_weights", "checked", "main"))
+# The longest expression that is no assignment, in characters: shorter ones are tried where a line gets too long.
+_LENGTHS = (60, 40, 24, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class StepFunction:
+    """The function of one step, which several loops may share.
+
+    Attributes:
+        name: of the function.
+        lines: its parameters and its body, without docstring.
+        scopes: of the loops that call it.
+        kind: what it is a step of, for its docstring.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    lines: tuple[str, ...]
+    helpers: frozenset[str]
+    needs_dtype: bool
+    scopes: list[str] = field(default_factory=list)
+
+    def text(self) -> list[str]:
+        """The whole function."""
+        doc = f'    """One timestep of {_listed(self.scopes)}."""'
+        return [*block(f"def {self.name}(", self.parameters, "):", 0), doc, *self.lines]
+
+
+@dataclass(frozen=True, eq=False)
+class MainFunction:
+    """What the model computes.
+
+    Attributes:
+        states: the names of the states before.
+        lines: two levels deep, in a method.
+        results: an expression for each of the outputs and states after.
+        helpers: the functions of `operators` that are called.
+        needs_dtype: whether `dtype` is read.
+    """
+
+    states: tuple[str, ...]
+    lines: tuple[str, ...]
+    results: tuple[str, ...]
+    helpers: frozenset[str]
+    needs_dtype: bool
+
+
+class Functions:
+    """Writes the functions of one program.
+
+    Args:
+        origins: what the source calls things.
+        legend: the letters of sizes.
+        weights: what each weight is called.
+        inputs: the name of each input of the model.
+    """
+
+    def __init__(
+        self, origins: Origins, legend: Legend, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]
+    ) -> None:
+        self._origins, self._legend = origins, legend
+        self._tokens = TokenNames(origins, weights, inputs)
+        self.steps: list[StepFunction] = []
+
+    def main(
+        self,
+        results: Sequence[Term],
+        given: Mapping[Term, Expression],
+        states: Mapping[Term, str],
+        shapes: Mapping[Term, Shape | None],
+        taken: Sequence[str],
+    ) -> MainFunction:
+        """The model's own function.
+
+        Args:
+            results: its outputs, and the states after.
+            given: what its inputs and weights are written as.
+            states: the states before, each with a name for one that no loop begins with.
+            shapes: of all that is given.
+            taken: names that it must not give.
+        """
+        known = shapes_of(results, shapes)
+        wanted = dict(enumerate({**states, **self._tokens.initials(results, states)}.values()))
+        for longest in _LENGTHS:
+            body = write_body(results, (*given, *states), self._context(given, known, longest))
+            names = self._tokens.given(body, wanted, [*taken, *self._taken()], None)
+            lines = list(self._lines(body, names, known, 2, headers=True))
+            if max(map(len, lines), default=0) <= LINE:
+                break
+        texts = tuple(_filled(_as_array(part, term), names) for part, term in zip(body.results, results, strict=True))
+        return MainFunction(tuple(names[: len(states)]), tuple(lines), texts, body.helpers, body.needs_dtype)
+
+    def step(self, step: Step, shapes: Sequence[Shape | None]) -> Expression:
+        """The name of the function of a step, which is written unless an equal one is."""
+        function = step.function
+        given = dict(zip(function.parameters, self._fitted(step, shapes), strict=True))
+        known = shapes_of(function.results, given)
+        wanted = self._tokens.parameters(step)
+        for longest in _LENGTHS:
+            context = self._context({}, known, longest)
+            body = write_body(function.results, function.parameters, context)
+            names = self._tokens.given(body, wanted, self._taken(), step)
+            lines = [*self._lines(body, names, known, 1), *self._returned(step, body, names)]
+            if max(map(len, lines), default=0) <= LINE:
+                break
+        parameters = [names[at] for at in range(len(function.parameters))]
+        parameters += ["dtype"] if body.needs_dtype else []
+        made = StepFunction(self._free_name(step), tuple(parameters), tuple(lines), body.helpers, body.needs_dtype)
+        return self._kept(made, self._tokens.scope(function.scope))
+
+    def _fitted(self, step: Step, shapes: Sequence[Shape | None]) -> list[Shape | None]:
+        """The shapes of the parameters: an element's is that of its sequence but for the first dimension."""
+        count = len(step.function.parameters)
+        own = [parameter.shape for parameter in step.function.parameters]
+        if len(shapes) < count:
+            return list(own)
+        inner = [shape[1:] if at < step.sequences and shape else shape for at, shape in enumerate(shapes[:count])]
+        return [shape if shape is not None else other for shape, other in zip(inner, own, strict=True)]
+
+    def _kept(self, made: StepFunction, scope: str) -> Expression:
+        for other in self.steps:
+            if (other.parameters, other.lines) == (made.parameters, made.lines):
+                made = other
+                break
+        else:
+            self.steps.append(made)
+        if scope not in made.scopes:
+            made.scopes.append(scope)
+        return Expression(made.name, needs_dtype=made.needs_dtype)
+
+    def _context(self, given: Mapping[Term, Expression], shapes: Mapping[Term, Shape | None], longest: int) -> Context:
+        return Context(
+            given,
+            shapes,
+            self._origins.variable,
+            lambda term: self._origins.path(term) or "the model",
+            self.step,
+            longest,
+        )
+
+    def _taken(self) -> list[str]:
+        """The names that nothing in a function may hide."""
+        return [*self._legend.words, *FUNCTIONS, *(other.name for other in self.steps)]
+
+    def _free_name(self, step: Step) -> str:
+        """Of the cell, where the source has one inside the layer; else of the layer."""
+        wanted = self._tokens.cell(step)
+        taken = {*FUNCTIONS, *(other.name for other in self.steps)}
+        name, count = wanted, 1
+        while name in taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        return name
+
+    def _returned(self, step: Step, body: Body, names: Sequence[str]) -> list[str]:
+        texts = [_filled(part.text, names) for part in body.results]
+        first = len(texts) - step.states - step.outputs
+        outputs, states = texts[first : first + step.outputs], texts[first + step.outputs :]
+        if first:  # of a REPEAT the condition comes first
+            return statement(f"return {texts[0]}, {_tuple(states)}, {_tuple(outputs)}", 1)
+        return statement(f"return {_tuple(outputs)}, {_tuple(states)}", 1)
+
+    def _lines(
+        self,
+        body: Body,
+        names: Sequence[str],
+        shapes: Mapping[Term, Shape | None],
+        indent: int,
+        *,
+        headers: bool = False,
+    ) -> Iterator[str]:
+        layer = ""
+        for each in body.statements:
+            above = self._header(each) if headers else ""
+            if above and above != layer:
+                yield f"{'    ' * indent}# {above}"
+                layer = above
+            targets = ["_" if token is None else names[token] for token in each.targets]
+            text = f"{each.pattern.format(*targets)} = {_filled(each.code, names)}"
+            first = each.tokens[0]
+            comment = self._legend.shape(shapes.get(body.tokens[first]))
+            yield from commented(statement(text, indent), comment)
+
+    def _header(self, each: Statement) -> str:
+        if each.term.op in (SCAN, REPEAT):
+            path = each.term.call.payload.function.scope + "/"
+        else:
+            path = self._origins.path(each.term)
+        layer = self._origins.top_layer(path)
+        return "" if layer is None else f"{layer.name}: {layer.class_name}" if layer.class_name else layer.name
+
+
+def _as_array(result: Expression, term: Term) -> str:
+    """An output is an array, also where the program knows it as a size."""
+    if result.elements is None or term.dtype is None:
+        return result.text
+    return f"np.asarray({result.text}, np.{term.dtype.numpy()})"
+
+
+def _filled(text: str, names: Sequence[str]) -> str:
+    return TOKEN.sub(lambda found: names[int(found[1])], text)
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,80 @@
+"""The letters that stand for sizes in the comments of a program, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rnnexport.codegen.expression import Shape, Size
+from rnnexport.signature import BATCH, TIME, Dim, Signature, TensorSpec
+
+_DIMS = {BATCH: "B", TIME: "T"}
+_OPEN = "SUVWXYZ"
+_STATES = "HJKLMN"
+# Gates that stand beside each other make a multiple of a state's size.
+_MULTIPLES = (2, 3, 4, 5, 6)
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Letters of one program.
+
+    Attributes:
+        dims: the letter of each open dimension of the signature.
+        sizes: the letter of each fixed size that has one.
+        words: what each letter is, in words.
+    """
+
+    dims: Mapping[str, str]
+    sizes: Mapping[int, str]
+    words: Mapping[str, str]
+
+    def shape(self, shape: Shape | None) -> str:
+        """`(B, T, 3H)`; empty where a size is not known."""
+        if shape is None or any(size is None for size in shape):
+            return ""
+        sizes = [self._size(size) for size in shape if size is not None]
+        return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+    def symbols(self, spec: TensorSpec) -> Shape:
+        """The shape of an input with the letters of open dimensions."""
+        return tuple(self.dims[dim] if isinstance(dim, str) else dim for dim in spec.shape)
+
+    def _size(self, size: Size) -> str:
+        if isinstance(size, str) or size in self.sizes:
+            return size if isinstance(size, str) else self.sizes[size]
+        for whole, letter in self.sizes.items():
+            if size % whole == 0 and size // whole in _MULTIPLES and letter in _STATES:
+                return f"{size // whole}{letter}"
+        return str(size)
+
+
+def legend_of(signature: Signature, widths: Mapping[int, str]) -> Legend:
+    """The letters of a model.
+
+    Args:
+        signature: of the model.
+        widths: the widths of the states of its recurrences, in their order, with the layer that each is of.
+    """
+    words: dict[str, str] = {}
+    dims: dict[str, str] = {}
+    spare = iter(_OPEN)
+    for dim in signature.dynamic_dims:
+        dims[dim] = _DIMS.get(dim) or next(spare)
+        words[dims[dim]] = {BATCH: "batch", TIME: "timesteps"}.get(dim, dim.replace("_", " "))
+    sizes: dict[int, str] = {}
+    for size, letter, word in _fixed(signature, widths):
+        if size > 1 and size not in sizes and letter not in words:
+            sizes[size] = letter
+            words[letter] = f"{size} {word}"
+    return Legend(dims, sizes, words)
+
+
+def _fixed(signature: Signature, widths: Mapping[int, str]) -> Iterator[tuple[int, str, str]]:
+    for letter, (width, layer) in zip(_STATES, widths.items(), strict=False):
+        yield width, letter, f"units of {layer}"
+    for letter, specs, word in (("I", signature.inputs, "features of"), ("O", signature.outputs, "values of")):
+        for spec in specs:
+            last: Dim = spec.shape[-1] if len(spec.shape) > 1 else 0
+            if isinstance(last, int) and spec.dtype.startswith(("float", "bfloat")):
+                yield last, letter, f"{word} {spec.name}"

@@ -1,0 +1,201 @@
+"""multi_output_gru in NumPy, written by rnnexport.
+
+    python multi_output_gru.py input.npz output.npz
+
+In the shapes of comments: B batch, T timesteps, H 10 units of multistep, I 12 features of inputs, O 15 values of
+multistep_1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+WEIGHTS = Path(__file__).with_suffix(".npz")
+
+
+def load_weights(weights: Path | str | Mapping[str, np.ndarray], dtype: np.dtype) -> SimpleNamespace:
+    """The weights of the archive, by layer and name: `kernel` of `lstm` is `.lstm.kernel`.
+
+    Args:
+        weights: the archive, or its arrays by `layer/name`.
+        dtype: float64 for all numbers of a floating dtype; with float32 each stays what it is.
+    """
+    if not isinstance(weights, Mapping):
+        with np.load(weights, allow_pickle=False) as archive:
+            return load_weights({name: archive[name] for name in archive if "/" in name}, dtype)
+    layers = SimpleNamespace()
+    for path, array in weights.items():
+        layer, _, name = path.partition("/")
+        vars(layers).setdefault(layer, SimpleNamespace())
+        wide = array.astype(dtype) if dtype == np.float64 and array.dtype.kind == "f" else array
+        setattr(vars(layers)[layer], name, wide)
+    return layers
+
+
+def checked(model: Any, name: str, value: Any) -> np.ndarray:
+    """`value` as the array that the model takes. ValueError where it has another shape."""
+    array, (dtype, shape) = np.asarray(value), model.SIGNATURE[name]
+    sizes = zip(array.shape, shape, strict=False)
+    if array.ndim != len(shape) or any(isinstance(size, int) and found != size for found, size in sizes):
+        raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+    if "float" in dtype and (model.dtype == np.float64 or dtype == "bfloat16"):
+        dtype = model.dtype
+    return array.astype(dtype, copy=False)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), to the last digits at both ends; from the bound on it rounds to 1."""
+    y = np.empty_like(x)
+    np.minimum(x, 11 if y.itemsize == 2 else 40, out=y)
+    np.exp(y, out=y)
+    y /= y + 1
+    return y
+
+
+def scan(
+    cell: Callable[..., tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]],
+    sequences: tuple[np.ndarray, ...],
+    states: tuple[np.ndarray, ...],
+    constants: tuple[np.ndarray, ...] = (),
+    length: int | None = None,
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Call `outputs, states = cell(*elements, *states, *constants)` in every step; sequences are time first.
+
+    Returns:
+        The outputs of all steps, time first, and the states after the last. Without a step these are the first states.
+    """
+    T = len(sequences[0]) if length is None else length
+    if T < 1:  # what zeros give tells the shapes of the outputs
+        outputs, _ = cell(*[np.zeros(x.shape[1:], x.dtype) for x in sequences], *states, *constants)
+        return tuple(np.empty((0, *y.shape), y.dtype) for y in outputs), states
+    stacked: tuple[np.ndarray, ...] = ()
+    for t in range(T):
+        outputs, states = cell(*[x[t] for x in sequences], *states, *constants)
+        if t == 0:
+            stacked = tuple(np.empty((T, *y.shape), y.dtype) for y in outputs)
+        for whole, y in zip(stacked, outputs, strict=True):
+            whole[t] = y
+    return stacked, states
+
+
+def custom_multi_time_step_gru_cell(x_z, x_r, x_n, h, z_enc, dense_kernel, dense_bias, recurrent_kernel, gru_cell_bias):
+    """One timestep of multistep."""
+    joined = np.concatenate([h, z_enc], axis=-1)  # (B, 18)
+    dense = joined @ dense_kernel + dense_bias  # (B, H)
+    matrix_inner = dense @ recurrent_kernel + gru_cell_bias  # (B, 3H)
+    recurrent_z, recurrent_r, recurrent_n = np.split(matrix_inner, 3, axis=-1)  # (B, H)
+    z = sigmoid(x_z + recurrent_z)  # (B, H)
+    r = sigmoid(x_r + recurrent_r)  # (B, H)
+    recurrent_n = r * recurrent_n  # (B, H)
+    n = np.tanh(x_n + recurrent_n)  # (B, H)
+    h = z * dense + (1 - z) * n  # (B, H)
+    return (h,), (h,)
+
+
+class MultiOutputGru:
+    """inputs (batch, time, 12), initial_state (batch, 10), z_enc (batch, 8) to multistep (batch, time, 10), multistep_1
+    (batch, time, 15), multistep_2 (batch, 10).
+
+    Args:
+        weights: the archive, or its arrays by `layer/name`.
+        dtype: np.float32, or np.float64 for all numbers of a floating dtype.
+    """
+
+    INPUTS = ("inputs", "initial_state", "z_enc")
+    OUTPUTS = ("multistep", "multistep_1", "multistep_2")
+    STATES = ()
+    SIGNATURE: ClassVar = {
+        "inputs": ("float32", ("batch", "time", 12)),
+        "initial_state": ("float32", ("batch", 10)),
+        "z_enc": ("float32", ("batch", 8)),
+        "multistep": ("float32", ("batch", "time", 10)),
+        "multistep_1": ("float32", ("batch", "time", 15)),
+        "multistep_2": ("float32", ("batch", 10)),
+    }
+
+    def __init__(self, weights=WEIGHTS, dtype=np.float32):
+        self.dtype = np.dtype(dtype)
+        self.weights = load_weights(weights, self.dtype)
+        self.states = None
+
+    def initial_state(self, batch=1):
+        """What each of `batch` rows starts from, by the names of the states."""
+        return {}
+
+    def reset(self, rows=None):
+        """Let the next call begin from the start: in all rows, or in those of these numbers."""
+        self.states = None
+
+    def __call__(self, inputs, initial_state, z_enc):
+        """The outputs by name; the states are kept for the next call."""
+        if self.states is None:
+            self.states = self.initial_state(len(inputs))
+        outputs, self.states = self.step(inputs, initial_state, z_enc, self.states)
+        return outputs
+
+    @np.errstate(all="ignore")
+    def step(self, inputs, initial_state, z_enc, states):
+        """(outputs, states after): of one call, from the states before it; {} where there are none."""
+        w = self.weights
+        inputs = checked(self, "inputs", inputs)
+        initial_state = checked(self, "initial_state", initial_state)
+        z_enc = checked(self, "z_enc", z_enc)
+        # multistep: RNN
+        multistep = inputs.transpose(1, 0, 2)  # (T, B, I)
+        input_bias, recurrent_bias = np.split(w.multistep.gru_cell_bias, 2, axis=0)  # (1, 3H)
+        matrix_x = multistep @ w.multistep.gru_cell_kernel + input_bias.squeeze(0)  # (T, B, 3H)
+        x_z, x_r, x_n = np.split(matrix_x, 3, axis=-1)  # (T, B, H)
+        (multistep_2,), (multistep_h,) = scan(
+            custom_multi_time_step_gru_cell,
+            (x_z, x_r, x_n),
+            (initial_state,),
+            (
+                z_enc,
+                w.multistep.dense_kernel,
+                w.multistep.dense_bias,
+                w.multistep.recurrent_kernel,
+                recurrent_bias.squeeze(0),
+            ),
+        )
+        multistep = (multistep @ w.multistep.dense_1_kernel + w.multistep.dense_1_bias).transpose(1, 0, 2)  # (B, T, O)
+        outputs = {"multistep": multistep_2.transpose(1, 0, 2), "multistep_1": multistep, "multistep_2": multistep_h}
+        return outputs, {}
+
+
+MODEL = MultiOutputGru
+
+
+def main(model: Any) -> None:
+    """Run the model on the arrays of an archive, named as its inputs, and as its states where it goes on from some."""
+    parser = argparse.ArgumentParser(description=model.__doc__.partition("\n")[0])
+    parser.add_argument("input", help=f"an .npz with {', '.join(model.INPUTS)}")
+    parser.add_argument("output", nargs="?", help="where outputs and states go; they are printed without it")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    arguments = parser.parse_args()
+    try:
+        with np.load(arguments.input, allow_pickle=False) as archive:
+            given = dict(archive)
+        program = model(dtype=arguments.dtype)
+        inputs = [given[name] for name in model.INPUTS]
+        states = {name: given[name] for name in model.STATES if name in given}
+        outputs, after = program.step(*inputs, {**program.initial_state(len(inputs[0])), **states})
+    except KeyError as error:
+        sys.exit(f"{arguments.input} has no array {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    if arguments.output:
+        np.savez(arguments.output, **outputs, **after)
+    else:
+        for name, array in {**outputs, **after}.items():
+            print(name, array.shape, array, sep="\n", end="\n\n")
+
+
+if __name__ == "__main__":
+    main(MODEL)

@@ -1,0 +1,172 @@
+"""s_lstm in NumPy, written by rnnexport.
+
+    python s_lstm.py input.npz output.npz
+
+In the shapes of comments: B batch, T timesteps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+WEIGHTS = Path(__file__).with_suffix(".npz")
+
+
+def load_weights(weights: Path | str | Mapping[str, np.ndarray], dtype: np.dtype) -> SimpleNamespace:
+    """The weights of the archive, by layer and name: `kernel` of `lstm` is `.lstm.kernel`.
+
+    Args:
+        weights: the archive, or its arrays by `layer/name`.
+        dtype: float64 for all numbers of a floating dtype; with float32 each stays what it is.
+    """
+    if not isinstance(weights, Mapping):
+        with np.load(weights, allow_pickle=False) as archive:
+            return load_weights({name: archive[name] for name in archive if "/" in name}, dtype)
+    layers = SimpleNamespace()
+    for path, array in weights.items():
+        layer, _, name = path.partition("/")
+        vars(layers).setdefault(layer, SimpleNamespace())
+        wide = array.astype(dtype) if dtype == np.float64 and array.dtype.kind == "f" else array
+        setattr(vars(layers)[layer], name, wide)
+    return layers
+
+
+def checked(model: Any, name: str, value: Any) -> np.ndarray:
+    """`value` as the array that the model takes. ValueError where it has another shape."""
+    array, (dtype, shape) = np.asarray(value), model.SIGNATURE[name]
+    sizes = zip(array.shape, shape, strict=False)
+    if array.ndim != len(shape) or any(isinstance(size, int) and found != size for found, size in sizes):
+        raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+    if "float" in dtype and (model.dtype == np.float64 or dtype == "bfloat16"):
+        dtype = model.dtype
+    return array.astype(dtype, copy=False)
+
+
+def scan(
+    cell: Callable[..., tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]],
+    sequences: tuple[np.ndarray, ...],
+    states: tuple[np.ndarray, ...],
+    constants: tuple[np.ndarray, ...] = (),
+    length: int | None = None,
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Call `outputs, states = cell(*elements, *states, *constants)` in every step; sequences are time first.
+
+    Returns:
+        The outputs of all steps, time first, and the states after the last. Without a step these are the first states.
+    """
+    T = len(sequences[0]) if length is None else length
+    if T < 1:  # what zeros give tells the shapes of the outputs
+        outputs, _ = cell(*[np.zeros(x.shape[1:], x.dtype) for x in sequences], *states, *constants)
+        return tuple(np.empty((0, *y.shape), y.dtype) for y in outputs), states
+    stacked: tuple[np.ndarray, ...] = ()
+    for t in range(T):
+        outputs, states = cell(*[x[t] for x in sequences], *states, *constants)
+        if t == 0:
+            stacked = tuple(np.empty((T, *y.shape), y.dtype) for y in outputs)
+        for whole, y in zip(stacked, outputs, strict=True):
+            whole[t] = y
+    return stacked, states
+
+
+def slstm_cell(x_f, x_c, c_next, recurrent_kernel, recurrent_kernel_2):
+    """One timestep of partial_sum."""
+    f = np.clip((x_f + c_next @ recurrent_kernel) * 0.2 + 0.5, 0, 1)  # (B, 1)
+    c_next = f * c_next + (1 - f) * (x_c + c_next @ recurrent_kernel_2)  # (B, 1)
+    return (c_next,), (c_next,)
+
+
+class SLstm:
+    """x (batch, time, 1) to partial_sum (batch, time, 1).
+
+    Args:
+        weights: the archive, or its arrays by `layer/name`.
+        dtype: np.float32, or np.float64 for all numbers of a floating dtype.
+    """
+
+    INPUTS = ("x",)
+    OUTPUTS = ("partial_sum",)
+    STATES = ()
+    SIGNATURE: ClassVar = {
+        "x": ("float32", ("batch", "time", 1)),
+        "partial_sum": ("float32", ("batch", "time", 1)),
+    }
+
+    def __init__(self, weights=WEIGHTS, dtype=np.float32):
+        self.dtype = np.dtype(dtype)
+        self.weights = load_weights(weights, self.dtype)
+        self.states = None
+
+    def initial_state(self, batch=1):
+        """What each of `batch` rows starts from, by the names of the states."""
+        return {}
+
+    def reset(self, rows=None):
+        """Let the next call begin from the start: in all rows, or in those of these numbers."""
+        self.states = None
+
+    def __call__(self, x):
+        """The output; the states are kept for the next call."""
+        if self.states is None:
+            self.states = self.initial_state(len(x))
+        outputs, self.states = self.step(x, self.states)
+        return outputs["partial_sum"]
+
+    @np.errstate(all="ignore")
+    def step(self, x, states):
+        """(outputs, states after): of one call, from the states before it; {} where there are none."""
+        dtype = self.dtype
+        w = self.weights
+        x = checked(self, "x", x)
+        B = x.shape[0]
+        # partial_sum: RNN
+        x_f, x_c = np.split(x.transpose(1, 0, 2) @ w.partial_sum.kernel, 2, axis=2)  # (T, B, 1)
+        b_f, b_c = np.split(w.partial_sum.bias, 2, axis=0)  # (1,)
+        x_f = x_f + b_f  # (T, B, 1)
+        x_c = x_c + b_c  # (T, B, 1)
+        (partial_sum,), _ = scan(
+            slstm_cell,
+            (x_f, x_c),
+            (np.zeros((B, 1), dtype),),
+            (w.partial_sum.recurrent_kernel[:, :1], w.partial_sum.recurrent_kernel[:, 1:]),
+        )
+        outputs = {"partial_sum": partial_sum.transpose(1, 0, 2)}
+        return outputs, {}
+
+
+MODEL = SLstm
+
+
+def main(model: Any) -> None:
+    """Run the model on the arrays of an archive, named as its inputs, and as its states where it goes on from some."""
+    parser = argparse.ArgumentParser(description=model.__doc__.partition("\n")[0])
+    parser.add_argument("input", help=f"an .npz with {', '.join(model.INPUTS)}")
+    parser.add_argument("output", nargs="?", help="where outputs and states go; they are printed without it")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    arguments = parser.parse_args()
+    try:
+        with np.load(arguments.input, allow_pickle=False) as archive:
+            given = dict(archive)
+        program = model(dtype=arguments.dtype)
+        inputs = [given[name] for name in model.INPUTS]
+        states = {name: given[name] for name in model.STATES if name in given}
+        outputs, after = program.step(*inputs, {**program.initial_state(len(inputs[0])), **states})
+    except KeyError as error:
+        sys.exit(f"{arguments.input} has no array {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    if arguments.output:
+        np.savez(arguments.output, **outputs, **after)
+    else:
+        for name, array in {**outputs, **after}.items():
+            print(name, array.shape, array, sep="\n", end="\n\n")
+
+
+if __name__ == "__main__":
+    main(MODEL)
