@@ -1,4 +1,4 @@
-"""Recurrent Keras models to SavedModel, TFLite and ONNX, each artifact proved to compute the same thing.
+"""Recurrent Keras models to SavedModel, TFLite, ONNX and NumPy, each artifact proved to compute the same thing.
 
     import rnnexport
 

@@ -15,7 +15,7 @@ from rnnexport.pipeline import export, load
 from rnnexport.progress import Progress, silent
 from rnnexport.proof import Proof
 from rnnexport.signature import Boundary, Signature
-from rnnexport.targets.registry import target_of
+from rnnexport.targets.registry import companions_of, target_of
 
 if TYPE_CHECKING:
     from rnnexport.source.files import SourceFile
@@ -117,6 +117,8 @@ def _carries_proof(path: Path) -> bool:
         kind = target_of(path)
     except UsageError:
         require_path(path, "a model or an artifact")
+        if companions_of(path):  # one file of an artifact without the others is no model
+            raise
         return False
     return not path.is_dir() or kind.read_proof(path) is not None
 

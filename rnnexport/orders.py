@@ -17,7 +17,7 @@ from rnnexport.locating import TRAIL_GOLDEN, among_the_layers, trail_of, with_de
 from rnnexport.lowered import Lowered
 from rnnexport.progress import Progress
 from rnnexport.proof import Proof, Provenance, require_unaltered
-from rnnexport.publish import check_destination, staged, writing
+from rnnexport.publish import writing
 from rnnexport.signature import Extent
 from rnnexport.subjects import Subject, require_fixed, subjects
 from rnnexport.targets.base import ExportOptions, Target
@@ -39,11 +39,13 @@ class Exported:
         path: where it is.
         report: the verification it passed; None where that was switched off.
         lowering: what became of each recurrence, where the format has several forms for one.
+        companions: its other files, beside it.
     """
 
     path: Path
     report: ArtifactReport | None
     lowering: tuple[Lowered, ...] = ()
+    companions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
         for extent, unroll in dict.fromkeys((order.extent, _unrolls(order)) for order in orders)
     }
     with ExitStack() as stack:
-        paths = [stack.enter_context(staged(order.destination, order.kind.layout)) for order in orders]
+        paths = [stack.enter_context(order.kind.staged(order.destination)) for order in orders]
         done = []
         for order, path in zip(orders, paths, strict=True):
             form = forms[order.extent, _unrolls(order)]
@@ -138,7 +140,7 @@ def _filled(form: Form, order: Order, path: Path, options: Options, progress: Pr
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         order.kind.write_proof(path, proof)
     report = _verified(form, proof, order, path, options.override, progress) if options.verify else None
-    return Exported(order.destination, report, lowering)
+    return Exported(order.destination, report, lowering, order.kind.files(order.destination)[1:])
 
 
 def _check_order(source: SourceModel, order: Order) -> None:
@@ -153,7 +155,13 @@ def _check_order(source: SourceModel, order: Order) -> None:
             raise UsageError(
                 f"output {destination}, which lies inside the model {folder}", "another folder", "change -o"
             )
-    check_destination(destination, kind.layout)
+    if destination.stem in kind.reserved:
+        raise UsageError(
+            f"output {destination.name}, which would hide the module {destination.stem} from itself",
+            "a name that no module of Python or NumPy has",
+            "change -o",
+        )
+    kind.check_destination(destination)
 
 
 def _verified(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rnnexport.loading import Loading
 from rnnexport.lowered import LoweringRequest
 from rnnexport.orders import Exported, Options, Order, file_name, fill
 from rnnexport.progress import Progress, silent
-from rnnexport.publish import check_destination, made_folder
+from rnnexport.publish import made_folder
 from rnnexport.signature import Boundary, Extent, Length
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions, Target
 from rnnexport.targets.registry import target
@@ -65,8 +66,9 @@ def export(
 
     Args:
         model: see `load`.
-        to: `onnx`, `tflite` or `saved-model`.
-        output: where the artifact goes; by default into the working directory, named after the model.
+        to: `onnx`, `tflite`, `saved-model` or `numpy`.
+        output: where the artifact goes; by default into the working directory, named after the model. For NumPy a
+            `.py` file, its `.npz` going beside it, or a folder for both, made where it is missing.
         loading: see `load`.
         opset: of the ONNX file.
         lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
@@ -86,13 +88,16 @@ def export(
     extent = Extent(Boundary(batch, timesteps), stream)
     kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify)
     _check_opset([kind], opset)
-    destination = None if output is None else Path(output)
-    if destination is not None:
-        check_destination(destination, kind.layout)
+    place = None if output is None else Path(output)
+    folder = place if place is not None and _is_folder_of(kind, place) else None
+    file = None if folder is not None else place
+    if file is not None:
+        kind.check_destination(file)
     progress("loading")
     source = load(model, loading)
-    order = Order(kind, destination or Path(file_name(kind, source)), extent)
-    return fill(source, [order], options, progress)[0]
+    at = file or (folder or Path()) / file_name(kind, source)
+    with nullcontext() if folder is None else made_folder(folder):
+        return fill(source, [Order(kind, at, extent)], options, progress)[0]
 
 
 def export_all(
@@ -134,6 +139,12 @@ def export_all(
     ]
     with made_folder(Path(folder)):
         return fill(source, orders, options, progress)
+
+
+def _is_folder_of(kind: Target, output: Path) -> bool:
+    """Whether an output path is that of a folder for the files of an artifact that has several."""
+    own = (kind.suffix, *kind.companions)
+    return bool(kind.companions) and (output.is_dir() or (output.suffix not in own and not output.exists()))
 
 
 def _check_opset(kinds: Sequence[Target], opset: int) -> None:

@@ -7,14 +7,17 @@
 #   NAME.onnx                          from NAME.keras, NAME.h5 or NAME/saved_model.pb
 #   NAME.tflite                        from the same
 #   NAME_saved_model/saved_model.pb    from NAME.keras or NAME.h5; the folder is the artifact, this file stands for it
+#   NAME_numpy.py, NAME_numpy.npz      from NAME.keras, NAME.h5 or NAME/saved_model.pb; both by one call. No rule makes
+#                                      NAME.py, which may well be somebody's own.
 #   ARTIFACT.verified                  from ARTIFACT; holds the report as JSON, and is there only after a pass
 #
 # Variables, for all files or for one (model.tflite: RNNEXPORT_TFLITE_FLAGS = --timesteps 20):
 #   RNNEXPORT                          the command
 #   RNNEXPORT_FLAGS                    options of every export
-#   RNNEXPORT_ONNX_FLAGS, RNNEXPORT_TFLITE_FLAGS, RNNEXPORT_SAVED_MODEL_FLAGS    more, for one target
+#   RNNEXPORT_ONNX_FLAGS, RNNEXPORT_TFLITE_FLAGS, RNNEXPORT_SAVED_MODEL_FLAGS,
+#   RNNEXPORT_NUMPY_FLAGS              more, for one target
 #   RNNEXPORT_VERIFY_FLAGS             options of every verification
-# No two kinds of rules share one of the latter four, so what is set for one file reaches none it depends on.
+# No two kinds of rules share one of the latter five, so what is set for one file reaches none it depends on.
 #
 # What an artifact depends on besides its model is yours to say (model.onnx: cells.py).
 # For files that do not lie beside their models, the recipes can be used in rules of your own:
@@ -29,6 +32,7 @@ RNNEXPORT_FLAGS ?=
 RNNEXPORT_ONNX_FLAGS ?=
 RNNEXPORT_TFLITE_FLAGS ?=
 RNNEXPORT_SAVED_MODEL_FLAGS ?=
+RNNEXPORT_NUMPY_FLAGS ?=
 RNNEXPORT_VERIFY_FLAGS ?=
 
 # A SavedModel is a folder, whose time says nothing; its main file stands for it in rules, not on the command line.
@@ -39,6 +43,9 @@ RNNEXPORT_TO_ONNX = $(RNNEXPORT) onnx $(RNNEXPORT_FLAGS) $(RNNEXPORT_ONNX_FLAGS)
 RNNEXPORT_TO_TFLITE = $(RNNEXPORT) tflite $(RNNEXPORT_FLAGS) $(RNNEXPORT_TFLITE_FLAGS) -o '$@' '$(RNNEXPORT_SUBJECT)'
 RNNEXPORT_TO_SAVED_MODEL = $(RNNEXPORT) saved-model $(RNNEXPORT_FLAGS) $(RNNEXPORT_SAVED_MODEL_FLAGS) \
   -o '$(@D)' '$(RNNEXPORT_SUBJECT)'
+# Of two files either may be what is asked for.
+RNNEXPORT_TO_NUMPY = $(RNNEXPORT) numpy $(RNNEXPORT_FLAGS) $(RNNEXPORT_NUMPY_FLAGS) -o '$(basename $@).py' \
+  '$(RNNEXPORT_SUBJECT)'
 
 # An old stamp goes first, so that none stands beside an artifact that fails. The report, which is written of a mismatch
 # too, becomes the stamp on exit code 0 alone; else it stays as ARTIFACT.failed.
@@ -71,6 +78,15 @@ RNNEXPORT_TO_VERIFIED = rm -f '$@' '$(RNNEXPORT_REPORT)' && \
 %_saved_model/saved_model.pb: %.h5
 	$(RNNEXPORT_TO_SAVED_MODEL)
 
+%_numpy.py %_numpy.npz: %.keras
+	$(RNNEXPORT_TO_NUMPY)
+
+%_numpy.py %_numpy.npz: %.h5
+	$(RNNEXPORT_TO_NUMPY)
+
+%_numpy.py %_numpy.npz: %/saved_model.pb
+	$(RNNEXPORT_TO_NUMPY)
+
 # Before the next rule, which would take the folder for a file.
 %.verified: %/saved_model.pb
 	$(RNNEXPORT_TO_VERIFIED)
@@ -80,5 +96,5 @@ RNNEXPORT_TO_VERIFIED = rm -f '$@' '$(RNNEXPORT_REPORT)' && \
 
 # An artifact that no rule names, but a stamp needs, is kept. When it is gone and the stamp is not, make 4.4 makes it
 # again; older ones, to which .NOTINTERMEDIATE is a target that nobody asks for, do where a rule names the artifact.
-.PRECIOUS: %.onnx %.tflite %_saved_model/saved_model.pb
-.NOTINTERMEDIATE: %.onnx %.tflite %_saved_model/saved_model.pb
+.PRECIOUS: %.onnx %.tflite %_saved_model/saved_model.pb %_numpy.py %_numpy.npz
+.NOTINTERMEDIATE: %.onnx %.tflite %_saved_model/saved_model.pb %_numpy.py %_numpy.npz

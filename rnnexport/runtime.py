@@ -22,7 +22,9 @@ Stepped = np.ndarray | dict[str, np.ndarray]
 
 
 def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False) -> Stream:
-    """An artifact, ready to be stepped from its initial state. ONNX and TFLite need no TensorFlow.
+    """An artifact, ready to be stepped from its initial state. ONNX, TFLite and NumPy need no TensorFlow.
+
+    One of NumPy is a program, which this runs: open those alone that you trust.
 
     Args:
         path: an artifact of a model with stateful layers, or of any model that was exported with `--stream`.

@@ -5,6 +5,7 @@ A seal tells what was changed after the export. These stand for what a converter
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from rnnexport.seal import seal_of, sealed, with_seal
+from rnnexport.targets.numpy import archive
+from rnnexport.targets.numpy.metadata import sealed as sealed_entries
+from rnnexport.targets.registry import companions_of
+
+
+def copied(artifact: Path, folder: Path, name: str | None = None) -> Path:
+    """A copy of an artifact, with its companions, in `folder`; without its suffix it is called `name` there."""
+    copy = folder / (artifact.name if name is None else name + artifact.suffix)
+    if artifact.is_dir():
+        shutil.copytree(artifact, copy)
+    for file, beside in zip((artifact, *companions_of(artifact)), (copy, *companions_of(copy)), strict=True):
+        if file.is_file():
+            shutil.copy(file, beside)
+    return copy
 
 
 def perturb(artifact: Path, folder: Path, amount: float) -> Path:
@@ -23,6 +38,9 @@ def perturb(artifact: Path, folder: Path, amount: float) -> Path:
         seal_folder(copy)
     elif artifact.suffix == ".onnx":
         copy.write_bytes(sealed(_onnx(artifact, amount)))
+    elif artifact.suffix == ".py":
+        copied(artifact, folder, copy.stem)
+        archive.archive_of(copy).write_bytes(_numpy(copy, amount))
     else:
         copy.write_bytes(sealed(_tflite(artifact, amount)))
     return copy
@@ -83,6 +101,14 @@ def _tflite(path: Path, amount: float) -> bytes:
     changed = _changed(np.frombuffer(largest.tobytes(), "float32"), amount)
     data[start : start + len(largest)] = changed.tobytes()
     return bytes(data)
+
+
+def _numpy(program: Path, amount: float) -> bytes:
+    entries = archive.read(archive.archive_of(program))
+    arrays = {name: np.load(io.BytesIO(data), allow_pickle=False) for name, data in entries.items() if "/" in name}
+    name = list(arrays)[_largest(list(arrays.values()))]
+    entries[name] = archive.to_entry(_changed(arrays[name], amount))
+    return archive.to_bytes(sealed_entries(program.read_bytes(), entries))
 
 
 def _saved_model(path: Path, amount: float) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import resource
 import signal
@@ -135,3 +136,114 @@ def test_what_is_no_regular_file_is_written_to_as_text_and_never_replaced(tmp_pa
     assert Path("/dev/null").is_char_device()
     with pytest.raises(UsageError, match="no regular file"), staged(Path("/dev/null")):
         pass
+
+
+PAIR = (".npz",)
+
+
+def pair(folder, content):
+    """Files of the name that is built, and of its companion."""
+    for name in ("m.py", "m.npz"):
+        (folder / name).write_text(f"{content} {name}")
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def ours(path):
+    """An earlier artifact is known by its companion."""
+    beside = path.with_suffix(".npz")
+    return beside.exists() and "artifact" in beside.read_text()
+
+
+def staged_pair(path):
+    return staged(path, companions=PAIR, owned=ours)
+
+
+def test_files_that_belong_together_are_put_in_place_together(tmp_path):
+    for content in ("artifact 1", "artifact 2"):
+        before = contents(tmp_path)
+        with staged_pair(tmp_path / "m.py") as path:
+            pair(path.parent, content)
+            assert contents_of_files(tmp_path) == before
+        assert contents(tmp_path) == {"m.py": f"{content} m.py", "m.npz": f"{content} m.npz"}
+
+
+def contents_of_files(folder):
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("there", [["m.py"], ["m.npz"], ["m.py", "m.npz"]])
+def test_a_program_or_an_archive_of_somebodys_own_is_never_replaced(there, tmp_path):
+    for name in there:
+        (tmp_path / name).write_text("mine")
+    with (
+        pytest.raises(UsageError, match=rf"{there[0]}, which rnnexport did not write; .* m\.py and m\.npz"),
+        staged_pair(tmp_path / "m.py"),
+    ):
+        pytest.fail("must refuse before any work")
+    assert contents(tmp_path) == dict.fromkeys(there, "mine")
+
+
+def test_one_that_appears_while_they_are_built_is_kept(tmp_path):
+    refusal = pytest.raises(UsageError, match=r"m\.npz, which rnnexport did not write")
+    with refusal, staged_pair(tmp_path / "m.py") as path:
+        pair(path.parent, "artifact")
+        (tmp_path / "m.npz").write_text("mine")
+    assert contents(tmp_path) == {"m.npz": "mine"}
+
+
+def test_what_an_interrupted_job_left_is_replaced(tmp_path):
+    """The companion comes first, by which an artifact is known."""
+    (tmp_path / "m.npz").write_text("artifact")
+    with staged_pair(tmp_path / "m.py") as path:
+        pair(path.parent, "artifact 2")
+    assert contents(tmp_path) == {"m.py": "artifact 2 m.py", "m.npz": "artifact 2 m.npz"}
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_where_the_last_file_can_not_be_put_in_place_the_first_goes_back(earlier, exchanged, tmp_path, monkeypatch):
+    if earlier:
+        pair(tmp_path, "artifact 1")
+    if not exchanged:  # as where the system has no renameat2
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    before = contents(tmp_path)
+    seen = []
+
+    def full(self, target):
+        seen.append(contents_of_files(tmp_path)["m.npz"])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left"), staged_pair(tmp_path / "m.py") as path:
+        pair(path.parent, "artifact 2")
+    assert seen == ["artifact 2 m.npz"]  # it was in place already
+    assert contents(tmp_path) == before
+
+
+def test_where_the_first_file_can_not_be_put_in_place_nothing_changes(tmp_path):
+    pair(tmp_path, "artifact 1")
+    with pytest.raises(UsageError, match=r"can't write .*m\.py"), staged_pair(tmp_path / "m.py") as path:
+        path.write_text("artifact 2")  # and no companion
+    assert contents(tmp_path) == {"m.py": "artifact 1 m.py", "m.npz": "artifact 1 m.npz"}
+
+
+def test_an_odd_thing_in_the_place_of_a_companion_is_told(tmp_path):
+    (tmp_path / "m.npz").mkdir()
+    with pytest.raises(UsageError, match=r"m\.npz is no regular file"), staged_pair(tmp_path / "m.py"):
+        pass
+
+
+def test_links_are_followed_where_they_lead_to_files_of_one_name(tmp_path):
+    (tmp_path / "real").mkdir()
+    pair(tmp_path / "real", "artifact 1")
+    (tmp_path / "m.py").symlink_to("real/m.py")
+    with pytest.raises(UsageError, match=r"m\.py and m\.npz, links that lead to"), staged_pair(tmp_path / "m.py"):
+        pass
+    (tmp_path / "m.npz").symlink_to("real/m.npz")
+    with staged_pair(tmp_path / "m.py") as path:
+        pair(path.parent, "artifact 2")
+    assert contents(tmp_path / "real") == {"m.py": "artifact 2 m.py", "m.npz": "artifact 2 m.npz"}
+    assert (tmp_path / "m.py").is_symlink()

@@ -394,7 +394,7 @@ def test_steps_equal_eager_keras_step_by_step(artifacts, to):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["onnx", "tflite"])
+@pytest.mark.parametrize("to", ["onnx", "tflite", "numpy"])
 def test_it_runs_without_tensorflow(artifacts, to, tmp_path):
     model, made = artifacts
     path, timesteps = made[to]
@@ -448,7 +448,9 @@ def streams(tmp_path_factory):
 
 
 @GROUP
-@pytest.mark.parametrize("name", ["cgru_no_bias.onnx", "cgru_no_bias.tflite", "cgru_no_bias_saved_model"])
+@pytest.mark.parametrize(
+    "name", ["cgru_no_bias.onnx", "cgru_no_bias.tflite", "cgru_no_bias_saved_model", "cgru_no_bias.py"]
+)
 def test_chunks_of_a_stream_equal_the_whole_sequence_in_eager_keras(streams, name):
     model, folder = streams
     rng = np.random.default_rng(11)

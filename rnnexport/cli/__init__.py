@@ -13,6 +13,7 @@ _COMMANDS = {
     "onnx": "Export a model to ONNX.",
     "saved-model": "Export a model to a TensorFlow SavedModel.",
     "tflite": "Export a model to TFLite, unrolled.",
+    "numpy": "Export a model to a Python program that needs NumPy alone.",
     "export": "Export a model to several targets at once.",
     "verify": "Verify artifacts against their goldens or their source.",
     "inspect": "Show what a model or an artifact is.",
@@ -20,7 +21,7 @@ _COMMANDS = {
     "makefile": "Print the path of a makefile for release jobs.",
 }
 
-_HELP = """Recurrent Keras models to SavedModel, TFLite and ONNX, each artifact proved to compute the same thing.
+_HELP = """Recurrent Keras models to SavedModel, TFLite, ONNX and NumPy, each artifact proved to compute the same thing.
 
 \b
   rnnexport onnx model.keras --opset 17

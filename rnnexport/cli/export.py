@@ -55,8 +55,8 @@ def command(
 
     MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
-    The artifacts are named after the model: model.onnx, model.tflite, model_saved_model. They are put in place when
-    all of them are verified; if one fails, nothing is written.
+    The artifacts are named after the model: model.onnx, model.tflite, model_saved_model, model.py with model.npz. They
+    are put in place when all of them are verified; if one fails, nothing is written.
 
     \b
     Example:

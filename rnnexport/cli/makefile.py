@@ -18,8 +18,9 @@ _STDOUT = 1
 def command() -> None:
     """Print the path of a makefile with rules for release jobs, to be included.
 
-    It has pattern rules for GNU make: NAME.onnx and NAME.tflite from NAME.keras or NAME.h5, and ARTIFACT.verified from
-    ARTIFACT, a report that is there only after a pass. The file itself says which variables it knows.
+    It has pattern rules for GNU make: NAME.onnx, NAME.tflite and NAME_numpy.py from NAME.keras or NAME.h5, and
+    ARTIFACT.verified from ARTIFACT, a report that is there only after a pass. The file itself says which variables it
+    knows.
 
     \b
     Example, in a Makefile:

@@ -43,9 +43,6 @@ def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 
 
 model_argument = click.argument("model", type=click.Path(path_type=Path))
-output_option = click.option(
-    "-o", "--output", metavar="OUT", type=click.Path(path_type=Path), help="Where the artifact goes."
-)
 opset_option = click.option(
     "--opset", default=DEFAULT_OPSET, show_default=True, help=f"Opset of the ONNX file, {OPSETS[0]} to {OPSETS[-1]}."
 )

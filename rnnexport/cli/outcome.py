@@ -18,7 +18,8 @@ def print_exported(session: Session, exported: Sequence[Exported]) -> None:
     if reports:
         session.show(report_table(Report(reports)))
     for item in exported:
-        session.show(f"wrote {item.path}{'' if item.report else ' (not verified)'}")
+        wrote = ", ".join(map(str, (item.path, *item.companions)))
+        session.show(f"wrote {wrote}{'' if item.report else ' (not verified)'}")
         print_lowering(session, item.lowering)
 
 

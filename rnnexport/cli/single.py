@@ -15,18 +15,20 @@ from rnnexport.signature import Length
 from rnnexport.targets.base import DEFAULT_OPSET
 
 
-def export_command(target: str, text: str, *more: Callable[[click.Command], click.Command]) -> click.Command:
+def export_command(
+    target: str, text: str, *more: Callable[[click.Command], click.Command], place: str = "OUT"
+) -> click.Command:
     """The command that exports a model to `target`.
 
     Args:
-        target: the target, whose name the command has.
-        text: the help, an example in it.
+        target, text: its name, which the command has, and the help, an example in it.
         more: options that this target alone has.
+        place: what `--output` takes, for the help.
     """
 
     @click.command(target, help=text)
     @options.model_argument
-    @options.output_option
+    @_output_option(place)
     @options.loading_options
     @options.batch_option
     @options.timesteps_option
@@ -67,3 +69,9 @@ def export_command(target: str, text: str, *more: Callable[[click.Command], clic
     for option in more:
         command = option(command)
     return command
+
+
+def _output_option(place: str) -> Callable[[options.Command], options.Command]:
+    return click.option(
+        "-o", "--output", metavar=place, type=click.Path(path_type=Path), help="Where the artifact goes."
+    )

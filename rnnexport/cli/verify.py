@@ -13,6 +13,7 @@ from rnnexport.cli.session import session_of
 from rnnexport.errors import UsageError, require_path
 from rnnexport.publish import check_destination, write_text, writing
 from rnnexport.report.text import report_table
+from rnnexport.targets.registry import companions_of
 from rnnexport.verification.report import Report
 from rnnexport.verifying import verify
 
@@ -53,6 +54,9 @@ def command(
     Without --source that is the goldens each artifact carries: a copied file is enough, and no TensorFlow is needed
     (but for a SavedModel, which TensorFlow runs). With --source the model is run on inputs that no artifact carries.
 
+    An artifact of NumPy, model.py beside model.npz, is a program, which verifying runs: do it with those alone that you
+    trust. One that was altered is refused before it runs, but for --source; the seal that tells so is no signature.
+
     \b
     Examples:
       rnnexport verify model.onnx model.tflite --json report.json --junit report.xml --html report.html
@@ -64,7 +68,8 @@ def command(
     session = session_of(ctx)
     wanted = {"json": json_file, "junit": junit_file, "html": html_file}
     reports = {kind: file for kind, file in wanted.items() if file is not None}
-    _check_reports(reports, [*artifacts, *([source] if source else []), *([data] if data else [])])
+    inputs = [*artifacts, *([source] if source else []), *([data] if data else [])]
+    _check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])
     report = verify(
         list(artifacts),
         source=source,
@@ -90,11 +95,11 @@ def _view(kind: str) -> Callable[[Report], str]:
     return found
 
 
-def _check_reports(reports: dict[str, Path], inputs: Sequence[Path]) -> None:
+def _check_reports(reports: dict[str, Path], inputs: Sequence[Path], companions: Sequence[Path]) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
     for path in inputs:
         require_path(path, "an artifact, a model or data")
-    seen = [path.resolve() for path in inputs]
+    seen = [path.resolve() for path in (*inputs, *companions)]
     folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
     for kind, file in reports.items():
         place = file.resolve()

@@ -60,7 +60,7 @@ def legend_of(signature: Signature, widths: Mapping[int, str]) -> Legend:
     dims: dict[str, str] = {}
     spare = iter(_OPEN)
     for dim in signature.dynamic_dims:
-        dims[dim] = _DIMS.get(dim) or next(spare)
+        dims[dim] = _DIMS.get(dim) or next(spare, f"N_{len(dims)}")
         words[dims[dim]] = {BATCH: "batch", TIME: "timesteps"}.get(dim, dim.replace("_", " "))
     sizes: dict[int, str] = {}
     for size, letter, word in _fixed(signature, widths):

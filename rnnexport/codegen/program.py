@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +26,8 @@ from rnnexport.source.trace import TracedModel
 
 # What the rules of operators are written for.
 _OPSET = 18
+# What was read of traced models that are still there: the truth of an export and its artifact are made from one.
+_readings: WeakKeyDictionary[TracedModel, Reading] = WeakKeyDictionary()
 # Constants of so many numbers are written where they are used; larger ones are in the archive.
 _SHORT = 4
 
@@ -52,12 +55,14 @@ def write_program(traced: TracedModel, name: str) -> Program:
     Raises:
         ConversionError: an operator has no ONNX form, or no NumPy form; names it and the layer it is in.
     """
-    tensors = traced.weights()
-    model = to_onnx(traced, _OPSET, list(tensors))
-    weights = {f"{node}:0": array for node, array in tensors.items()}
-    restore_boundary(model, traced, list(weights))
+    weights = {f"{node}:0": array for node, array in traced.weights().items()}
+    if traced not in _readings:
+        model = to_onnx(traced, _OPSET, list(traced.weights()))
+        restore_boundary(model, traced, list(weights))
+        _readings[traced] = _read(model)
     names = {f"{node}:0": path for node, path in traced.names.weights.items()}
-    return program_of(model, traced.signature, replace(traced.names, weights=names), weights, name)
+    named = replace(traced.names, weights=names)
+    return _Writing(traced.signature, named, name, _readings[traced], weights).program()
 
 
 def program_of(
@@ -75,9 +80,13 @@ def program_of(
     Raises:
         ConversionError: an operator has no NumPy form; names it and the layer it is in.
     """
+    return _Writing(signature, names, name, _read(model), weights).program()
+
+
+def _read(model: ir.Model) -> Reading:
     with quiet():
         infer_shapes(model)
-    return _Writing(signature, names, name, read_model(model), weights).program()
+    return read_model(model)
 
 
 class _Writing:

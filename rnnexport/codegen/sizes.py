@@ -203,5 +203,5 @@ _RULES: dict[str, Rule] = {
     "Transpose": _transpose,
     "Slice": _slice,
     SCAN: _scan,
-    CHOICE: lambda term, inputs: inputs[1],
+    CHOICE: lambda term, inputs: inputs[1] if inputs[1] == inputs[2] else None,
 }

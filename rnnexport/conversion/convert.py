@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from tf2onnx import convert, tfonnx
@@ -63,6 +64,7 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> i
             input_names=[*traced.input_tensors, *(f"{node}:0" for node in weights)],
             output_names=list(traced.output_tensors),
             opset=opset,
+            custom_op_handlers=dict(HANDLERS),
         )
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:
@@ -89,6 +91,21 @@ def _open(graph_def: Any, weights: Collection[str]) -> None:
             node.attr["dtype"].type = tensor.dtype
             node.attr["shape"].shape.CopyFrom(tensor.tensor_shape)
             del node.attr["value"]
+
+
+def _erfc(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """What Keras 3 writes `gelu` with: 1 - erf(x). An error of the last digit of 1, which `1 + erf(-x)` has as well."""
+    del arguments
+    shapes, dtypes = ([read(output) for output in node.output] for read in (graph.get_shape, graph.get_dtype))
+    (x,), outputs = node.input, list(node.output)
+    one = graph.make_const(f"{name}/one", np.array(1, onnx.helper.tensor_dtype_to_np_dtype(dtypes[0])))
+    graph.remove_node(name)
+    erf = graph.make_node("Erf", [x], name=f"{name}/erf", shapes=shapes, dtypes=dtypes)
+    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=outputs, name=name, shapes=shapes, dtypes=dtypes)
+
+
+# Operators that tf2onnx has no handler for, in the form in which it takes one.
+HANDLERS: Mapping[str, tuple[Any, list[str]]] = {"Erfc": (_erfc, [])}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered, LoweringRequest
 from rnnexport.placement import Placement
 from rnnexport.proof import Proof
+from rnnexport.publish import check_destination, staged
 from rnnexport.signature import TensorSpec
 from rnnexport.versions import installed
 
@@ -126,7 +127,7 @@ class Target:
 
     Its code is in a package of modules, imported when they are called for, so that verifying an artifact loads no
     converter: `export.py` with `export`, `metadata.py` with `read`, `write` and `operators`, `runner.py` with
-    `open_runner`, `values.py` with `inner_values`.
+    `open_runner`, `values.py` with `inner_values`. A format with companions has `owns` in its `metadata.py`.
 
     Attributes:
         name: the name on the command line.
@@ -139,6 +140,8 @@ class Target:
         opsets: those it can write; None for a format without opsets.
         providers: the execution providers it can run on.
         entries: whether it has signatures: `step` and `initial_state` beside `serving_default`.
+        companions: what the names of the other files of an artifact end in, which lie beside it under its own name.
+        reserved: the names, without suffix, that an artifact can't have.
     """
 
     name: str
@@ -151,12 +154,34 @@ class Target:
     opsets: range | None = None
     providers: tuple[str, ...] = ("cpu",)
     entries: bool = False
+    companions: tuple[str, ...] = ()
+    reserved: frozenset[str] = frozenset()
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""
         if self.layout:
             return (path / self.layout[0]).is_file()
-        return path.suffix == self.suffix and path.is_file()
+        return path.suffix == self.suffix and all(file.is_file() for file in self.files(path))
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The artifact at `path`, and its companions."""
+        return (path, *(path.with_suffix(suffix) for suffix in self.companions))
+
+    def check_destination(self, path: Path) -> None:
+        """Raise what `staged` would raise, at once, so that no minutes of work are spent before it.
+
+        Raises:
+            UsageError: nothing can be written there, or what stands there is not ours to replace.
+        """
+        check_destination(path, self.layout, self.companions, self.owns)
+
+    def staged(self, path: Path) -> AbstractContextManager[Path]:
+        """A path to build the artifact at that goes to `path`, see `publish.staged`."""
+        return staged(path, self.layout, self.companions, self.owns)
+
+    def owns(self, path: Path) -> bool:
+        """Whether the files that stand at `path`, of a format with companions, are an artifact of rnnexport."""
+        return bool(self._module("metadata").owns(path))
 
     def export(
         self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rnnexport.errors import UsageError, require_path
@@ -11,6 +12,8 @@ from rnnexport.targets.onnx.providers import PROVIDERS
 
 # Of ONNX: from the oldest that is tested to the newest that both onnx and ONNX Runtime know.
 OPSETS = range(13, 27)
+# A script hides modules of its own name from what it imports, and NumPy imports many of Python's.
+_MODULES = frozenset(("numpy", *sys.stdlib_module_names))
 
 _TARGETS = (
     Target(
@@ -42,6 +45,16 @@ _TARGETS = (
         layout=("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
         entries=True,
     ),
+    Target(
+        name="numpy",
+        package="rnnexport.targets.numpy",
+        suffix=".py",
+        unrolled=False,
+        writers=("tf2onnx", "numpy"),
+        input_name=argument_name,
+        companions=(".npz",),
+        reserved=_MODULES,
+    ),
 )
 
 TARGET_NAMES = tuple(target.name for target in _TARGETS)
@@ -65,15 +78,24 @@ def target_of(path: Path) -> Target:
     """The target whose artifact `path` is.
 
     Raises:
-        UsageError: there is nothing at `path`, or nothing any target knows.
+        UsageError: there is nothing at `path`, nothing any target knows, or one file of an artifact without the others.
     """
     require_path(path, "an artifact")
     for candidate in _TARGETS:
         if candidate.recognises(path):
             return candidate
+    for beside in companions_of(path):
+        require_path(beside, f"the files of a NumPy artifact side by side, {path.name} and {beside.name}")
     raise UsageError(
-        f"{path} is no artifact by its name", "model.onnx, model.tflite or a SavedModel folder", "check the path"
+        f"{path} is no artifact by its name",
+        "model.onnx, model.tflite, a SavedModel folder, or model.py beside model.npz",
+        "check the path",
     )
+
+
+def companions_of(path: Path) -> tuple[Path, ...]:
+    """The files that lie beside `path`, were it an artifact."""
+    return tuple(file for one in _TARGETS if path.suffix == one.suffix for file in one.files(path)[1:])
 
 
 def model_name(artifact: str | Path, target_name: str) -> str:

@@ -72,13 +72,40 @@ def test_custom_objects_may_be_a_module(saved, rnnexport_command, tmp_path):
 @GROUP
 def test_export_to_several_targets(saved, rnnexport_command, tmp_path):
     done = rnnexport_command(
-        *("export", saved("simple_rnn"), "--to", "onnx", "--to", "saved-model", "--to", "tflite"),
+        *("export", saved("simple_rnn"), "--to", "onnx", "--to", "saved-model", "--to", "tflite", "--to", "numpy"),
         *("--tflite-timesteps", 4, "-o", tmp_path / "new" / "artifacts"),
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = sorted(path.name for path in (tmp_path / "new" / "artifacts").iterdir())
-    assert found == ["simple_rnn.onnx", "simple_rnn.tflite", "simple_rnn_saved_model"]
-    assert done.stdout.count("verified") == 3
+    assert found == [
+        "simple_rnn.npz",
+        "simple_rnn.onnx",
+        "simple_rnn.py",
+        "simple_rnn.tflite",
+        "simple_rnn_saved_model",
+    ]
+    assert done.stdout.count("verified") == 4
+
+
+@GROUP
+def test_a_program_goes_into_a_folder_or_to_a_file_and_takes_the_place_of_an_earlier_one(
+    saved, rnnexport_command, tmp_path
+):
+    model, programs = saved("simple_rnn"), tmp_path / "new" / "programs"
+    for output, place in ((programs, programs / "simple_rnn.py"), (tmp_path / "my-model.py",) * 2, (programs,) * 2):
+        done = rnnexport_command("numpy", model, "-o", output, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "verified" in done.stdout
+        if place.suffix:
+            assert f"wrote {place}, {place.with_suffix('.npz')}" in done.stdout.replace("\n", "")
+    assert sorted(path.name for path in programs.iterdir()) == ["simple_rnn.npz", "simple_rnn.py"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my-model.npz", "my-model.py", "new"]
+    # A model and its code may well lie beside each other under one name.
+    (tmp_path / "simple_rnn.py").write_text("mine = 1\n")
+    done = rnnexport_command("numpy", model, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "simple_rnn.py, which rnnexport did not write" in done.stderr
+    assert (tmp_path / "simple_rnn.py").read_text() == "mine = 1\n"
 
 
 @GROUP
@@ -213,11 +240,11 @@ def test_inspect_an_artifact(exported, rnnexport_command):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["tflite", "saved-model"])
+@pytest.mark.parametrize("to", ["tflite", "saved-model", "numpy"])
 def test_inspect_other_artifacts(to, exported, rnnexport_command):
     done = rnnexport_command("inspect", exported("lstm")[to].path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {"tflite": "FULLY_CONNECTED", "saved-model": "MatMul"}[to] in done.stdout
+    assert {"tflite": "FULLY_CONNECTED", "saved-model": "MatMul", "numpy": "lstm_cell"}[to] in done.stdout
 
 
 @GROUP

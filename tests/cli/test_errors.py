@@ -43,6 +43,8 @@ def folder(saved, exported, tmp_path_factory):
     tflite = exported("lstm")["tflite"].path.read_bytes()
     (folder / "cut.tflite").write_bytes(tflite[: len(tflite) // 2])
     (folder / "text.tflite").write_text("not a model")
+    (folder / "good.py").write_text("mine = 1\n")
+    (folder / "mine.npz").write_bytes(b"mine")
     (folder / "folder.onnx").mkdir()
     os.mkfifo(folder / "pipe.onnx")
     (folder / "a_folder").mkdir()
@@ -116,6 +118,15 @@ CASES = [
     ("saved-model lstm.keras -o a_folder", 2, ["holds other things"]),
     ("saved-model lstm.keras -o good.onnx", 2, ["good.onnx is a file"]),
     ("onnx lstm.keras -o /proc/m.onnx", 2, ["/proc"]),
+    ("numpy lstm.keras -o good.py", 2, ["good.py, which rnnexport did not write", "good.py and good.npz"]),
+    ("numpy lstm.keras -o mine.py", 2, ["mine.npz, which rnnexport did not write"]),
+    ("numpy lstm.keras -o random.py", 2, ["random.py, which would hide the module random"]),
+    ("numpy lstm.keras -o numpy.py", 2, ["numpy.py, which would hide the module numpy"]),
+    ("numpy lstm.keras -o m.npz", 2, ["m.npz", "ends in .py"]),
+    ("numpy lstm.keras -o lstm.keras", 2, ["lstm.keras, which rnnexport did not write"]),
+    ("numpy lstm.keras -o missing/m.py", 2, ["no folder", "missing"]),
+    ("verify good.py", 2, ["no file good.npz", "good.py and good.npz"]),
+    ("inspect good.py", 2, ["no file good.npz", "good.py and good.npz"]),
     ("tflite lstm.keras", 2, ["dynamic time", "--timesteps N"]),
     ("export lstm.keras --to onnx --to tflite -o fresh", 2, ["dynamic time", "--timesteps N"]),
     ("export lstm.keras --to jpeg", 2, ["jpeg"]),
@@ -154,11 +165,11 @@ def test_bad_input(arguments, code, fragments, folder, rnnexport_command):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite"])
+@pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite", "numpy"])
 def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, python_process, tmp_path):
     """Every write past 4 KiB fails, as it does on a full disk."""
-    output = tmp_path / ("out" if to == "saved-model" else f"old.{to}")
-    if to != "saved-model":
+    output = tmp_path / {"saved-model": "out", "numpy": "old.py"}.get(to, f"old.{to}")
+    if to in ("onnx", "tflite"):
         output.write_text("old")
     before = listing(tmp_path)
     arguments = (to, folder / "lstm.keras", "--timesteps", 5, "-o", output)

@@ -34,6 +34,7 @@ done
 # A report is written of a mismatch too, an artifact only when all is well.
 case "$1 $code" in
   "saved-model 0") mkdir -p "$out" && echo "$*" >"$out/saved_model.pb" ;;
+  "numpy 0") echo "$*" >"$out" && cp "$out" "${out%.py}.npz" ;;
   "verify 0" | "verify 1" | *" 0") echo "$*" >"$out" ;;
 esac
 exit "$code"
@@ -129,7 +130,19 @@ def test_every_rule_calls_the_command_with_the_model_and_its_output(job):
         "saved-model -o a_saved_model a.keras",
         "saved-model -o sub/d_saved_model sub/d.keras",
     ]
-    stamps = ["a.onnx.verified", "a_saved_model.verified", "sub/d.onnx.verified", "sub/d_saved_model.verified"]
+    assert job.made("a_numpy.py", "a_numpy.npz", "b_numpy.npz", "c_numpy.py", "sub/d_numpy.py") == [
+        "numpy -o a_numpy.py a.keras",
+        "numpy -o b_numpy.py b.h5",
+        "numpy -o c_numpy.py c",
+        "numpy -o sub/d_numpy.py sub/d.keras",
+    ]
+    stamps = [
+        "a.onnx.verified",
+        "a_numpy.py.verified",
+        "a_saved_model.verified",
+        "sub/d.onnx.verified",
+        "sub/d_saved_model.verified",
+    ]
     assert job.made(*stamps) == [verify_of(stamp.removesuffix(".verified")) for stamp in stamps]
     assert all(job.has(stamp) for stamp in stamps)
     assert not list(job.folder.rglob("*.failed"))
@@ -189,12 +202,13 @@ def test_flags_reach_the_commands_they_are_for(job):
         job.write(name)
     job.makefile(
         "RNNEXPORT_FLAGS = --every\nRNNEXPORT_ONNX_FLAGS = --onnx\nRNNEXPORT_TFLITE_FLAGS = --tflite\n"
-        "RNNEXPORT_SAVED_MODEL_FLAGS = --saved\n"
+        "RNNEXPORT_SAVED_MODEL_FLAGS = --saved\nRNNEXPORT_NUMPY_FLAGS = --numpy\n"
         "RNNEXPORT_VERIFY_FLAGS = --junit $(basename $@).junit.xml\n"
         "b.onnx: RNNEXPORT_ONNX_FLAGS = --mine\nb.onnx.verified: RNNEXPORT_VERIFY_FLAGS = --loose\n"
     )
-    goals = ("a.onnx.verified", "b.onnx.verified", "a.tflite", "a_saved_model/saved_model.pb")
+    goals = ("a.onnx.verified", "b.onnx.verified", "a.tflite", "a_saved_model/saved_model.pb", "a_numpy.py")
     assert job.made(*goals) == [
+        "numpy --every --numpy -o a_numpy.py a.keras",
         onnx_of("b", flags="--every --mine "),
         onnx_of("a", flags="--every --onnx "),
         "saved-model --every --saved -o a_saved_model a.keras",
@@ -284,10 +298,18 @@ def test_including_the_rules_changes_nothing_for_others(job):
     assert "No targets" in job.make().stderr  # none of the rules is a goal
 
 
+def test_no_rule_makes_a_program_of_the_name_of_a_model(job):
+    """It may be the user's own: the one that trains the model, say."""
+    job.write("a.keras")
+    assert "No rule to make target 'a.py'" in job.make("a.py").stderr
+    assert job.calls == []
+
+
 def test_rules_of_ones_own_use_the_recipes(job):
     job.write("models/a.keras")
     job.makefile(
         "build/%.onnx: models/%.keras | build ; $(RNNEXPORT_TO_ONNX)\n"
+        "build/%.py: models/%.keras | build ; $(RNNEXPORT_TO_NUMPY)\n"
         "stamps/%: build/% | stamps ; $(RNNEXPORT_TO_VERIFIED)\nbuild stamps: ; mkdir $@\n"
     )
     assert job.made("stamps/a.onnx") == [
@@ -295,6 +317,7 @@ def test_rules_of_ones_own_use_the_recipes(job):
         "verify --json stamps/a.failed build/a.onnx",
     ]
     assert job.has("stamps/a.onnx")
+    assert job.made("build/a.py") == ["numpy -o build/a.py models/a.keras"]
 
 
 def test_the_command_prints_the_path_and_imports_neither_tensorflow_nor_onnx(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 import rnnexport
 from rnnexport.seal import sealed
-from rnnexport.targets.registry import target
+from rnnexport.targets.registry import TARGET_NAMES, target
 
 GROUP = pytest.mark.xdist_group("boundary")
 LOOP = rnnexport.LoweringRequest("loop")
@@ -51,7 +51,7 @@ def test_onnx_keeps_names_order_and_names_dimensions(tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["tflite", "saved-model"])
+@pytest.mark.parametrize("to", ["tflite", "saved-model", "numpy"])
 def test_the_other_targets_take_the_same_feeds(to, tmp_path):
     report = rnnexport.export(two_inputs(), to, tmp_path / ("m" + target(to).suffix), timesteps=7).report
     assert report is not None
@@ -71,7 +71,7 @@ def test_an_input_of_any_dtype_that_nothing_reads_stays(dtype, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["onnx", "tflite", "saved-model"])
+@pytest.mark.parametrize("to", TARGET_NAMES)
 def test_fixed_sizes_are_fixed_in_the_file(to, tmp_path):
     path = rnnexport.export(two_inputs(), to, tmp_path / ("m" + target(to).suffix), batch=2, timesteps=5).path
     with target(to).runner(path, "cpu") as runner:

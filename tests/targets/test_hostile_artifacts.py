@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import onnx
 import pytest
@@ -13,7 +12,7 @@ from rnnexport.errors import UsageError
 from rnnexport.seal import sealed
 from rnnexport.targets.onnx import runner as onnx_runner
 from rnnexport.targets.registry import TARGET_NAMES, target
-from tests.perturb import seal_folder
+from tests.perturb import copied, seal_folder
 
 GROUP = pytest.mark.xdist_group("lstm")
 pytestmark = GROUP
@@ -31,12 +30,6 @@ def not_executed(monkeypatch, exported):
     for name in TARGET_NAMES:
         monkeypatch.setattr(type(target(name)), "runner", refused)
     monkeypatch.setattr(onnx_runner, "open_runner", refused)
-
-
-def copied(source, folder):
-    copy = folder / source.name
-    (shutil.copytree if source.is_dir() else shutil.copy)(source, copy)
-    return copy
 
 
 def model_of(path):
@@ -59,9 +52,10 @@ def refused(path, match):
 @pytest.mark.parametrize("to", TARGET_NAMES)
 def test_one_bit_of_the_weights_is_told(to, exported, tmp_path, not_executed):
     copy = copied(exported("lstm")[to].path, tmp_path)
-    file = copy if copy.is_file() else copy / "saved_model.pb"
+    file = {"saved-model": copy / "saved_model.pb", "numpy": copy.with_suffix(".npz")}.get(to, copy)
     data = bytearray(file.read_bytes())
-    at = {"onnx": 800, "tflite": 2000, "saved-model": 5000}[to]
+    first = data.find(b"\x93NUMPY") + 128  # behind the header of the first array
+    at = {"onnx": 800, "tflite": 2000, "saved-model": 5000, "numpy": first}[to]
     data[at] ^= 1
     file.write_bytes(bytes(data))
     refused(copy, "was altered after it was exported|is damaged|can't be read")
@@ -90,6 +84,8 @@ def test_an_altered_artifact_is_compared_with_its_source_as_it_is(to, exported, 
         copy.write_bytes(model.SerializeToString())
     elif to == "tflite":
         copy.write_bytes(copy.read_bytes() + b"\0" * 8)
+    elif to == "numpy":
+        copy.write_text(copy.read_text() + "# mine\n")
     else:
         (copy / "variables" / "note").write_text("mine")
     refused(copy, "or give --source MODEL to compare it as it is")

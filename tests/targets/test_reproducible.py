@@ -65,10 +65,10 @@ def test_processes_of_different_hash_seeds_write_the_same_bytes(saved, tmp_path)
     """The second process exports in the other order: nothing that was exported before leaves a trace either."""
     two, few = two_directions(tmp_path / "two_directions.keras"), words(tmp_path / "words.keras")
     orders = [
-        (two, ["onnx", "tflite"], "auto", []),
+        (two, ["onnx", "tflite", "numpy"], "auto", []),
         (few, ["onnx"], "loop", []),
         (str(saved("multi_output_gru")), ["onnx"], "auto", [str(ROOT / "samples" / "multi_output_gru.py")]),
-        (few, ["onnx", "tflite"], "auto", []),
+        (few, ["onnx", "tflite", "numpy"], "auto", []),
     ]
     folders = [tmp_path / "one", tmp_path / "other"]
     processes = [
@@ -89,7 +89,7 @@ def test_processes_of_different_hash_seeds_write_the_same_bytes(saved, tmp_path)
     ]
     assert told[1] == told[0]
     one, other = ({str(path.relative_to(at)): path.read_bytes() for path in at.rglob("*.*")} for at in folders)
-    assert len(one) == 6
+    assert len(one) == 10
     assert [name for name in one if one[name] != other[name]] == []
 
 

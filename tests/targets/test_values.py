@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rnnexport.errors import UsageError
+from rnnexport.targets.numpy import values as numpy_values
 from rnnexport.targets.onnx import values as onnx_values
 from rnnexport.targets.registry import TARGET_NAMES, target
 from rnnexport.targets.saved_model import values as saved_model_values
@@ -18,6 +19,7 @@ INNER = {
     "onnx": onnx_values.inner_values,
     "tflite": tflite_values.inner_values,
     "saved-model": saved_model_values.inner_values,
+    "numpy": numpy_values.inner_values,
 }
 
 
@@ -132,7 +134,13 @@ def test_a_native_operator_shows_its_whole_sequence_for_each_direction(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("to", "module"), [("onnx", onnx_values), ("tflite", tflite_values), ("saved-model", saved_model_values)]
+    ("to", "module"),
+    [
+        ("onnx", onnx_values),
+        ("tflite", tflite_values),
+        ("saved-model", saved_model_values),
+        ("numpy", numpy_values),
+    ],
 )
 @pytest.mark.xdist_group(SAMPLE)
 def test_what_is_too_large_is_left_out_and_told(to, module, exported, monkeypatch):

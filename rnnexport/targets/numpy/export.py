@@ -1,0 +1,29 @@
+"""A traced model to a NumPy program and the archive of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnexport.codegen.program import write_program
+from rnnexport.goldens import Arrays
+from rnnexport.lowered import Lowered
+from rnnexport.source.trace import Graphs
+from rnnexport.targets.base import ExportOptions
+from rnnexport.targets.numpy.program import write
+
+
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+    """Write a model as the program at `path` and the archive beside it, without a proof.
+
+    It has one form, whatever the options, and does not know its own file name: both files may be renamed alike. Of a
+    stream the graph of whole sequences is left out: the program takes chunks of any length, a whole sequence among
+    them.
+
+    Raises:
+        ConversionError: an operator has no NumPy form; names the op and the layer.
+        OSError: it can't be written.
+    """
+    program = write_program(graphs.main, graphs.main.name)
+    write(path, program.text, program.arrays)
+    return ()
