@@ -1,9 +1,9 @@
 """The float64 truth of a model: its NumPy program, run in float64.
 
-The program has the model's weights and equations, and no rounding of its source: where Keras rounds to float32 or
-float16 after every operation, this rounds to float64, and a number such as 0.2 is what the source says, not what float32
-holds of it. It shares no kernel with Keras nor with any runtime. So the two differ by what rounding does to the model,
-and how far an artifact may be from either can be told from it.
+It has the model's weights and equations, and no rounding of its source: where Keras rounds to float32 or float16 after
+every operation, this rounds to float64, and a number such as 0.2 is what the source says, not what float32 holds of it.
+It shares no kernel with Keras nor with any runtime. So the two differ by what rounding does to the model, and how far
+an artifact may be from either can be told from it.
 """
 
 from __future__ import annotations
