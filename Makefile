@@ -28,9 +28,10 @@ support: $(READY) ## Print the support table of the README, from what the demo v
 	@$(BIN)/python -m samples.demo build/demo >/dev/null
 	@$(BIN)/python -m samples.support build/demo/report.json
 
-bench: $(READY) ## Time recurrences, and one step of a stream, beside other runtimes; takes minutes
+bench: $(READY) ## Time recurrences, steps of a stream and NumPy programs beside other runtimes; takes minutes
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json
 	@$(BIN)/python -m benchmarks.steps --json build/bench/steps.json
+	@$(BIN)/python -m benchmarks.programs --json build/bench/programs.json
 
 mutation: $(READY) ## Put faults into verified artifacts: is every one caught, and nothing else? Takes minutes
 	@$(BIN)/python -m benchmarks.mutation --json build/mutation/report.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ _PACKAGES = (
     "numpy",
 )
 _QUIET = 3
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def one_tensorflow_thread() -> None:
@@ -37,6 +39,16 @@ def one_tensorflow_thread() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.set_visible_devices([], "GPU")
+
+
+def one_blas_thread() -> None:
+    """Hold the matrix products of NumPy to one thread: this process begins anew where they are not.
+
+    They read the number when NumPy is imported, which has been done by then.
+    """
+    wanted = dict.fromkeys(_BLAS_THREADS, "1")
+    if any(os.environ.get(name) != "1" for name in wanted):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
 
 
 def one_thread_session(model: Path | bytes) -> onnxruntime.InferenceSession:

@@ -20,7 +20,7 @@ from rnnexport.lowered import LoweringRequest
 from rnnexport.signature import Boundary, Length
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
-from rnnexport.source.trace import trace
+from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target
 from rnnexport.targets.tflite.export import convert
 
@@ -89,7 +89,7 @@ class Subject:
         """What rnnexport makes of the model for TFLite, unrolled, at one size; less the proof, which takes longer."""
         path = self.folder / f"{self.cell.name}_{size}.tflite"
         signature = describe(self.source, Boundary(size.batch, size.timesteps))
-        path.write_bytes(convert(trace(self.source, signature, unroll=True)))
+        path.write_bytes(convert(Graphs(trace(self.source, signature, unroll=True))))
         return path
 
     def feed(self, size: Size) -> list[np.ndarray]:

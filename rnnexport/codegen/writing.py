@@ -32,7 +32,7 @@ from rnnexport.codegen.looping import loop, loop_pattern
 from rnnexport.codegen.reading import CHOICE, REPEAT, SCAN, Step
 from rnnexport.codegen.rules import rule_of
 from rnnexport.errors import ConversionError
-from rnnexport.lowering.terms import Term
+from rnnexport.lowering.terms import Term, below
 
 TOKEN = re.compile(r"\b_t(\d+)_\b")
 _ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Min", "Max", "Clip", "Pow"))
@@ -119,7 +119,7 @@ class _Writer:
         self._found: dict[Term, Expression] = {}
         for term in parameters:
             self._found[term] = context.given[term] if term in context.given else self._token(term)
-        self._order = _needed(results, set(self._found))
+        self._order = below(results, self._found)
         self._uses = uses_of(self._order, results)
         self._readers: dict[Term, list[Term]] = {term: [] for term in self._order}
         for term in self._order:
@@ -194,7 +194,7 @@ class _Writer:
         if len(ports) < len(sizes) or None in sizes or len(set(sizes)) > 1:
             return None
         source = self._found[term.operands[0]]
-        return call("np.split", source.text, str(len(sizes)), f"axis={axis}", uses=[source])
+        return call("split", source.text, str(len(sizes)), f"axis={axis}", uses=[source], helper=True)
 
     def _assign(self, term: Term, written: Expression, ports: Sequence[int], pattern: str) -> None:
         """All outputs of a call at once."""
@@ -261,22 +261,6 @@ def uses_of(order: Sequence[Term], results: Sequence[Term]) -> dict[Term, int]:
         if term in counts:
             counts[term] += 1
     return counts
-
-
-def _needed(results: Sequence[Term], given: set[Term]) -> list[Term]:
-    """What the results depend on and is not given, inputs first."""
-    order: list[Term] = []
-    seen = set(given)
-    stack = [(term, False) for term in reversed(results)]
-    while stack:
-        term, done = stack.pop()
-        if done:
-            order.append(term)
-        elif term not in seen:
-            seen.add(term)
-            stack.append((term, True))
-            stack += [(part, False) for part in reversed(term.operands)]
-    return order
 
 
 def _read(statements: Sequence[Statement], results: Sequence[Expression]) -> list[Statement]:

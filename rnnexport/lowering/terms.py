@@ -216,10 +216,10 @@ def _dim(dims: tuple[int | None, ...]) -> int | None:
     return None if None in dims else 1
 
 
-def below(roots: Iterable[Term]) -> list[Term]:
-    """Every term that the roots are computed from, themselves too, inputs first."""
+def below(roots: Iterable[Term], given: Iterable[Term] = ()) -> list[Term]:
+    """Every term that the roots are computed from, themselves too, inputs first; without what is given."""
     order: list[Term] = []
-    seen: set[Term] = set()
+    seen = set(given)
     stack = [(root, False) for root in reversed(list(roots))]
     while stack:
         term, done = stack.pop()

@@ -49,6 +49,13 @@ def checked(model: Any, name: str, value: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
+    """Cut x along an axis into equal parts, the last one smaller where it does not divide."""
+    size = -(-x.shape[axis] // parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(part * size, (part + 1) * size))] for part in range(parts)]
+
+
 def scan(
     cell: Callable[..., tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]],
     sequences: tuple[np.ndarray, ...],
@@ -77,7 +84,7 @@ def scan(
 
 def cgru_cell(x_z, x_r, x_h, h_next, recurrent_kernel, bias):
     """One timestep of cgru."""
-    h_z, h_r, h_h = np.split(h_next @ recurrent_kernel + bias, 3, axis=1)  # (B, H)
+    h_z, h_r, h_h = split(h_next @ recurrent_kernel + bias, 3, axis=1)  # (B, H)
     z = np.clip(x_z + (3 + h_z), 0, 6) * (1 / 6)  # (B, H)
     r = np.clip(x_r + (3 + h_r), 0, 6) * (1 / 6)  # (B, H)
     reset = r * h_h  # (B, H)
@@ -130,7 +137,7 @@ class CgruFusedResetAfter:
         features = checked(self, "features", features)
         B = features.shape[0]
         # cgru: RNN
-        x_z, x_r, x_h = np.split(features.transpose(1, 0, 2) @ w.cgru.kernel + w.cgru.bias[0], 3, axis=2)  # (T, B, H)
+        x_z, x_r, x_h = split(features.transpose(1, 0, 2) @ w.cgru.kernel + w.cgru.bias[0], 3, axis=2)  # (T, B, H)
         (cgru,), _ = scan(
             cgru_cell, (x_z, x_r, x_h), (np.zeros((B, 7), dtype),), (w.cgru.recurrent_kernel, w.cgru.bias[1])
         )

@@ -49,6 +49,13 @@ def checked(model: Any, name: str, value: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
+    """Cut x along an axis into equal parts, the last one smaller where it does not divide."""
+    size = -(-x.shape[axis] // parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(part * size, (part + 1) * size))] for part in range(parts)]
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), to the last digits at both ends; from the bound on it rounds to 1."""
     y = np.empty_like(x)
@@ -87,7 +94,7 @@ def scan(
 def lstm_cell(z, h, c, recurrent_kernel, bias):
     """One timestep of partial_sum."""
     z = z + h @ recurrent_kernel + bias  # (B, 4)
-    z_i, z_f, z_c, z_o = np.split(z, 4, axis=1)  # (B, 1)
+    z_i, z_f, z_c, z_o = split(z, 4, axis=1)  # (B, 1)
     o = sigmoid(z_o)  # (B, 1)
     f = sigmoid(z_f)  # (B, 1)
     i = sigmoid(z_i)  # (B, 1)

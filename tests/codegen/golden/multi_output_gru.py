@@ -50,6 +50,13 @@ def checked(model: Any, name: str, value: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
+    """Cut x along an axis into equal parts, the last one smaller where it does not divide."""
+    size = -(-x.shape[axis] // parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(part * size, (part + 1) * size))] for part in range(parts)]
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), to the last digits at both ends; from the bound on it rounds to 1."""
     y = np.empty_like(x)
@@ -90,7 +97,7 @@ def custom_multi_time_step_gru_cell(x_z, x_r, x_n, h, z_enc, dense_kernel, dense
     joined = np.concatenate([h, z_enc], axis=-1)  # (B, 18)
     dense = joined @ dense_kernel + dense_bias  # (B, H)
     matrix_inner = dense @ recurrent_kernel + gru_cell_bias  # (B, 3H)
-    recurrent_z, recurrent_r, recurrent_n = np.split(matrix_inner, 3, axis=-1)  # (B, H)
+    recurrent_z, recurrent_r, recurrent_n = split(matrix_inner, 3, axis=-1)  # (B, H)
     z = sigmoid(x_z + recurrent_z)  # (B, H)
     r = sigmoid(x_r + recurrent_r)  # (B, H)
     recurrent_n = r * recurrent_n  # (B, H)
@@ -149,9 +156,9 @@ class MultiOutputGru:
         z_enc = checked(self, "z_enc", z_enc)
         # multistep: RNN
         multistep = inputs.transpose(1, 0, 2)  # (T, B, I)
-        input_bias, recurrent_bias = np.split(w.multistep.gru_cell_bias, 2, axis=0)  # (1, 3H)
+        input_bias, recurrent_bias = split(w.multistep.gru_cell_bias, 2, axis=0)  # (1, 3H)
         matrix_x = multistep @ w.multistep.gru_cell_kernel + input_bias.squeeze(0)  # (T, B, 3H)
-        x_z, x_r, x_n = np.split(matrix_x, 3, axis=-1)  # (T, B, H)
+        x_z, x_r, x_n = split(matrix_x, 3, axis=-1)  # (T, B, H)
         (multistep_2,), (multistep_h,) = scan(
             custom_multi_time_step_gru_cell,
             (x_z, x_r, x_n),

@@ -49,6 +49,13 @@ def checked(model: Any, name: str, value: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
+    """Cut x along an axis into equal parts, the last one smaller where it does not divide."""
+    size = -(-x.shape[axis] // parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(part * size, (part + 1) * size))] for part in range(parts)]
+
+
 def scan(
     cell: Callable[..., tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]],
     sequences: tuple[np.ndarray, ...],
@@ -126,8 +133,8 @@ class SLstm:
         x = checked(self, "x", x)
         B = x.shape[0]
         # partial_sum: RNN
-        x_f, x_c = np.split(x.transpose(1, 0, 2) @ w.partial_sum.kernel, 2, axis=2)  # (T, B, 1)
-        b_f, b_c = np.split(w.partial_sum.bias, 2, axis=0)  # (1,)
+        x_f, x_c = split(x.transpose(1, 0, 2) @ w.partial_sum.kernel, 2, axis=2)  # (T, B, 1)
+        b_f, b_c = split(w.partial_sum.bias, 2, axis=0)  # (1,)
         x_f = x_f + b_f  # (T, B, 1)
         x_c = x_c + b_c  # (T, B, 1)
         (partial_sum,), _ = scan(

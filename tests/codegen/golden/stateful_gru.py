@@ -49,6 +49,13 @@ def checked(model: Any, name: str, value: Any) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
+    """Cut x along an axis into equal parts, the last one smaller where it does not divide."""
+    size = -(-x.shape[axis] // parts)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(part * size, (part + 1) * size))] for part in range(parts)]
+
+
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """exp(x), divided by its sum along the axis."""
     y = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
@@ -162,7 +169,7 @@ class StatefulGru:
         gru_layer_2_h = checked(self, "state_gru_layer_2_00", states["state_gru_layer_2_00"])
         # gru_layer_0: GRU
         matrix_x = input_node @ w.gru_layer_0.kernel + w.gru_layer_0.bias  # (1, 1, 3H)
-        x_z, x_r, x_n = np.split(matrix_x, 3, axis=-1)  # (1, 1, H)
+        x_z, x_r, x_n = split(matrix_x, 3, axis=-1)  # (1, 1, H)
         (gru_layer_0,), (gru_layer_0_h,) = scan(
             gru_cell,
             (x_z, x_r, x_n),
@@ -171,7 +178,7 @@ class StatefulGru:
         )
         # gru_layer_1: GRU
         matrix_x = gru_layer_0 @ w.gru_layer_1.kernel + w.gru_layer_1.bias  # (1, 1, 3H)
-        x_z, x_r, x_n = np.split(matrix_x, 3, axis=-1)  # (1, 1, H)
+        x_z, x_r, x_n = split(matrix_x, 3, axis=-1)  # (1, 1, H)
         (gru_layer_1,), (gru_layer_1_h,) = scan(
             gru_cell,
             (x_z, x_r, x_n),
@@ -180,7 +187,7 @@ class StatefulGru:
         )
         # gru_layer_2: GRU
         matrix_x = gru_layer_1 @ w.gru_layer_2.kernel + w.gru_layer_2.bias  # (1, 1, 3H)
-        x_z, x_r, x_n = np.split(matrix_x, 3, axis=-1)  # (1, 1, H)
+        x_z, x_r, x_n = split(matrix_x, 3, axis=-1)  # (1, 1, H)
         (gru_layer_2,), (gru_layer_2_h,) = scan(
             gru_cell,
             (x_z, x_r, x_n),
