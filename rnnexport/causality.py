@@ -4,7 +4,7 @@ What a layer does with time can't be read off custom code. So a stream is made o
 
 1. the whole sequence, cut in two at every position, and at every position at once, gives the same steps;
 2. what has no timesteps (the last output, say) is after every chunk what the sequence up to there gives;
-3. a longer one, and, in float64, one of 512 timesteps, in uneven chunks, do so too;
+3. a longer one, and, as a graph, one of 512 timesteps, in uneven chunks, do so too;
 4. a model that was made for a length gives at that length what it gave;
 5. each row gives without the others what it gives in the batch.
 
@@ -166,13 +166,13 @@ def _require_alike_for_long(pair: Pair, tolerance: Tolerance) -> None:
     """Raise where chunks of a long sequence give something else."""
     from rnnexport.long_range import LONGEST, both_ways
 
-    found = both_ways(pair, _SEED)
+    allowed = tolerance.for_length(LONGEST)
+    found = both_ways(pair, _SEED, allowed)
     if found is None:
         return
     whole, chunks = found
     _require_finite(pair.whole.name, whole)
     names = [spec.name for spec in pair.whole_signature.outputs]
-    allowed = tolerance.for_length(LONGEST)
     if name := _departed(whole, chunks, names, allowed):
         raise ConversionError(
             f"output {name} of {pair.whole.name} is another one in chunks of a sequence of {LONGEST} timesteps: a "

@@ -206,9 +206,9 @@ def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
     from rnnexport.truth import exact
 
     source, described = beside.source, beside.described
-    with exact(described.traced, described.no_truth) as run:
-        for feed, given in rows:
-            expected = reference(source, described.signature, feed)
-            yield Golden("data", feed, expected, run.run(feed, expected))
-            if given:  # the data say what they expect, too
-                yield Golden("data", feed, {name: given.get(name, array) for name, array in expected.items()})
+    run = exact(described.traced, described.no_truth)
+    for feed, given in rows:
+        expected = reference(source, described.signature, feed)
+        yield Golden("data", feed, expected, run.run(feed, expected))
+        if given:  # the data say what they expect, too
+            yield Golden("data", feed, {name: given.get(name, array) for name, array in expected.items()})

@@ -122,19 +122,19 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
 
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.
-    with exact(None if described.no_truth else described.traced, described.no_truth) as run:
-        expected: Arrays = {}
-        truth: Arrays = {}
-        for call in range(count // chunk):
-            if call % _TOLD == 0:
-                progress(f"{source.name}: step {call * chunk:,} of {count:,}")
-            inputs = step_feed(signature, _SEED, call)
-            states = _states(signature, inputs, expected)
-            exact_states = _states(signature, inputs, {**expected, **truth})
-            expected = reference(source, signature, {**inputs, **states})
-            truth = run.run({**inputs, **exact_states}, expected)
-            feed = inputs if call else {**inputs, **states}
-            yield Golden(f"call {call}", feed, expected, truth, carries=call > 0)
+    run = exact(None if described.no_truth else described.traced, described.no_truth)
+    expected: Arrays = {}
+    truth: Arrays = {}
+    for call in range(count // chunk):
+        if call % _TOLD == 0:
+            progress(f"{source.name}: step {call * chunk:,} of {count:,}")
+        inputs = step_feed(signature, _SEED, call)
+        states = _states(signature, inputs, expected)
+        exact_states = _states(signature, inputs, {**expected, **truth})
+        expected = reference(source, signature, {**inputs, **states})
+        truth = run.run({**inputs, **exact_states}, expected)
+        feed = inputs if call else {**inputs, **states}
+        yield Golden(f"call {call}", feed, expected, truth, carries=call > 0)
 
 
 def _states(signature: Signature, inputs: Arrays, before: Arrays) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from rnnexport.verification.feeds import LONG, REQUIRED, Feed, chunks, feeds, lo
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from rnnexport.source.double import Oracle
+    from rnnexport.codegen.oracle import Oracle
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 
@@ -71,8 +70,8 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         for feed, expected in runs
     )
     traced, no_truth = _traced(source, signature)
-    with exact(traced, no_truth) as run:
-        goldens = _certain(_with_truth(goldens, signature, run), tolerance, signature)
+    run = exact(traced, no_truth)
+    goldens = _certain(_with_truth(goldens, signature, run), tolerance, signature)
     no_truth = run.no_truth or _doubt(goldens, tolerance)
     if no_truth:
         goldens = tuple(replace(golden, truth={}) for golden in goldens)
@@ -99,20 +98,11 @@ def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple
 
 
 class Exact:
-    """A model in float64, or why there is none. For a `with` block."""
+    """A model in float64, or why there is none."""
 
     def __init__(self, oracle: Oracle | None, no_truth: str) -> None:
         self._oracle = oracle
         self.no_truth = no_truth
-
-    def __enter__(self) -> Exact:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._oracle is not None:
-            self._oracle.close()
 
     def run(self, feed: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
         """The float64 outputs for `feed` of those that are real in `expected`; nothing where it can't be run."""
@@ -134,7 +124,7 @@ def exact(traced: TracedModel | None, no_truth: str = "") -> Exact:
     """The float64 run of a traced model."""
     if traced is None or no_truth:
         return Exact(None, no_truth)
-    from rnnexport.source.double import NoOracle, oracle
+    from rnnexport.codegen.oracle import NoOracle, oracle
 
     found = oracle(traced)
     return Exact(None, found.reason) if isinstance(found, NoOracle) else Exact(found, "")
@@ -164,9 +154,12 @@ def _with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -
 
 
 def _doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
-    """Why the float64 run can't be the truth: its graph was made of the source, and may have been made wrongly."""
+    """Why the float64 run can't be the truth: its program was made of the source, and may have been made wrongly."""
+    pairs = [(golden.expected[name], array) for golden in goldens for name, array in golden.truth.items()]
+    if any(np.any(np.isfinite(expected) & ~np.isfinite(array)) for expected, array in pairs):
+        return "the float64 program gives no number where eager Keras gives one"
     worst = max((_distance(golden, tolerance) for golden in goldens if golden.truth), default=0.0)
-    return f"it is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
+    return f"the float64 program is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
 
 
 def _runs(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:

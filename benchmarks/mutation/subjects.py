@@ -137,11 +137,11 @@ def _export(source: SourceModel, artifacts: Sequence[Artifact]) -> None:
 def _fresh(source: SourceModel, seeds: int) -> Iterator[tuple[Golden, ...]]:
     """For each seed the calls of a verification, run by eager Keras and in float64."""
     described = describe_with_truth(source, Boundary(), FIRST_SEED)
-    with exact(described.traced, described.no_truth) as run:
-        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-            yield tuple(_calls(source, described.signature, seed, run.run))
-        if run.no_truth:
-            raise AssertionError(f"{source.name} has no float64 truth: {run.no_truth}")
+    run = exact(described.traced, described.no_truth)
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        yield tuple(_calls(source, described.signature, seed, run.run))
+    if run.no_truth:
+        raise AssertionError(f"{source.name} has no float64 truth: {run.no_truth}")
 
 
 def _calls(

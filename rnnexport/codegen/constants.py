@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.codegen.expression import Expression
+from rnnexport.codegen.expression import Binding, Expression, Operand
 from rnnexport.codegen.rules.common import literal
 
 # The dtypes that NumPy gives a list of literals.
@@ -21,6 +23,15 @@ def written_constant(array: np.ndarray) -> Expression:
     if array.dtype == np.float32:
         return Expression(f"np.array({listed}, dtype)", needs_dtype=True)
     return Expression(f"np.array({listed})" if array.dtype in _OWN else f"np.array({listed}, np.{array.dtype})")
+
+
+def exact_number(operand: Operand) -> Operand:
+    """A number to compare with as all its digits; any other operand as it is."""
+    value = operand.value
+    if value is None or value.ndim or value.dtype.kind != "f" or not np.isfinite(value):
+        return operand
+    text = repr(float(value))
+    return replace(operand, expression=Expression(text, Binding.UNARY if text.startswith("-") else Binding.ATOM))
 
 
 def attribute_value(attribute: ir.Attr) -> object:

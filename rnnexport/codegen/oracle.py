@@ -95,10 +95,17 @@ def oracle(traced: TracedModel) -> Oracle | NoOracle:
     if problem := obstacle(traced.function.graph.as_graph_def()):
         return NoOracle(problem)
     try:
-        program = write_program(traced, traced.name)
+        # A fault of this package is no reason to refuse an artifact that needs no program: the report tells of it.
+        with ForeignCode(_unwritten):
+            program = write_program(traced, traced.name)
+            opened_program = opened(program.text, program.arrays, np.float64)
     except ConversionError as error:
         return NoOracle(error.found)
-    return Oracle(traced.name, traced.signature, opened(program.text, program.arrays, np.float64))
+    return Oracle(traced.name, traced.signature, opened_program)
+
+
+def _unwritten(error: BaseException) -> ConversionError:
+    return ConversionError(f"writing the program failed with {reason(error)}", "a program", "report this model")
 
 
 def _wide(spec: TensorSpec) -> str:

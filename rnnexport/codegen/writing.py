@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnexport.codegen.constants import attribute_value, dtype_name, written_constant
+from rnnexport.codegen.constants import attribute_value, dtype_name, exact_number, written_constant
 from rnnexport.codegen.expression import (
     Binding,
     Expression,
@@ -232,6 +232,8 @@ class _Writer:
     def _use(self, term: Term) -> Use:
         plain = term.op in _ARITHMETIC and any(part.op != "Const" for part in term.operands)
         inputs = tuple(None if part is None else self._operand(part, plain=plain) for part in term.inputs)
+        if term.op == "Equal":  # a float32 that marks padding is the number that the input has, in float64 too
+            inputs = tuple(None if part is None else exact_number(part) for part in inputs)
         attributes = {name: attribute_value(attribute) for name, attribute in term.call.attributes.items()}
         shape = self._context.shapes.get(term)
         results = [
