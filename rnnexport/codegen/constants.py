@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from rnnexport.codegen.expression import Binding, Expression, Operand
 from rnnexport.codegen.rules.common import literal
+from rnnexport.lowering.terms import Term
 
 # The dtypes that NumPy gives a list of literals.
 _OWN = (np.bool_, np.int64, np.float64)
@@ -23,6 +24,16 @@ def written_constant(array: np.ndarray) -> Expression:
     if array.dtype == np.float32:
         return Expression(f"np.array({listed}, dtype)", needs_dtype=True)
     return Expression(f"np.array({listed})" if array.dtype in _OWN else f"np.array({listed}, np.{array.dtype})")
+
+
+def as_array(written: Expression, term: Term) -> Expression:
+    """What is written as a Python number, as an array of its dtype: where no operator is there to make it one."""
+    if (written.elements is None and term.op != "Const") or term.dtype is None:
+        return written
+    if term.op == "Const" and term.call.payload.ndim:
+        return written
+    kind = "dtype" if term.dtype == ir.DataType.FLOAT else f"np.{term.dtype.numpy()}"
+    return Expression(f"np.asarray({written.text}, {kind})", helpers=written.helpers, needs_dtype=kind == "dtype")
 
 
 def exact_number(operand: Operand) -> Operand:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from rnnexport.codegen.expression import Expression, Shape
 from rnnexport.codegen.layout import LINE, block, commented, statement
 from rnnexport.codegen.letters import Legend
-from rnnexport.codegen.naming import Origins
+from rnnexport.codegen.naming import RESERVED, Origins
 from rnnexport.codegen.operators import names_of_all
 from rnnexport.codegen.reading import REPEAT, SCAN, Step
-from rnnexport.codegen.sizes import shapes_of
+from rnnexport.codegen.sizes import shapes_of, step_shapes
 from rnnexport.codegen.tokens import TokenNames, Weight
 from rnnexport.codegen.writing import TOKEN, Body, Context, Statement, write_body
 from rnnexport.lowering.terms import Term
@@ -102,12 +102,13 @@ class Functions:
         known = shapes_of(results, shapes)
         wanted = dict(enumerate({**states, **self._tokens.initials(results, states)}.values()))
         for longest in _LENGTHS:
+            self.steps = []
             body = write_body(results, (*given, *states), self._context(given, known, longest))
             names = self._tokens.given(body, wanted, [*taken, *self._taken()], None)
             lines = list(self._lines(body, names, known, 2, headers=True))
             if max(map(len, lines), default=0) <= LINE:
                 break
-        texts = tuple(_filled(_as_array(part, term), names) for part, term in zip(body.results, results, strict=True))
+        texts = tuple(_filled(part.text, names) for part in body.results)
         return MainFunction(tuple(names[: len(states)]), tuple(lines), texts, body.helpers, body.needs_dtype)
 
     def step(self, step: Step, shapes: Sequence[Shape | None]) -> Expression:
@@ -116,8 +117,10 @@ class Functions:
         given = dict(zip(function.parameters, self._fitted(step, shapes), strict=True))
         known = shapes_of(function.results, given)
         wanted = self._tokens.parameters(step)
+        others = list(self.steps)
         for longest in _LENGTHS:
-            context = self._context({}, known, longest)
+            self.steps = list(others)
+            context = self._context({}, _numbers_alone(known), longest)
             body = write_body(function.results, function.parameters, context)
             names = self._tokens.given(body, wanted, self._taken(), step)
             lines = [*self._lines(body, names, known, 1), *self._returned(step, body, names)]
@@ -129,13 +132,10 @@ class Functions:
         return self._kept(made, self._tokens.scope(function.scope))
 
     def _fitted(self, step: Step, shapes: Sequence[Shape | None]) -> list[Shape | None]:
-        """The shapes of the parameters: an element's is that of its sequence but for the first dimension."""
-        count = len(step.function.parameters)
-        own = [parameter.shape for parameter in step.function.parameters]
-        if len(shapes) < count:
-            return list(own)
-        inner = [shape[1:] if at < step.sequences and shape else shape for at, shape in enumerate(shapes[:count])]
-        return [shape if shape is not None else other for shape, other in zip(inner, own, strict=True)]
+        """The shapes of the parameters: of a REPEAT, whose inputs are others, what the graph tells."""
+        if len(shapes) < len(step.function.parameters):
+            return [parameter.shape for parameter in step.function.parameters]
+        return step_shapes(step, shapes)
 
     def _kept(self, made: StepFunction, scope: str) -> Expression:
         for other in self.steps:
@@ -165,7 +165,7 @@ class Functions:
     def _free_name(self, step: Step) -> str:
         """Of the cell, where the source has one inside the layer; else of the layer."""
         wanted = self._tokens.cell(step)
-        taken = {*FUNCTIONS, *(other.name for other in self.steps)}
+        taken = {*RESERVED, *self._taken()}
         name, count = wanted, 1
         while name in taken:
             count += 1
@@ -196,7 +196,7 @@ class Functions:
                 yield f"{'    ' * indent}# {above}"
                 layer = above
             targets = ["_" if token is None else names[token] for token in each.targets]
-            text = f"{each.pattern.format(*targets)} = {_filled(each.code, names)}"
+            text = f"{each.pattern.format(*targets)} = {_filled(each.written.text, names)}"
             first = each.tokens[0]
             comment = self._legend.shape(shapes.get(body.tokens[first]))
             yield from commented(statement(text, indent), comment)
@@ -210,11 +210,12 @@ class Functions:
         return "" if layer is None else f"{layer.name}: {layer.class_name}" if layer.class_name else layer.name
 
 
-def _as_array(result: Expression, term: Term) -> str:
-    """An output is an array, also where the program knows it as a size."""
-    if result.elements is None or term.dtype is None:
-        return result.text
-    return f"np.asarray({result.text}, np.{term.dtype.numpy()})"
+def _numbers_alone(shapes: Mapping[Term, Shape | None]) -> dict[Term, Shape | None]:
+    """Shapes without letters: the sizes that they stand for have no name in the function of a step."""
+    return {
+        term: None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
+        for term, shape in shapes.items()
+    }
 
 
 def _filled(text: str, names: Sequence[str]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rnnexport.codegen.expression import Shape, Size
+from rnnexport.codegen.expression import Shape
 from rnnexport.signature import BATCH, TIME, Dim, Signature, TensorSpec
 
 _DIMS = {BATCH: "B", TIME: "T"}
 _OPEN = "SUVWXYZ"
 _STATES = "HJKLMN"
 # Gates that stand beside each other make a multiple of a state's size.
-_MULTIPLES = (2, 3, 4, 5, 6)
+_MULTIPLES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,25 @@ class Legend:
         """`(B, T, 3H)`; empty where a size is not known."""
         if shape is None or any(size is None for size in shape):
             return ""
-        sizes = [self._size(size) for size in shape if size is not None]
+        sizes = [str(size) for size in shape]
+        if sizes and isinstance(shape[-1], int):
+            sizes[-1] = self._last(shape[-1])
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
     def symbols(self, spec: TensorSpec) -> Shape:
         """The shape of an input with the letters of open dimensions."""
         return tuple(self.dims[dim] if isinstance(dim, str) else dim for dim in spec.shape)
 
-    def _size(self, size: Size) -> str:
-        if isinstance(size, str) or size in self.sizes:
-            return size if isinstance(size, str) else self.sizes[size]
-        for whole, letter in self.sizes.items():
-            if size % whole == 0 and size // whole in _MULTIPLES and letter in _STATES:
-                return f"{size // whole}{letter}"
-        return str(size)
+    def _last(self, size: int) -> str:
+        """The last dimension, which counts features; a multiple of units only where these are of one layer alone."""
+        if size in self.sizes:
+            return self.sizes[size]
+        found = [
+            f"{size // whole}{letter}"
+            for whole, letter in self.sizes.items()
+            if letter in _STATES and size % whole == 0 and size // whole in _MULTIPLES
+        ]
+        return found[0] if len(found) == 1 else str(size)
 
 
 def legend_of(signature: Signature, widths: Mapping[int, str]) -> Legend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rnnexport.codegen.constants import as_array
 from rnnexport.codegen.expression import Binding, Expression, combined
 from rnnexport.codegen.reading import SCAN, Step
 from rnnexport.lowering.terms import Term
@@ -19,14 +20,14 @@ def loop(term: Term, name: Expression, found: Mapping[Term, Expression]) -> Expr
     """
     step: Step = term.call.payload
     if term.op == SCAN:
-        given = [found[part] for part in term.operands]
+        given = [as_array(found[part], part) for part in term.operands]
         ends = (step.sequences, step.sequences + step.states, len(step.function.parameters))
         groups = [given[: ends[0]], given[ends[0] : ends[1]], given[ends[1] : ends[2]] + _dtype_for(name)]
-        length = [] if step.sequences else [f"length={given[-1].text}"]
+        length = [] if step.sequences else [f"length={found[term.operands[-1]].text}"]
         texts = [name.text, *map(_tuple, groups if groups[-1] else groups[:-1]), *length]
         return combined(f"scan({', '.join(texts)})", Binding.ATOM, [*given, name], frozenset({"scan"}))
     limit, go_on = (None if part is None else found[part] for part in term.inputs[:2])
-    given = [found[part] for part in term.inputs[2:] if part is not None]
+    given = [as_array(found[part], part) for part in term.inputs[2:] if part is not None]
     groups = [given[: step.states], given[step.states :] + _dtype_for(name)]
     texts = [name.text, "None" if limit is None else limit.text, "True" if go_on is None else go_on.text]
     texts += map(_tuple, groups if groups[-1] else groups[:-1])

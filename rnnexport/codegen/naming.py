@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,11 +35,15 @@ _NOUNS = {
     **dict.fromkeys(("Shape", "Size"), "shape"),
     **dict.fromkeys(("Where", "rnnexport.choice"), "chosen"),
 }
-# What a program imports, and no class of it may hide.
-_TYPES = frozenset(
-    ("Any", "Callable", "ClassVar", "Mapping", "Path", "Sequence", "SimpleNamespace", "WEIGHTS", "MODEL")
+# What a program imports or holds besides functions, and nothing of it may hide.
+_GLOBALS = frozenset(
+    "Any Callable ClassVar Mapping Path Sequence SimpleNamespace WEIGHTS MODEL annotations argparse sys zipfile zlib".split()
 )
-_RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "self", "states", "dtype", "scan"})
+RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "self", "states", "dtype", "scan"})
+# The variables of a program's `step` besides those of the model.
+LOCALS = ("dtype", "outputs", "self", "sizes", "states", "w")
+# The groups of the archive that hold no layer's weights: constants, and first states that are not one number.
+CONSTANTS, START = "constants", "start"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +117,7 @@ class Names:
             free: tokens that nobody reads any longer.
         """
         name, count = wanted, 1
-        while name in _RESERVED or (name in self._holders and self._holders[name] not in free):
+        while name in RESERVED or (name in self._holders and self._holders[name] not in free):
             count += 1
             name = f"{wanted}_{count}"
         self._holders[name] = token
@@ -120,23 +125,38 @@ class Names:
 
 
 def identifier(name: str) -> str:
-    """A name of the source as one of Python: `dense-1` is `dense_1`."""
-    made = re.sub(r"\W+", "_", name).strip("_") or "value"
-    if made[0].isdigit():
+    """A name of the source as one of Python: `dense-1` is `dense_1`, `x²` is `x2`, as Python itself reads letters."""
+    plain = unicodedata.normalize("NFKC", name)
+    made = "".join(char if f"a{char}".isidentifier() else " " for char in plain)
+    made = "_".join(made.split()).strip("_") or "value"
+    if not made.isidentifier():
         made = f"layer_{made}"
     return f"{made}_" if keyword.iskeyword(made) else made
 
 
+def quoted(text: str) -> str:
+    """A text as a literal in double quotes, on one line."""
+    # The quote in front makes `repr` take single quotes around.
+    inner = repr(f'"{text}')[2:-1].replace("\\'", "'").replace('"', '\\"')
+    return f'"{inner}"'
+
+
+def shown(text: str) -> str:
+    """A text as it can stand in a docstring or a comment: on one line, its quotes and backslashes escaped."""
+    return quoted(text)[1:-1]
+
+
 def snake(name: str) -> str:
-    """`GRUCell` as `gru_cell`."""
+    """`GRUCell` as `gru_cell`, and `Range`, which Python has a `range` beside, as `range_`."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", name)
-    return identifier(parted).lower()
+    made = identifier(parted.lower())
+    return f"{made}_" if made in RESERVED | _GLOBALS else made
 
 
 def camel(name: str) -> str:
     """`stateful_gru` as `StatefulGru`."""
     made = "".join(part[:1].upper() + part[1:] for part in identifier(name).split("_") if part) or "Model"
-    return f"{made}Model" if made in _TYPES or not made[0].isupper() else made
+    return f"{made}Model" if made in RESERVED | _GLOBALS or not made[0].isupper() else made
 
 
 def attributes_of(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -145,7 +165,7 @@ def attributes_of(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
     Before: encoder/forward_lstm/lstm_cell/kernel, encoder/backward_lstm/lstm_cell/kernel
     After:  (encoder, forward_lstm_kernel), (encoder, backward_lstm_kernel)
     """
-    split = {path: [identifier(part) for part in path.split("/") if part] for path in paths}
+    split = {path: [identifier(part) for part in path.split("/") if part] or [identifier("")] for path in paths}
     groups: dict[tuple[str, str], list[str]] = {}
     for path, parts in split.items():
         groups.setdefault((_group(parts), parts[-1]), []).append(path)
@@ -164,7 +184,9 @@ def attributes_of(paths: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _group(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) > 1 else "weights"
+    if len(parts) == 1:
+        return "weights"
+    return f"{parts[0]}_" if parts[0] in (CONSTANTS, START) else parts[0]
 
 
 def _apart(split: Mapping[str, Sequence[str]], path: str, members: Sequence[str]) -> list[str]:

@@ -20,12 +20,13 @@ from rnnexport.lowering.reading import outer, read, shape_of
 from rnnexport.lowering.recurrence import Recurrence, name_of, recognise
 from rnnexport.lowering.rewriting import rewritten, substituted
 from rnnexport.lowering.sequences import length_term
-from rnnexport.lowering.terms import Call, Result, Shape, Term, Terms, below
+from rnnexport.lowering.terms import Call, Shape, Term, Terms, below
 
 # Calls that are no ONNX operators. Inputs of the first: sequences, initial states, constants, and the number of steps
 # where there is no sequence; of the second: limit, condition, initial states, constants; outputs of both: what each
 # step gives, stacked, then the last states. Inputs of the third: condition, and the value of either branch.
 SCAN, REPEAT, CHOICE = "rnnexport.scan", "rnnexport.repeat", "rnnexport.choice"
+_BODIES = ("If", "Loop", "Scan")
 _Known = dict[ir.Value, Term]
 
 
@@ -116,7 +117,7 @@ class _Reader:
         return self._repeat(node, known) if isinstance(found, Refusal) else self._scan(found, known)
 
     def _choice(self, node: ir.Node, known: Mapping[ir.Value, Term]) -> _Known:
-        """Both branches are computed: they are functions of what is there, and change nothing."""
+        """Both branches are computed, and one is taken: a branch that can't be computed raises, taken or not."""
         branches = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
         sides = [[self._term(value, self.read(body, known)) for value in body.outputs] for body in branches]
         condition = self._term(node.inputs[0], known)
@@ -154,6 +155,8 @@ class _Reader:
         outputs = [(output.whole, new[output.each]) for output in lean.outputs]
         whole: _Known = {value: each.call.payload for value, each in outputs if each.op == "Element"}
         stepped = [(value, each) for value, each in outputs if each.op != "Element"]
+        if any(term.call.captured or term.op in _BODIES for term in below(new[root] for root in lean.roots)):
+            return self._repeat(recurrence.loop, known)  # which reads the bodies in the step as functions of their own
         after = [new[state.after] for state in lean.states]
         befores = [state.before for state in lean.states]
         results = [each for _, each in stepped] + after
@@ -166,7 +169,10 @@ class _Reader:
             length = length_term(plain.length, self.terms)
             given.append(self._resolved([length], known)[length])
         kinds = [(value.dtype, _long(shape_of(value), plain.length.fixed)) for value, _ in stepped]
-        kinds += [_state_kind(before, new[initial]) for before, initial in zip(befores, initials, strict=True)]
+        kinds += [
+            (before.dtype or new[initial].dtype, before.shape)
+            for before, initial in zip(befores, initials, strict=True)
+        ]
         made = self.terms.call(SCAN, given, results=kinds, payload=step) if results else ()
         finals = {
             value: term for state, term in zip(lean.states, made[len(stepped) :], strict=True) for value in state.finals
@@ -238,14 +244,3 @@ def _by_port(elements: Sequence[Term]) -> list[Term]:
 def _long(shape: Shape | None, length: int | None) -> Shape | None:
     """The shape of what every step gives, of as many as there are."""
     return shape if shape is None or length is None else (length, *shape[1:])
-
-
-def _state_kind(before: Term, initial: Term) -> Result:
-    return before.dtype or initial.dtype, _known(before.shape, initial.shape)
-
-
-def _known(one: Shape | None, other: Shape | None) -> Shape | None:
-    """What two shapes of one value know together."""
-    if one is None or other is None or len(one) != len(other):
-        return other if one is None else one
-    return tuple(b if a is None else a for a, b in zip(one, other, strict=True))

@@ -31,6 +31,8 @@ def shapes_of(roots: Iterable[Term], given: Mapping[Term, Shape | None]) -> Know
             told = rule(term, inputs) if rule is not None else None
             if term.op in ("Expand", "Reshape", "ConstantOfShape"):
                 told = _sized(numbers[term.operands[-1]])
+            if term.op == "Expand":
+                told = broadcast([inputs[0], told])
             found[term] = joined(term.shape, told)
     return found
 
@@ -48,7 +50,7 @@ def _numbers(term: Term, shapes: Sequence[Shape | None], parts: Sequence[Shape |
         array = term.call.payload
         return tuple(int(item) for item in array.ravel()) if array.dtype.kind in "iu" and array.ndim <= 1 else None
     if term.op == "Shape":
-        return shapes[0]
+        return None if shapes[0] is None else shapes[0][slice(term.attribute("start", 0), term.attribute("end"))]
     if term.op in ("Cast", "Squeeze", "Unsqueeze", "Identity"):
         return parts[0]
     if term.op == "Concat":
@@ -77,7 +79,11 @@ def _better(one: Size | None, other: Size | None) -> Size | None:
 
 
 def _elementwise(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
-    shapes = [shape for part, shape in zip(term.inputs, inputs, strict=True) if part is not None]
+    return broadcast([shape for part, shape in zip(term.inputs, inputs, strict=True) if part is not None])
+
+
+def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
+    """The shape that NumPy's broadcasting gives, as far as it is known."""
     if any(shape is None for shape in shapes):
         return None
     known = [shape for shape in shapes if shape is not None]
@@ -101,7 +107,8 @@ def _matmul(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
         return None
     if len(right) <= 2:
         return (*left[:-1], *right[1:])
-    return (*left[:-1], right[-1]) if len(left) == len(right) else None
+    many = broadcast([left[:-2], right[:-2]])
+    return None if many is None else (*many, left[-2], right[-1])
 
 
 def _reduction(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
@@ -174,22 +181,40 @@ def _moved(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
 
 def _scan(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
     step: Step = term.call.payload
+    given = step_shapes(step, inputs)
     if term.port >= step.outputs:
-        return inputs[step.sequences + term.port - step.outputs]
+        return given[step.sequences + term.port - step.outputs]
     first = inputs[0] if step.sequences else None
-    inner = shapes_of(step.function.results, dict(zip(step.function.parameters, parameters(term, inputs), strict=True)))
+    inner = shapes_of(step.function.results, dict(zip(step.function.parameters, given, strict=True)))
     each = inner[step.function.results[term.port]]
     return None if each is None else (first[0] if first else None, *each)
 
 
-def parameters(term: Term, inputs: Sequence[Shape | None]) -> list[Shape | None]:
-    """The shapes of the parameters of the step of a SCAN, from those of its inputs."""
-    step = term.call.payload
-    count = len(step.function.parameters)
-    return [
+def step_shapes(step: Step, inputs: Sequence[Shape | None]) -> list[Shape | None]:
+    """The shapes of the parameters of the step of a SCAN in every one of its steps, from those of its inputs.
+
+    A state has the sizes that the first one and all that follow have in common.
+    """
+    function = step.function
+    states = slice(step.sequences, step.sequences + step.states)
+    found: list[Shape | None] = [
         joined(parameter.shape, (None if shape is None else shape[1:]) if at < step.sequences else shape)
-        for at, (parameter, shape) in enumerate(zip(step.function.parameters, inputs[:count], strict=True))
+        for at, (parameter, shape) in enumerate(zip(function.parameters, inputs, strict=False))
     ]
+    found[states] = inputs[states]
+    while True:
+        inner = shapes_of(function.results, dict(zip(function.parameters, found, strict=True)))
+        after = [inner[term] for term in function.results[step.outputs :]]
+        common = [_common(one, other) for one, other in zip(found[states], after, strict=True)]
+        if common == found[states]:
+            return found
+        found[states] = common
+
+
+def _common(one: Shape | None, other: Shape | None) -> Shape | None:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
 
 
 _RULES: dict[str, Rule] = {

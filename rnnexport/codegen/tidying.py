@@ -131,7 +131,7 @@ def _dims(term: Term, source: Term) -> list[int | tuple[str, int]] | None:
         at = _integers(term.operands[1])
         return None if at is None else [parts[0][index] for index in at]
     if term.op == "Slice" and parts[0] is not None:
-        bounds = [_integers(part) for part in term.operands[1:]]
+        bounds = [_integers(part) for part in term.inputs[1:]]
         if len(bounds) in (2, 3) and all(bound is not None and len(bound) == 1 for bound in bounds):
             return parts[0][bounds[0][0] : bounds[1][0]]  # type: ignore[index]
     return None
@@ -158,8 +158,8 @@ def _squeeze(term: Term, terms: Terms) -> Term | None:
     axes = _integers(term.inputs[1]) if len(term.inputs) > 1 else None
     if source.op != "Slice" or axes is None or len(axes) != 1 or source.operands[0].rank is None:
         return None
-    whole, *bounds = source.operands
-    numbers = [_integers(bound) for bound in bounds]
+    whole = source.operands[0]
+    numbers = [_integers(bound) for bound in source.inputs[1:]]
     if len(numbers) != 3 or any(number is None for number in numbers):
         return None
     starts, ends, cut = (number for number in numbers if number is not None)

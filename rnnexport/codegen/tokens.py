@@ -197,7 +197,7 @@ def _last_reads(body: Body) -> dict[int, int]:
     """The number of the last statement that reads each token; results are read after all."""
     last: dict[int, int] = {}
     for at, each in enumerate(body.statements):
-        last.update(dict.fromkeys(tokens_in(each.code), at))
+        last.update(dict.fromkeys(tokens_in(each.written.text), at))
     for part in body.results:
         last.update(dict.fromkeys(tokens_in(part.text), len(body.statements)))
     return last

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnexport.codegen.constants import attribute_value, dtype_name, exact_number, written_constant
+from rnnexport.codegen.constants import as_array, attribute_value, dtype_name, exact_number, written_constant
 from rnnexport.codegen.expression import (
     Binding,
     Expression,
@@ -47,13 +47,13 @@ class Statement:
 
     Attributes:
         targets: the number of the token of each; None for an output that nobody reads.
-        code: Python, with tokens for names.
+        written: Python, with tokens for names.
         pattern: what stands on the left, with `{}` for each target.
         term: what it is known by: its place in the source is that of this term.
     """
 
     targets: tuple[int | None, ...]
-    code: str
+    written: Expression
     pattern: str
     term: Term
 
@@ -127,15 +127,14 @@ class _Writer:
                 if part in self._readers:
                     self._readers[part].append(term)
         self._statements: list[Statement] = []
-        self._parts: list[Expression] = []
 
     def body(self) -> Body:
         for term in self._order:
             if term not in self._found:
                 self._write(term)
-        results = tuple(self._found[term] for term in self._results)
+        results = tuple(as_array(self._found[term], term) for term in self._results)
         kept = _read(self._statements, results)
-        written = [*self._parts, *results]
+        written = [*(statement.written for statement in kept), *results]
         helpers = frozenset[str]().union(*(part.helpers for part in written))
         return Body(tuple(kept), results, tuple(self._tokens), helpers, any(part.needs_dtype for part in written))
 
@@ -146,7 +145,7 @@ class _Writer:
     def _write(self, term: Term) -> None:
         if term.op in (SCAN, REPEAT):
             read = {other.port for other in self._order if other.call is term.call}
-            shapes = [self._context.shapes.get(part) for part in term.operands]
+            shapes = [self._context.shapes.get(part) for part in term.operands] if term.op == SCAN else []
             name = self._context.steps(term.call.payload, shapes)
             self._assign(term, loop(term, name, self._found), *loop_pattern(term, read))
             return
@@ -177,9 +176,8 @@ class _Writer:
         """Make an assignment of what was to be part of an expression."""
         written = self._found[term]
         if not written.text.isidentifier() and term.op != "Const":
-            self._parts.append(written)
             self._found[term] = self._token(term)
-            self._statements.append(Statement((len(self._tokens) - 1,), written.text, "{}", term))
+            self._statements.append(Statement((len(self._tokens) - 1,), written, "{}", term))
 
     def _is_worth_naming(self, term: Term) -> bool:
         """Whether the source has a name for it that it does not give again to what is computed from it alone."""
@@ -199,17 +197,17 @@ class _Writer:
     def _assign(self, term: Term, written: Expression, ports: Sequence[int], pattern: str) -> None:
         """All outputs of a call at once."""
         siblings = {other.port: other for other in self._order if other.call is term.call}
-        self._parts.append(written)
         numbers = {}
         for port, other in sorted(siblings.items()):
             numbers[port] = len(self._tokens)
             self._found[other] = self._token(other)
         targets = tuple(numbers.get(port) for port in ports)
-        self._statements.append(Statement(targets, written.text, pattern, term))
+        self._statements.append(Statement(targets, written, pattern, term))
 
     def _expression(self, term: Term) -> Expression | tuple[Expression, ...]:
         if term.op == CHOICE:
-            condition, one, other = (self._found[part] for part in term.operands)
+            condition = self._found[term.operands[0]]
+            one, other = (as_array(self._found[part], part) for part in term.operands[1:])
             text = f"{one.within(Binding.OR)} if {condition.within(Binding.OR)} else {other.within(Binding.OR)}"
             return combined(text, Binding.CHOICE, [condition, one, other])
         rule = rule_of(term.op)
@@ -247,7 +245,7 @@ class _Writer:
         value = term.call.payload if term.op == "Const" else None
         shape = self._context.shapes.get(term, term.shape)
         found = self._found[term]
-        if plain and value is not None and value.ndim == 0 and found.text.endswith(".0"):
+        if plain and value is not None and value.ndim == 0 and found.text.endswith(".0") and found.text != "-0.0":
             found = Expression(found.text.removesuffix(".0"), found.binding)
         return Operand(found, dtype_name(term.dtype), shape, value)
 
@@ -272,7 +270,7 @@ def _read(statements: Sequence[Statement], results: Sequence[Expression]) -> lis
     for statement in reversed(statements):
         if read & set(statement.tokens):
             kept.append(statement)
-            read |= set(tokens_in(statement.code))
+            read |= set(tokens_in(statement.written.text))
     return kept[::-1]
 
 

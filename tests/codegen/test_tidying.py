@@ -182,3 +182,103 @@ def test_an_operator_that_numpy_can_not_do_is_named_with_its_place():
     made.graph.node[0].name = "model/warp/GridSample"
     with pytest.raises(ConversionError, match="no NumPy form of GridSample in model/warp/GridSample"):
         written(made)
+
+
+KNOWN_SIZES = {
+    "a product of a stack and one that is broadcast": (
+        """(float[1, 2, 3] q, float[B, 3, 5] k) => (int64[3] y) { p = MatMul(q, k) y = Shape(p) }""",
+        [(1, 2, 3), (4, 3, 5)],
+        [4, 2, 5],
+    ),
+    "what is expanded keeps its own sizes": (
+        """(float[B, 3] x) => (int64[2] y) <int64[2] to = {1, 3}> { p = Expand(x, to) y = Shape(p) }""",
+        [(4, 3)],
+        [4, 3],
+    ),
+    "a part of a shape": (
+        """(float[B, T, 7] x) => (int64[2] y) <int64[1] first = {0}, int64[1] seven = {7}> {
+            s = Shape<start = 1>(x) t = Gather(s, first) c = Concat<axis = 0>(t, seven) o = ConstantOfShape(c)
+            p = Exp(o) y = Shape(p)
+        }""",
+        [(2, 5, 7)],
+        [5, 7],
+    ),
+    "steps of a slice are no axes": (
+        """(float[3, 1] x) => (int64[1] y)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] axis = {1}> {
+            p = Slice(x, zero, one, "", one) q = Squeeze(p, axis) y = Shape(q)
+        }""",
+        [(3, 1)],
+        [1],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN_SIZES)
+def test_sizes_that_are_known_are_true(case):
+    text, shapes, expected = KNOWN_SIZES[case]
+    made = model(text)
+    feed = {value.name: np.zeros(shape, np.float32) for value, shape in zip(made.graph.input, shapes, strict=True)}
+    assert called(made, feed)["y"].tolist() == expected
+
+
+LOOP = """(float[T, B, 3] x, float[B, 3] h) => (float[P, Q] y, int64[S, 2] s) <bool go = {1}, int64[1] zero = {0}> {
+    n = Shape<end = 1>(x) t = Squeeze(n, zero)
+    y, s = Loop(t, go, h) <body = b (int64 i, bool c, float[P, Q] a) => (bool d, float[P, Q] z, int64[2] m) {
+        d = Identity(c) e = Gather(x, i) m = Shape(a) %s
+    }>
+}"""
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [("z = Concat<axis = 1>(a, e)", [3, 6, 9]), ("z = Add(a, e)", [3, 3, 3])]
+)
+def test_a_state_may_grow(step, expected):
+    rng = np.random.default_rng(2)
+    feed = {"x": rng.normal(size=(3, 2, 3)).astype(np.float32), "h": rng.normal(size=(2, 3)).astype(np.float32)}
+    assert called(model(LOOP % step), feed)["s"].tolist() == [[2, width] for width in expected]
+
+
+def test_a_step_asks_its_state_for_the_batch():
+    made = model("""(float[T, B, 3] x, float[B, 3] h) => (float[B, 3] y) <bool go = {1}, int64[1] zero = {0}> {
+        n = Shape<end = 1>(x) t = Squeeze(n, zero)
+        y = Loop(t, go, h) <body = b (int64 i, bool c, float[B, 3] a) => (bool d, float[B, 3] z) {
+            d = Identity(c) e = Gather(x, i) s = Shape(a) o = ConstantOfShape(s) p = Exp(o) q = Add(a, p) z = Add(q, e)
+        }>
+    }""")
+    x, h = np.ones((4, 2, 3), np.float32), np.zeros((2, 3), np.float32)
+    assert np.array_equal(called(made, {"x": x, "h": h})["y"], np.full((2, 3), 8, np.float32))
+
+
+def test_a_loop_in_a_step_that_the_data_ends():
+    made = model("""(float[T, 3] x, float[3] h) => (float[3] y) <bool go = {1}, int64[1] zero = {0}, float two = {2}> {
+        n = Shape<end = 1>(x) t = Squeeze(n, zero)
+        y = Loop(t, go, h) <body = b (int64 i, bool c, float[3] a) => (bool d, float[3] z) {
+            d = Identity(c) e = Gather(x, i) f = Add(a, e)
+            z = Loop("", c, f) <body = w (int64 j, bool k, float[3] g) => (bool l, float[3] m) {
+                m = Div(g, two) o = ReduceMax<keepdims = 0>(m) l = Greater(o, two)
+            }>
+        }>
+    }""")
+    x = np.array([[9, 1, 1], [40, 2, 2]], np.float32)
+    # 9 -> 4.5 -> 2.25 -> 1.125, then 41.125 five times halved
+    expected = [41.125 / 32, (1 / 8 + 2) / 32, (1 / 8 + 2) / 32]
+    assert called(made, {"x": x, "h": np.zeros(3, np.float32)})["y"].tolist() == expected
+
+
+def test_numbers_are_arrays_where_nothing_makes_them_so():
+    made = model("""(bool c) => (float y, float[1] z) <float one = {1.5}, float two = {2.5}, int64[1] axis = {0}> {
+        y = Identity(one)
+        a = If(c) <then_branch = t () => (float u) { u = Identity(one) },
+                   else_branch = e () => (float v) { v = Identity(two) }>
+        z = Unsqueeze(a, axis)
+    }""")
+    found = called(made, {"c": np.array(False)})
+    assert (found["y"].dtype, found["y"].shape, found["y"].item()) == (np.float32, (), 1.5)
+    assert (found["z"].dtype, found["z"].tolist()) == (np.float32, [2.5])
+
+
+def test_a_zero_keeps_its_sign():
+    made = model("(float[B] x) => (float[B] y) <float none = {-0.0}> { y = Mul(x, none) }")
+    made.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array(-0.0, np.float32), "none"))
+    assert np.signbit(called(made, {"x": np.array([1, 2], np.float32)})["y"]).all()
