@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rnnexport.codegen.expression import Expression, Shape
 from rnnexport.codegen.layout import LINE, block, commented, statement
 from rnnexport.codegen.letters import Legend
-from rnnexport.codegen.naming import RESERVED, Origins
+from rnnexport.codegen.naming import LOCALS, RESERVED, Origins, shown
 from rnnexport.codegen.operators import names_of_all
 from rnnexport.codegen.reading import REPEAT, SCAN, Step
 from rnnexport.codegen.sizes import shapes_of, step_shapes
@@ -42,7 +42,7 @@ class StepFunction:
 
     def text(self) -> list[str]:
         """The whole function."""
-        doc = f'    """One timestep of {_listed(self.scopes)}."""'
+        doc = f'    """One timestep of {shown(_listed(self.scopes))}."""'
         return [*block(f"def {self.name}(", self.parameters, "):", 0), doc, *self.lines]
 
 
@@ -78,7 +78,7 @@ class Functions:
     def __init__(
         self, origins: Origins, legend: Legend, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]
     ) -> None:
-        self._origins, self._legend = origins, legend
+        self._origins, self._legend, self._inputs = origins, legend, frozenset(inputs.values())
         self._tokens = TokenNames(origins, weights, inputs)
         self.steps: list[StepFunction] = []
 
@@ -165,7 +165,7 @@ class Functions:
     def _free_name(self, step: Step) -> str:
         """Of the cell, where the source has one inside the layer; else of the layer."""
         wanted = self._tokens.cell(step)
-        taken = {*RESERVED, *self._taken()}
+        taken = {*RESERVED, *LOCALS, *self._inputs, *self._taken()}
         name, count = wanted, 1
         while name in taken:
             count += 1
@@ -193,7 +193,7 @@ class Functions:
         for each in body.statements:
             above = self._header(each) if headers else ""
             if above and above != layer:
-                yield f"{'    ' * indent}# {above}"
+                yield f"{'    ' * indent}# {shown(above)}"
                 layer = above
             targets = ["_" if token is None else names[token] for token in each.targets]
             text = f"{each.pattern.format(*targets)} = {_filled(each.written.text, names)}"

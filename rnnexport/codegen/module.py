@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
-import numpy as np
-
 from rnnexport.codegen import skeleton
-from rnnexport.codegen.functions import MainFunction, StepFunction
+from rnnexport.codegen.functions import FUNCTIONS, MainFunction, StepFunction
 from rnnexport.codegen.layout import LINE, block
 from rnnexport.codegen.letters import Legend
+from rnnexport.codegen.naming import LOCALS, RESERVED, START, quoted, shown
 from rnnexport.codegen.operators import closure_of, source_of
+from rnnexport.codegen.rules.common import literal
 from rnnexport.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name, unique_names
 from rnnexport.version import __version__
 
@@ -23,6 +23,8 @@ _IMPORTS = """from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
+import zlib
 {callable}from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -31,8 +33,6 @@ import numpy as np
 
 WEIGHTS = Path(__file__).with_suffix(".npz")
 """
-# The group of the archive that first states are in, where they are no constants.
-START = "start"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,25 @@ class Parts:
     weights: Mapping[str, tuple[int, ...]]
 
 
-def arguments_of(signature: Signature) -> dict[str, str]:
-    """The parameter of each input and state, by its name in the model."""
+def arguments_of(signature: Signature, legend: Legend) -> dict[str, str]:
+    """The parameter of each input and state, by its name in the model; none hides what the program reads."""
     names = [spec.name for spec in signature.all_inputs]
-    return dict(zip(names, unique_names(map(argument_name, names), ["self", "states"]), strict=True))
+    taken = {*RESERVED, *FUNCTIONS, *LOCALS, *legend.words}
+    return dict(zip(names, unique_names(map(argument_name, names), taken), strict=True))
+
+
+def starts_of(signature: Signature) -> dict[str, str]:
+    """What each first state that is not one number is called in its group of the archive, by the name of the state."""
+    names = [state.input.name for state in signature.states if _number(state) is None]
+    return dict(zip(names, unique_names(map(argument_name, names)), strict=True))
+
+
+def _number(state: StateSpec) -> str | None:
+    """The number that a first state is throughout; None where there are several. Zeros of two signs are two."""
+    flat = state.initial.ravel()
+    if flat.tobytes() != flat[:1].tobytes() * flat.size:
+        return None
+    return literal(flat[0]).text if flat.size else "0"
 
 
 def module_text(parts: Parts) -> str:
@@ -80,21 +95,22 @@ def module_text(parts: Parts) -> str:
 
 
 def _head(parts: Parts) -> str:
+    name = shown(parts.name)
     letters = ", ".join(f"{letter} {word}" for letter, word in parts.legend.words.items())
-    legend = "\n" + "\n".join(wrap(f"In the shapes of comments: {letters}.", LINE)) + "\n" if letters else ""
+    legend = "\n" + "\n".join(_wrapped(f"In the shapes of comments: {letters}.")) + "\n" if letters else ""
     return (
-        f'"""{parts.name} in NumPy, written by rnnexport {__version__}.\n\n'
-        f"    python {parts.name}.py input.npz output.npz\n"
+        f'"""{name} in NumPy, written by rnnexport {__version__}.\n\n'
+        f"    python {name}.py input.npz output.npz\n"
         f'{legend}"""\n'
     )
 
 
 def _class(parts: Parts) -> Iterator[str]:
     signature = parts.signature
-    arguments = arguments_of(signature)
+    arguments = arguments_of(signature, parts.legend)
     inputs = [arguments[spec.name] for spec in signature.inputs]
     yield f"class {parts.title}:"
-    yield from _wrapped(f'    """{_shown(signature.inputs)} to {_shown(signature.outputs)}.')
+    yield from _wrapped(f"{_shapes(signature.inputs)} to {_shapes(signature.outputs)}.", '    """')
     if signature.states:
         yield ""
         yield "    A call goes on from where the last one ended; `step` is given the states, and keeps none."
@@ -109,11 +125,13 @@ def _class(parts: Parts) -> Iterator[str]:
     yield f"    STATES = {_names(state.input.name for state in signature.states)}"
     yield "    SIGNATURE: ClassVar = {"
     for spec in (*signature.all_inputs, *signature.all_outputs):
-        yield f"        {_quoted(spec.name)}: ({_quoted(spec.dtype)}, {_quoted_shape(spec)}),"
+        yield f"        {quoted(spec.name)}: ({quoted(spec.dtype)}, {_quoted_shape(spec)}),"
     yield "    }"
     yield ""
     yield "    def __init__(self, weights=WEIGHTS, dtype=np.float32):"
     yield "        self.dtype = np.dtype(dtype)"
+    yield "        if self.dtype not in (np.float32, np.float64):"
+    yield '            raise ValueError(f"the dtype is {self.dtype}, not float32 or float64")'
     yield "        self.weights = load_weights(weights, self.dtype)"
     yield "        self.states = None"
     yield ""
@@ -127,31 +145,38 @@ def _class(parts: Parts) -> Iterator[str]:
 
 
 def _initial_state(signature: Signature) -> Iterator[str]:
-    batch = next((state.input.shape[0] for state in signature.states), BATCH)
-    default = batch if isinstance(batch, int) else 1
-    yield f"    def initial_state(self, batch={default}):"
+    batch = _fixed_batch(signature)
+    yield f"    def initial_state(self, batch={batch or 1}):"
     yield '        """What each of `batch` rows starts from, by the names of the states."""'
     if not signature.states:
         yield "        return {}"
         return
-    if isinstance(batch, int):
+    if batch is not None:
         yield f"        if batch != {batch}:"
         yield f'            raise ValueError(f"the batch is {batch}, not {{batch}}")'
+    starts = starts_of(signature)
     yield "        return {"
     for state in signature.states:
-        yield f"            {_quoted(state.input.name)}: {_start(state)},"
+        yield f"            {quoted(state.input.name)}: {_start(state, starts)},"
     yield "        }"
 
 
-def _start(state: StateSpec) -> str:
-    kind = _dtype(state.input)
-    sizes = ["batch", *map(str, state.input.shape[1:])]
-    shape = f"({', '.join(sizes)},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
-    if not state.initial.any():
+def _fixed_batch(signature: Signature) -> int | None:
+    """The batch of the states; None where it is open, or there are none."""
+    shapes = [state.input.shape for state in signature.states]
+    if any(BATCH in shape for shape in shapes):
+        return None
+    return next((size for shape in shapes for size in shape[:1] if isinstance(size, int)), None)
+
+
+def _start(state: StateSpec, starts: Mapping[str, str]) -> str:
+    shape = _tuple(["batch" if size == BATCH else str(size) for size in state.input.shape])
+    kind, number = _dtype(state.input), _number(state)
+    if number is None:
+        return f"np.broadcast_to(self.weights.{START}.{starts[state.input.name]}, {shape}).copy()"
+    if number in ("0.0", "0", "False"):
         return f"np.zeros({shape}, {kind})"
-    if np.all(state.initial == state.initial.ravel()[0]):
-        return f"np.full({shape}, {state.initial.ravel()[0].item()!r}, {kind})"
-    return f"np.repeat(self.weights.{START}.{argument_name(state.input.name)}, batch, axis=0)"
+    return f"np.full({shape}, {number}, {kind})"
 
 
 def _dtype(spec: TensorSpec) -> str:
@@ -168,23 +193,37 @@ def _reset(signature: Signature) -> Iterator[str]:
     if not signature.states:
         yield "        self.states = None"
         return
+    batch = _batch((f"self.states[{quoted(state.input.name)}]", state.input) for state in signature.states)
     yield "        if rows is None or self.states is None:"
     yield "            self.states = None"
     yield "            return"
-    yield "        start = self.initial_state(len(next(iter(self.states.values()))))"
+    yield f"        start = self.initial_state({batch})"
     yield "        self.states = {name: array.copy() for name, array in self.states.items()}"
     yield "        for name, array in self.states.items():"
     yield "            array[rows] = start[name][rows]"
 
 
 def _call(signature: Signature, inputs: Sequence[str]) -> Iterator[str]:
-    yield f"    def __call__(self, {', '.join(inputs)}):"
     single = signature.outputs[0].name if len(signature.outputs) == 1 else None
-    yield f'        """The {"output" if single else "outputs by name"}; the states are kept for the next call."""'
-    yield "        if self.states is None:"
-    yield f"            self.states = self.initial_state(len({inputs[0]}))"
-    yield f"        outputs, self.states = self.step({', '.join(inputs)}, self.states)"
-    yield f"        return outputs[{_quoted(single)}]" if single else "        return outputs"
+    kept = "; the states are kept for the next call" if signature.states else ""
+    given = ", ".join(inputs)
+    yield f"    def __call__(self, {given}):"
+    yield f'        """The {"outputs by name" if single is None else "output"}{kept}."""'
+    if signature.states:
+        found = zip(inputs, signature.inputs, strict=True)
+        batch = _batch((f"checked(self, {quoted(spec.name)}, {name}, {{}})", spec) for name, spec in found)
+        yield "        if self.states is None:"
+        yield f"            self.states = self.initial_state({batch})"
+        yield f"        outputs, after = self.step({given}, self.states)"
+        yield "        self.states = {name: np.array(array) for name, array in after.items()}"
+    else:
+        yield f"        outputs, _ = self.step({given}, {{}})"
+    yield f"        return outputs[{quoted(single)}]" if single is not None else "        return outputs"
+
+
+def _batch(arrays: Iterable[tuple[str, TensorSpec]]) -> str:
+    """The batch of the first array that has one; empty where none has."""
+    return next((f"{text}.shape[{spec.shape.index(BATCH)}]" for text, spec in arrays if BATCH in spec.shape), "")
 
 
 def _step(parts: Parts, arguments: Mapping[str, str]) -> Iterator[str]:
@@ -199,11 +238,14 @@ def _step(parts: Parts, arguments: Mapping[str, str]) -> Iterator[str]:
         yield "        dtype = self.dtype"
     if "self.weights" in text or re.search(r"\bw\.", text):
         yield "        w = self.weights"
+    sizes = "sizes" if len(signature.all_inputs) > 1 and signature.dynamic_dims else "{}"
+    if sizes == "sizes":
+        yield "        sizes = {}"
     for spec in signature.inputs:
-        yield f"        {arguments[spec.name]} = checked(self, {_quoted(spec.name)}, {arguments[spec.name]})"
+        yield f"        {arguments[spec.name]} = checked(self, {quoted(spec.name)}, {arguments[spec.name]}, {sizes})"
     for state, name in zip(signature.states, main.states, strict=True):
-        key = _quoted(state.input.name)
-        yield f"        {name} = checked(self, {key}, states[{key}])"
+        key = quoted(state.input.name)
+        yield f"        {name} = checked(self, {key}, states[{key}], {sizes})"
     yield from _sizes(parts, inputs, text)
     yield from main.lines
     count = len(signature.outputs)
@@ -217,33 +259,34 @@ def _sizes(parts: Parts, inputs: Sequence[str], text: str) -> Iterator[str]:
     """The open sizes that the model reads, each from the first input or state that has it."""
     names = dict(zip(parts.signature.all_inputs, (*inputs, *parts.main.states), strict=True))
     for dim, letter in parts.legend.dims.items():
-        if re.search(rf"\b{letter}\b", re.sub(r"#.*", "", text)):
+        if re.search(rf"(?<![\w.]){letter}\b", re.sub(r"#.*", "", text)):
             spec = next(spec for spec in parts.signature.all_inputs if dim in spec.shape)
             yield f"        {letter} = {names[spec]}.shape[{spec.shape.index(dim)}]"
 
 
 def _pairs(names: Iterable[str], values: Iterable[str]) -> list[str]:
-    return [f"{_quoted(name)}: {value}" for name, value in zip(names, values, strict=True)]
+    return [f"{quoted(name)}: {value}" for name, value in zip(names, values, strict=True)]
 
 
-def _wrapped(text: str) -> list[str]:
-    return wrap(text, LINE, subsequent_indent="    ", drop_whitespace=True, initial_indent="")
+def _wrapped(text: str, head: str = "") -> list[str]:
+    """A text of a docstring in lines, none of which ends inside a word: it could be an escape."""
+    inner = head.removesuffix('"""')
+    return wrap(
+        shown(text), LINE, initial_indent=head, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False
+    )
 
 
-def _shown(specs: Sequence[TensorSpec]) -> str:
+def _shapes(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
 
 
 def _names(names: Iterable[str]) -> str:
-    quoted = [_quoted(name) for name in names]
-    return f"({quoted[0]},)" if len(quoted) == 1 else f"({', '.join(quoted)})"
-
-
-def _quoted(text: str | None) -> str:
-    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return _tuple([quoted(name) for name in names])
 
 
 def _quoted_shape(spec: TensorSpec) -> str:
-    sizes = [_quoted(size) if isinstance(size, str) else str(size) for size in spec.shape]
-    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+    return _tuple([quoted(size) if isinstance(size, str) else str(size) for size in spec.shape])
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"

@@ -36,9 +36,8 @@ _NOUNS = {
     **dict.fromkeys(("Where", "rnnexport.choice"), "chosen"),
 }
 # What a program imports or holds besides functions, and nothing of it may hide.
-_GLOBALS = frozenset(
-    "Any Callable ClassVar Mapping Path Sequence SimpleNamespace WEIGHTS MODEL annotations argparse sys zipfile zlib".split()
-)
+_TYPES = ("Any", "Callable", "ClassVar", "Mapping", "Path", "Sequence", "SimpleNamespace")
+_GLOBALS = frozenset((*_TYPES, "MODEL", "WEIGHTS", "annotations", "argparse", "sys", "zipfile", "zlib"))
 RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "self", "states", "dtype", "scan"})
 # The variables of a program's `step` besides those of the model.
 LOCALS = ("dtype", "outputs", "self", "sizes", "states", "w")

@@ -12,15 +12,15 @@ import onnx_ir as ir
 from rnnexport.codegen.expression import Expression, Shape
 from rnnexport.codegen.functions import Functions
 from rnnexport.codegen.letters import legend_of
-from rnnexport.codegen.module import START, Parts, arguments_of, module_text
-from rnnexport.codegen.naming import Origins, attributes_of, camel, identifier
+from rnnexport.codegen.module import Parts, arguments_of, module_text, starts_of
+from rnnexport.codegen.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
 from rnnexport.codegen.reading import SCAN, Reading, is_literal, read_model
 from rnnexport.codegen.tokens import Weight
 from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.convert import to_onnx
 from rnnexport.lowering.terms import Term, below
-from rnnexport.signature import Signature, argument_name, unique_names
+from rnnexport.signature import Signature, unique_names
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
@@ -113,7 +113,7 @@ class _Writing:
     def program(self) -> Program:
         signature = self._signature
         legend = legend_of(signature, self._widths())
-        arguments = arguments_of(signature)
+        arguments = arguments_of(signature, legend)
         shapes: dict[Term, Shape | None] = {}
         leaves = {str(leaf.call.payload.name): leaf for leaf in self._reading.main.parameters}
         for spec in signature.all_inputs:
@@ -125,11 +125,12 @@ class _Writing:
         shapes = {term: shapes.get(term, term.shape) for term in (*self._given, *states)}
         named = {leaves[spec.name]: arguments[spec.name] for spec in signature.inputs}
         functions = Functions(self._origins, legend, self._weights, named)
-        taken = [*(arguments[spec.name] for spec in signature.inputs), "states", "outputs", "w"]
+        taken = [*(arguments[spec.name] for spec in signature.inputs), *LOCALS]
         main = functions.main(self._reading.main.results, self._given, states, shapes, taken)
+        starts = starts_of(signature)
         for state in signature.states:
-            if np.unique(state.initial).size > 1:
-                self._arrays[f"{START}/{argument_name(state.input.name)}"] = state.initial
+            if state.input.name in starts:
+                self._arrays[f"{START}/{starts[state.input.name]}"] = state.initial
         parts = Parts(
             name=self._name,
             title=camel(self._name),
@@ -152,7 +153,7 @@ class _Writing:
         for term in below(self._reading.main.results):
             if term.op == "Const" and not is_literal(term) and term.call.payload.size > _SHORT:
                 count += 1
-                self._put(term, term.call.payload, "constants", f"constant_{count}")
+                self._put(term, term.call.payload, CONSTANTS, f"constant_{count}")
 
     def _widths(self) -> dict[int, str]:
         """The sizes of the states of the recurrences, each with the first layer that has it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -28,20 +28,28 @@ def opened(traced: TracedModel) -> Oracle:
     return found
 
 
-def traced_function(function: Callable[..., tf.Tensor], **inputs: np.ndarray) -> TracedModel:
-    """A program without Keras: its arguments by name, with arrays that show shapes and dtypes; its result is `y`."""
+def traced_functions(functions: Mapping[str, Callable[..., tf.Tensor]], **inputs: np.ndarray) -> TracedModel:
+    """Functions without Keras, an output each: of arguments by name, with arrays that show shapes and dtypes."""
     specs = {name: tf.TensorSpec([None] * array.ndim, array.dtype, name) for name, array in inputs.items()}
-    concrete = tf.function(lambda **x: {"y": function(**x)}).get_concrete_function(**specs)
+    call = tf.function(lambda **x: {name: function(**x) for name, function in functions.items()})
+    concrete = call.get_concrete_function(**specs)
+    outputs = concrete.structured_outputs
     names = [tensor.name for tensor in concrete.inputs]
-    dims = {name: tuple(f"{name}_axis{k}" for k in range(array.ndim)) for name, array in inputs.items()}
     given = [name.removesuffix(":0") for name in names]
-    rank = concrete.outputs[0].shape.rank
-    shape = tuple(f"y_axis{k}" for k in range(rank or 0))
     signature = Signature(
-        tuple(TensorSpec(name, str(inputs[name].dtype), dims[name]) for name in given),
-        (TensorSpec("y", concrete.outputs[0].dtype.name, shape),),
+        tuple(spec(name, str(inputs[name].dtype), inputs[name].ndim) for name in given),
+        tuple(spec(name, tensor.dtype.name, tensor.shape.rank or 0) for name, tensor in outputs.items()),
     )
-    return TracedModel("program", signature, concrete, tuple(names), (concrete.outputs[0].name,))
+    return TracedModel("program", signature, concrete, tuple(names), tuple(tensor.name for tensor in outputs.values()))
+
+
+def spec(name: str, dtype: str, rank: int) -> TensorSpec:
+    return TensorSpec(name, dtype, tuple(f"{name}_axis{axis}" for axis in range(rank)))
+
+
+def traced_function(function: Callable[..., tf.Tensor], **inputs: np.ndarray) -> TracedModel:
+    """One function; its result is `y`."""
+    return traced_functions({"y": function}, **inputs)
 
 
 def run(function: Callable[..., tf.Tensor], **inputs: np.ndarray) -> np.ndarray:
@@ -59,10 +67,3 @@ def normal(*shape: int) -> np.ndarray:
 
 
 IMAGE = normal(2, 5, 6, 3)
-VECTORS = [np.abs(normal(3)) + 0.5 for _ in range(4)]
-
-
-def batch_norm(x, *, form="NHWC", version=tf.raw_ops.FusedBatchNormV3, **attributes):
-    scale, offset, mean, variance = map(tf.constant, VECTORS)
-    given = version(x=x, scale=scale, offset=offset, mean=mean, variance=variance, data_format=form, **attributes)
-    return given.y + given.batch_mean[0] + 2 * given.batch_variance[1]

@@ -55,22 +55,22 @@ CASES = {
         "np.maximum(np.minimum(x, 0.25), 2)",
     ),
     "dense": (
-        """(float[B, T, 4] x, float[4, 5] w) => (float[B, T, 5] y)
+        """(float[B, T, 4] x, float[4, 5] k) => (float[B, T, 5] y)
         <int64[2] flat = {-1, 4}, int64[2] lead = {0, 1}, int64[1] width = {5}> {
-            a = Reshape(x, flat) b = MatMul(a, w) s = Shape(x) d = Gather(s, lead) e = Concat<axis = 0>(d, width)
+            a = Reshape(x, flat) b = MatMul(a, k) s = Shape(x) d = Gather(s, lead) e = Concat<axis = 0>(d, width)
             y = Reshape(b, e)
         }""",
         [(2, 3, 4), (4, 5)],
-        "x @ w",
+        "x @ k",
     ),
     "no dense, batch and time exchanged": (
-        """(float[B, T, 4] x, float[4, 5] w) => (float[T, B, 5] y)
+        """(float[B, T, 4] x, float[4, 5] k) => (float[T, B, 5] y)
         <int64[2] flat = {-1, 4}, int64[2] lead = {1, 0}, int64[1] width = {5}> {
-            a = Reshape(x, flat) b = MatMul(a, w) s = Shape(x) d = Gather(s, lead) e = Concat<axis = 0>(d, width)
+            a = Reshape(x, flat) b = MatMul(a, k) s = Shape(x) d = Gather(s, lead) e = Concat<axis = 0>(d, width)
             y = Reshape(b, e)
         }""",
         [(2, 3, 4), (4, 5)],
-        "(x.reshape(-1, 4) @ w).reshape(",
+        "(x.reshape(-1, 4) @ k).reshape(",
     ),
     "vector": (
         """(float[B, T, 4] x, float[4] v) => (float[B, T] y)

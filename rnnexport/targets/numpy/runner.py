@@ -37,8 +37,9 @@ class NumpyRunner:
         self.outputs = tuple(told[name] for name in (*model.OUTPUTS, *after))
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        inputs = {argument_name(name): array for name, array in feed.items() if name not in self._after}
-        outputs, states = self._model.step(**inputs, states={name: feed[name] for name in self._after})
+        # A parameter may have another name than its input, which could be one that the program needs itself.
+        inputs = [feed[name] for name in self._model.INPUTS]
+        outputs, states = self._model.step(*inputs, {name: feed[name] for name in self._after})
         # An output may be a state, an input or a buffer of the program; it is the caller's own.
         found = {name: np.array(array) for name, array in outputs.items()}
         return found | {self._after[name]: np.array(array) for name, array in states.items()}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,15 +40,25 @@ def load_weights(weights: Path | str | Mapping[str, np.ndarray], dtype: np.dtype
     return layers
 
 
-def checked(model: Any, name: str, value: Any) -> np.ndarray:
-    """`value` as the array that the model takes. ValueError where it has another shape."""
+def checked(model: Any, name: str, value: Any, sizes: dict[str, int]) -> np.ndarray:
+    """`value` as the array that the model takes. ValueError where shape or numbers are others, or do not fit `sizes`.
+
+    Args:
+        sizes: the open sizes that are known so far; those of `value` are added.
+    """
     array, (dtype, shape) = np.asarray(value), model.SIGNATURE[name]
-    sizes = zip(array.shape, shape, strict=False)
-    if array.ndim != len(shape) or any(isinstance(size, int) and found != size for found, size in sizes):
+    dims = list(zip(shape, array.shape, strict=False))
+    if array.ndim != len(shape) or any(isinstance(size, int) and size != found for size, found in dims):
         raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+    for size, found in dims:
+        if isinstance(size, str) and sizes.setdefault(size, found) != found:
+            raise ValueError(f"{name} has the shape {array.shape}, not {shape} with {size} {sizes[size]}")
     if "float" in dtype and (model.dtype == np.float64 or dtype == "bfloat16"):
         dtype = model.dtype
-    return array.astype(dtype, copy=False)
+    cast = array.astype(dtype, copy=False) if np.can_cast(array.dtype, dtype, "same_kind") else None
+    if cast is None or (array.dtype.kind in "iu" and not np.array_equal(cast, array) and cast.dtype.kind in "iu"):
+        raise ValueError(f"{name} holds {array.dtype} that is no {dtype}")
+    return cast
 
 
 def split(x: np.ndarray, parts: int, axis: int = 0) -> list[np.ndarray]:
@@ -111,6 +123,8 @@ class CgruFusedResetAfter:
 
     def __init__(self, weights=WEIGHTS, dtype=np.float32):
         self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"the dtype is {self.dtype}, not float32 or float64")
         self.weights = load_weights(weights, self.dtype)
         self.states = None
 
@@ -123,10 +137,8 @@ class CgruFusedResetAfter:
         self.states = None
 
     def __call__(self, features):
-        """The output; the states are kept for the next call."""
-        if self.states is None:
-            self.states = self.initial_state(len(features))
-        outputs, self.states = self.step(features, self.states)
+        """The output."""
+        outputs, _ = self.step(features, {})
         return outputs["readout"]
 
     @np.errstate(all="ignore")
@@ -134,7 +146,7 @@ class CgruFusedResetAfter:
         """(outputs, states after): of one call, from the states before it; {} where there are none."""
         dtype = self.dtype
         w = self.weights
-        features = checked(self, "features", features)
+        features = checked(self, "features", features, {})
         B = features.shape[0]
         # cgru: RNN
         x_z, x_r, x_h = split(features.transpose(1, 0, 2) @ w.cgru.kernel + w.cgru.bias[0], 3, axis=2)  # (T, B, H)
@@ -150,27 +162,43 @@ MODEL = CgruFusedResetAfter
 
 def main(model: Any) -> None:
     """Run the model on the arrays of an archive, named as its inputs, and as its states where it goes on from some."""
-    parser = argparse.ArgumentParser(description=model.__doc__.partition("\n")[0])
-    parser.add_argument("input", help=f"an .npz with {', '.join(model.INPUTS)}")
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    names = ", ".join(model.INPUTS).replace("%", "%%")
+    parser.add_argument("input", help=f"an .npz with {names}")
     parser.add_argument("output", nargs="?", help="where outputs and states go; they are printed without it")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     arguments = parser.parse_args()
+    path, own = arguments.input, Path(__file__).with_suffix(".npz")
+    if arguments.output and Path(arguments.output).resolve() == own.resolve():
+        sys.exit(f"{arguments.output} has the weights of this program")
     try:
-        with np.load(arguments.input, allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             given = dict(archive)
+        path = own
         program = model(dtype=arguments.dtype)
-        inputs = [given[name] for name in model.INPUTS]
-        states = {name: given[name] for name in model.STATES if name in given}
-        outputs, after = program.step(*inputs, {**program.initial_state(len(inputs[0])), **states})
+    except (EOFError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        sys.exit(f"can't read {path} as an .npz: {error}")
+    sizes: dict[str, int] = {}
+    try:
+        inputs = [checked(program, name, given[name], sizes) for name in model.INPUTS]
+        start = program.initial_state(sizes["batch"]) if "batch" in sizes else program.initial_state()
+        outputs, after = program.step(*inputs, {name: given.get(name, start[name]) for name in model.STATES})
     except KeyError as error:
         sys.exit(f"{arguments.input} has no array {error}")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         sys.exit(str(error))
-    if arguments.output:
-        np.savez(arguments.output, **outputs, **after)
-    else:
-        for name, array in {**outputs, **after}.items():
+    found = {**outputs, **after}
+    if not arguments.output:
+        for name, array in found.items():
             print(name, array.shape, array, sep="\n", end="\n\n")
+        return
+    try:
+        with zipfile.ZipFile(arguments.output, "w") as archive:  # np.savez takes some names for its own arguments
+            for name, array in found.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    except OSError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
