@@ -60,7 +60,8 @@ def statement(text: str, indent: int) -> list[str]:
     if len(_INDENT * indent + text) <= LINE or not text.endswith(")"):
         return [_INDENT * indent + text]
     opening = _opening(text)
-    return block(text[: opening + 1], split(text[opening + 1 : -1]), ")", indent)
+    inner = text[opening + 1 : -1]
+    return block(text[: opening + 1], split(inner), ")", indent, literal=inner.endswith(","))
 
 
 def _opening(text: str) -> int:

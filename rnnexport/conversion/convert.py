@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from tf2onnx import convert, tfonnx
+from tf2onnx import convert, optimizer, tfonnx
 from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer
 
 from rnnexport.conversion.canonical import canonicalise, lookalikes, preference
@@ -38,6 +38,7 @@ GEMM_REWRITERS = ("rewrite_gemm",)
 NEWEST_OPSET = 18
 _MERGE = "_merge_nodes_that_are_duplicated"
 _merge = getattr(MergeDuplicatedNodesOptimizer, _MERGE)
+_optimize_graph = optimizer.optimize_graph
 _lock = threading.Lock()
 
 
@@ -57,15 +58,12 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> i
     """
     graph_def = traced.function.graph.as_graph_def()
     _open(graph_def, weights)
-    with ForeignCode(lambda error: _unconvertible(traced.name, error)), _tamed(plain=bool(weights)):
-        model, _ = convert.from_graph_def(
-            graph_def,
-            name=traced.name,
-            input_names=[*traced.input_tensors, *(f"{node}:0" for node in weights)],
-            output_names=list(traced.output_tensors),
-            opset=opset,
-            custom_op_handlers=dict(HANDLERS),
-        )
+    try:
+        with ForeignCode(lambda error: _BrokenError(reason(error))), _tamed(plain=bool(weights), copying=False):
+            model = _proto(traced, graph_def, opset, weights)
+    except _BrokenError:
+        with ForeignCode(lambda error: _unconvertible(traced.name, error)), _tamed(plain=bool(weights), copying=True):
+            model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:
         raise ConversionError(
@@ -77,6 +75,22 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> i
     converted: ir.Model = ir.from_proto(model)
     canonicalise(converted, lookalikes([node.name for node in (*graph_def.node, *functions)]))
     return converted
+
+
+def _proto(traced: TracedModel, graph_def: Any, opset: int, weights: Iterable[str]) -> onnx.ModelProto:
+    model, _ = convert.from_graph_def(
+        graph_def,
+        name=traced.name,
+        input_names=[*traced.input_tensors, *(f"{node}:0" for node in weights)],
+        output_names=list(traced.output_tensors),
+        opset=opset,
+        custom_op_handlers=dict(HANDLERS),
+    )
+    return model
+
+
+class _BrokenError(Exception):
+    """A pass of tf2onnx failed, or there is an operator that it does not know."""
 
 
 def _open(graph_def: Any, weights: Collection[str]) -> None:
@@ -109,17 +123,20 @@ HANDLERS: Mapping[str, tuple[Any, list[str]]] = {"Erfc": (_erfc, [])}
 
 
 @contextmanager
-def _tamed(*, plain: bool) -> Iterator[None]:
+def _tamed(*, plain: bool, copying: bool) -> Iterator[None]:
     """tf2onnx without its rewriters of recurrences, silent, and keeping of equal nodes always the same.
 
     It offers no option for this; its pipeline looks the parts up by name.
 
     Args:
         plain: whether products and the sums behind them stay two operators, each with its own name in the source.
+        copying: whether each pass works on a copy of the graph, and is left out where it fails. The copies take about
+            as long as all the rest.
     """
     parts = [
         *((tfonnx, name, _keep) for name in RNN_REWRITERS),
         *((tfonnx, name, _keep) for name in GEMM_REWRITERS if plain),
+        *([] if copying else [(optimizer, "optimize_graph", _without_copies)]),
         (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too
     ]
@@ -142,6 +159,12 @@ def _keep(graph: Any, ops: Any) -> Any:
     """A rewriter that rewrites nothing."""
     del graph
     return ops
+
+
+def _without_copies(graph: Any, catch_errors: bool = True, optimizers: Any = None) -> Any:
+    """All passes on the one graph; what a pass raises is not caught."""
+    del catch_errors
+    return _optimize_graph(graph, False, optimizers)
 
 
 def _merge_into_the_best(optimizer: Any, equal: Any, graph: Any) -> None:

@@ -36,7 +36,7 @@ def test_lookalikes_compute_what_keras_computes(change, form, tmp_path):
 @GROUP
 def test_verification_catches_what_tf2onnx_does_by_itself(tmp_path, monkeypatch):
     """With its rewriters left on, the export must end in a mismatch and write nothing."""
-    from rnnexport.targets.onnx import convert
+    from rnnexport.conversion import convert
 
     monkeypatch.setattr(convert, "RNN_REWRITERS", ())
     with pytest.raises(rnnexport.MismatchError, match="values off"):

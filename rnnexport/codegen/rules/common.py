@@ -57,7 +57,8 @@ def _exact_forms() -> dict[float, tuple[str, Binding]]:
 
 def _shortest(number: float, dtype: np.dtype[Any]) -> str:
     texts = (f"{number:.{digits}g}" for digits in range(1, 18))
-    return repr(float(next(text for text in texts if float(np.array(float(text)).astype(dtype)) == number)))
+    with np.errstate(over="ignore"):  # the largest of all, rounded up
+        return repr(float(next(text for text in texts if float(np.array(float(text)).astype(dtype)) == number)))
 
 
 def _unbounded(number: float) -> str:
