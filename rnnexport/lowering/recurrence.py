@@ -112,7 +112,9 @@ def recognise(loop: ir.Node, terms: Terms, around: Mapping[ir.Value, Term] = _NO
 
 def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dict[ir.Value, Term] | None:
     """What a Loop inside a step gives, as the terms of its steps; None where it, or another node, stays as it is."""
-    found = recognise(loop, terms, around) if loop.op_type == "Loop" else Refusal("it is no Loop")
+    if loop.op_type != "Loop":
+        return None
+    found = recognise(loop, terms, around)
     if isinstance(found, Refusal) or found.length.fixed is None or found.length.fixed > _MOST_INLINED:
         return None
     if found.outputs or found.length.fixed == 0:
