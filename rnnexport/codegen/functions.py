@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnexport.codegen.expression import Expression, Shape
-from rnnexport.codegen.layout import LINE, block, commented, statement
+from rnnexport.codegen.layout import LINE, block, bracketed, commented, statement
 from rnnexport.codegen.letters import Legend
-from rnnexport.codegen.naming import LOCALS, RESERVED, Origins, shown
+from rnnexport.codegen.naming import LOCALS, Names, Origins, shown
 from rnnexport.codegen.operators import names_of_all
 from rnnexport.codegen.reading import REPEAT, SCAN, Step
 from rnnexport.codegen.sizes import shapes_of, step_shapes
@@ -28,9 +28,11 @@ class StepFunction:
 
     Attributes:
         name: of the function.
-        lines: its parameters and its body, without docstring.
-        scopes: of the loops that call it.
-        kind: what it is a step of, for its docstring.
+        parameters: their names.
+        lines: its body, without docstring.
+        helpers: the functions of `operators` that are called.
+        needs_dtype: whether its last parameter is `dtype`.
+        scopes: the layers whose loops call it, for its docstring.
     """
 
     name: str
@@ -164,21 +166,16 @@ class Functions:
 
     def _free_name(self, step: Step) -> str:
         """Of the cell, where the source has one inside the layer; else of the layer."""
-        wanted = self._tokens.cell(step)
-        taken = {*RESERVED, *LOCALS, *self._inputs, *self._taken()}
-        name, count = wanted, 1
-        while name in taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        return name
+        names = Names([*LOCALS, *self._inputs, *self._taken()])
+        return names.give(self._tokens.cell(step), len(self.steps))
 
     def _returned(self, step: Step, body: Body, names: Sequence[str]) -> list[str]:
         texts = [_filled(part.text, names) for part in body.results]
         first = len(texts) - step.states - step.outputs
         outputs, states = texts[first : first + step.outputs], texts[first + step.outputs :]
         if first:  # of a REPEAT the condition comes first
-            return statement(f"return {texts[0]}, {_tuple(states)}, {_tuple(outputs)}", 1)
-        return statement(f"return {_tuple(outputs)}, {_tuple(states)}", 1)
+            return statement(f"return {texts[0]}, {bracketed(states)}, {bracketed(outputs)}", 1)
+        return statement(f"return {bracketed(outputs)}, {bracketed(states)}", 1)
 
     def _lines(
         self,
@@ -220,10 +217,6 @@ def _numbers_alone(shapes: Mapping[Term, Shape | None]) -> dict[Term, Shape | No
 
 def _filled(text: str, names: Sequence[str]) -> str:
     return TOKEN.sub(lambda found: names[int(found[1])], text)
-
-
-def _tuple(texts: Sequence[str]) -> str:
-    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -36,6 +36,11 @@ def _item(item: str, indent: int) -> list[str]:
     return block(item[0], split(item[1:-1]), f"{item[-1]},", indent, literal=True)
 
 
+def bracketed(items: Sequence[str]) -> str:
+    """A tuple, on one line."""
+    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+
+
 def split(text: str) -> list[str]:
     """What stands between the commas of a text, those inside brackets and quotes apart."""
     parts, depth, start, quote = [], 0, 0, ""

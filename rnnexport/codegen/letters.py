@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rnnexport.codegen.expression import Shape
+from rnnexport.codegen.layout import bracketed
 from rnnexport.signature import BATCH, TIME, Dim, Signature, TensorSpec
 
 _DIMS = {BATCH: "B", TIME: "T"}
@@ -36,7 +37,7 @@ class Legend:
         sizes = [str(size) for size in shape]
         if sizes and isinstance(shape[-1], int):
             sizes[-1] = self._last(shape[-1])
-        return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+        return bracketed(sizes)
 
     def symbols(self, spec: TensorSpec) -> Shape:
         """The shape of an input with the letters of open dimensions."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rnnexport.codegen.constants import as_array
 from rnnexport.codegen.expression import Binding, Expression, combined
+from rnnexport.codegen.layout import bracketed
 from rnnexport.codegen.reading import SCAN, Step
 from rnnexport.lowering.terms import Term
 
@@ -40,8 +41,7 @@ def _dtype_for(function: Expression) -> list[Expression]:
 
 
 def _tuple(parts: Sequence[Expression]) -> str:
-    texts = [part.text for part in parts]
-    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
+    return bracketed([part.text for part in parts])
 
 
 def loop_pattern(term: Term, read: set[int]) -> tuple[list[int], str]:
@@ -59,4 +59,4 @@ def loop_pattern(term: Term, read: set[int]) -> tuple[list[int], str]:
 def _group(size: int) -> str:
     if size < 1:
         return "()" if size == 0 else "_"
-    return "({},)" if size == 1 else f"({', '.join(['{}'] * size)})"
+    return bracketed(["{}"] * size)

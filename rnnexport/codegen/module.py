@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from rnnexport.codegen import skeleton
 from rnnexport.codegen.functions import FUNCTIONS, MainFunction, StepFunction
-from rnnexport.codegen.layout import LINE, block
+from rnnexport.codegen.layout import LINE, block, bracketed
 from rnnexport.codegen.letters import Legend
 from rnnexport.codegen.naming import LOCALS, RESERVED, START, quoted, shown
 from rnnexport.codegen.operators import closure_of, source_of
@@ -46,7 +46,6 @@ class Parts:
         legend: the letters of sizes.
         steps: the functions of its loops.
         main: what the model computes.
-        weights: the shape of each weight by layer and name, in order.
     """
 
     name: str
@@ -55,7 +54,6 @@ class Parts:
     legend: Legend
     steps: tuple[StepFunction, ...]
     main: MainFunction
-    weights: Mapping[str, tuple[int, ...]]
 
 
 def arguments_of(signature: Signature, legend: Legend) -> dict[str, str]:
@@ -170,7 +168,7 @@ def _fixed_batch(signature: Signature) -> int | None:
 
 
 def _start(state: StateSpec, starts: Mapping[str, str]) -> str:
-    shape = _tuple(["batch" if size == BATCH else str(size) for size in state.input.shape])
+    shape = bracketed(["batch" if size == BATCH else str(size) for size in state.input.shape])
     kind, number = _dtype(state.input), _number(state)
     if number is None:
         return f"np.broadcast_to(self.weights.{START}.{starts[state.input.name]}, {shape}).copy()"
@@ -236,7 +234,7 @@ def _step(parts: Parts, arguments: Mapping[str, str]) -> Iterator[str]:
     text = "\n".join([*main.lines, *main.results])
     if main.needs_dtype:
         yield "        dtype = self.dtype"
-    if "self.weights" in text or re.search(r"\bw\.", text):
+    if re.search(r"\bw\.", text):
         yield "        w = self.weights"
     sizes = "sizes" if len(signature.all_inputs) > 1 and signature.dynamic_dims else "{}"
     if sizes == "sizes":
@@ -281,12 +279,8 @@ def _shapes(specs: Sequence[TensorSpec]) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    return _tuple([quoted(name) for name in names])
+    return bracketed([quoted(name) for name in names])
 
 
 def _quoted_shape(spec: TensorSpec) -> str:
-    return _tuple([quoted(size) if isinstance(size, str) else str(size) for size in spec.shape])
-
-
-def _tuple(texts: Sequence[str]) -> str:
-    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
+    return bracketed([quoted(size) if isinstance(size, str) else str(size) for size in spec.shape])

@@ -55,9 +55,10 @@ def write_program(traced: TracedModel, name: str) -> Program:
     Raises:
         ConversionError: an operator has no ONNX form, or no NumPy form; names it and the layer it is in.
     """
-    weights = {f"{node}:0": array for node, array in traced.weights().items()}
+    tensors = traced.weights()
+    weights = {f"{node}:0": array for node, array in tensors.items()}
     if traced not in _readings:
-        model = to_onnx(traced, _OPSET, list(traced.weights()))
+        model = to_onnx(traced, _OPSET, list(tensors))
         restore_boundary(model, traced, list(weights))
         _readings[traced] = _read(model)
     names = {f"{node}:0": path for node, path in traced.names.weights.items()}
@@ -138,7 +139,6 @@ class _Writing:
             legend=legend,
             steps=tuple(functions.steps),
             main=main,
-            weights={path: array.shape for path, array in self._arrays.items()},
         )
         return Program(module_text(parts), dict(sorted(self._arrays.items())))
 

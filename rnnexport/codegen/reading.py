@@ -182,17 +182,18 @@ class _Reader:
 
     def _carried(self, sources: Mapping[Term, ir.Value], new: dict[Term, Term]) -> dict[Term, Term]:
         """`new`, once what it makes of a term is known to be that value of the source too."""
-        for old, term in new.items():
-            if old in sources and sources[old].producer() is not None:
-                self.sources.setdefault(term, sources[old])
+        known = [(term, sources[old]) for old, term in new.items() if old in sources]
+        for term, value in known:
+            if value.producer() is not None:
+                self.sources.setdefault(term, value)
                 if term.op == "Element":
-                    self.sources.setdefault(term.call.payload, sources[old])
+                    self.sources.setdefault(term.call.payload, value)
         return new
 
     def tidied(self, roots: Iterable[Term]) -> dict[Term, Term]:
         """What the terms below the roots are as a person writes them."""
         changes = rewritten(self.terms, roots, lambda term: tidied(term, self.terms))
-        return self._carried(dict(self.sources), changes)
+        return self._carried(self.sources, changes)
 
     def _resolved(self, roots: Iterable[Term], known: Mapping[ir.Value, Term]) -> dict[Term, Term]:
         """What the roots are where values of the graph around are terms too."""
@@ -204,7 +205,7 @@ class _Reader:
             elif leaf.op == "Element":
                 sequence = self._resolved([leaf.call.payload], known)[leaf.call.payload]
                 replaced[leaf] = self.terms.leaf("Element", sequence, leaf.dtype, leaf.shape)
-        return self._carried(dict(self.sources), substituted(self.terms, listed, replaced))
+        return self._carried(self.sources, substituted(self.terms, listed, replaced))
 
     def _term(self, value: ir.Value | None, known: Mapping[ir.Value, Term]) -> Term:
         assert value is not None

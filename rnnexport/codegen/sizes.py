@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnexport.codegen.expression import Shape, Size
 from rnnexport.codegen.reading import CHOICE, SCAN, Step
-from rnnexport.lowering.batching import ELEMENTWISE
+from rnnexport.lowering.batching import ELEMENTWISE, REDUCTIONS
 from rnnexport.lowering.terms import Term, below
 
-_REDUCTIONS = "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp"
 Known = dict[Term, Shape | None]
 Rule = Callable[[Term, Sequence["Shape | None"]], "Shape | None"]
 
@@ -222,7 +221,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "CumSum", "ReverseSequence"), lambda term, inputs: inputs[0]),
     **dict.fromkeys(("Split", "Concat"), _same_but),
     **dict.fromkeys(("Squeeze", "Unsqueeze"), _moved),
-    **dict.fromkeys(_REDUCTIONS.split(), _reduction),
+    **dict.fromkeys(REDUCTIONS.split(), _reduction),
     "MatMul": _matmul,
     "Gather": _gather,
     "Transpose": _transpose,

@@ -151,29 +151,26 @@ class _Writer:
             return
         thirds = self._thirds(term) if term.op == "Split" else None
         if thirds is not None:
-            count = len(term.call.results)
-            self._assign(term, thirds, list(range(count)), ", ".join(["{}"] * count))
+            self._unpack(term, thirds)
             return
         written = written_constant(term.call.payload) if term.op == "Const" else self._expression(term)
         if isinstance(written, tuple):
             self._keep(term, written[term.port])
         elif len(term.call.results) > 1:
-            count = len(term.call.results)
-            self._assign(term, written, list(range(count)), ", ".join(["{}"] * count))
+            self._unpack(term, written)
         else:
             self._keep(term, written)
 
     def _keep(self, term: Term, written: Expression) -> None:
         """As part of what uses it, or as an assignment."""
-        plain = written.text.isidentifier() or term.op == "Const"
         long = len(written.text) > self._context.longest
         often = self._uses[term] > 1 or self._is_worth_naming(term)
         self._found[term] = written
-        if written.elements is None and not plain and (often or long):
+        if written.elements is None and (often or long):
             self._name(term)
 
     def _name(self, term: Term) -> None:
-        """Make an assignment of what was to be part of an expression."""
+        """Make an assignment of what was to be part of an expression; a name and a constant are none."""
         written = self._found[term]
         if not written.text.isidentifier() and term.op != "Const":
             self._found[term] = self._token(term)
@@ -193,6 +190,10 @@ class _Writer:
             return None
         source = self._found[term.operands[0]]
         return call("split", source.text, str(len(sizes)), f"axis={axis}", uses=[source], helper=True)
+
+    def _unpack(self, term: Term, written: Expression) -> None:
+        count = len(term.call.results)
+        self._assign(term, written, range(count), ", ".join(["{}"] * count))
 
     def _assign(self, term: Term, written: Expression, ports: Sequence[int], pattern: str) -> None:
         """All outputs of a call at once."""

@@ -23,7 +23,7 @@ _BROADCASTING = """Add Sub Mul Div Pow Min Max Sum Mean Mod And Or Xor Equal Les
 UNARY = frozenset(_UNARY.split())
 ELEMENTWISE = UNARY | frozenset(_BROADCASTING.split())
 # Their `axes` are an attribute in older opsets and an input in newer ones.
-_REDUCTIONS = """ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
+REDUCTIONS = """ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
     ReduceLogSumExp"""
 _ONE_AXIS = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Split": 0, "LayerNormalization": -1, "ArgMax": 0}
 _BY_SAMPLE = """Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization
@@ -241,7 +241,7 @@ def _by_sample(batch: Batching, term: Term) -> Term | None:
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_REDUCTIONS.split(), _reduction),
+    **dict.fromkeys(REDUCTIONS.split(), _reduction),
     **dict.fromkeys(_ONE_AXIS, _one_axis),
     **dict.fromkeys(_BY_SAMPLE.split(), _by_sample),
     "MatMul": _matmul,

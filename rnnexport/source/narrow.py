@@ -14,7 +14,6 @@ from tensorflow.python.framework import op_def_registry
 GraphDef = Any
 NodeDef = Any
 AttrValue = Any
-OpDef = Any
 
 _REFERENCES = 100  # the number of a type that refers to a variable is this plus that of what the variable holds
 _RUNS_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})

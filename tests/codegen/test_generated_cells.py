@@ -11,14 +11,10 @@ from tests.codegen.programs import called
 from tests.lowering.checking import JUDGED, feeds
 from tests.lowering.grammar import generate
 from tests.lowering.runtime import run
+from tests.lowering.test_grammar import CHUNK, chunks
 
-CHUNK = 25
 CI_SEEDS = 200
 LONG_SEEDS = 2000
-
-
-def chunks(first, last):
-    return [pytest.param(start, id=f"{start}-{start + CHUNK - 1}") for start in range(first, last, CHUNK)]
 
 
 def failures(seed):
