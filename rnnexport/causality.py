@@ -23,9 +23,9 @@ import numpy as np
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.progress import Progress
+from rnnexport.reference.certainty import tolerance_of
 from rnnexport.signature import BATCH, Boundary, Length, Signature, time_axis
 from rnnexport.trail import LayerValue
-from rnnexport.truth import tolerance_of
 from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
 from rnnexport.verification.compare import excess
 from rnnexport.verification.feeds import Feed, feed_at

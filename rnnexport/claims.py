@@ -19,8 +19,8 @@ from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 if TYPE_CHECKING:
     from rnnexport.data import Rows
+    from rnnexport.reference.described import Described
     from rnnexport.source.model import SourceModel
-    from rnnexport.truth import Described
     from rnnexport.verification.following import Steps
 
 
@@ -63,8 +63,8 @@ class SourceTruth:
 
     def _made(self, extent: Extent) -> Beside:
         from rnnexport.causality import streamed
+        from rnnexport.reference.described import describe_with_truth
         from rnnexport.source.describe import describe
-        from rnnexport.truth import describe_with_truth
 
         if extent.stream is None:
             return Beside(self.source, describe_with_truth(self.source, extent.called, self._seed), None)
@@ -202,8 +202,8 @@ def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
         for feed, expected in rows:
             yield Golden("data", feed, expected)
         return
+    from rnnexport.reference.float64 import exact
     from rnnexport.source.reference import reference
-    from rnnexport.truth import exact
 
     source, described = beside.source, beside.described
     run = exact(described.traced, described.no_truth)

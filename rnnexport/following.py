@@ -18,8 +18,8 @@ from rnnexport.verification.feeds import step_feed
 from rnnexport.verification.following import Steps
 
 if TYPE_CHECKING:
+    from rnnexport.reference.described import Described
     from rnnexport.source.model import SourceModel
-    from rnnexport.truth import Described
 
 _SEED = 2  # not those of the feeds that artifacts carry, nor of those that --source runs besides
 _TOLD = 50  # calls from one message to the next
@@ -117,8 +117,8 @@ def _parts(golden: Golden) -> dict[str, np.ndarray]:
 
 def _calls(source: SourceModel, described: Described, count: int, chunk: int, progress: Progress) -> Iterator[Golden]:
     """Each call with what the source gave from its own states, and the float64 run from its own."""
+    from rnnexport.reference.float64 import exact
     from rnnexport.source.reference import reference
-    from rnnexport.truth import exact
 
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.

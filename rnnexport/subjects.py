@@ -11,9 +11,9 @@ from rnnexport.causality import streamed
 from rnnexport.errors import UsageError
 from rnnexport.goldens import Golden
 from rnnexport.progress import Progress
+from rnnexport.reference.described import Described, describe_with_truth
 from rnnexport.signature import BATCH, TIME, Extent, Signature
 from rnnexport.targets.base import SIGNATURE, Target
-from rnnexport.truth import Described, describe_with_truth
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel

@@ -33,7 +33,7 @@ LAYERS = {
     "rnnexport.codegen": 1,
     "rnnexport.targets": 2,
     "rnnexport.verification": 3,
-    "rnnexport.truth": 4,
+    "rnnexport.reference": 4,
     "rnnexport.data": 0,
     "rnnexport.claims": 4,
     "rnnexport.following": 4,

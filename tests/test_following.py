@@ -15,9 +15,10 @@ from rnnexport.following import Recorded, require_states, steps_of
 from rnnexport.goldens import Golden
 from rnnexport.loading import Loading
 from rnnexport.progress import silent
+from rnnexport.reference.described import describe_with_truth
+from rnnexport.reference.float64 import exact
 from rnnexport.signature import Boundary, Signature, TensorSpec
 from rnnexport.targets.registry import TARGET_NAMES
-from rnnexport.truth import describe_with_truth, exact
 from samples.catalog import SAMPLES_BY_NAME
 from tests.perturb import perturb
 

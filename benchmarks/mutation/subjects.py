@@ -20,10 +20,12 @@ from rnnexport.goldens import Golden, from_bytes, to_bytes
 from rnnexport.lowered import LoweringRequest
 from rnnexport.proof import Proof
 from rnnexport.publish import staged
+from rnnexport.reference.certainty import tolerance_of
+from rnnexport.reference.described import describe_with_truth
+from rnnexport.reference.float64 import exact
 from rnnexport.signature import Boundary, Signature
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.registry import target
-from rnnexport.truth import describe_with_truth, exact, tolerance_of
 from rnnexport.verification.feeds import Feed, feeds, wanted
 from rnnexport.verification.tolerance import Tolerance
 from rnnexport.versions import installed

@@ -16,6 +16,7 @@ import rnnexport
 from rnnexport.codegen.oracle import NoOracle, oracle
 from rnnexport.codegen.program import write_program
 from rnnexport.errors import ConversionError
+from rnnexport.reference.described import describe_with_truth
 from rnnexport.report.html import to_html
 from rnnexport.report.json_view import to_json
 from rnnexport.report.junit import to_junit
@@ -24,7 +25,6 @@ from rnnexport.signature import Boundary, Signature
 from rnnexport.source.load import load_source
 from rnnexport.source.reference import reference
 from rnnexport.source.trace import TracedModel, trace
-from rnnexport.truth import describe_with_truth
 from tests.codegen.double_keras import twins
 from tests.codegen.doubles import (
     IMAGE,

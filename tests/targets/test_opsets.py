@@ -26,8 +26,8 @@ def traced():
     import keras
 
     from rnnexport.pipeline import load
+    from rnnexport.reference.described import describe_with_truth
     from rnnexport.source.trace import Graphs, trace
-    from rnnexport.truth import describe_with_truth
 
     keras.utils.set_random_seed(3)
     x = keras.Input((None, 4), name="x")

@@ -1,0 +1,85 @@
+"""How certain a source is of its own values: what rounding does to it, and how far it is from float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rnnexport.goldens import Arrays, Golden
+from rnnexport.signature import Signature, timesteps
+from rnnexport.verification.compare import excess
+from rnnexport.verification.feeds import LONG, Feed, rounded
+from rnnexport.verification.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from rnnexport.source.model import SourceModel
+
+# How far apart two right computations may be, in units of what one rounding step of the inputs does to the source.
+_ROUNDING_STEPS = 2.0
+# Decimal digits of each dtype that a model may compute in, and the rtol past which agreement would say nothing.
+_PRECISIONS = {"bfloat16": 2, "float16": 3, "float32": 7, "float64": 15}
+# The rtol that a narrow dtype needs whatever the inputs are: ten of its rounding steps, since every timestep rounds.
+_NARROW = {"bfloat16": 5e-2, "float16": 1e-2}
+_USUAL = Tolerance()
+_UNCERTAIN = 4  # feeds that the certainty of a source is measured on: the first, the one of large values among them
+_WIDEST = {"bfloat16": 1e-1, "float16": 5e-2, "float32": 1e-3, "float64": 1e-3}
+
+
+def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple[Feed, Arrays]]) -> Tolerance:
+    """The default one, or `_ROUNDING_STEPS` times what one rounding step of the inputs does to the source.
+
+    Args:
+        source: the model.
+        signature: what goes in and comes out.
+        runs: feeds, with what the source gave for them.
+    """
+    from rnnexport.source.reference import reference
+
+    narrowest = _narrowest(source)
+    moved = [
+        largest_excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[narrowest]).arrays))
+        for feed, expected in runs[:_UNCERTAIN]
+    ]
+    least = _NARROW.get(narrowest, 0.0) / Tolerance().rtol
+    return _widened(max(*moved, least / _ROUNDING_STEPS) * _ROUNDING_STEPS, _WIDEST[narrowest])
+
+
+def certain(goldens: Sequence[Golden], tolerance: Tolerance, signature: Signature) -> tuple[Golden, ...]:
+    """The goldens without a long one at which the source itself is no closer to the truth than half the tolerance."""
+    return tuple(
+        golden
+        for golden in goldens
+        if golden.recipe is None
+        or golden.recipe.index != LONG
+        or distance(golden, tolerance.for_length(timesteps(golden.feed, signature))) <= 1 / _ROUNDING_STEPS
+    )
+
+
+def distance(golden: Golden, tolerance: Tolerance) -> float:
+    """How far the source is from the truth, in units of what the tolerance allows; infinite without a truth."""
+    if not golden.truth:
+        return math.inf
+    found = {name: golden.expected[name] for name in golden.truth}
+    return largest_excess(golden.truth, found, tolerance)
+
+
+def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) -> float:
+    """The largest difference in units of the tolerance."""
+    return max((excess(other[name], one[name], tolerance) for name in one), default=0.0)
+
+
+def _narrowest(source: SourceModel) -> str:
+    """The narrowest dtype that a layer computes in."""
+    from rnnexport.source.api import layers_by_dtype
+
+    return min(layers_by_dtype(source.api.layers(source.model)), key=_PRECISIONS.__getitem__, default="float32")
+
+
+def _widened(factor: float, widest: float) -> Tolerance:
+    """The default tolerance, or that times `factor` rounded up to two digits, to an rtol of `widest` at most."""
+    if not factor > 1:
+        return Tolerance()
+    digit = 10.0 ** (math.floor(math.log10(factor)) - 1)
+    steps = min(math.ceil(factor / digit) * digit, widest / Tolerance().rtol)
+    return Tolerance(Tolerance().rtol * steps, Tolerance().atol * steps)

@@ -1,0 +1,74 @@
+"""The truth of a source at one boundary: what goes in and comes out, goldens, and how closely they can be met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rnnexport.errors import ConversionError
+from rnnexport.goldens import Golden, Recipe
+from rnnexport.reference.certainty import certain, tolerance_of
+from rnnexport.reference.eager_runs import chunk_runs, long_run, require_repeatable, runs_of
+from rnnexport.reference.float64 import doubt, exact, with_truth
+from rnnexport.signature import Boundary, Signature
+from rnnexport.verification.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A source at one boundary.
+
+    Attributes:
+        signature: what goes in and comes out.
+        goldens: feeds, what eager Keras gave for them, and what an independent run in float64 gives.
+        tolerance: the default one; wider where the source itself is no more certain than that.
+        traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
+        no_truth: why there is no float64 run to measure by; empty where there is one.
+    """
+
+    signature: Signature
+    goldens: tuple[Golden, ...]
+    tolerance: Tolerance
+    traced: TracedModel | None
+    no_truth: str = ""
+
+
+def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
+    """Find the signature of `source`, and run it in eager Keras, and in float64, on the feeds of `seed`.
+
+    Raises:
+        UsageError: `boundary` asks for what the model does not allow.
+        ConversionError: the source can't be run on enough feeds.
+    """
+    from rnnexport.source.describe import describe
+
+    signature = describe(source, boundary)
+    runs = runs_of(source, signature, seed)
+    require_repeatable(source, signature, runs[0])
+    tolerance = tolerance_of(source, signature, runs)
+    runs += long_run(source, signature, seed) + chunk_runs(source, signature, seed)
+    goldens = tuple(
+        Golden(feed.label, feed.arrays, expected, recipe=Recipe(seed, feed.index), carries=feed.carries)
+        for feed, expected in runs
+    )
+    traced, no_truth = _traced(source, signature)
+    run = exact(traced, no_truth)
+    goldens = certain(with_truth(goldens, signature, run), tolerance, signature)
+    no_truth = run.no_truth or doubt(goldens, tolerance)
+    if no_truth:
+        goldens = tuple(replace(golden, truth={}) for golden in goldens)
+    return Described(signature, goldens, tolerance, traced, no_truth)
+
+
+def _traced(source: SourceModel, signature: Signature) -> tuple[TracedModel | None, str]:
+    """The model as a graph, or why it can't be one: an export ends there, a comparison with the source need not."""
+    from rnnexport.source.trace import trace
+
+    try:
+        return trace(source, signature, unroll=False), ""
+    except ConversionError as error:
+        return None, str(error)
