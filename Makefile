@@ -7,7 +7,11 @@ READY := $(VENV)/.ready
 # Two TensorFlow processes fit two cores; tests of one sample stay in one of them and share its exports.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup demo support bench mutation test test-long lint format clean
+# Of an older core: each library is told to leave out what this one has, and to use one thread.
+OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
+  OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
+
+.PHONY: help setup demo support bench mutation test test-kernels test-long lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -38,6 +42,9 @@ mutation: $(READY) ## Put faults into verified artifacts: is every one caught, a
 
 test: $(READY) ## Run the tests that CI runs
 	$(PYTEST)
+
+test-kernels: $(READY) ## Run the tests that CI runs under kernels that round otherwise, as on another processor
+	$(OTHER_KERNELS) $(PYTEST)
 
 test-long: $(READY) ## Run all tests, the long ones too
 	$(PYTEST) -m ''

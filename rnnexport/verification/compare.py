@@ -161,12 +161,16 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
 
 
 def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float:
-    """The largest error in units of what `tolerance` allows; 0 where the dtype is exact or nothing is finite."""
+    """The largest error in units of what `tolerance` allows; 0 where the dtype is exact or nothing is finite.
+
+    Infinite where there is an error and nothing is allowed.
+    """
     if not np.issubdtype(wanted.dtype, np.inexact) or found.shape != wanted.shape:
         return 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(_wide(found) - _wide(wanted)) / tolerance.bound(wanted)
-    return float(np.max(error, initial=0.0, where=np.isfinite(error)))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        error = np.abs(_wide(found) - _wide(wanted))
+        parts = error / tolerance.bound(wanted)
+    return float(np.max(parts, initial=0.0, where=np.isfinite(error) & (error > 0)))
 
 
 def failed(name: str, problem: str) -> Comparison:

@@ -19,7 +19,7 @@ from itertools import chain, zip_longest
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
-from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.tolerance import Tolerance, Tolerances
 
 # How many times as far from the truth as its source an artifact may be: other kernels round in another order, and take
 # other approximations of tanh and the logistic function. Measured by `make mutation` on artifacts that are right.
@@ -30,6 +30,7 @@ _HALF_A_UNIT = 2.0**-25
 _FAR = 10.0
 # Of few values the ratio is less certain: the limit of a unit of so many is larger by the root of 2.
 _FEW = 10.0
+_USUAL = Tolerance()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances) -> l
 
 
 def precision(calls: Sequence[Comparison]) -> Precision | None:
-    """The precision of one output over its calls; None where no call has a truth."""
+    """The precision of one output over its calls; None where no call has a truth, or there are no values."""
     measured = [
         _Units.of(one, one.artifact_error, one.source_error)
         for one in calls
@@ -81,12 +82,15 @@ def precision(calls: Sequence[Comparison]) -> Precision | None:
     if not measured:
         return None
     artifact, source = sum(one.artifact for one in measured), sum(one.source for one in measured)
-    ratios = _by_unit(measured, source / sum(one.count for one in measured))
+    values = sum(one.count for one in measured)
+    if not values:
+        return None
+    ratios = _by_unit(measured, source / values)
     worst = max(range(len(ratios)), key=ratios.__getitem__, default=None)
     if worst is None:
         return Precision(_root(artifact, source))
-    count = sum(one.count for one in measured) / len(ratios)
-    return Precision(_root(artifact, source), ratios[worst], worst, LIMIT * math.sqrt(1 + _FEW / count))
+    limit = LIMIT * math.sqrt(1 + _FEW * len(ratios) / values)
+    return Precision(_root(artifact, source), ratios[worst], worst, limit)
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,18 @@ class _Units:
         whole = ((source.count, source.squares, source.wanted_squares),)
         units = source.by_unit or whole
         ours = artifact.by_unit or ((artifact.count, artifact.squares, artifact.wanted_squares),)
-        overall = math.sqrt(source.wanted_squares / source.count)
+        overall = math.sqrt(source.wanted_squares / source.count) if source.count else 0.0
         own = [math.sqrt(wanted / count) if count else 0.0 for count, _, wanted in units]
         # At the size of the whole output, but beside a column of millions one of units must not pass with any value.
         usual = [max(size, min(overall, _FAR * size)) for size in own]
-        scales = [(one.tolerance.atol + one.tolerance.rtol * size) ** -2 for size in usual]
+        allowed = [_unit_of(one.tolerance, size) for size in usual]
         theirs = tuple(
-            (count, max(squares, (_HALF_A_UNIT * size) ** 2 * count) * scale)
-            for (count, squares, _), size, scale in zip(units, usual, scales, strict=True)
+            (count, max(squares / bound / bound, (_HALF_A_UNIT * (size / bound)) ** 2 * count))
+            for (count, squares, _), size, bound in zip(units, usual, allowed, strict=True)
         )
-        found = tuple((count, squares * scale) for (count, squares, _), scale in zip(ours, scales, strict=True))
+        found = tuple(
+            (count, squares / bound / bound) for (count, squares, _), bound in zip(ours, allowed, strict=True)
+        )
         return _Units(
             source.count,
             sum(squares for _, squares in found),
@@ -121,6 +127,14 @@ class _Units:
             found if source.by_unit else (),
             theirs if source.by_unit else (),
         )
+
+
+def _unit_of(tolerance: Tolerance, size: float) -> float:
+    """What errors of values of that size are measured in: what they may be, but no less because the user says so.
+
+    A bound of 0 is a question of single values; in units of it no error has a size.
+    """
+    return max(tolerance.atol, _USUAL.atol) + max(tolerance.rtol, _USUAL.rtol) * size
 
 
 def _by_unit(measured: Sequence[_Units], usual: float) -> list[float]:

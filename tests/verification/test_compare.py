@@ -179,6 +179,12 @@ def test_excess_is_the_error_in_units_of_the_tolerance(found, wanted, expected):
     assert excess(found, wanted, T) == pytest.approx(expected, rel=1e-3)
 
 
+def test_where_nothing_is_allowed_any_error_is_infinitely_too_large():
+    nothing = Tolerance(0.0, 0.0)
+    assert excess(f32(1.0, 2.0), f32(1.0, 2.0), nothing) == 0
+    assert excess(f32(1.0, 2.5), f32(1.0, 2.0), nothing) == INF
+
+
 def test_both_parts_of_a_complex_number_count():
     wanted = np.array([1 + 0j, 2 + 1j], "complex64")
     assert compare("y", wanted.copy(), wanted, T).passed

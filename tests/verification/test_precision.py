@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.verification.compare import Wanted, compare
+from rnnexport.verification.compare import Comparison, Wanted, compare
 from rnnexport.verification.precision import LIMIT, Precision, precision, precision_problems
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
@@ -72,6 +72,31 @@ def test_a_source_that_rounds_to_the_truth_itself_does_not_make_others_wrong():
     )
     assert found.source_error.max_abs == 0
     assert precision([found]).passed
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1e30])
+def test_nothing_allowed_is_no_unit_to_measure_in(value):
+    """An artifact that is its source to the last bit, at a bound of 0, of values of any size."""
+    truth = np.full((3, 5), value) * (1 + 1e-8)
+    equal = compare("y", truth.astype("float32"), Wanted(truth.astype("float32"), truth), Tolerance(0.0, 0.0))
+    assert equal.passed
+    assert precision([equal]).whole <= 1
+    assert precision_problems(feeds(equal), Tolerances(override=Override(rtol=0.0, atol=0.0))) == []
+
+
+def test_a_bound_of_the_user_is_not_what_errors_are_measured_in():
+    off = compare("y", (WANTED + 1e-6).astype("float32"), Wanted(WANTED, TRUTH), Tolerance())
+    zero = compare("y", (WANTED + 1e-6).astype("float32"), Wanted(WANTED, TRUTH), Tolerance(0.0, 0.0))
+    assert precision([zero]) == precision([off])
+
+
+def test_numbers_of_any_size_have_a_precision_and_no_values_have_none():
+    huge = np.full((2, 3), 1e200)
+    assert precision([compare("y", huge, Wanted(huge, huge), Tolerance())]).passed
+    empty = Errors()
+    nothing = Comparison("y", True, empty, Tolerance(), artifact_error=empty, source_error=empty)
+    assert precision([nothing]) is None
+    assert precision([nothing, call(0.0)]).passed
 
 
 def test_without_a_truth_or_with_a_tolerance_of_the_user_there_is_no_verdict():
