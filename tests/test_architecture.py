@@ -58,6 +58,9 @@ TENSORFLOW = {"tensorflow", "tf2onnx"}
 # Converters need TensorFlow, and so does the runner of the format that TensorFlow runs; nothing else above `source`.
 TENSORFLOW_MODULES = {
     "rnnexport.conversion.convert",
+    "rnnexport.conversion.handlers.making",
+    "rnnexport.conversion.handlers.reductions",
+    "rnnexport.conversion.taming",
     "rnnexport.targets.tflite.export",
     "rnnexport.targets.tflite.metadata",
     "rnnexport.targets.saved_model.export",

@@ -1,0 +1,65 @@
+"""Choices: of two values by a condition, of a place by an index.
+
+tf2onnx writes the first `c * a + (1 - c) * b`, which is NaN wherever the value that is not chosen is infinite or NaN:
+what `where(x > 20, x, log(1 + exp(x)))` is written to keep away. And an index of -1 is to ONNX the last place of a
+one-hot vector, to TensorFlow none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+
+from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
+
+_INT64 = onnx.TensorProto.INT64
+# ONNX Runtime has no Where of these; the wider type holds them all.
+_WIDER = {np.dtype("int16"): onnx.TensorProto.INT32, np.dtype("uint16"): onnx.TensorProto.INT32}
+
+
+def _select(node: Rewrite) -> None:
+    """Where(condition, x, y), broadcast.
+
+    Before: Select(c [B], x [B, T, H], y [B, T, H])     After: Where(c [B, 1, 1], x, y)
+
+    That is the older operator, which chooses whole rows by a vector; SelectV2 broadcasts as ONNX does.
+    """
+    condition, x, y = node.inputs
+    if node.op == "Select" and node.rank(condition) == 1 and (rank := node.rank(x) or node.rank(y)) != 1:
+        if rank is None:
+            node.last("Select", condition, x, y)  # which ONNX has not: it is refused by name
+            return
+        condition = node("Reshape", condition, node.constant(np.array([-1, *[1] * (rank - 1)], np.int64)))
+    last_choice(node, condition, x, y)
+
+
+def last_choice(node: Rewrite, condition: Tensor, x: Tensor, y: Tensor) -> None:
+    """Where(condition, x, y) as the last node, in an operator that ONNX Runtime has."""
+    dtype = node.dtype(x)
+    if dtype == np.bool_:
+        node.last("Or", node("And", condition, x), node("And", node("Not", condition), y))
+    elif dtype in _WIDER:
+        wide = [node("Cast", value, to=_WIDER[dtype]) for value in (x, y)]
+        node.last("Cast", node("Where", condition, *wide), to=onnx.helper.np_dtype_to_tensor_dtype(dtype))
+    else:
+        node.last("Where", condition, x, y)
+
+
+def _one_hot(node: Rewrite) -> None:
+    """`on` at the index along a new axis, `off` elsewhere; `off` everywhere where the index is below 0 or too large."""
+    indices, depth, on, off = node.inputs
+    one = node.constant(np.array([1], np.int64))
+    axis, is_scalar = node.attribute("axis", -1), node.rank(indices) == 0
+    at, size = node("Cast", indices, to=_INT64), node("Reshape", node("Cast", depth, to=_INT64), one)
+    if is_scalar:
+        at, axis = node("Reshape", at, one), -1
+    at = node("Where", node("Less", at, node.number(0, at)), size, at)
+    hot = node("OneHot", at, size, node.constant(np.array([0, 1], np.float32)), axis=axis)
+    if is_scalar:
+        hot = node("Reshape", hot, node.constant(np.array([-1], np.int64)))
+    last_choice(node, node("Cast", hot, to=onnx.TensorProto.BOOL), on, off)
+
+
+HANDLERS: Mapping[str, Handler] = {"OneHot": _one_hot, "Select": _select, "SelectV2": _select}

@@ -1,0 +1,205 @@
+"""Our own handlers for tf2onnx: the right value where its formula gives another, in ONNX Runtime and in NumPy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+
+import rnnexport
+from benchmarks.edges.artifacts import Column, run
+from benchmarks.edges.cases import Case
+from rnnexport.conversion.taming import is_lossless
+from rnnexport.targets.registry import target_of
+
+ONNX = Column("onnx", "onnx", 17)
+NUMPY = Column("numpy", "numpy")
+
+
+def outputs(column, feed, **functions):
+    """What an artifact of these functions of all inputs gives, by name."""
+    cases = [Case(name, "", "".join(feed), function) for name, function in functions.items()]
+    found = run(column, cases, feed)
+    assert {one.refused for one in found.values()} == {""}
+    return {name: one.output for name, one in found.items()}
+
+
+@pytest.mark.parametrize("column", [ONNX, Column("onnx", "onnx", 13), Column("onnx", "onnx", 26), NUMPY], ids=str)
+def test_what_is_not_chosen_does_not_count(column):
+    x = np.array([[-2.0, 100.0, np.inf], [0.5, -np.inf, 21.0]], np.float32)
+    found = outputs(
+        column,
+        {"x": x},
+        guarded=lambda x: tf.where(x > 20.0, x, tf.math.log(1.0 + tf.exp(x))),
+        by_rows=lambda x: tf.compat.v1.where(tf.constant([True, False]), x, 1.0 / (x - x)),
+        of_bools=lambda x: tf.where(x > 20.0, x > 50.0, x < 0.0),
+        of_shorts=lambda x: tf.where(x > 20.0, tf.constant(7, tf.int16), tf.constant(-300, tf.int16)),
+    )
+    softplus = [[0.126928, 100.0, np.inf], [0.974077, 0.0, 21.0]]
+    np.testing.assert_allclose(found["guarded"], softplus, rtol=1e-5)
+    np.testing.assert_array_equal(found["by_rows"][0], x[0])
+    np.testing.assert_array_equal(found["by_rows"][1], [np.inf, np.nan, np.inf])
+    np.testing.assert_array_equal(found["of_bools"], [[True, True, True], [False, True, False]])
+    np.testing.assert_array_equal(found["of_shorts"], [[-300, 7, 7], [-300, -300, 7]])
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_remainders_have_the_sign_of_the_divisor_and_no_error(column):
+    x = np.array([1000000.5, -7.0, 7.0, -1e30, 0.0], np.float32)
+    y = np.array([3.0, 3.0, -3.0, 7.0, -2.0], np.float32)
+    found = outputs(
+        column,
+        {"x": x, "y": y},
+        mod=tf.math.floormod,
+        floor=tf.math.floordiv,
+        truncated=lambda x, y: tf.truncatemod(x, y),
+    )
+    np.testing.assert_array_equal(found["mod"], [1.5, 2.0, -2.0, int(x[3]) % 7, 0.0])
+    np.testing.assert_array_equal(found["truncated"], [1.5, -1.0, 1.0, -(-int(x[3]) % 7), 0.0])
+    np.testing.assert_array_equal(found["floor"][:3], [333333.0, -3.0, -3.0])
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_quotients_of_integers_are_rounded_down(column):
+    i = np.array([7, -7, 7, -7, 6, -6, -2147483647, 2147483647], np.int32)
+    j = np.array([3, 3, -3, -3, -3, 3, 2, -2147483647], np.int32)
+    found = outputs(column, {"i": i, "j": j}, floor=lambda i, j: i // j, mod=lambda i, j: i % j)
+    np.testing.assert_array_equal(found["floor"], [2, -3, -3, 2, -2, -2, -1073741824, -1])
+    np.testing.assert_array_equal(found["mod"], [1, 2, -2, -1, 0, 0, 1, 0])
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_small_results_keep_their_digits(column):
+    x = np.array([1e-6, -1e-6, 1e-20, -20.0, 100.0, 3e38], np.float32)
+    found = outputs(column, {"x": x}, expm1=tf.math.expm1, log1p=tf.math.log1p, softplus=tf.math.softplus)
+    exact = x.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.testing.assert_allclose(found["expm1"], np.expm1(exact).astype(np.float32), rtol=1e-6)
+        np.testing.assert_allclose(found["log1p"], np.log1p(exact), rtol=1e-6)
+        np.testing.assert_allclose(found["softplus"], np.logaddexp(exact, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_zero_times_anything_is_zero_where_that_is_asked_for(column):
+    x, y = (np.array(row, np.float32) for row in ([0.0, 0.0, 2.0, np.inf], [0.0, -1.0, 0.5, 0.0]))
+    found = outputs(column, {"x": x, "y": y}, xlogy=tf.math.xlogy, xdivy=tf.math.xdivy, times=tf.math.multiply_no_nan)
+    np.testing.assert_allclose(found["xlogy"], [0.0, 0.0, -1.3862944, -np.inf], rtol=1e-6)
+    np.testing.assert_array_equal(found["xdivy"], [0.0, 0.0, 4.0, np.inf])
+    np.testing.assert_array_equal(found["times"], [0.0, 0.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_rounding_to_a_narrow_float_stays(column):
+    x = np.array([1.0001, 70000.0, 1e-9, -3.0], np.float32)
+    found = outputs(
+        column,
+        {"x": x},
+        half=lambda x: tf.cast(tf.cast(x, tf.float16), tf.float32),
+        brain=lambda x: tf.cast(tf.cast(x, tf.bfloat16), tf.float32),
+    )
+    np.testing.assert_array_equal(found["half"], [1.0, np.inf, 0.0, -3.0])
+    np.testing.assert_array_equal(found["brain"][[0, 1, 3]], [1.0, 70144.0, -3.0])
+
+
+def test_what_a_cast_loses():
+    kind = onnx.TensorProto
+    assert is_lossless(kind.FLOAT16, kind.FLOAT)
+    assert is_lossless(kind.BOOL, kind.INT32)
+    assert is_lossless(kind.INT32, kind.DOUBLE)
+    assert is_lossless(kind.INT32, kind.INT64)
+    for source, target in [
+        (kind.FLOAT, kind.FLOAT16),
+        (kind.FLOAT, kind.BFLOAT16),
+        (kind.INT32, kind.FLOAT),
+        (kind.INT64, kind.DOUBLE),
+        (kind.INT64, kind.INT32),
+        (kind.FLOAT, kind.INT32),
+        (kind.INT8, kind.UINT8),
+    ]:
+        assert not is_lossless(source, target)
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_an_index_out_of_range_is_nowhere(column):
+    k = np.array([[0, 2], [-1, 3]], np.int32)
+    found = outputs(
+        column,
+        {"k": k},
+        last=lambda k: tf.one_hot(k, 3),
+        first=lambda k: tf.one_hot(k, 3, on_value=5, off_value=-5, axis=0),
+        single=lambda k: tf.one_hot(k[1, 0] + 2, 3),
+    )
+    np.testing.assert_array_equal(found["last"], [[[1, 0, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]])
+    np.testing.assert_array_equal(found["first"], [[[5, -5], [-5, -5]], [[-5, -5], [-5, -5]], [[-5, 5], [-5, -5]]])
+    np.testing.assert_array_equal(found["single"], [0, 1, 0])
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_angles_in_all_directions(column):
+    y = np.array([1, -1, 1, -1, 0, -0.0, -0.0, np.inf, -np.inf, 2, -2, 0], np.float32)
+    x = np.array([1, 1, -2, -2, -1, -1, 1, -np.inf, np.inf, 0, -0.0, 0], np.float32)
+    found = outputs(column, {"y": y, "x": x}, angle=tf.math.atan2)
+    np.testing.assert_allclose(found["angle"], np.arctan2(y, x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_the_largest_of_zeros_is_the_positive_one(column):
+    r = np.array([[-0.0, 0.0, -1.0], [2.0, 5.0, 5.0]], np.float32)
+    found = outputs(column, {"r": r}, most=lambda r: keras.ops.argmax(r, -1), norm=lambda r: tf.norm(r, axis=-1))
+    np.testing.assert_array_equal(found["most"], [1, 1])
+    np.testing.assert_allclose(found["norm"], [1.0, 54**0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_the_extreme_of_nothing(column):
+    r, k = np.array([[1.0, -4.0], [3.0, -2.0]], np.float32), np.array([2, 2], np.int32)
+    largest = float(np.finfo(np.float32).max)
+    found = outputs(
+        column,
+        {"r": r, "k": k},
+        most=lambda r, k: tf.math.unsorted_segment_max(r, k, 4),
+        least=lambda r, k: tf.math.unsorted_segment_min(r, k, 4),
+    )
+    np.testing.assert_array_equal(found["most"][[0, 2]], [[-largest, -largest], [3.0, -2.0]])
+    np.testing.assert_array_equal(found["least"][[1, 2]], [[largest, largest], [1.0, -4.0]])
+
+
+def test_sorted_extremes_are_refused():
+    """They give 0 for a segment without elements, where tf2onnx has -inf."""
+    r, k = np.array([[1.0], [3.0]], np.float32), np.array([0, 2], np.int32)
+    found = run(ONNX, [Case("most", "", "rk", tf.math.segment_max)], {"r": r, "k": k})
+    assert found["most"].refused == "no ONNX form of SegmentMax in SegmentMax (opset 17)"
+
+
+@keras.saving.register_keras_serializable("tests")
+class Guarded(keras.layers.Layer):
+    """A cell whose gate is a guarded softplus, as people write it."""
+
+    def __init__(self, units, **more):
+        super().__init__(**more)
+        self.units = self.state_size = units
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+
+    def call(self, x, states):
+        total = keras.ops.matmul(x, self.kernel) + 0.5 * states[0]
+        gate = keras.ops.where(total > 20.0, total, keras.ops.log(1.0 + keras.ops.exp(total)))
+        return gate, [gate]
+
+
+def test_a_guard_inside_a_cell_holds_in_every_format(tmp_path):
+    keras.utils.set_random_seed(4)
+    x = keras.Input((3, 2), name="x")
+    model = keras.Model(x, keras.layers.RNN(Guarded(4))(x), name="guarded")
+    feed = {"x": np.array([[[400.0, 300.0], [-500.0, 700.0], [900.0, 100.0]]], np.float32)}
+    wanted = np.asarray(model(feed["x"]))
+    assert np.isfinite(wanted).all()
+    for name in ("guarded.onnx", "guarded.py"):
+        path = tmp_path / name
+        rnnexport.export(model, "onnx" if name.endswith("onnx") else "numpy", path, verify=False)
+        with target_of(path).runner(path, "cpu") as runner:
+            (found,) = runner.run(feed).values()
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
