@@ -24,6 +24,7 @@ from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.progress import Progress
 from rnnexport.reference.certainty import tolerance_of
+from rnnexport.reference.determined import require_determined
 from rnnexport.signature import BATCH, Boundary, Length, Signature, time_axis
 from rnnexport.trail import LayerValue
 from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
@@ -71,6 +72,7 @@ def streamed(source: SourceModel, batch: Length, progress: Progress) -> SourceMo
         ConversionError: the model is not causal, or keeps something else than states; names the layer.
     """
     from rnnexport.source.describe import describe
+    from rnnexport.source.reference import reference
     from rnnexport.source.streaming import stream, with_open_lengths
 
     def described(model: SourceModel) -> Signature:
@@ -78,6 +80,9 @@ def streamed(source: SourceModel, batch: Length, progress: Progress) -> SourceMo
 
     progress(f"looking at what {source.name} carries")
     declared = described(source)
+    # A stream is not loaded again itself: what it is made of has to follow from its file.
+    feeds = (feed_at(declared, _SEED, index) for index in (_SHORT, _LONG))
+    require_determined(source, declared, ((feed, reference(source, declared, feed.arrays)) for feed in feeds))
     whole = with_open_lengths(source, declared)
     signature = declared if whole is source else described(whole)
     chunked = stream(whole, signature)

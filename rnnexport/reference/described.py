@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Golden, Recipe
 from rnnexport.reference.certainty import certain, tolerance_of
+from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import chunk_runs, long_run, require_repeatable, runs_of
 from rnnexport.reference.float64 import doubt, exact, with_truth
 from rnnexport.signature import Boundary, Signature
@@ -42,13 +43,14 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
 
     Raises:
         UsageError: `boundary` asks for what the model does not allow.
-        ConversionError: the source can't be run on enough feeds.
+        ConversionError: the source can't be run on enough feeds, or does not follow from its file.
     """
     from rnnexport.source.describe import describe
 
     signature = describe(source, boundary)
     runs = runs_of(source, signature, seed)
     require_repeatable(source, signature, runs[0])
+    require_determined(source, signature, runs)
     tolerance = tolerance_of(source, signature, runs)
     runs += long_run(source, signature, seed) + chunk_runs(source, signature, seed)
     goldens = tuple(

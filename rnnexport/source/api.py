@@ -31,11 +31,15 @@ Layer = Any
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """A symbolic input or output of a model: its Keras name, static shape (None = dynamic) and dtype."""
+    """A symbolic input or output of a model: its Keras name, static shape (None = dynamic) and dtype.
+
+    `ragged` says whether its rows have lengths of their own. A sparse one is like another: its zeros are left out.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    ragged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,4 +260,14 @@ def hidden_state(variable_name: str) -> ConversionError:
         f"variable {variable_name} changes at inference and is no state of a recurrent layer",
         "state that is an explicit input and output",
         "keep it in a recurrent layer's cell, or stop changing it when training is False",
+    )
+
+
+def ragged_input(name: str, model_name: str) -> ConversionError:
+    """The refusal of an input whose rows have lengths of their own, which no artifact's tensor has."""
+    return ConversionError(
+        f"input {name} of {model_name} is ragged",
+        "rows of one length, padding marked by a mask",
+        "build the model with Input(..., ragged=False) and Masking, or mask_zero of its Embedding, load the weights, "
+        "and pad behind each row (to_tensor())",
     )

@@ -19,7 +19,7 @@ from rnnexport.signature import (
     argument_name,
     unique_names,
 )
-from rnnexport.source.api import Layer, NamedTensor, StateVariable
+from rnnexport.source.api import Layer, NamedTensor, StateVariable, ragged_input
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import DTYPES, dependent_rows, output_specs, runs_at
 
@@ -40,6 +40,8 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
             "a model that computes something of its inputs",
             "check what was saved",
         )
+    if ragged := next((tensor.name for tensor in tensors if tensor.ragged), None):
+        raise ragged_input(ragged, source.name)
     readers = source.api.readers(source.model)
     inputs = tuple(
         _with_values(source, _input(tensor, boundary), reading)

@@ -22,6 +22,7 @@ from rnnexport.source.api import (
     call_with,
     inputs_of,
     opened,
+    ragged_input,
     rows_of_states,
 )
 from rnnexport.source.configs import Config
@@ -64,6 +65,8 @@ class Keras2:
         specs = model._saved_model_inputs_spec
         if specs is None:
             return {}
+        if any(map(_is_ragged, tf.nest.flatten(specs))):
+            raise ragged_input("inputs", model.name)
         return {"inputs": tf.nest.map_structure(lambda spec: (tuple(spec.shape), spec.dtype.name), specs)}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
@@ -79,7 +82,7 @@ class Keras2:
             return []
         names = unique_names(model.input_names)
         return [
-            NamedTensor(name, tuple(tensor.shape), tensor.dtype.name)
+            NamedTensor(name, tuple(tensor.shape), tensor.dtype.name, _is_ragged(tensor.type_spec))
             for name, tensor in zip(names, tf.nest.flatten(model.inputs), strict=True)
         ]
 
@@ -170,6 +173,10 @@ def _initial_state(layer: Layer, rows: int | None) -> Any:
     if get_initial_state is None:
         return tf.nest.map_structure(tf.zeros_like, layer.states)
     return get_initial_state(inputs=None, batch_size=rows, dtype=layer.dtype or tf_keras.backend.floatx())
+
+
+def _is_ragged(spec: Any) -> bool:
+    return isinstance(spec, tf.RaggedTensorSpec)
 
 
 def _input(name: str, shape: tuple[int | None, ...], dtype: str) -> Any:

@@ -115,7 +115,10 @@ class Keras3:
         struct = _graph(model).input
         tensors = keras.tree.flatten(struct)
         names = _keys(struct) or [tensor.name for tensor in tensors]
-        return [NamedTensor(n, tuple(t.shape), t.dtype) for n, t in zip(unique_names(names), tensors, strict=True)]
+        return [
+            NamedTensor(name, tuple(tensor.shape), tensor.dtype, getattr(tensor, "ragged", False))
+            for name, tensor in zip(unique_names(names), tensors, strict=True)
+        ]
 
     def output_names(self, model: Model) -> list[str]:
         # Several outputs of one layer share its name, so names are made unique as Keras 2 did.

@@ -18,6 +18,7 @@ from rnnexport.source.model import SourceModel
 from rnnexport.source.names import objects_for
 from rnnexport.source.origin import choose_api
 from rnnexport.source.program import Program, load_program
+from rnnexport.source.reloading import live, loaded
 from rnnexport.source.safety import check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret
@@ -53,13 +54,18 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
     api = api_of(model)
     if loading.keras_api not in ("auto", api.name):
         raise UsageError(f"a live model of {api.name}, with keras_api={loading.keras_api}", "one", "drop keras_api")
-    return with_inputs(SourceModel(model, api, model.name), api, loading.inputs)
+    return live(with_inputs(SourceModel(model, api, model.name), api, loading.inputs))
 
 
 def _from_file(path: Path, loading: Loading) -> SourceModel:
     file = identify(path, loading)
     if not loading.allow_unsafe:
         check_weights(file)
+    own_code = bool(loading.builder) or loading.allow_unsafe
+    return loaded(partial(_loaded, path, file, loading), own_code=own_code)
+
+
+def _loaded(path: Path, file: SourceFile, loading: Loading) -> SourceModel:
     if file.container == "saved-model":
         notes = (f"run through its signature {SERVING}; its layers can't be told, nor its padding and vocabularies",)
         return SourceModel(load_program(file), Program(), file.path.name, file, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnnexport.source.api import Model, ModelApi
@@ -18,6 +19,8 @@ class SourceModel:
         name: a short name for messages and file names.
         file: the file it was loaded from; None for a live model.
         semantics: what was decided about the numbers of an older file, a sentence each.
+        again: loads it once more, or copies a live model from its configuration and weights; None where it is made of
+            Keras' own layers, which hold nothing that a file loses.
     """
 
     model: Model
@@ -25,3 +28,4 @@ class SourceModel:
     name: str
     file: SourceFile | None = None
     semantics: tuple[str, ...] = ()
+    again: Callable[[], SourceModel] | None = None

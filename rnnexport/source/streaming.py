@@ -139,7 +139,7 @@ def stream(source: SourceModel, signature: Signature) -> SourceModel:
     Raises:
         ConversionError: a layer can't be streamed; names it.
     """
-    return replace(source, api=Streaming(source.api, discover(source, signature)))
+    return replace(source, api=Streaming(source.api, discover(source, signature)), again=None)
 
 
 def holds_outputs(source: SourceModel) -> bool:

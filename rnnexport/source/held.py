@@ -1,0 +1,139 @@
+"""What the layers of a model hold besides their configuration: tensors, arrays and numbers, by layer and attribute.
+
+A tensor that code makes in `build()` is held as an attribute, in a list or a dict, in a helper of its own, or by a
+function that closes over it. All of these are looked into; layers are not, for each has its own place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnnexport.source.api import Layer
+from rnnexport.source.model import SourceModel
+
+_DEEPEST = 4
+_KERAS = ("keras", "tf_keras")
+# Whose classes are no helpers of a model's own code.
+_LIBRARIES = frozenset((*_KERAS, "tensorflow", "numpy", "builtins", "collections", "functools", "types", "threading"))
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """One value that a layer holds.
+
+    Attributes:
+        layer: the layer.
+        path: the attribute, and the way from there: `kernels[0]`, `step.scale`.
+        array: the value.
+        is_tensor: whether TensorFlow holds it, as a tensor or a variable, rather than NumPy or Python.
+    """
+
+    layer: Layer
+    path: str
+    array: np.ndarray
+    is_tensor: bool
+
+
+def is_own(layer: Layer) -> bool:
+    """Whether a layer's class is none of Keras' own."""
+    return type(layer).__module__.partition(".")[0] not in _KERAS
+
+
+def held_values(source: SourceModel) -> list[Held]:
+    """What the layers of `source` hold, each value once, in the order of the layers."""
+    seen: set[int] = set()
+    found = []
+    for layer in source.api.layers(source.model):
+        # Keras' own lists of all that a layer has come behind the attributes that the model's code gave it.
+        for name, value in sorted(vars(layer).items(), key=lambda item: item[0].startswith("_")):
+            for path, leaf in _leaves(name, value, seen, _DEEPEST):
+                is_tensor = not isinstance(leaf, np.ndarray | np.generic | float)
+                found.append(Held(layer, path, np.asarray(leaf.numpy() if is_tensor else leaf), is_tensor))
+    return found
+
+
+def changed_values(one: SourceModel, other: SourceModel) -> list[Held]:
+    """The values of `one` that are others in `other`, a model of the same code."""
+    theirs = {(at, held.path): held.array for at, held in _by_place(other)}
+    pairs = [(held, theirs.get((at, held.path))) for at, held in _by_place(one)]
+    return [held for held, array in pairs if array is not None and not _same(held.array, array)]
+
+
+def listed(values: list[Held]) -> str:
+    """The values in words: `a and b of layer cell (MyCell)`."""
+    by_layer: dict[Layer, list[str]] = {}
+    for held in values:
+        by_layer.setdefault(held.layer, []).append(held.path)
+    return "; ".join(f"{_joined(paths)} of layer {one.name} ({type(one).__name__})" for one, paths in by_layer.items())
+
+
+def _by_place(source: SourceModel) -> Iterator[tuple[int, Held]]:
+    places = {id(layer): at for at, layer in enumerate(source.api.layers(source.model))}
+    return ((places[id(held.layer)], held) for held in held_values(source))
+
+
+def _leaves(path: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
+    """(path, value) of each tensor, array and real number at or below `value`."""
+    if isinstance(value, float):
+        yield path, value
+        return
+    if id(value) in seen:
+        return
+    if _is_array(value):
+        seen.add(id(value))
+        yield path, value
+    elif depth and (children := _children(value)):
+        seen.add(id(value))
+        for name, child in children:
+            yield from _leaves(path + name, child, seen, depth - 1)
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "fciub"
+    concrete = hasattr(value, "numpy") and not tf.is_symbolic_tensor(value)
+    return concrete and (tf.is_tensor(value) or isinstance(value, tf.Variable) or _is_keras_variable(value))
+
+
+def _is_keras_variable(value: Any) -> bool:
+    return type(value).__module__.startswith("keras.") and isinstance(getattr(value, "value", None), tf.Variable)
+
+
+def _children(value: Any) -> list[tuple[str, Any]]:
+    """(suffix of the path, value) of what is held by a container, a function, or an object of the model's own code."""
+    if isinstance(value, Mapping):
+        return [(f"[{key!r}]", child) for key, child in value.items()]
+    if isinstance(value, list | tuple):
+        return [(f"[{at}]", child) for at, child in enumerate(value)]
+    if isinstance(value, partial):
+        return [*_children(list(value.args)), *_children(value.keywords), ("", value.func)]
+    if isinstance(value, FunctionType):
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        return [(f".{name}", cell.cell_contents) for name, cell in cells if _is_filled(cell)]
+    if type(value).__module__.partition(".")[0] not in _LIBRARIES and not hasattr(value, "trainable_weights"):
+        return [(f".{name}", child) for name, child in getattr(value, "__dict__", {}).items()]
+    return []
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+
+
+def _joined(names: list[str]) -> str:
+    shown = names[:4] + ([f"{len(names) - 4} more"] if len(names) > 4 else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
