@@ -99,6 +99,27 @@ class Asked:
     steps: int | None = None
 
 
+def require_harmless(kind: Target, path: Path) -> None:
+    """Refuse a program that is not as it was exported, before any of it runs. Other formats run in their runtimes.
+
+    A whole seal does not say who wrote a program: that it computes and does nothing else is looked at besides.
+
+    Raises:
+        UsageError: it was altered, carries no seal, or may do more than compute; or it can't be read.
+    """
+    if not kind.is_code:
+        return
+    proof = kind.read_proof(path)
+    if proof is None or proof.altered:
+        what = "carries no goldens and no seal" if proof is None else "was altered after it was exported"
+        raise UsageError(
+            f"{path.name} {what}, and is a program",
+            "the file as rnnexport wrote it",
+            "export it again, or give --allow-unsafe and --source MODEL if you trust whoever changed it",
+        )
+    kind.check_code(path)
+
+
 def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
     """What the artifact at `path` has to show. One that this host can't even read is not run: others are.
 

@@ -176,6 +176,7 @@ def _verified(
     )
     try:
         require_unaltered(order.destination.name, _read_back(order, path))
+        order.kind.check_code(path)
         report = verify_artifact(order.kind, path, claim)
     except UsageError as error:
         # The runtime refuses a file that was made this moment: the model can't be converted.

@@ -21,19 +21,20 @@ from rnnexport.targets.registry import target_of
 Stepped = np.ndarray | dict[str, np.ndarray]
 
 
-def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False) -> Stream:
+def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False, allow_unsafe: bool = False) -> Stream:
     """An artifact, ready to be stepped from its initial state. ONNX, TFLite and NumPy need no TensorFlow.
 
-    One of NumPy is a program, which this runs: open those alone that you trust.
+    One of NumPy is a program, which this runs, if it computes and does nothing else.
 
     Args:
         path: an artifact of a model with stateful layers, or of any model that was exported with `--stream`.
         provider: the execution provider, such as `cpu` or `cuda`.
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
+        allow_unsafe: whether a program may do more than compute. Only for those that you trust.
 
     Raises:
-        UsageError: nothing is at `path`, or no artifact of rnnexport, or one that was altered, that has no states, or
-            that its runtime refuses; the format knows no such provider.
+        UsageError: nothing is at `path`, or no artifact of rnnexport, or one that was altered, that has no states, that
+            does more than compute, or that its runtime refuses; the format knows no such provider.
         ProviderError: the runtime or the provider is not on this host.
     """
     path = Path(path)
@@ -43,6 +44,8 @@ def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False) -> Stre
     if proof is None:
         raise UsageError(f"{path.name} does not say what its states are", "an artifact of rnnexport", export_again)
     require_unaltered(path.name, proof)
+    if not allow_unsafe:
+        kind.check_code(path)
     signature = proof.provenance.signature
     if not signature.states:
         raise UsageError(f"{path.name} has no states to carry", "a stream, or a stateful model", export_again)

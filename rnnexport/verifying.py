@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.claims import Asked, SourceTruth, claim_of, extent_of
+from rnnexport.claims import Asked, SourceTruth, claim_of, extent_of, require_harmless
 from rnnexport.errors import ProviderError, UsageError
 from rnnexport.loading import Loading
 from rnnexport.progress import Progress, silent
@@ -44,7 +44,7 @@ def verify(
         artifacts: one path or several.
         source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
             neither TensorFlow nor the source.
-        loading: see `load`.
+        loading: see `load`; its `allow_unsafe` is for artifacts that are programs, too.
         data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see `rnnexport.data`.
         providers: the execution providers to run on, such as `cpu` and `cuda`.
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
@@ -55,16 +55,16 @@ def verify(
         progress: is told what goes on, in a few words a step.
 
     Raises:
-        UsageError: a file is missing, is no artifact, was altered, or has no goldens and no source was given; a
-            provider that no target knows.
+        UsageError: a file is missing, is no artifact, was altered, or has no goldens and no source was given; it is a
+            program that was altered or does more than compute; a provider that no target knows.
         ConversionError, ProviderError: the source can't be loaded; see `load`.
     """
     paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
-    for provider in providers:
-        if provider not in ALL_PROVIDERS:
-            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
-    _check_steps(steps, source)
+    _check_asked(providers, steps, source)
     kinds = [target_of(path) for path in paths]
+    if not loading.allow_unsafe:
+        for kind, path in zip(kinds, paths, strict=True):
+            require_harmless(kind, path)
     truth = None
     if source is not None:
         from rnnexport.pipeline import load
@@ -89,7 +89,10 @@ def verify(
     return Report(tuple(found))
 
 
-def _check_steps(steps: int | None, source: Any) -> None:
+def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> None:
+    for provider in providers:
+        if provider not in ALL_PROVIDERS:
+            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
     if steps is not None and source is None:
         raise UsageError("--steps without --source", "the model to run step by step beside", "give --source MODEL")
     if steps is not None and steps < 1:

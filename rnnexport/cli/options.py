@@ -183,7 +183,7 @@ _LOADING_OPTIONS = (
         is_flag=True,
         expose_value=False,
         callback=_kept,
-        help="Let a file in that runs code of its own (a Lambda). Only for files you trust.",
+        help="Let a file in that runs code of its own (a Lambda, an altered program). Only for files you trust.",
     ),
 )
 

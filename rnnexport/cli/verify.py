@@ -54,8 +54,8 @@ def command(
     Without --source that is the goldens each artifact carries: a copied file is enough, and no TensorFlow is needed
     (but for a SavedModel, which TensorFlow runs). With --source the model is run on inputs that no artifact carries.
 
-    An artifact of NumPy, model.py beside model.npz, is a program, which verifying runs: do it with those alone that you
-    trust. One that was altered is refused before it runs, but for --source; the seal that tells so is no signature.
+    An artifact of NumPy, model.py beside model.npz, is a program, which verifying runs. One that was altered, or that
+    would do more than compute, is refused before it runs, with --source too; --allow-unsafe lets it run.
 
     \b
     Examples:

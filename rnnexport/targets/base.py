@@ -142,6 +142,7 @@ class Target:
         entries: whether it has signatures: `step` and `initial_state` beside `serving_default`.
         companions: what the names of the other files of an artifact end in, which lie beside it under its own name.
         reserved: the names, without suffix, that an artifact can't have.
+        is_code: whether running an artifact executes what is in it, and not a runtime; its code is in `allowed.py`.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Target:
     entries: bool = False
     companions: tuple[str, ...] = ()
     reserved: frozenset[str] = frozenset()
+    is_code: bool = False
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""
@@ -220,6 +222,15 @@ class Target:
             ProviderError: what reads the format is not installed.
         """
         return cast("Proof | None", self._module("metadata").read(path))
+
+    def check_code(self, path: Path) -> None:
+        """Refuse an artifact that would do more than compute. Nothing of it runs.
+
+        Raises:
+            UsageError: names the line and what is there.
+        """
+        if self.is_code:
+            self._module("allowed").check_code(path)
 
     def operators(self, path: Path) -> Mapping[str, int]:
         """How often each operator occurs in the artifact, bodies of loops included. Raises as `read_proof`."""

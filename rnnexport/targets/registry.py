@@ -54,6 +54,7 @@ _TARGETS = (
         input_name=argument_name,
         companions=(".npz",),
         reserved=_MODULES,
+        is_code=True,
     ),
 )
 

@@ -12,6 +12,7 @@ from rnnexport.codegen.loading import opened
 from rnnexport.codegen.program import program_of
 from rnnexport.signature import Signature, TensorSpec
 from rnnexport.source.naming import SourceNames
+from rnnexport.targets.numpy.allowed import check_text
 
 
 def spec(value):
@@ -35,7 +36,9 @@ def written(model, names=None, weights=None):
     whole = signature_of(model)
     inputs = tuple(each for each in whole.inputs if each.name not in (weights or {}))
     graph = ir.from_proto(copy.deepcopy(model))
-    return program_of(graph, Signature(inputs, whole.outputs), names or SourceNames(), weights or {}, "generated")
+    program = program_of(graph, Signature(inputs, whole.outputs), names or SourceNames(), weights or {}, "generated")
+    check_text(program.text.encode())  # what a rule writes is what verifying lets run
+    return program
 
 
 def called(model, feed, dtype=np.float32):

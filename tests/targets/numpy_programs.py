@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from inspect import getsource
 from pathlib import Path
 
 import numpy as np
 
+from rnnexport.codegen import skeleton
 from rnnexport.goldens import Golden
 from rnnexport.proof import Proof, Provenance
 from rnnexport.signature import Signature, StateSpec, TensorSpec
@@ -14,15 +16,25 @@ from rnnexport.targets.registry import target
 
 NUMPY = target("numpy")
 
-TEXT = '''"""carried in NumPy. T time, B batch, I input, H hidden, O output."""
+HEAD = '''"""carried in NumPy. T time, B batch, I input, H hidden, O output."""
 
+from __future__ import annotations
+
+import argparse
 import sys
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 
+WEIGHTS = Path(__file__).with_suffix(".npz")
+'''
 
+COMPUTING = '''
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -40,62 +52,57 @@ class Carried:
     INPUTS = ("my-input",)
     OUTPUTS = ("readout",)
     STATES = ("state_gru_00",)
-    SIGNATURE = {
+    SIGNATURE: ClassVar = {
         "my-input": ("float32", ("batch", "time", 3)),
         "readout": ("float32", ("batch", "time", 2)),
         "state_gru_00": ("float32", ("batch", 4)),
         "next_state_gru_00": ("float32", ("batch", 4)),
     }
 
-    def __init__(self, weights=Path(__file__).with_suffix(".npz"), dtype=np.float32):
-        if isinstance(weights, (str, Path)):
-            with np.load(weights, allow_pickle=False) as archive:
-                weights = {name: archive[name] for name in archive.files if "/" in name}
-        self.dtype = dtype
-        self.gru, self.dense = SimpleNamespace(), SimpleNamespace()
-        for path, array in weights.items():
-            layer, name = path.split("/")
-            setattr(getattr(self, layer), name, array.astype(dtype))
-        self._states = None
+    def __init__(self, weights=WEIGHTS, dtype=np.float32):
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"the dtype is {self.dtype}, not float32 or float64")
+        self.weights = load_weights(weights, self.dtype)
+        self.states = None
 
     def initial_state(self, batch=1):
         return {"state_gru_00": np.full((batch, 4), 0.25, self.dtype)}
 
     def reset(self, rows=None):
-        if rows is None or self._states is None:
-            self._states = None
+        if rows is None or self.states is None:
+            self.states = None
         else:
-            self._states["state_gru_00"][rows] = 0.25
+            self.states["state_gru_00"][rows] = 0.25
 
     def __call__(self, my_input):
-        if self._states is None:
-            self._states = self.initial_state(len(my_input))
-        outputs, self._states = self.step(my_input, self._states)
+        if self.states is None:
+            self.states = self.initial_state(len(my_input))
+        outputs, self.states = self.step(my_input, self.states)
         return outputs["readout"]
 
     def step(self, my_input, states):
-        x_TBG = np.swapaxes(my_input, 0, 1) @ self.gru.kernel + self.gru.bias
+        w = self.weights
+        x_TBG = np.swapaxes(my_input, 0, 1) @ w.gru.kernel + w.gru.bias
         h_BH = states["state_gru_00"]
         h_TBH = np.empty((len(x_TBG), *h_BH.shape), self.dtype)
         for t in range(len(x_TBG)):
-            h_BH = gru_cell(*np.split(x_TBG[t], 3, axis=-1), h_BH, self.gru.recurrent_zr, self.gru.recurrent_n)
+            h_BH = gru_cell(*np.split(x_TBG[t], 3, axis=-1), h_BH, w.gru.recurrent_zr, w.gru.recurrent_n)
             h_TBH[t] = h_BH
-        readout_TBO = h_TBH @ self.dense.kernel + self.dense.bias
+        readout_TBO = h_TBH @ w.dense.kernel + w.dense.bias
         return {"readout": np.swapaxes(readout_TBO, 0, 1)}, {"state_gru_00": h_BH}
 
 
 MODEL = Carried
+'''
+FRAME = [f"\n\n{getsource(function)}" for function in (skeleton.load_weights, skeleton.checked, skeleton.main)]
+TEXT = f"""{HEAD}{"".join(FRAME[:2])}
 
-
-def main():
-    model = MODEL()
-    with np.load(sys.argv[1], allow_pickle=False) as inputs:
-        np.savez(sys.argv[2], readout=model(inputs["my-input"]))
-
+{COMPUTING}{FRAME[2]}
 
 if __name__ == "__main__":
-    main()
-'''
+    main(MODEL)
+"""
 
 BEFORE, AFTER = (TensorSpec(f"{when}state_gru_00", "float32", ("batch", 4)) for when in ("", "next_"))
 SIGNATURE = Signature(
