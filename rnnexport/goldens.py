@@ -48,11 +48,13 @@ class Recipe:
         seed: of the generator of feeds.
         index: of the feed in its plan.
         digests: SHA-256 of the bytes of each input that is not kept, by name.
+        domain: what bounded its values besides the signature, as plain values.
     """
 
     seed: int
     index: int
     digests: Mapping[str, str] = field(default_factory=dict)
+    domain: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,13 @@ def _about(golden: Golden) -> dict[str, Any]:
         "label": golden.label,
         "carries": golden.carries,
         "entry": golden.entry,
-        "recipe": recipe and {"seed": recipe.seed, "index": recipe.index, "digests": dict(recipe.digests)},
+        "recipe": recipe
+        and {
+            "seed": recipe.seed,
+            "index": recipe.index,
+            "domain": dict(recipe.domain),
+            "digests": dict(recipe.digests),
+        },
         "kept": {name: {"shape": list(kept.shape), "digest": kept.digest} for name, kept in golden.kept.items()},
     }
 
@@ -185,7 +193,8 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
         expected=expected,
         truth={name: expected[name].astype(np.float64) + array for name, array in rest.items()},
         kept=kept,
-        recipe=recipe and Recipe(int(recipe["seed"]), int(recipe["index"]), dict(recipe["digests"])),
+        recipe=recipe
+        and Recipe(int(recipe["seed"]), int(recipe["index"]), dict(recipe["digests"]), dict(recipe["domain"])),
         carries=bool(told["carries"]),
         entry=str(told["entry"]),
     )

@@ -27,7 +27,7 @@ from rnnexport.signature import Signature
 if TYPE_CHECKING:
     from rnnexport.trail import Trail
 
-FORMAT = 5
+FORMAT = 6
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,

@@ -19,7 +19,7 @@ def golden(output=(2, 5, 3), feed=(2, 5, 4)) -> Golden:
         {"x": RNG.standard_normal(feed).astype("float32"), "a/b": RNG.integers(0, 9, (2, 5)).astype("int32")},
         {"y": expected, "count": np.array([3, 4])},
         {"y": expected + RNG.standard_normal(output) * 1e-8},
-        recipe=Recipe(0, 4),
+        recipe=Recipe(0, 4, domain={"most": 0.9, "longer": 64}),
         carries=True,
     )
 
@@ -53,7 +53,7 @@ def test_a_large_input_is_not_kept_but_its_digest_is():
     first = golden(feed=(4, 50, 40))
     (second,) = from_bytes(to_bytes([slim(first)]))
     assert set(second.feed) == {"a/b"}
-    assert second.recipe == Recipe(0, 4, {"x": digest_of(first.feed["x"])})
+    assert second.recipe == Recipe(0, 4, {"x": digest_of(first.feed["x"])}, {"most": 0.9, "longer": 64})
 
 
 def test_goldens_of_a_large_model_stay_small():
@@ -106,4 +106,9 @@ def test_pickles_are_not_read():
 def test_what_is_told_of_a_golden_is_json():
     with np.load(io.BytesIO(to_bytes([slim(golden())]))) as archive:
         (told,) = json.loads(str(archive["about"]))["goldens"]
-    assert told["recipe"] == {"seed": 0, "index": 4, "digests": {}}
+    assert told["recipe"] == {
+        "seed": 0,
+        "index": 4,
+        "digests": {},
+        "domain": {"most": 0.9, "longer": 64},
+    }

@@ -86,7 +86,7 @@ def test_the_goldens_of_another_file_are_told():
         read(data=proof(seed=1).blobs()[1])
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[1]", '{"format": 5}', '{"format": 5, "goldens": "ab"}', "\xff"])
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '{"format": 6}', '{"format": 6, "goldens": "ab"}', "\xff"])
 def test_damaged_blobs_are_refused(text):
     with pytest.raises(UsageError, match=r"(damaged provenance or goldens|the goldens) in m\.onnx"):
         read(text=text.encode("latin-1"))
@@ -102,7 +102,7 @@ def test_goldens_that_are_no_goldens_are_refused(data):
 @pytest.mark.parametrize("number", [4, 99])
 def test_another_format_is_refused(number):
     value = json.loads(proof().blobs()[0]) | {"format": number}
-    with pytest.raises(UsageError, match=f"format {number} in .*expected format 5"):
+    with pytest.raises(UsageError, match=f"format {number} in .*expected format 6"):
         read(text=json.dumps(value).encode())
 
 

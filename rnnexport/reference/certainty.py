@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rnnexport.goldens import Arrays, Golden
 from rnnexport.signature import Signature, timesteps
 from rnnexport.verification.compare import excess
-from rnnexport.verification.feeds import LONG, Feed, rounded
+from rnnexport.verification.feeds import DARING, Feed, rounded
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -46,12 +46,15 @@ def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple
 
 
 def certain(goldens: Sequence[Golden], tolerance: Tolerance, signature: Signature) -> tuple[Golden, ...]:
-    """The goldens without a long one at which the source itself is no closer to the truth than half the tolerance."""
+    """The goldens but those of `DARING` feeds where the source is further from the truth than half the tolerance.
+
+    Without a truth none of them is certain.
+    """
     return tuple(
         golden
         for golden in goldens
         if golden.recipe is None
-        or golden.recipe.index != LONG
+        or golden.recipe.index not in DARING
         or distance(golden, tolerance.for_length(timesteps(golden.feed, signature))) <= 1 / _ROUNDING_STEPS
     )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rnnexport.errors import ConversionError
-from rnnexport.goldens import Golden, Recipe
+from rnnexport.goldens import Arrays, Golden, Recipe
 from rnnexport.reference.certainty import certain, tolerance_of
 from rnnexport.reference.determined import require_determined
-from rnnexport.reference.eager_runs import chunk_runs, long_run, require_repeatable, runs_of
+from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
 from rnnexport.reference.float64 import doubt, exact, with_truth
 from rnnexport.signature import Boundary, Signature
+from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Described:
         tolerance: the default one; wider where the source itself is no more certain than that.
         traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
         no_truth: why there is no float64 run to measure by; empty where there is one.
+        notes: which feeds were replaced or left out, and why, a sentence each.
     """
 
     signature: Signature
@@ -36,6 +39,7 @@ class Described:
     tolerance: Tolerance
     traced: TracedModel | None
     no_truth: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
@@ -48,22 +52,39 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     from rnnexport.source.describe import describe
 
     signature = describe(source, boundary)
-    runs = runs_of(source, signature, seed)
+    runs, learner = runs_of(source, signature, seed)
     require_repeatable(source, signature, runs[0])
     require_determined(source, signature, runs)
     tolerance = tolerance_of(source, signature, runs)
-    runs += long_run(source, signature, seed) + chunk_runs(source, signature, seed)
     goldens = tuple(
-        Golden(feed.label, feed.arrays, expected, recipe=Recipe(seed, feed.index), carries=feed.carries)
-        for feed, expected in runs
+        golden_of(feed, expected, seed)
+        for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
     traced, no_truth = _traced(source, signature)
     run = exact(traced, no_truth)
-    goldens = certain(with_truth(goldens, signature, run), tolerance, signature)
+    found = with_truth(goldens, signature, run)
+    goldens = certain(found, tolerance, signature)
+    notes = learner.notes() + uncertain(found, goldens)
     no_truth = run.no_truth or doubt(goldens, tolerance)
     if no_truth:
         goldens = tuple(replace(golden, truth={}) for golden in goldens)
-    return Described(signature, goldens, tolerance, traced, no_truth)
+    return Described(signature, goldens, tolerance, traced, no_truth, notes)
+
+
+def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:
+    """A feed of the plan, and what the source gave for it."""
+    recipe = Recipe(seed, feed.index, domain=feed.domain.to_json())
+    return Golden(feed.label, feed.arrays, expected, recipe=recipe, carries=feed.carries)
+
+
+def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...]:
+    """Which goldens were not kept, a sentence each."""
+    labels = [golden.label for golden in kept]
+    return tuple(
+        f"feed left out ({golden.label}): the source is not certain enough of its own values"
+        for golden in found
+        if golden.label not in labels
+    )
 
 
 def _traced(source: SourceModel, signature: Signature) -> tuple[TracedModel | None, str]:

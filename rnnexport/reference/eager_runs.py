@@ -1,66 +1,66 @@
-"""A source run in eager Keras on the feeds of a signature."""
+"""A source run in eager Keras on the feeds of a signature.
+
+A feed for which the source raises, or gives no finite number, says nothing of an artifact: another one takes its place.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.reference.certainty import largest_excess
-from rnnexport.signature import Signature
-from rnnexport.verification.feeds import REQUIRED, Feed, chunks, feeds, long_feed, wanted
+from rnnexport.reference.learning import Learner
+from rnnexport.signature import TIME, Signature
+from rnnexport.verification.feeds import PLANNED, REQUIRED, Feed, beside, wanted
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
 
-
-def runs_of(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:
-    """The first feeds that the source can run, with what it gave for them."""
-    from rnnexport.source.reference import reference
-
-    runs: list[tuple[Feed, Arrays]] = []
-    refusals: list[ConversionError] = []
-    for feed in feeds(signature, seed):
-        try:
-            runs.append((feed, reference(source, signature, feed.arrays)))
-        except ConversionError as error:
-            # A length that the source itself can't run says nothing about an artifact; another one takes its place.
-            refusals.append(error)
-        if len(runs) == wanted(signature):
-            break
-    if len(runs) < REQUIRED:
-        raise ConversionError(
-            refusals[0].found, "a model that runs at the lengths it declares", "fix the length with --timesteps N"
-        )
-    return runs
+Runs = list[tuple[Feed, Arrays]]
+# Timesteps to add where a model takes none of the planned lengths: it may cut its sequence into frames.
+_LONGER = (0, 64, 256, 1024, 4096)
 
 
-def long_run(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:
-    """The long feed, where the source takes such a length."""
-    from rnnexport.source.reference import reference
+def runs_of(source: SourceModel, signature: Signature, seed: int) -> tuple[Runs, Learner]:
+    """The first planned feeds that say something of the source, with what it gave for them, and what was learnt of it.
 
-    feed = long_feed(signature, seed)
-    try:
-        return [] if feed is None else [(feed, reference(source, signature, feed.arrays))]
-    except ConversionError:
-        return []
-
-
-def chunk_runs(source: SourceModel, signature: Signature, seed: int) -> list[tuple[Feed, Arrays]]:
-    """A sequence in chunks, each started from the states that the source itself had after the one before.
-
-    A source that can't run such a length (its length is fixed, say) has none.
+    Raises:
+        ConversionError: it raises, or gives no finite number, for nearly all of them.
     """
-    from rnnexport.source.reference import reference
+    first = Learner(source, signature, seed)
+    for steps in _LONGER if TIME in signature.dynamic_dims else _LONGER[:1]:
+        learner, runs = Learner(source, signature, seed, steps) if steps else first, []
+        for index in range(PLANNED):
+            if (run := learner.run(index)) is not None:
+                runs.append((run.feed, run.expected))
+            if len(runs) == wanted(signature):
+                break
+        if len(runs) >= REQUIRED:
+            _require_values(source, runs)
+            return runs, learner
+        if not learner.too_short:
+            break
+    raise first.refusal()
 
-    runs: list[tuple[Feed, Arrays]] = []
-    for feed in chunks(signature, seed):
-        carried = signature.carried(runs[-1][1]) if feed.carries else {}
-        try:
-            runs.append((feed, reference(source, signature, {**feed.arrays, **carried})))
-        except ConversionError:
-            return []
-    return runs
+
+def beside_runs(signature: Signature, learner: Learner) -> Runs:
+    """The feeds that are taken besides the planned ones, where the source takes such sizes and values."""
+    runs = [learner.run(index) for index in beside(signature)]
+    return [(run.feed, run.expected) for run in runs if run is not None]
+
+
+def _require_values(source: SourceModel, runs: Runs) -> None:
+    """An output that is finite nowhere can be compared with nothing."""
+    for name in runs[0][1]:
+        if not any(np.any(np.isfinite(expected[name])) for _, expected in runs):
+            raise ConversionError(
+                f"output {name} of {source.name} is finite on none of {len(runs)} feeds",
+                "numbers that can be compared",
+                "mend the model, or drop that output",
+            )
 
 
 def require_repeatable(source: SourceModel, signature: Signature, run: tuple[Feed, Arrays]) -> None:

@@ -21,8 +21,9 @@ DTYPES = (
 )
 _BATCHES = (3, 5)
 # Pairs of sizes for the other dimensions, the first of which that the model runs at is used: some models take no
-# more steps than they have positions, some need as many as they pool. A further dimension is longer by `_FURTHER`.
-_LENGTHS = ((11, 17), (7, 10), (43, 59))
+# more steps than they have positions, some need as many as they pool, or as their frames are long. A further dimension
+# is longer by `_FURTHER`.
+_LENGTHS = ((7, 10), (11, 17), (43, 59), (139, 211), (523, 787), (2053, 2591))
 _FURTHER = 6
 
 
@@ -97,14 +98,22 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _probed(source: SourceModel, partial: Signature) -> tuple[list[dict[str, int]], list[list[np.ndarray]]]:
-    for pair in _LENGTHS:
+    """Two sizes of all that is open at which the model gives values, and what it gives."""
+    refusals: list[ConversionError] = []
+    empty: tuple[list[dict[str, int]], list[list[np.ndarray]]] | None = None
+    for pair in _LENGTHS if set(partial.dynamic_dims) - {BATCH} else _LENGTHS[:1]:
         sizes = [_sizes(partial, which, pair[which]) for which in (0, 1)]
         try:
-            return sizes, [_run(source, partial, size) for size in sizes]
-        except ConversionError:
-            if pair == _LENGTHS[-1] or set(partial.dynamic_dims) <= {BATCH}:
-                raise
-    raise AssertionError("the last pair returns or raises")
+            found = sizes, [_run(source, partial, size) for size in sizes]
+        except ConversionError as error:
+            refusals.append(error)
+            continue
+        if all(array.size for array in found[1][0]):
+            return found
+        empty = empty or found
+    if empty is None:
+        raise refusals[0]
+    return empty
 
 
 def _sizes(partial: Signature, which: int, length: int) -> dict[str, int]:

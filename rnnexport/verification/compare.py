@@ -123,7 +123,7 @@ def compare_outputs(
 
 
 def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tolerance) -> Comparison:
-    """Compare one output. NaN never passes, on either side; an infinity passes only against itself.
+    """Compare one output. NaN passes where the source gives NaN, an infinity against itself, what is empty likewise.
 
     Integers, bools and text must be equal.
     """
@@ -135,7 +135,7 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
     if found.shape != wanted.shape:
         return failed(name, f"has shape {found.shape}, not {wanted.shape}")
     if value.size == 0:
-        return failed(name, f"is empty: shape {wanted.shape}")
+        return Comparison(name, True, Errors(), tolerance)
     values = found if wanted.kept is None else found.reshape(-1)[wanted.kept.indices]
     steps, truth = wanted.steps(), wanted.truth
     if np.iscomplexobj(value):
@@ -197,6 +197,7 @@ def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray) -> np.n
     same: np.ndarray = found == wanted
     if not np.issubdtype(wanted.dtype, np.inexact):
         return ~same
+    same |= np.isnan(found) & np.isnan(wanted)
     with np.errstate(invalid="ignore", over="ignore"):
         within = np.abs(_wide(found) - _wide(wanted)) <= tolerance.bound(wanted)
     # inf - inf is NaN: equal infinities are right; an infinite bound must let nothing else through.

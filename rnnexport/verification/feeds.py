@@ -3,10 +3,12 @@
 What they are chosen to reveal:
 
 - batch and length differ from each other in every feed, so that a swapped or hard-coded axis shows in the shape;
-- length 1, odd lengths, and lengths no tracer saw; sequences that may differ in length do;
+- length 1, odd lengths, one above 100, and lengths no tracer saw; sequences that may differ in length do;
+- a batch of 33, of which a converter that keeps some rows alone leaves most out;
 - rows and timesteps are all different, so that a permutation shows in the values;
+- the first and the last id of each vocabulary;
 - padding behind, before, in the middle of and all over a row, where the model has a mask;
-- large values saturate gates, tiny ones leave them at their bias;
+- large values, up to thousands, saturate gates and pass bounds; tiny ones leave gates at their bias;
 - states start at their recorded initial value, then at random ones, then where the call before left them;
 - a sequence longer than a tracer looks at shows how errors grow.
 
@@ -21,9 +23,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnexport.signature import BATCH, TIME, Signature, TensorSpec
+from rnnexport.signature import BATCH, TIME, Signature
+from rnnexport.verification.domain import EVERYWHERE, Domain, padded, values, with_ends
 
-WANTED = 7  # feeds of a verification, besides a long one and chunks
+WANTED = 7  # feeds of a verification, besides those of `beside` and chunks
 _WANTED_FIXED = 10  # the same where no size is open: a call has fewer values then, and costs less
 REQUIRED = 3  # those without which there is none
 
@@ -42,15 +45,25 @@ _PLAN = (
     (2, 41, 3.0, False),
     (1, 53, 6.0, False),
 )
-LONG = len(_PLAN)  # the index of the long feed; those behind it are chunks
-_STEPS = 1000  # stands for an index that is none of them
-_LONG = (2, 32, 1.0, False)
+PLANNED = len(_PLAN)
+# What no model is verified without, where it takes such sizes and values.
+LONG, WIDE, TINY, LARGE, HUGE = range(PLANNED, PLANNED + 5)
+_BESIDE = (
+    (2, 103, 1.0, False),
+    (33, 2, 1.0, False),
+    (3, 2, 1e-6, True),
+    (2, 4, 30.0, False),
+    (3, 2, 1e3, False),
+)
+# At these a source may be too uncertain of its own values to say anything.
+DARING = (LONG, LARGE, HUGE)
+_CHUNK = HUGE + 1  # the index of the first chunk
 # Three chunks of one sequence: the first from the initial state, the others from where the one before ended.
 _CHUNKS = ((2, 3, 1.0, True), (2, 1, 1.0, False), (2, 4, 1.0, False))
+_STEPS = 1000  # stands for an index that is none of them
 _STEP_ROWS = 3  # of a long sequence, where the batch is open
 _SPARES = (2, 3, 4, 6, 7, 8, 9, 10, 11, 13)
 _OTHER_SIZES = (9, 12, 7, 10, 8)
-_DEFAULT_IDS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +75,19 @@ class Feed:
         arrays: by input name, states included; without them where it carries.
         index: its place in the plan.
         carries: whether its states are those that came out of the call before it.
+        domain: what bounds its values besides the signature.
     """
 
     label: str
     arrays: Mapping[str, np.ndarray]
     index: int = 0
     carries: bool = False
+    domain: Domain = EVERYWHERE
 
 
 def feeds(signature: Signature, seed: int = 0) -> Iterator[Feed]:
     """Feeds of different sizes where the signature leaves sizes open: more than are wanted, best first."""
-    for index in range(len(_PLAN)):
+    for index in range(PLANNED):
         yield feed_at(signature, seed, index)
 
 
@@ -81,34 +96,40 @@ def wanted(signature: Signature) -> int:
     return WANTED if signature.dynamic_dims else _WANTED_FIXED
 
 
-def long_feed(signature: Signature, seed: int = 0) -> Feed | None:
-    """A feed of many timesteps; None where the length is fixed."""
-    return feed_at(signature, seed, LONG) if TIME in signature.dynamic_dims else None
+def beside(signature: Signature) -> tuple[int, ...]:
+    """The indices of the feeds that a verification takes besides: long where the length is open, and so on."""
+    dims = signature.dynamic_dims
+    taken = {LONG: TIME in dims, WIDE: BATCH in dims, TINY: True, LARGE: True, HUGE: True}
+    return tuple(index for index, takes in taken.items() if takes)
 
 
-def chunks(signature: Signature, seed: int = 0) -> tuple[Feed, ...]:
+def chunks(signature: Signature, seed: int = 0, domain: Domain = EVERYWHERE) -> tuple[Feed, ...]:
     """A sequence in pieces, each but the first carrying the state of the one before; none without states."""
     if not signature.states:
         return ()
-    return tuple(feed_at(signature, seed, LONG + 1 + at) for at in range(len(_CHUNKS)))
+    return tuple(feed_at(signature, seed, _CHUNK + at, domain) for at in range(len(_CHUNKS)))
 
 
-def feed_at(signature: Signature, seed: int, index: int) -> Feed:
-    """The feed of that place in the plan. IndexError where there is none."""
-    batch, timesteps, scale, fresh = (*_PLAN, _LONG, *_CHUNKS)[index]
-    carries = index > LONG + 1
+def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYWHERE) -> Feed:
+    """The feed of that place in the plan, inside `domain`. IndexError where there is none."""
+    batch, timesteps, scale, fresh = (*_PLAN, *_BESIDE, *_CHUNKS)[index]
+    carries = index > _CHUNK
     rng = np.random.default_rng([seed, index])
-    sizes = _sizes(signature, index % len(_PLAN), batch, timesteps)
-    padding = 0 if index > LONG else index  # a chunk is part of a sequence
-    arrays = {spec.name: _padded(_values(rng, spec, sizes, scale), spec, padding) for spec in signature.inputs}
+    sizes = _sizes(signature, index % PLANNED, batch, timesteps + domain.longer)
+    padding = 0 if index >= _CHUNK else index  # a chunk is part of a sequence
+    arrays = {
+        spec.name: with_ends(rng, padded(values(rng, spec, sizes, scale, domain), spec, padding, domain), spec)
+        for spec in signature.inputs
+    }
     for state in signature.states:
-        random = _values(rng, state.input, sizes, 0.5 * max(1.0, scale**0.5))
+        random = values(rng, state.input, sizes, 0.5 * max(1.0, scale**0.5), domain)
         if not carries:
             arrays[state.input.name] = state.start(sizes[BATCH]) if fresh else random
     start = " from the initial state" if signature.states and fresh else ""
     start = " going on from the call before" if carries else start
-    padded = " padded" if padding and any(spec.mask is not None for spec in signature.inputs) else ""
-    return Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{padded}{start}", arrays, index, carries)
+    told = " padded" if padding and any(spec.mask is not None for spec in signature.inputs) else ""
+    told += f" ({domain})" if domain != EVERYWHERE else ""
+    return Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{told}{start}", arrays, index, carries, domain)
 
 
 def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarray]:
@@ -122,14 +143,14 @@ def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarra
     rng = np.random.default_rng([seed, _STEPS, call])
     sizes = _sizes(signature, 0, _STEP_ROWS, 1)
     sizes |= {dim: 1 for dim in sizes if dim == TIME or dim.endswith(f"_{TIME}")}
-    return {spec.name: _values(rng, spec, sizes, 1.0) for spec in signature.inputs}
+    return {spec.name: values(rng, spec, sizes, 1.0) for spec in signature.inputs}
 
 
 def sequence_feed(signature: Signature, seed: int, steps: int) -> dict[str, np.ndarray]:
     """The inputs of one call of so many timesteps, where the length is open, without states."""
     rng = np.random.default_rng([seed, _STEPS])
     sizes = _sizes(signature, 0, _STEP_ROWS, steps)
-    return {spec.name: _padded(_values(rng, spec, sizes, 1.0), spec, 1) for spec in signature.inputs}
+    return {spec.name: padded(values(rng, spec, sizes, 1.0), spec, 1) for spec in signature.inputs}
 
 
 def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
@@ -149,9 +170,8 @@ def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict
     """A size for every dynamic dimension. A planned size that meets a fixed one of the other axis makes way."""
     lengths, batches = _fixed(signature, 1), _fixed(signature, 0)
     if batch in lengths:
-        batch = next(
-            spare for spare in _SPARES[index % len(_SPARES) :] + _SPARES if spare not in lengths and spare != timesteps
-        )
+        spares = (*_SPARES[index % len(_SPARES) :], *_SPARES) if batch <= _SPARES[-1] else range(batch + 1, 2 * batch)
+        batch = next(spare for spare in spares if spare not in lengths and spare != timesteps)
     if timesteps in batches:
         timesteps += 1
     others = [dim for dim in signature.dynamic_dims if dim not in (BATCH, TIME)]
@@ -166,30 +186,6 @@ def _fixed(signature: Signature, axis: int) -> set[int]:
     """Every size that an input fixes on that axis."""
     shapes = [spec.shape for spec in signature.inputs if len(spec.shape) > axis]
     return {dim for shape in shapes if isinstance(dim := shape[axis], int)}
-
-
-def _values(rng: np.random.Generator, spec: TensorSpec, sizes: Mapping[str, int], scale: float) -> np.ndarray:
-    shape = spec.sized(sizes)
-    if spec.dtype == "bool":
-        return rng.random(shape) < 0.7
-    if spec.high is not None or np.issubdtype(np.dtype(spec.dtype), np.integer):
-        # Where 0 is padding it comes from the padding alone, so that every other step counts.
-        low = 0 if spec.mask is None or spec.high == 1 else 1
-        return rng.integers(low, spec.high or _DEFAULT_IDS, shape).astype(spec.dtype)
-    return (rng.standard_normal(shape) * scale).astype(spec.dtype)
-
-
-def _padded(array: np.ndarray, spec: TensorSpec, index: int) -> np.ndarray:
-    """Mark padding in the rows of all feeds but the first: behind, before, in the middle, all over, in turn."""
-    if spec.mask is None or index == 0 or array.ndim < 2:
-        return array
-    steps = array.shape[1]
-    third = max(1, steps // 3)
-    spans = (slice(steps - third, None), slice(0, third), slice(third, 2 * third), slice(0, None))
-    padded = array.copy()
-    for row in range(len(array)):
-        padded[row, spans[(row + index - 1) % len(spans)]] = spec.mask
-    return padded
 
 
 def _sizes_text(signature: Signature, sizes: Mapping[str, int]) -> str:

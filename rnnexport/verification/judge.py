@@ -17,6 +17,8 @@ from rnnexport.signature import Signature
 from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
 from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
 from rnnexport.verification.calls import Entry, merged
+from rnnexport.verification.compare import merged_by_name
+from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import REQUIRED, feed_at
 from rnnexport.verification.placed import placed
 from rnnexport.verification.precision import precision_problems
@@ -110,7 +112,7 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
         return not_run(target, path, where.provider, claim, str(error))
-    problems += ([ran.wiring] if ran.wiring else []) + ran.precision(claim.tolerances)
+    problems += ([ran.wiring] if ran.wiring else []) + ran.precision(claim.tolerances) + _not_compared(ran.feeds)
     status: Status = "passed" if not problems and _agree(ran.feeds) else "mismatch"
     report = replace(
         not_run(target, path, where.provider, claim),
@@ -150,7 +152,7 @@ def whole_feed(golden: Golden, signature: Signature) -> Arrays:
     if recipe is None or not recipe.digests:
         return golden.feed
     try:
-        made = feed_at(signature, recipe.seed, recipe.index).arrays
+        made = feed_at(signature, recipe.seed, recipe.index, Domain.from_json(recipe.domain)).arrays
     except (LookupError, ValueError, TypeError) as error:
         raise UsageError(
             f"the feed {golden.label!r} can't be made ({error})", "one of the plan", "export it again"
@@ -217,6 +219,14 @@ def _ran(runner: Runner, claim: Claim) -> _Ran:
 
 def _agree(feeds: Sequence[FeedReport]) -> bool:
     return all(comparison.passed for feed in feeds for comparison in feed.outputs)
+
+
+def _not_compared(feeds: Sequence[FeedReport]) -> list[str]:
+    """The outputs of which no call had a value to compare, in words: all were empty, or NaN."""
+    outputs = merged_by_name(comparison for feed in feeds for comparison in feed.outputs)
+    return [
+        f"no value of output {one.name} was compared" for one in outputs.values() if one.passed and not one.errors.count
+    ]
 
 
 def _labelled(entry: str, feed: FeedReport) -> FeedReport:

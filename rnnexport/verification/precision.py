@@ -77,7 +77,7 @@ def precision(calls: Sequence[Comparison]) -> Precision | None:
     measured = [
         _Units.of(one, one.artifact_error, one.source_error)
         for one in calls
-        if one.artifact_error is not None and one.source_error is not None
+        if one.artifact_error is not None and one.source_error is not None and one.source_error.count
     ]
     if not measured:
         return None

@@ -19,7 +19,7 @@ class Errors:
     """How far the values of one array are from those they should be.
 
     Attributes:
-        count: how many values there are.
+        count: how many values there are, but for those that are NaN on both sides.
         bad: how many are out of tolerance; 0 where none was given.
         max_abs: the largest absolute error; `nan` where a value can't be compared.
         max_rel: the largest error over the magnitude of the wanted value, where that is not 0.
@@ -110,15 +110,17 @@ def measure(
         return _measure_text(found, wanted, bad)
     one, other = found.astype(np.float64), wanted.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        error = np.where(one == other, 0.0, np.abs(one - other))  # inf - inf is NaN, and equal infinities are right
+        # inf - inf is NaN, and equal infinities are right; so is NaN where the other side is NaN.
+        error = np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0.0, np.abs(one - other))
         magnitude = np.abs(other)
         relative = np.where(magnitude > 0, error / magnitude, 0.0)
-        # Infinities that are right say nothing about the others.
-        same = np.isinf(other) & (one == other)
+        # Infinities that are right, and NaN, say nothing about the others.
+        neither = np.isnan(one) & np.isnan(other)
+        same = (np.isinf(other) & (one == other)) | neither
         one, other = np.where(same, 0.0, one), np.where(same, 0.0, other)
         products = [float(np.sum(a * b)) for a, b in ((error, error), (one, other), (one, one), (other, other))]
     return Errors(
-        count=error.size,
+        count=error.size - int(np.count_nonzero(neither)),
         bad=0 if bad is None else int(np.count_nonzero(bad)),
         max_abs=_max(error),
         max_rel=_max(relative),
@@ -141,7 +143,7 @@ def nothing() -> Errors:
 def ulps(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Each error in units of the last place of `found`'s dtype: how many numbers of it lie between the two.
 
-    0 throughout where `found` is no float of 2, 4 or 8 bytes; infinite where one side is NaN.
+    0 throughout where `found` is no float of 2, 4 or 8 bytes; infinite where one side alone is NaN.
     """
     if not np.issubdtype(found.dtype, np.floating) or found.dtype.itemsize not in _INTS:
         return np.zeros(found.shape)
@@ -153,7 +155,7 @@ def ulps(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         else:
             distance = _apart(_ordered(found), _ordered(wanted.astype(found.dtype)))
     distance = np.where(np.isnan(found) | np.isnan(wanted), np.inf, distance)
-    return np.where(found == wanted, 0.0, distance)
+    return np.where((found == wanted) | (np.isnan(found) & np.isnan(wanted)), 0.0, distance)
 
 
 def _ordered(array: np.ndarray) -> np.ndarray:

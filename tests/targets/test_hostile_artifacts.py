@@ -112,7 +112,7 @@ def test_a_newer_schema_is_told(exported, tmp_path, not_executed):
     properties = {prop.key: prop.value for prop in model.metadata_props}
     value = json.loads(properties["rnnexport.provenance"]) | {"format": 6}
     onnx.helper.set_model_props(model, properties | {"rnnexport.provenance": json.dumps(value, sort_keys=True)})
-    refused(written(model, tmp_path / "m.onnx"), r"provenance of format 6 in m\.onnx; expected format 5")
+    refused(written(model, tmp_path / "m.onnx"), r"provenance of format 7 in m\.onnx; expected format 6")
 
 
 def test_operators_of_an_unknown_domain_are_told_in_bodies_too(exported, tmp_path, not_executed):

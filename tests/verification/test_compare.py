@@ -36,7 +36,8 @@ def compare(name, found, wanted, tolerance) -> Comparison:
         (f32(1, 5, 7), f32(1, 2, 3), False, 4.0, 2),
         (f32(NAN), f32(1), False, NAN, 1),
         (f32(1), f32(NAN), False, NAN, 1),
-        (f32(NAN), f32(NAN), False, NAN, 1),
+        (f32(NAN, 1), f32(NAN, 2), False, 1.0, 1),
+        (f32(NAN, 1), f32(1, NAN), False, NAN, 2),
         (f32(INF), f32(INF), True, 0.0, 0),
         (f32(-INF), f32(INF), False, INF, 1),
         (f32(INF), f32(1), False, INF, 1),
@@ -46,7 +47,8 @@ def compare(name, found, wanted, tolerance) -> Comparison:
 )
 def test_floats(found, wanted, passed, max_abs, bad):
     result = compare("y", found, wanted, T)
-    assert (result.passed, result.errors.bad, result.errors.count) == (passed, bad, wanted.size)
+    nan = np.count_nonzero(np.isnan(found) & np.isnan(wanted))
+    assert (result.passed, result.errors.bad, result.errors.count) == (passed, bad, wanted.size - nan)
     assert result.errors.max_abs == pytest.approx(max_abs, rel=1e-3, nan_ok=True)
 
 
@@ -57,7 +59,7 @@ def test_floats(found, wanted, passed, max_abs, bad):
         (np.array([1.0]), f32(1), "has dtype float64, not float32"),
         (f32(1, 2), f32(1), r"has shape \(2,\), not \(1,\)"),
         (f32(1).reshape(1, 1), f32(1), r"has shape \(1, 1\), not \(1,\)"),
-        (np.zeros((0, 3), "float32"), np.zeros((0, 3), "float32"), "is empty"),
+        (np.zeros((0, 3), "float32"), np.zeros((3, 0), "float32"), r"has shape \(0, 3\), not \(3, 0\)"),
     ],
 )
 def test_what_can_not_be_compared_fails(found, wanted, problem):
@@ -65,6 +67,14 @@ def test_what_can_not_be_compared_fails(found, wanted, problem):
     assert not result.passed
     assert math.isnan(result.errors.max_abs)
     assert re.search(problem, result.problem)
+
+
+@pytest.mark.parametrize("both", [f32(NAN, NAN), np.zeros((2, 0), "float32")])
+def test_nan_where_the_source_gives_nan_and_what_is_empty_there_agree_and_count_for_nothing(both):
+    result = compare_wanted("y", both, Wanted(both, both.astype("float64")), T)
+    assert (result.passed, result.errors.count, result.errors.max_abs) == (True, 0, 0.0)
+    assert not result.merged(compare("y", f32(NAN), f32(1), T)).passed
+    assert not compare("y", f32(NAN, 1), f32(1, 1), T).passed
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool"])

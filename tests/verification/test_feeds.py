@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 
 from rnnexport.signature import Signature, StateSpec, TensorSpec
-from rnnexport.verification.feeds import LONG, Feed, chunks, feed_at, feeds, long_feed, rounded, wanted
+from rnnexport.verification.domain import Domain
+from rnnexport.verification.feeds import (
+    HUGE,
+    LARGE,
+    LONG,
+    TINY,
+    WIDE,
+    Feed,
+    beside,
+    chunks,
+    feed_at,
+    feeds,
+    rounded,
+    wanted,
+)
 
 
 def sequence(batch, time, dtype="float32", **options):
@@ -158,19 +172,57 @@ def test_chunks_start_fresh_and_go_on_from_the_call_before():
     assert chunks(Signature((sequence("batch", "time"),), ())) == ()
 
 
-def test_the_long_feed_is_longer_than_the_others_and_only_where_the_length_is_open():
+def test_what_every_model_is_verified_with_besides():
     open_one = Signature((sequence("batch", "time"),), ())
-    assert long_feed(open_one).arrays["x"].shape[1] > 2 * max(time for _, time in sizes(open_one)[: wanted(open_one)])
-    assert long_feed(Signature((sequence("batch", 6),), ())) is None
+    assert beside(open_one) == (LONG, WIDE, TINY, LARGE, HUGE)
+    arrays = {index: feed_at(open_one, 0, index).arrays["x"] for index in beside(open_one)}
+    assert arrays[LONG].shape[1] > 100
+    assert arrays[WIDE].shape[0] == 33
+    assert {index: round(np.log10(np.abs(arrays[index]).max())) for index in (TINY, LARGE, HUGE)} == {
+        TINY: -6,
+        LARGE: 2,
+        HUGE: 3,
+    }
+    assert beside(Signature((sequence("batch", 6),), ())) == (WIDE, TINY, LARGE, HUGE)
+    assert beside(Signature((sequence(5, "time"),), ())) == (LONG, TINY, LARGE, HUGE)
+    assert beside(Signature((sequence(5, 6),), ())) == (TINY, LARGE, HUGE)
+
+
+def test_a_batch_of_33_makes_way_for_a_length_of_33():
+    assert feed_at(Signature((sequence("batch", 33),), ()), 0, WIDE).arrays["x"].shape[0] == 34
+
+
+@pytest.mark.parametrize("mask", [None, 0.0])
+def test_the_first_and_the_last_id_are_in_every_feed(mask):
+    spec = TensorSpec("x", "int32", ("batch", "time"), high=5000, mask=mask)
+    signature = Signature((spec,), ())
+    for index in (*range(wanted(signature)), *beside(signature)):
+        ids = feed_at(signature, 0, index).arrays["x"]
+        assert ids.max() == 4999
+        assert ids[ids != mask].min() == (0 if mask is None else 1)
+
+
+def test_a_domain_bounds_real_values_and_leaves_a_token_in_each_row():
+    spec = TensorSpec("x", "float32", ("batch", "time", 3), mask=-1.5)
+    domain = Domain(most=0.9, positive=True, tokens=True, longer=2)
+    assert Domain.from_json(domain.to_json()) == domain
+    for index in range(7):
+        wide = feed_at(Signature((spec,), ()), 0, index).arrays["x"]
+        array = feed_at(Signature((spec,), ()), 0, index, domain).arrays["x"]
+        assert array.shape == (wide.shape[0], wide.shape[1] + 2, 3)
+        real = array[array != spec.mask]
+        assert 0 < real.min() < real.max() <= np.float32(0.9)
+        assert (array != spec.mask).all(-1).any(-1).all()
+    assert (feed_at(Signature((spec,), ()), 0, 1).arrays["x"] == spec.mask).all(-1).all(-1).any()
 
 
 def test_a_feed_can_be_made_again_without_those_before_it():
     signature = stateful()
-    for feed in [*feeds(signature, 3), long_feed(signature, 3), *chunks(signature, 3)]:
+    besides = [feed_at(signature, 3, index) for index in beside(signature)]
+    for feed in [*feeds(signature, 3), *besides, *chunks(signature, 3)]:
         again = feed_at(signature, 3, feed.index)
         assert (again.label, again.carries, again.arrays.keys()) == (feed.label, feed.carries, feed.arrays.keys())
         for name, array in feed.arrays.items():
             np.testing.assert_array_equal(again.arrays[name], array)
-    assert long_feed(signature).index == LONG
     with pytest.raises(IndexError):
-        feed_at(signature, 3, LONG + 4)
+        feed_at(signature, 3, HUGE + 4)
