@@ -171,6 +171,7 @@ def _from_goldens(path: Path, proof: Proof | None) -> Claim:
         proof.goldens,
         _tolerances(proof),
         no_truth=known.no_truth,
+        coverage=known.coverage,
         own=proof,
         sequence=known.sequence,
     )
@@ -185,6 +186,7 @@ def _from_source(label: str, beside: Beside, proof: Proof | None) -> Claim:
         _wider(described.tolerance, proof),
         label,
         described.no_truth,
+        described.coverage,
         proof,
         sequence=beside.sequence,
     )

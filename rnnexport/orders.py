@@ -172,7 +172,13 @@ def _verified(
     known = proof.provenance
     tolerances = Tolerances(Tolerance(**known.tolerance), override)
     claim = Claim(
-        known.signature, proof.goldens, tolerances, no_truth=known.no_truth, own=proof, sequence=known.sequence
+        known.signature,
+        proof.goldens,
+        tolerances,
+        no_truth=known.no_truth,
+        coverage=known.coverage,
+        own=proof,
+        sequence=known.sequence,
     )
     try:
         require_unaltered(order.destination.name, _read_back(order, path))
@@ -234,6 +240,7 @@ def _provenance(subject: Subject, order: Order, options: Options) -> Provenance:
         semantics=source.semantics,
         computed_in=layers_by_dtype(source.api.layers(source.model)),
         no_truth=known.no_truth,
+        coverage=known.coverage,
         override=options.override.to_json(),
         sequence=subject.sequence,
     )

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rnnexport import goldens as golden_file
+from rnnexport.coverage import Coverage
 from rnnexport.errors import UsageError
 from rnnexport.goldens import Golden, slim
 from rnnexport.lowered import Lowered
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rnnexport.trail import Trail
 
 FORMAT = 6
+_COVERAGE = Coverage()
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
@@ -63,6 +65,7 @@ class Provenance:
         computed_in: the layers of the source by the dtype they compute in.
         lowering: what became of each recurrence, where the format has several forms for one.
         no_truth: why the goldens have no float64 truth; empty where they have one.
+        coverage: what the goldens reach.
         override: what the user asked of the tolerance instead, as plain values.
         sequence: of a stream, whose `signature` is that of one chunk, the boundary of the model on whole sequences;
             None for what is no stream. Chunks of any lengths are shown to give what the whole gives.
@@ -79,6 +82,7 @@ class Provenance:
     computed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lowering: tuple[Lowered, ...] = ()
     no_truth: str = ""
+    coverage: Coverage = _COVERAGE
     override: Mapping[str, Any] = field(default_factory=dict)
     sequence: Signature | None = None
 
@@ -131,6 +135,7 @@ class Proof:
             "computed_in": {dtype: list(layers) for dtype, layers in self.provenance.computed_in.items()},
             "lowering": [item.to_json() for item in self.provenance.lowering],
             "no_truth": self.provenance.no_truth,
+            "coverage": self.provenance.coverage.to_json(),
             "override": dict(self.provenance.override),
             "sequence": self.provenance.sequence and self.provenance.sequence.to_json(),
         }
@@ -222,6 +227,7 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         computed_in={dtype: tuple(map(str, layers)) for dtype, layers in value["computed_in"].items()},
         lowering=tuple(map(Lowered.from_json, value["lowering"])),
         no_truth=str(value["no_truth"]),
+        coverage=Coverage.from_json(value["coverage"]),
         override=dict(value["override"]),
         sequence=None if value["sequence"] is None else Signature.from_json(value["sequence"]),
     )

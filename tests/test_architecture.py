@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "rnnexport"
 # The highest layer wins; a module may import its own layer and those below.
 LAYERS = {
     "rnnexport.errors": 0,
+    "rnnexport.coverage": 0,
     "rnnexport.alone": 0,
     "rnnexport.loading": 0,
     "rnnexport.lowered": 0,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rnnexport.coverage import Coverage
 from rnnexport.errors import UsageError
 from rnnexport.goldens import Golden
 from rnnexport.lowered import Lowered
@@ -41,6 +42,7 @@ def proof(seed=0) -> Proof:
             Lowered("rnn/odd", "a cell", "loop", "nothing else is proven", ("loop",), fault="scan gave 0.5 for 0.25"),
         ),
         no_truth="operator X has no float64 form",
+        coverage=Coverage(("1 feed left out",), 3, ("clip/Minimum: not at its bound",), "so it is"),
         override={"atols": {"y": 1e-4}},
     )
     return Proof(provenance, goldens)
@@ -59,6 +61,7 @@ def test_round_trip_keeps_the_provenance_and_the_goldens():
     assert second.provenance.options == {"opset": 17, "batch": None}
     assert second.provenance.lowering == first.provenance.lowering
     assert second.provenance.override == {"atols": {"y": 1e-4}}
+    assert second.provenance.coverage == first.provenance.coverage
     assert second.provenance.no_truth == "operator X has no float64 form"
     assert [golden.label for golden in second.goldens] == ["feed 0, scale 1", "feed 1, scale 1"]
     assert not second.altered

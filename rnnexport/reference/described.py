@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rnnexport.coverage import Coverage
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
 from rnnexport.reference.certainty import certain, tolerance_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 
+_COVERAGE = Coverage()
+
 
 @dataclass(frozen=True, eq=False)
 class Described:
@@ -31,7 +34,7 @@ class Described:
         tolerance: the default one; wider where the source itself is no more certain than that.
         traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
         no_truth: why there is no float64 run to measure by; empty where there is one.
-        notes: which feeds were replaced or left out, and why, a sentence each.
+        coverage: what the goldens reach, and what was left out of them.
     """
 
     signature: Signature
@@ -39,7 +42,7 @@ class Described:
     tolerance: Tolerance
     traced: TracedModel | None
     no_truth: str = ""
-    notes: tuple[str, ...] = ()
+    coverage: Coverage = _COVERAGE
 
 
 def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
@@ -64,11 +67,11 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     run = exact(traced, no_truth)
     found = with_truth(goldens, signature, run)
     goldens = certain(found, tolerance, signature)
-    notes = learner.notes() + uncertain(found, goldens)
+    coverage = Coverage(learner.notes() + uncertain(found, goldens))
     no_truth = run.no_truth or doubt(goldens, tolerance)
     if no_truth:
         goldens = tuple(replace(golden, truth={}) for golden in goldens)
-    return Described(signature, goldens, tolerance, traced, no_truth, notes)
+    return Described(signature, goldens, tolerance, traced, no_truth, coverage)
 
 
 def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:

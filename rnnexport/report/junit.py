@@ -152,6 +152,7 @@ def _properties(item: ArtifactReport) -> Iterator[tuple[str, str]]:
         yield "located", item.located.sentence
     if item.no_truth:
         yield "no float64 truth", item.no_truth
+    yield from (("coverage", sentence) for sentence in item.coverage.sentences())
     if item.provenance is not None:
         yield from ((f"source {name}", value) for name, value in sorted(item.provenance.source.items()))
 

@@ -124,6 +124,7 @@ def _remarks(item: ArtifactReport) -> list[str]:
         told.append(f"settings of {item.provider}: {settings_line(item.settings)}")
     if item.placement is not None and (item.provider != "cpu" or item.placement.elsewhere(item.provider)):
         told.append(placement_line(item.placement, item.provider))
+    told += item.coverage.remarks()
     if computed := computed_line(item):
         told.append(f"computes in {computed}")
     return told + [f"fault of rnnexport in {one.name}: {one.fault}" for one in item.lowering if one.fault]

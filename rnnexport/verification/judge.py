@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnexport.coverage import Coverage
 from rnnexport.errors import MismatchError, ProviderError, UsageError
 from rnnexport.goldens import Arrays, Golden, digest_of
 from rnnexport.proof import Proof
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rnnexport.verification.following import Steps
 
 _USUAL = Tolerances()
+_COVERAGE = Coverage()
 Data = Callable[[], Iterator[Golden]]
 
 
@@ -43,6 +45,7 @@ class Claim:
         tolerances: how far it may be off.
         truth: who says so, for the report: its goldens, or the source that was given.
         no_truth: why the goldens have no float64 truth; empty where they have one.
+        coverage: what they reach.
         own: what the artifact carries, whoever the judge is; None where it carries nothing.
         data: the user's own data, opened anew by each call; told as one feed.
         data_label: what they are called in the report.
@@ -55,6 +58,7 @@ class Claim:
     tolerances: Tolerances = _USUAL
     truth: str = "goldens"
     no_truth: str = ""
+    coverage: Coverage = _COVERAGE
     own: Proof | None = None
     data: Data | None = None
     data_label: str = ""
@@ -139,6 +143,7 @@ def not_run(target: Target, path: Path, provider: str, claim: Claim | None, *pro
         problems=problems,
         provenance=None if claim.own is None else claim.own.provenance,
         no_truth=claim.no_truth,
+        coverage=claim.coverage,
     )
 
 

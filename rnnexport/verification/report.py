@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rnnexport.coverage import Coverage
 from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
 from rnnexport.lowered import Lowered
 from rnnexport.placement import Placement
@@ -13,6 +14,7 @@ from rnnexport.proof import Provenance
 from rnnexport.verification.compare import Comparison, merged_by_name, worst
 from rnnexport.verification.tolerance import Tolerances
 
+_COVERAGE = Coverage()
 Status = Literal["passed", "mismatch", "not run"]
 
 
@@ -64,6 +66,7 @@ class ArtifactReport:
         located: where a mismatch begins, where that could be found.
         provenance: what the artifact says of itself; None where it says nothing.
         no_truth: why there is no float64 truth to measure by; empty where there is one.
+        coverage: what the feeds reach.
         wiring: what is wrong with the wiring of states, the first of `problems`; empty where nothing is known to be.
     """
 
@@ -80,6 +83,7 @@ class ArtifactReport:
     located: Located | None = None
     provenance: Provenance | None = None
     no_truth: str = ""
+    coverage: Coverage = _COVERAGE
     wiring: str = ""
 
     @property
