@@ -211,7 +211,8 @@ def _check_ids(path: Path, feed: Mapping[str, np.ndarray], signature: Signature)
     for spec in signature.inputs:
         if spec.high is None:
             continue
-        low, high = feed[spec.name].min(initial=0), feed[spec.name].max(initial=0)
+        ids = spec.ids(feed[spec.name])
+        low, high = ids.min(initial=0), ids.max(initial=0)
         if not (low >= 0 and high < spec.high):  # NaN is no id either
             raise UsageError(
                 f"{path.name} has the id {high if low >= 0 else low} in {spec.name}",

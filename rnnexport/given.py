@@ -44,7 +44,7 @@ class Tensors:
             same = isinstance(value, np.ndarray) and value.dtype == dtype
             arrays[name] = cast("np.ndarray", value) if same else _converted(spec, dtype, value)
             if spec.high is not None:
-                _require_ids(spec, spec.high, arrays[name])
+                _require_ids(spec, spec.high, spec.ids(arrays[name]))
         shapes = [array.shape for array in arrays.values()]
         if shapes != self._shapes:
             self._sizes, self._shapes = self._measured(shapes), shapes

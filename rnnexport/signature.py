@@ -83,6 +83,9 @@ class TensorSpec:
         dtype: the NumPy name of the dtype, such as `float32`.
         shape: one `Dim` an axis.
         high: for inputs that index a vocabulary, the first id that is out of it.
+        words: the same where other ids are allowed, too.
+        columns: the places on the last axis that hold these ids; None for all.
+        range: the least and the largest value that feeds are made of; None for what the dtype suggests.
         mask: the value that marks padding, at a timestep; None where the model has no mask.
     """
 
@@ -91,6 +94,9 @@ class TensorSpec:
     shape: tuple[Dim, ...]
     high: int | None = None
     mask: float | None = None
+    words: int | None = None
+    columns: tuple[int, ...] | None = None
+    range: tuple[float, float] | None = None
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every dynamic dimension given its size. KeyError where one has none."""
@@ -101,14 +107,31 @@ class TensorSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back."""
-        optional = {"high": self.high, "mask": self.mask}
+        optional: dict[str, Any] = {"high": self.high, "mask": self.mask, "words": self.words}
+        optional |= {"columns": self.columns and list(self.columns), "range": self.range and list(self.range)}
         given = {key: value for key, value in optional.items() if value is not None}
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)} | given
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TensorSpec:
         """The inverse of `to_json`. KeyError or TypeError where `value` is of another form."""
-        return TensorSpec(value["name"], value["dtype"], tuple(value["shape"]), value.get("high"), value.get("mask"))
+        columns, bounds = value.get("columns"), value.get("range")
+        return TensorSpec(
+            value["name"],
+            value["dtype"],
+            tuple(value["shape"]),
+            value.get("high"),
+            value.get("mask"),
+            value.get("words"),
+            None if columns is None else tuple(map(int, columns)),
+            None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        )
+
+    def ids(self, array: np.ndarray) -> np.ndarray:
+        """Those values of the input that are ids, where it has a vocabulary."""
+        if self.columns is None or not array.ndim:
+            return array
+        return array[..., [at for at in self.columns if at < array.shape[-1]]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     """
     from rnnexport.source.describe import describe
 
-    signature = describe(source, boundary)
+    signature, traced, no_truth = _traced(source, describe(source, boundary))
     runs, learner = runs_of(source, signature, seed)
     require_repeatable(source, signature, runs[0])
     require_determined(source, signature, runs)
@@ -63,7 +63,6 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         golden_of(feed, expected, seed)
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
-    traced, no_truth = _traced(source, signature)
     run = exact(traced, no_truth)
     found = with_truth(goldens, signature, run)
     goldens = certain(found, tolerance, signature)
@@ -90,11 +89,17 @@ def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...
     )
 
 
-def _traced(source: SourceModel, signature: Signature) -> tuple[TracedModel | None, str]:
-    """The model as a graph, or why it can't be one: an export ends there, a comparison with the source need not."""
+def _traced(source: SourceModel, signature: Signature) -> tuple[Signature, TracedModel | None, str]:
+    """The model as a graph, or why it can't be one: an export ends there, a comparison with the source need not.
+
+    The signature is given the vocabularies that the graph tells.
+    """
     from rnnexport.source.trace import trace
+    from rnnexport.source.vocabulary import with_vocabularies
 
     try:
-        return trace(source, signature, unroll=False), ""
+        traced = trace(source, signature, unroll=False)
     except ConversionError as error:
-        return None, str(error)
+        return signature, None, str(error)
+    signature = with_vocabularies(traced)
+    return signature, replace(traced, signature=signature), ""

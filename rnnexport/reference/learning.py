@@ -23,13 +23,13 @@ from rnnexport.verification.feeds import LONG, Feed, chunks, feed_at
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
 
-# From the widest to the narrowest: `exp` is finite up to 88, `1 - x * x` positive below 1.
+# From the widest to the narrowest: `exp` is finite up to 88, `1 - x * x` positive below 1, an id may be a timestep.
 _NARROWER = sorted(
     (
-        Domain(most, positive, tokens)
-        for tokens, positive, most in product((False, True), (False, True), (None, 30, 0.9))
+        *(Domain(most, *rest) for *rest, most in product((False, True), (False, True), (None, 30.0, 0.9))),
+        *(Domain(positive=positive, last=last) for last, positive in product((4, 1, 0), (False, True))),
     ),
-    key=lambda one: (one.most is not None) + one.positive + one.tokens,
+    key=lambda one: (one.most is not None) + one.positive + one.tokens + (one.last is not None),
 )[1:]
 _VAIN = 2  # searches that found nothing, after which there is no further one
 _LONGEST_REASON = 160  # characters of what an error says

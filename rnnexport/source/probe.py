@@ -6,6 +6,7 @@ The static shapes that Keras reports are hints at best (custom layers compute th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -25,6 +26,7 @@ _BATCHES = (3, 5)
 # is longer by `_FURTHER`.
 _LENGTHS = ((7, 10), (11, 17), (43, 59), (139, 211), (523, 787), (2053, 2591))
 _FURTHER = 6
+_VALUES = (0, 1)  # of all inputs: the first that the model takes, which counts something from 1, say
 
 
 def output_specs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
@@ -101,10 +103,11 @@ def _probed(source: SourceModel, partial: Signature) -> tuple[list[dict[str, int
     """Two sizes of all that is open at which the model gives values, and what it gives."""
     refusals: list[ConversionError] = []
     empty: tuple[list[dict[str, int]], list[list[np.ndarray]]] | None = None
-    for pair in _LENGTHS if set(partial.dynamic_dims) - {BATCH} else _LENGTHS[:1]:
+    lengths = _LENGTHS if set(partial.dynamic_dims) - {BATCH} else _LENGTHS[:1]
+    for pair, value in product(lengths, _VALUES):
         sizes = [_sizes(partial, which, pair[which]) for which in (0, 1)]
         try:
-            found = sizes, [_run(source, partial, size) for size in sizes]
+            found = sizes, [_run(source, partial, size, value) for size in sizes]
         except ConversionError as error:
             refusals.append(error)
             continue
@@ -121,8 +124,8 @@ def _sizes(partial: Signature, which: int, length: int) -> dict[str, int]:
     return {BATCH: _BATCHES[which]} | {dim: length + _FURTHER * k for k, dim in enumerate(others)}
 
 
-def _run(source: SourceModel, partial: Signature, sizes: Mapping[str, int]) -> list[np.ndarray]:
-    inputs = [np.zeros(spec.sized(sizes), spec.dtype) for spec in partial.inputs]
+def _run(source: SourceModel, partial: Signature, sizes: Mapping[str, int], value: int) -> list[np.ndarray]:
+    inputs = [np.full(spec.sized(sizes), value, spec.dtype) for spec in partial.inputs]
     with ForeignCode(explain_call(source)):
         return run_eager(source, inputs, [state.start(sizes[BATCH]) for state in partial.states])[0]
 

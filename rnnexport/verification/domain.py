@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,37 +20,40 @@ class Domain:
 
     Attributes:
         most: what no real value is larger than; None for no such bound. Larger feeds are made smaller as a whole.
-        positive: whether no real value is below 0.
+        positive: whether no real value is below 0, and no id below 1.
         tokens: whether each row of a padded sequence has a timestep that is no padding.
         longer: how many timesteps are added to the planned ones.
+        last: what no id is larger than; None for the last one of its vocabulary.
     """
 
     most: float | None = None
     positive: bool = False
     tokens: bool = False
     longer: int = 0
+    last: int | None = None
 
     def __str__(self) -> str:
         told = ["positive values"] if self.positive else []
         told += [f"values up to {self.most:g}"] if self.most is not None else []
+        told += [f"ids up to {self.last}"] if self.last is not None else []
         told += ["a token in each row"] if self.tokens else []
         told += [f"{self.longer} more timesteps"] if self.longer else []
         return ", ".join(told)
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back; empty for no bounds."""
-        told = {"most": self.most, "positive": self.positive, "tokens": self.tokens, "longer": self.longer}
-        return {key: value for key, value in told.items() if value not in (None, False, 0)}
+        return {key: value for key, value in asdict(self).items() if value != getattr(EVERYWHERE, key)}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Domain:
         """The inverse of `to_json`. TypeError or ValueError where `value` is of another form."""
-        most = value.get("most")
+        most, last = value.get("most"), value.get("last")
         return Domain(
             None if most is None else float(most),
             bool(value.get("positive", False)),
             bool(value.get("tokens", False)),
             int(value.get("longer", 0)),
+            None if last is None else int(last),
         )
 
 
@@ -63,14 +67,44 @@ def values(
     shape = spec.sized(sizes)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.7
-    if spec.high is not None or np.issubdtype(np.dtype(spec.dtype), np.integer):
-        return rng.integers(_lowest(spec), _highest(spec) + 1, shape).astype(spec.dtype)
+    places = _ids(spec, shape)
+    if places.all():
+        return _whole(rng, spec, shape, domain).astype(spec.dtype)
+    real = _real(rng, spec, shape, scale, domain)
+    if places.any():
+        real = np.where(places, _whole(rng, spec, shape, domain), real)
+    return real.astype(spec.dtype)
+
+
+def _real(
+    rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], scale: float, domain: Domain
+) -> np.ndarray:
+    if spec.range is not None:
+        # Evenly over the range; a small feed is near the value that is nearest to 0.
+        low, high = spec.range
+        nearest = min(max(0.0, low), high)
+        return nearest + (rng.uniform(low, high, shape) - nearest) * min(1.0, scale)
     real = rng.standard_normal(shape) * scale
     if domain.positive:
         real = np.abs(real)
     if domain.most is not None and (largest := float(np.max(np.abs(real), initial=0.0))) > domain.most:
         real *= domain.most / largest
-    return real.astype(spec.dtype)
+    return real
+
+
+def _whole(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], domain: Domain) -> np.ndarray:
+    first, last = _ends(spec, domain)
+    return rng.integers(first, last + 1, shape)
+
+
+def _ids(spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
+    """Where in an input of that shape there are whole numbers."""
+    if np.issubdtype(np.dtype(spec.dtype), np.integer) or (spec.columns is None and (spec.high or spec.words)):
+        return np.ones(shape, bool)
+    found = np.zeros(shape, bool)
+    if spec.columns is not None:
+        found[..., list(spec.columns)] = True
+    return found
 
 
 def padded(array: np.ndarray, spec: TensorSpec, index: int, domain: Domain = EVERYWHERE) -> np.ndarray:
@@ -91,22 +125,22 @@ def padded(array: np.ndarray, spec: TensorSpec, index: int, domain: Domain = EVE
     return found
 
 
-def with_ends(rng: np.random.Generator, ids: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    """The ids, the first and the last of the vocabulary among them, where padding leaves two places."""
-    if spec.high is None or spec.dtype == "bool":
-        return ids
-    places = np.flatnonzero(np.ones(ids.shape) if spec.mask is None else ids != spec.mask)
+def with_ends(rng: np.random.Generator, array: np.ndarray, spec: TensorSpec, domain: Domain = EVERYWHERE) -> np.ndarray:
+    """The input, the first and the last id of its vocabulary among its ids, where padding leaves two places."""
+    if spec.dtype == "bool" or (spec.high is None and spec.words is None):
+        return array
+    places = np.flatnonzero(_ids(spec, array.shape) & (True if spec.mask is None else array != spec.mask))
     if len(places) < 2:
-        return ids
-    found = ids.copy()
-    found.flat[rng.choice(places, 2, replace=False)] = [_lowest(spec), _highest(spec)]
+        return array
+    found = array.copy()
+    found.flat[rng.choice(places, 2, replace=False)] = _ends(spec, domain)
     return found
 
 
-def _lowest(spec: TensorSpec) -> int:
-    """Where 0 is padding it comes from the padding alone, so that every other step counts."""
-    return 0 if spec.mask is None or spec.high == 1 else 1
-
-
-def _highest(spec: TensorSpec) -> int:
-    return (spec.high or _DEFAULT_IDS) - 1
+def _ends(spec: TensorSpec, domain: Domain) -> tuple[int, int]:
+    """The first and the last id. Where 0 is padding it comes from that alone, so that every other step counts."""
+    if spec.range is not None:
+        return math.ceil(spec.range[0]), math.floor(spec.range[1])
+    last = (spec.high or spec.words or _DEFAULT_IDS) - 1
+    last = last if domain.last is None else min(last, domain.last)
+    return min(int(spec.mask is not None or domain.positive), last), last

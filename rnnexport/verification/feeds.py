@@ -118,7 +118,7 @@ def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYW
     sizes = _sizes(signature, index % PLANNED, batch, timesteps + domain.longer)
     padding = 0 if index >= _CHUNK else index  # a chunk is part of a sequence
     arrays = {
-        spec.name: with_ends(rng, padded(values(rng, spec, sizes, scale, domain), spec, padding, domain), spec)
+        spec.name: with_ends(rng, padded(values(rng, spec, sizes, scale, domain), spec, padding, domain), spec, domain)
         for spec in signature.inputs
     }
     for state in signature.states:

@@ -1,0 +1,130 @@
+"""A graph of TensorFlow with the functions that it calls, walked from a tensor back to where it comes from.
+
+Loops and branches are functions: their arguments are tensors of the caller, and their results are its.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+GraphDef = Any
+NodeDef = Any
+_LOOPS = frozenset({"While", "StatelessWhile"})
+# The arguments of a function begin behind the operand that says which one is called.
+_CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
+_CALLS = _LOOPS | _CHOICES | {"PartitionedCall", "StatefulPartitionedCall"}
+_SAME = frozenset({"Identity", "StopGradient", "Snapshot"})
+_DEEPEST = 100
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor: an output of a node, or an argument of a function.
+
+    Attributes:
+        scope: the function; empty for the graph itself.
+        node: its name there.
+        port: which output of the node.
+    """
+
+    scope: str
+    node: str
+    port: int = 0
+
+    def input(self, node: NodeDef, at: int) -> Place:
+        """The tensor that `node`, which is of this scope, reads as operand `at`."""
+        name, *rest = node.input[at].split(":")
+        return Place(self.scope, name, int(rest[-1]) if rest else 0)
+
+
+class Scopes:
+    """A graph and its functions.
+
+    Args:
+        graph_def: the graph.
+    """
+
+    def __init__(self, graph_def: GraphDef) -> None:
+        self._nodes = {("", node.name): node for node in graph_def.node}
+        self._functions = {function.signature.name: function for function in graph_def.library.function}
+        for name, function in self._functions.items():
+            self._nodes |= {(name, node.name): node for node in function.node_def}
+        self._arguments = {
+            (name, argument.name): at
+            for name, function in self._functions.items()
+            for at, argument in enumerate(function.signature.input_arg)
+        }
+        self._callers: dict[str, list[tuple[str, NodeDef]]] = {}
+        for (scope, _), node in self._nodes.items():
+            if self.is_call(node):
+                for name in _called(node):
+                    self._callers.setdefault(name, []).append((scope, node))
+
+    def nodes(self) -> Iterator[tuple[Place, NodeDef]]:
+        """Every node, with the place of its first output."""
+        for (scope, name), node in self._nodes.items():
+            yield Place(scope, name), node
+
+    def node(self, place: Place) -> NodeDef | None:
+        """The node that gives a tensor; None for an argument of a function."""
+        return self._nodes.get((place.scope, place.node))
+
+    @staticmethod
+    def is_call(node: NodeDef) -> bool:
+        """Whether the node calls functions."""
+        return node.op in _CALLS
+
+    def elsewhere(self, place: Place) -> Iterator[Place]:
+        """What an argument is to the callers of its function, or what a result of a call is inside and before it."""
+        at = self._arguments.get((place.scope, place.node))
+        if at is not None:
+            for scope, node in self._callers.get(place.scope, ()):
+                yield Place(scope, node.name).input(node, at + (node.op in _CHOICES))
+            return
+        node = self._nodes[place.scope, place.node]
+        if node.op in _LOOPS:
+            yield place.input(node, place.port)
+        for name in _called(node):
+            function = self._functions.get(name)
+            if function is not None and place.port < len(function.signature.output_arg):
+                result = function.ret[function.signature.output_arg[place.port].name]
+                given, *rest = result.split(":")
+                yield Place(name, given, int(rest[-1]) if rest else 0)
+
+    def shape(self, place: Place) -> tuple[int, ...] | None:
+        """The shape of a constant; None for what is none."""
+        node = self._constant(place)
+        return None if node is None else tuple(dim.size for dim in node.attr["value"].tensor.tensor_shape.dim)
+
+    def value(self, place: Place) -> np.ndarray | None:
+        """A constant; None for what is none."""
+        node = self._constant(place)
+        return None if node is None else tf.make_ndarray(node.attr["value"].tensor)
+
+    def _constant(self, place: Place) -> NodeDef | None:
+        for _ in range(_DEEPEST):
+            node = self.node(place)
+            if node is not None and node.op == "Const":
+                return node
+            if node is not None and node.op in _SAME:
+                place = place.input(node, 0)
+            elif node is None and (place.scope, place.node) in self._arguments:
+                callers = list(self.elsewhere(place))
+                if not callers:
+                    return None
+                place = callers[0]
+            else:
+                return None
+        return None
+
+
+def _called(node: NodeDef) -> Iterator[str]:
+    """The functions that a node calls, but for those that end loops."""
+    for key, value in node.attr.items():
+        if key != "cond":
+            yield from (function.name for function in (value.func, *value.list.func) if function.name)
