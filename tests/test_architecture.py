@@ -63,6 +63,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.handlers.reductions",
     "rnnexport.conversion.taming",
     "rnnexport.targets.tflite.export",
+    "rnnexport.targets.tflite.forms",
     "rnnexport.targets.tflite.metadata",
     "rnnexport.targets.saved_model.export",
     "rnnexport.targets.saved_model.metadata",

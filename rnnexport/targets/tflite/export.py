@@ -18,6 +18,7 @@ from rnnexport.lowered import Lowered
 from rnnexport.source.initial import initial_state
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
+from rnnexport.targets.tflite.forms import in_other_forms
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
@@ -47,7 +48,8 @@ def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
-    traced, sequence = graphs.main, graphs.sequence
+    traced = in_other_forms(graphs.main)
+    sequence = None if graphs.sequence is None else in_other_forms(graphs.sequence)
     if not traced.signature.states:
         return _converted({SIGNATURE: traced.function})
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
