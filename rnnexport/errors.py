@@ -63,6 +63,16 @@ class ProviderError(RnnExportError):
     exit_code = EXIT_PROVIDER
 
 
+class CrashError(RnnExportError):
+    """An artifact ended the process that ran it, or went over a limit of memory or time."""
+
+    exit_code = EXIT_MISMATCH
+
+
+class RaisedError(Exception):
+    """What foreign code raised in another process, in words."""
+
+
 class ForeignCode:
     """A block that runs code that is not ours: a user's cell, a Keras loader, a converter. It may raise anything.
 
@@ -103,6 +113,8 @@ def require_path(path: Path, expected: str) -> None:
 def reason(error: BaseException) -> str:
     """The kind of an error and what it says; of one that AutoGraph wrapped in a listing of the code, what it wraps."""
     text = str(error)
+    if isinstance(error, RaisedError):
+        return text
     if text.lstrip().startswith("in user code:") and (wrapped := _WRAPPED.findall(text)):
         return str(wrapped[-1])
     return f"{type(error).__name__}: {text}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rnnexport.errors import RnnExportError, UsageError
 from rnnexport.goldens import Arrays
+from rnnexport.isolation.runner import inner_values
 from rnnexport.proof import Proof
 from rnnexport.targets.base import Target
 from rnnexport.trail import LayerValue, Trail
@@ -26,7 +27,7 @@ _SHOWN = 12  # rows of the table: those around the departure
 
 
 def trail_of(
-    target: Target, path: Path, layers: Sequence[LayerValue], feed: Arrays, tolerance: Tolerance
+    target: Target, path: Path, layers: Sequence[LayerValue], feed: Arrays, tolerance: Tolerance, where: Where
 ) -> Trail | None:
     """The trail of a finished artifact; None where nothing inside it can be looked at.
 
@@ -36,11 +37,12 @@ def trail_of(
         layers: what the source's layers gave for `feed`.
         feed: of the golden `TRAIL_GOLDEN`.
         tolerance: of the verification.
+        where: it is run, on the CPU.
     """
     if not layers:
         return None
     try:
-        inner = target.inner_values(path, feed)
+        inner = inner_values(target, path, feed, where.provider, where.tf32, where.limits)
     except RnnExportError:
         return None  # a trail is a help; whether the artifact runs is for the verification to say
     found = lay_trail(layers, inner, TRAIL_GOLDEN, rtol=tolerance.rtol, atol=tolerance.atol)
@@ -79,7 +81,7 @@ def along_the_trail(own: Proof, tolerance: Tolerance, target: Target, path: Path
     if trail is None:
         raise UsageError("the artifact tells nothing of its layers", "a trail", "give --source MODEL")
     feed = whole_feed(own.goldens[trail.golden], own.provenance.signature)
-    inner = target.inner_values(path, feed, where.provider, tf32=where.tf32)
+    inner = inner_values(target, path, feed, where.provider, where.tf32, where.limits)
     return locate(trail, inner, rtol=tolerance.rtol, atol=tolerance.atol)
 
 
@@ -87,7 +89,7 @@ def among_the_layers(
     layers: Sequence[LayerValue], feed: Arrays, tolerance: Tolerance, target: Target, path: Path, where: Where
 ) -> Location:
     """The first value of the source's layers for `feed` that is nowhere in the artifact. Raises as the other."""
-    inner = target.inner_values(path, feed, where.provider, tf32=where.tf32)
+    inner = inner_values(target, path, feed, where.provider, where.tf32, where.limits)
     return search(layers, inner, rtol=tolerance.rtol, atol=tolerance.atol)
 
 

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnexport.errors import ConversionError, MismatchError, ProviderError, UsageError
+from rnnexport.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
+from rnnexport.isolation.limits import Limits
 from rnnexport.locating import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
 from rnnexport.lowered import Lowered
 from rnnexport.progress import Progress
@@ -136,7 +137,7 @@ def _filled(form: Form, order: Order, path: Path, options: Options, progress: Pr
     feeds = [golden.feed for golden in subject.known.goldens if not golden.carries]
     with writing(order.destination):
         lowering = order.kind.export(graphs, feeds, path, options.form)
-        trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance)
+        trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance, _where(order))
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         order.kind.write_proof(path, proof)
     report = _verified(form, proof, order, path, options.override, progress) if options.verify else None
@@ -183,15 +184,20 @@ def _verified(
     try:
         require_unaltered(order.destination.name, _read_back(order, path))
         order.kind.check_code(path)
-        report = verify_artifact(order.kind, path, claim)
-    except UsageError as error:
-        # The runtime refuses a file that was made this moment: the model can't be converted.
+        report = verify_artifact(order.kind, path, claim, _where(order))
+    except (UsageError, CrashError) as error:
+        # The runtime refuses a file that was made this moment, or ends: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     feed = proof.goldens[TRAIL_GOLDEN].feed
-    look = partial(among_the_layers, form.subject.layers, feed, tolerances.default, order.kind, path, Where())
+    look = partial(among_the_layers, form.subject.layers, feed, tolerances.default, order.kind, path, _where(order))
     report = with_departure(report, look)
     _require_passed(report, order.destination)
     return replace(report, artifact=str(order.destination))
+
+
+def _where(order: Order) -> Where:
+    """Where a new artifact is run: in a process of its own, unless its runtime is the converter, which is here."""
+    return Where(limits=None if "tensorflow" in order.kind.runtimes else Limits())
 
 
 def _read_back(order: Order, path: Path) -> Proof:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.claims import Asked, SourceTruth, claim_of, extent_of, require_harmless
-from rnnexport.errors import ProviderError, UsageError
+from rnnexport.errors import CrashError, ProviderError, UsageError
+from rnnexport.isolation.limits import Limits
+from rnnexport.isolation.process import Nursery
 from rnnexport.loading import Loading
 from rnnexport.progress import Progress, silent
 from rnnexport.targets.base import Target
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOADING = Loading()
 _OVERRIDE = Override()
+_LIMITS = Limits()
 _SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
 
 
@@ -36,6 +40,7 @@ def verify(
     placement: float | None = None,
     tolerance: Override = _OVERRIDE,
     steps: int | None = None,
+    limits: Limits | None = _LIMITS,
     progress: Progress = silent,
 ) -> Report:
     """Run artifacts in their own runtimes and compare them with what their source gave.
@@ -52,6 +57,7 @@ def verify(
         tolerance: what is not to be as each artifact was exported with.
         steps: how many timesteps of one sequence to follow each artifact along besides, call by call, beside `source`,
             which is needed; the artifacts have to be of stateful models, or streams.
+        limits: of the process that each artifact is run in; None to run them in this one.
         progress: is told what goes on, in a few words a step.
 
     Raises:
@@ -65,6 +71,8 @@ def verify(
     if not loading.allow_unsafe:
         for kind, path in zip(kinds, paths, strict=True):
             require_harmless(kind, path)
+    if limits is not None:
+        Nursery.here()
     truth = None
     if source is not None:
         from rnnexport.pipeline import load
@@ -81,11 +89,7 @@ def verify(
             if isinstance(claim, ProviderError):
                 found.append(not_run(kind, path, provider, None, str(claim)))
             else:
-                where = Where(provider, tf32, placement)
-                report = verify_artifact(kind, path, claim, where)
-                found.append(
-                    report if report.status != "mismatch" else _located(report, kind, path, claim, where, truth)
-                )
+                found.append(_judged(kind, path, claim, Where(provider, tf32, placement, limits), truth))
     return Report(tuple(found))
 
 
@@ -97,6 +101,15 @@ def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> No
         raise UsageError("--steps without --source", "the model to run step by step beside", "give --source MODEL")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}", "a number above 0", "change it")
+
+
+def _judged(kind: Target, path: Path, claim: Claim, where: Where, truth: SourceTruth | None) -> ArtifactReport:
+    """The verdict on one artifact on one provider. One that ends its process is wrong, and no other is."""
+    try:
+        report = verify_artifact(kind, path, claim, where)
+    except CrashError as error:
+        return replace(not_run(kind, path, where.provider, claim, error.found), status="mismatch")
+    return report if report.status != "mismatch" else _located(report, kind, path, claim, where, truth)
 
 
 def _located(

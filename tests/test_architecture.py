@@ -33,6 +33,7 @@ LAYERS = {
     "rnnexport.conversion": 1,
     "rnnexport.codegen": 1,
     "rnnexport.targets": 2,
+    "rnnexport.isolation": 3,
     "rnnexport.verification": 3,
     "rnnexport.reference": 4,
     "rnnexport.data": 0,

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.limits import limit_options, limits_of
 from rnnexport.cli.session import session_of
 from rnnexport.errors import UsageError, require_path
 from rnnexport.publish import check_destination, write_text, writing
@@ -30,6 +31,7 @@ _VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "htm
 @options.provider_option
 @options.placement_option
 @options.tf32_option
+@limit_options
 @options.tolerance_options
 @options.report_options
 @options.debug_option
@@ -43,6 +45,8 @@ def command(
     providers: tuple[str, ...],
     placement: float | None,
     tf32: bool,
+    memory: float | None,
+    timeout: float,
     rtol: options.Bounds,
     atol: options.Bounds,
     json_file: Path | None,
@@ -56,6 +60,9 @@ def command(
 
     An artifact of NumPy, model.py beside model.npz, is a program, which verifying runs. One that was altered, or that
     would do more than compute, is refused before it runs, with --source too; --allow-unsafe lets it run.
+
+    Each artifact is run in a process of its own: one that crashes, or takes more than --memory or --timeout, is a
+    mismatch, and the others are verified.
 
     \b
     Examples:
@@ -80,6 +87,7 @@ def command(
         tf32=tf32,
         placement=None if placement is None else placement / 100,
         tolerance=options.tolerance_of(rtol, atol),
+        limits=limits_of(memory, timeout),
         progress=session.progress,
     )
     session.line.stop()

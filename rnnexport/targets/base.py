@@ -143,6 +143,7 @@ class Target:
         companions: what the names of the other files of an artifact end in, which lie beside it under its own name.
         reserved: the names, without suffix, that an artifact can't have.
         is_code: whether running an artifact executes what is in it, and not a runtime; its code is in `allowed.py`.
+        runtimes: the modules that run an artifact.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Target:
     companions: tuple[str, ...] = ()
     reserved: frozenset[str] = frozenset()
     is_code: bool = False
+    runtimes: tuple[str, ...] = ()
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""

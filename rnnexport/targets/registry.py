@@ -25,6 +25,7 @@ _TARGETS = (
         input_name=str,
         opsets=OPSETS,
         providers=tuple(PROVIDERS),
+        runtimes=("onnxruntime",),
     ),
     Target(
         name="tflite",
@@ -34,6 +35,7 @@ _TARGETS = (
         writers=("tensorflow",),
         input_name=argument_name,
         entries=True,
+        runtimes=("ai_edge_litert.interpreter",),
     ),
     Target(
         name="saved-model",
@@ -44,6 +46,7 @@ _TARGETS = (
         input_name=argument_name,
         layout=("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb"),
         entries=True,
+        runtimes=("tensorflow",),
     ),
     Target(
         name="numpy",

@@ -13,6 +13,8 @@ import numpy as np
 from rnnexport.coverage import Coverage
 from rnnexport.errors import MismatchError, ProviderError, UsageError
 from rnnexport.goldens import Arrays, Golden, digest_of
+from rnnexport.isolation.limits import Limits
+from rnnexport.isolation.runner import opened
 from rnnexport.proof import Proof
 from rnnexport.signature import Signature
 from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
@@ -84,11 +86,13 @@ class Where:
         provider: the execution provider, by its short name.
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
         placement: the share of the recurrent nodes that have to run on it, from 0 to 1; None for any node at all.
+        limits: what the process that runs it may take; None to run it in this one.
     """
 
     provider: str = "cpu"
     tf32: bool = False
     placement: float | None = None
+    limits: Limits | None = None
 
 
 _HERE = Where()
@@ -102,6 +106,7 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
 
     Raises:
         UsageError: the file can't be loaded, or there is nothing to compare with.
+        CrashError: it ended the process that ran it, or went over one of its limits.
     """
     if not claim.goldens and claim.data is None:
         raise UsageError(f"no goldens in {path.name} and no --source", "one of the two", "give --source MODEL")
@@ -109,7 +114,7 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
         problem = f"{target.name} does not run on {where.provider}; it runs on {', '.join(target.providers)}"
         return not_run(target, path, where.provider, claim, problem)
     try:
-        with target.runner(path, where.provider, tf32=where.tf32) as runner:
+        with opened(target, path, where.provider, where.tf32, where.limits) as runner:
             problems = _boundaries(runner, claim, target.input_name)
             # A file with another boundary can't be fed; saying so is the verdict.
             ran = _Ran() if problems else _ran(runner, claim)

@@ -9,6 +9,7 @@ import pytest
 
 import rnnexport
 from rnnexport.errors import UsageError
+from rnnexport.isolation.process import Worker
 from rnnexport.loading import Loading
 from rnnexport.seal import sealed
 from rnnexport.targets.onnx import runner as onnx_runner
@@ -31,6 +32,7 @@ def not_executed(monkeypatch, exported):
     for name in TARGET_NAMES:
         monkeypatch.setattr(type(target(name)), "runner", refused)
     monkeypatch.setattr(onnx_runner, "open_runner", refused)
+    monkeypatch.setattr(Worker, "ask", refused)
 
 
 def model_of(path):
