@@ -225,13 +225,18 @@ def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
         for feed, expected in rows:
             yield Golden("data", feed, expected)
         return
+    from rnnexport.reference.certainty import narrowest
+    from rnnexport.reference.conditioning import Conditioning
     from rnnexport.reference.float64 import exact
     from rnnexport.source.reference import reference
 
     source, described = beside.source, beside.described
     run = exact(described.traced, described.no_truth)
+    conditioning = Conditioning(run, described.signature, narrowest(source))
     for feed, given in rows:
         expected = reference(source, described.signature, feed)
-        yield Golden("data", feed, expected, run.run(feed, expected))
+        golden = conditioning.with_spread(Golden("data", feed, expected, run.run(feed, expected)))
+        yield golden
         if given:  # the data say what they expect, too
-            yield Golden("data", feed, {name: given.get(name, array) for name, array in expected.items()})
+            wanted = {name: given.get(name, array) for name, array in expected.items()}
+            yield replace(golden, expected=wanted, truth={})

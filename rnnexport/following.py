@@ -100,29 +100,33 @@ class Recorded:
     def _read(self, made: Iterable[_Layout]) -> Iterator[Golden]:
         self._arrays.seek(0)
         for at, layout in enumerate(made):
-            parts: dict[str, dict[str, np.ndarray]] = {"feed": {}, "expected": {}, "truth": {}}
+            parts: dict[str, dict[str, np.ndarray]] = {"feed": {}, "expected": {}, "truth": {}, "spread": {}}
             for place, dtype, shape in layout:
                 part, _, name = place.partition("/")
                 data = self._arrays.read(dtype.itemsize * math.prod(shape))
                 parts[part][name] = np.frombuffer(data, dtype).reshape(shape)
-            yield Golden(f"call {at}", parts["feed"], parts["expected"], parts["truth"], carries=at > 0)
+            feed, expected, truth, spread = parts.values()
+            yield Golden(f"call {at}", feed, expected, truth, spread=spread, carries=at > 0)
 
 
 def _parts(golden: Golden) -> dict[str, np.ndarray]:
     """Every array of a call as plain bytes can hold it: text of any length has none."""
-    parts = {"feed": golden.feed, "expected": golden.expected, "truth": golden.truth}
+    parts = {"feed": golden.feed, "expected": golden.expected, "truth": golden.truth, "spread": golden.spread}
     arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
     return {place: array.astype("S") if array.dtype.hasobject else array for place, array in arrays.items()}
 
 
 def _calls(source: SourceModel, described: Described, count: int, chunk: int, progress: Progress) -> Iterator[Golden]:
     """Each call with what the source gave from its own states, and the float64 run from its own."""
+    from rnnexport.reference.certainty import narrowest
+    from rnnexport.reference.conditioning import Conditioning
     from rnnexport.reference.float64 import exact
     from rnnexport.source.reference import reference
 
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.
     run = exact(None if described.no_truth else described.traced, described.no_truth)
+    conditioning = Conditioning(run, signature, narrowest(source))
     expected: Arrays = {}
     truth: Arrays = {}
     for call in range(count // chunk):
@@ -134,7 +138,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
         expected = reference(source, signature, {**inputs, **states})
         truth = run.run({**inputs, **exact_states}, expected)
         feed = inputs if call else {**inputs, **states}
-        yield Golden(f"call {call}", feed, expected, truth, carries=call > 0)
+        yield conditioning.with_spread(Golden(f"call {call}", feed, expected, truth, carries=call > 0))
 
 
 def _states(signature: Signature, inputs: Arrays, before: Arrays) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT = 4096
 _ABOUT, _TRAIL = "about", "trail/"
+_INFINITE = 0x7F80  # the upper half of a float32 that is infinite
 _GOLDEN_RATIO = 0.6180339887498949
 Arrays = Mapping[str, np.ndarray]
 
@@ -66,6 +67,8 @@ class Golden:
         feed: the inputs by name, states included; without those that `recipe` makes, or `carries` brings.
         expected: what eager Keras gave, by output; the kept values in one row where `kept` has the output.
         truth: the same from an independent run in float64; empty where there was none.
+        spread: how far rounding alone moves each value of `expected`, see `reference.conditioning`; empty where that is
+            not known.
         kept: which values are kept, for each output that is too large to be kept whole.
         recipe: where the feed comes from; None for one that did not come from the generator.
         carries: whether the call goes on from the one before it: its states are those that came out there.
@@ -80,6 +83,7 @@ class Golden:
     recipe: Recipe | None = None
     carries: bool = False
     entry: str = ""
+    spread: Arrays = field(default_factory=dict)
 
 
 def slim(golden: Golden) -> Golden:
@@ -96,7 +100,8 @@ def slim(golden: Golden) -> Golden:
     }
     expected = {name: _part(array, kept.get(name)) for name, array in golden.expected.items()}
     truth = {name: _part(array, kept.get(name)) for name, array in golden.truth.items()}
-    return replace(golden, feed=feed, expected=expected, truth=truth, kept=kept, recipe=recipe)
+    moved = {name: _part(array, kept.get(name)) for name, array in golden.spread.items()}
+    return replace(golden, feed=feed, expected=expected, truth=truth, kept=kept, recipe=recipe, spread=moved)
 
 
 def spread(size: int, count: int = LIMIT) -> np.ndarray:
@@ -122,6 +127,7 @@ def to_bytes(goldens: Sequence[Golden], trail: Trail | None = None) -> bytes:
         arrays |= {f"{index}/expected/{name}": array for name, array in golden.expected.items()}
         # What is left of the truth is small, and so needs half the digits.
         arrays |= {f"{index}/rest/{name}": _rest(golden, name) for name in golden.truth}
+        arrays |= {f"{index}/spread/{name}": _short(array) for name, array in golden.spread.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -135,7 +141,7 @@ def from_bytes(data: bytes) -> tuple[Golden, ...]:
         return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
     return tuple(
-        _golden(told, part(f"{i}/feed/"), part(f"{i}/expected/"), part(f"{i}/rest/"))
+        _golden(told, part(f"{i}/feed/"), part(f"{i}/expected/"), part(f"{i}/rest/"), part(f"{i}/spread/"))
         for i, told in enumerate(about["goldens"])
     )
 
@@ -177,7 +183,7 @@ def _about(golden: Golden) -> dict[str, Any]:
     }
 
 
-def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Arrays) -> Golden:
+def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Arrays, moved: Arrays) -> Golden:
     recipe = told["recipe"]
     kept = {}
     for name, value in told["kept"].items():
@@ -185,7 +191,7 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
         kept[name] = Kept(shape, str(value["digest"]), spread(int(np.prod(shape, dtype=np.int64))))
         if expected[name].shape != kept[name].indices.shape:
             raise ValueError(f"{name} has {expected[name].shape} values, not {kept[name].indices.shape}")
-    if any(array.shape != expected[name].shape for name, array in rest.items()):
+    if any(array.shape != expected[name].shape for part in (rest, moved) for name, array in part.items()):
         raise ValueError("a truth of another shape than its output")
     return Golden(
         label=str(told["label"]),
@@ -197,6 +203,7 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
         and Recipe(int(recipe["seed"]), int(recipe["index"]), dict(recipe["digests"]), dict(recipe["domain"])),
         carries=bool(told["carries"]),
         entry=str(told["entry"]),
+        spread={name: _long(array) for name, array in moved.items()},
     )
 
 
@@ -208,3 +215,19 @@ def _rest(golden: Golden, name: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         rest = golden.truth[name] - golden.expected[name].astype(np.float64)
     return np.where(np.isfinite(rest), rest, 0.0).astype(np.float32)
+
+
+def _short(spread: np.ndarray) -> np.ndarray:
+    """Numbers of at least 0 in 16 bits, the upper half of a float32: never too small, nor a hundredth too large."""
+    with np.errstate(over="ignore"):
+        bits = spread.astype(np.float32).view(np.uint32).astype(np.uint64)
+    short: np.ndarray = np.minimum((bits + 0xFFFF) >> 16, _INFINITE).astype(np.uint16)
+    return short
+
+
+def _long(short: np.ndarray) -> np.ndarray:
+    """The inverse of `_short`. ValueError where it can't have given that."""
+    if short.dtype != np.uint16 or np.any(short > _INFINITE):
+        raise ValueError("a spread that is none")
+    wide: np.ndarray = (short.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return wide

@@ -112,3 +112,20 @@ def test_what_is_told_of_a_golden_is_json():
         "digests": {},
         "domain": {"most": 0.9, "longer": 64},
     }
+
+
+def test_a_spread_is_kept_in_few_bits_and_never_too_small():
+    spread = np.array([0.0, 1e-30, 3.3e-7, 1.0, 2.0**-22, 1e5, np.inf, 3.4e38])
+    value = np.arange(8, dtype="float32")
+    golden = Golden("feed", {"x": value}, {"y": value}, {"y": value.astype(float)}, spread={"y": spread})
+    (back,) = from_bytes(to_bytes([golden]))
+    kept = back.spread["y"]
+    assert np.all((kept >= spread) & (kept[:-2] <= spread[:-2] * 1.01).all())
+    assert (kept[0], kept[3], kept[6]) == (0.0, 1.0, np.inf)
+
+
+def test_a_spread_of_a_large_output_is_that_of_the_values_that_are_kept():
+    value = np.random.default_rng(3).standard_normal((50, 100)).astype("float32")
+    small = slim(Golden("feed", {}, {"y": value}, {"y": value.astype(float)}, spread={"y": np.abs(value) * 1e-7}))
+    (back,) = from_bytes(to_bytes([small]))
+    np.testing.assert_allclose(back.spread["y"], np.abs(back.expected["y"]) * 1e-7, rtol=0.01)

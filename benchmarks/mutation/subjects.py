@@ -7,9 +7,8 @@ after the sources that made them.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,14 @@ from rnnexport.goldens import Golden, from_bytes, to_bytes
 from rnnexport.lowered import LoweringRequest
 from rnnexport.proof import Proof
 from rnnexport.publish import staged
-from rnnexport.reference.certainty import tolerance_of
+from rnnexport.reference.certainty import narrowest
+from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.described import describe_with_truth
 from rnnexport.reference.float64 import exact
 from rnnexport.signature import Boundary, Signature
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.registry import target
-from rnnexport.verification.feeds import Feed, feeds, wanted
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.feeds import feeds, wanted
 from rnnexport.versions import installed
 from samples.catalog import SAMPLES_BY_NAME
 
@@ -71,14 +70,6 @@ class Artifact:
         files = sorted(self.path.parent.glob("seed_*.npz"))
         return [from_bytes(file.read_bytes()) for file in files]
 
-    @cached_property
-    def tolerances(self) -> list[Tolerance]:
-        """The tolerance of each seed: that of the export, or that of the source where it is less certain there."""
-        files = sorted(self.path.parent.glob("seed_*.json"))
-        measured = [Tolerance(**json.loads(file.read_text())) for file in files]
-        recorded = Tolerance(**self.proof.provenance.tolerance)
-        return [max(one, recorded, key=lambda tolerance: tolerance.rtol) for one in measured]
-
 
 def names() -> list[str]:
     """All subjects: the samples, then the models of our own."""
@@ -104,15 +95,8 @@ def prepare(name: str, folder: Path, seeds: int) -> list[Artifact]:
         for seed, goldens in enumerate(_fresh(source, seeds)):
             with staged(home / f"seed_{seed}.npz") as path:
                 path.write_bytes(to_bytes(goldens))
-            (home / f"seed_{seed}.json").write_text(json.dumps(asdict(_certain(source, goldens, artifacts[0]))))
         (home / "done").touch()
     return [artifact for artifact in artifacts if artifact.path.exists()]
-
-
-def _certain(source: SourceModel, goldens: Sequence[Golden], artifact: Artifact) -> Tolerance:
-    """The tolerance that verification against the source has on these calls."""
-    runs = [(Feed(golden.label, golden.feed), golden.expected) for golden in goldens]
-    return tolerance_of(source, artifact.proof.provenance.signature, runs)
 
 
 def _build(name: str) -> Any:
@@ -137,11 +121,12 @@ def _export(source: SourceModel, artifacts: Sequence[Artifact]) -> None:
 
 
 def _fresh(source: SourceModel, seeds: int) -> Iterator[tuple[Golden, ...]]:
-    """For each seed the calls of a verification, run by eager Keras and in float64."""
+    """For each seed the calls of a verification, run by eager Keras and in float64, with what rounding does to them."""
     described = describe_with_truth(source, Boundary(), FIRST_SEED)
     run = exact(described.traced, described.no_truth)
+    conditioning = Conditioning(run, described.signature, narrowest(source))
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-        yield tuple(_calls(source, described.signature, seed, run.run))
+        yield tuple(map(conditioning.with_spread, _calls(source, described.signature, seed, run.run)))
     if run.no_truth:
         raise AssertionError(f"{source.name} has no float64 truth: {run.no_truth}")
 

@@ -9,19 +9,29 @@ an artifact may be from either can be told from it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from rnnexport.codegen.loading import opened
-from rnnexport.codegen.program import write_program
+from rnnexport.codegen.program import Program, write_program
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature, TensorSpec
 from rnnexport.source.narrow import obstacle
 from rnnexport.source.trace import TracedModel
 
 _WIDE = dict.fromkeys(("float16", "bfloat16", "float32"), "float64") | {"complex64": "complex128"}
+
+
+class Rounds(Protocol):
+    """An arithmetic for a program."""
+
+    def namespace(self) -> Any:
+        """What stands for NumPy."""
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """The values as the arrays of that arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,12 @@ class Oracle:
     name: str
     signature: Signature
     _program: Any
+    _written: Program
+
+    def rounding(self, rounds: Rounds) -> Oracle:
+        """The same model in an arithmetic that rounds."""
+        arrays = {name: rounds.array(array) for name, array in self._written.arrays.items()}
+        return replace(self, _program=opened(self._written.text, arrays, np.float64, rounds.namespace()))
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The truth for one feed.
@@ -101,7 +117,7 @@ def oracle(traced: TracedModel) -> Oracle | NoOracle:
             opened_program = opened(program.text, program.arrays, np.float64)
     except ConversionError as error:
         return NoOracle(error.found)
-    return Oracle(traced.name, traced.signature, opened_program)
+    return Oracle(traced.name, traced.signature, opened_program, program)
 
 
 def _unwritten(error: BaseException) -> ConversionError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rnnexport.goldens import Arrays, Golden
-from rnnexport.signature import Signature, timesteps
+from rnnexport.signature import Signature
+from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import excess
 from rnnexport.verification.feeds import DARING, Feed, rounded
 from rnnexport.verification.tolerance import Tolerance
@@ -36,35 +37,31 @@ def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple
     """
     from rnnexport.source.reference import reference
 
-    narrowest = _narrowest(source)
+    dtype = narrowest(source)
     moved = [
-        largest_excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[narrowest]).arrays))
+        largest_excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[dtype]).arrays))
         for feed, expected in runs[:_UNCERTAIN]
     ]
-    least = _NARROW.get(narrowest, 0.0) / Tolerance().rtol
-    return _widened(max(*moved, least / _ROUNDING_STEPS) * _ROUNDING_STEPS, _WIDEST[narrowest])
+    least = _NARROW.get(dtype, 0.0) / Tolerance().rtol
+    return _widened(max(*moved, least / _ROUNDING_STEPS) * _ROUNDING_STEPS, _WIDEST[dtype])
 
 
-def certain(goldens: Sequence[Golden], tolerance: Tolerance, signature: Signature) -> tuple[Golden, ...]:
-    """The goldens but those of `DARING` feeds where the source is further from the truth than half the tolerance.
+def tolerance_for(dtype: str) -> Tolerance:
+    """That of a source that computes in the dtype, where it is known how much rounding moves each of its values."""
+    return _widened(_NARROW.get(dtype, 0.0) / _USUAL.rtol, _WIDEST[dtype])
 
-    Without a truth none of them is certain.
-    """
-    return tuple(
-        golden
-        for golden in goldens
-        if golden.recipe is None
-        or golden.recipe.index not in DARING
-        or distance(golden, tolerance.for_length(timesteps(golden.feed, signature))) <= 1 / _ROUNDING_STEPS
-    )
+
+def without_daring(goldens: Iterable[Golden]) -> tuple[Golden, ...]:
+    """The goldens without those of long and large feeds: how far rounding goes there is not known."""
+    return tuple(golden for golden in goldens if golden.recipe is None or golden.recipe.index not in DARING)
 
 
 def distance(golden: Golden, tolerance: Tolerance) -> float:
-    """How far the source is from the truth, in units of what the tolerance allows; infinite without a truth."""
+    """How far the source is from the truth, in units of what each value may be off; infinite without a truth."""
     if not golden.truth:
         return math.inf
-    found = {name: golden.expected[name] for name in golden.truth}
-    return largest_excess(golden.truth, found, tolerance)
+    found, spread = golden.expected, golden.spread
+    return max(excess(found[name], one, tolerance, leeway(spread.get(name))) for name, one in golden.truth.items())
 
 
 def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) -> float:
@@ -72,7 +69,7 @@ def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) ->
     return max((excess(other[name], one[name], tolerance) for name in one), default=0.0)
 
 
-def _narrowest(source: SourceModel) -> str:
+def narrowest(source: SourceModel) -> str:
     """The narrowest dtype that a layer computes in."""
     from rnnexport.source.api import layers_by_dtype
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rnnexport.coverage import Coverage
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
-from rnnexport.reference.certainty import certain, tolerance_of
+from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
+from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
 from rnnexport.reference.float64 import doubt, exact, with_truth
@@ -30,8 +31,10 @@ class Described:
 
     Attributes:
         signature: what goes in and comes out.
-        goldens: feeds, what eager Keras gave for them, and what an independent run in float64 gives.
-        tolerance: the default one; wider where the source itself is no more certain than that.
+        goldens: feeds, what eager Keras gave for them, what an independent run in float64 gives, and how far rounding
+            alone moves that.
+        tolerance: the default one, or that of a narrow dtype; wider where the source itself is less certain, and how
+            much rounding moves each of its values is not known.
         traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
         no_truth: why there is no float64 run to measure by; empty where there is one.
         coverage: what the goldens reach, and what was left out of them.
@@ -58,18 +61,21 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     runs, learner = runs_of(source, signature, seed)
     require_repeatable(source, signature, runs[0])
     require_determined(source, signature, runs)
-    tolerance = tolerance_of(source, signature, runs)
     goldens = tuple(
         golden_of(feed, expected, seed)
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
     run = exact(traced, no_truth)
-    found = with_truth(goldens, signature, run)
-    goldens = certain(found, tolerance, signature)
-    coverage = Coverage(learner.notes() + uncertain(found, goldens))
+    dtype = narrowest(source)
+    conditioning = Conditioning(run, signature, dtype)
+    found = tuple(map(conditioning.with_spread, with_truth(goldens, signature, run)))
+    goldens, tolerance = found, tolerance_for(dtype)
     no_truth = run.no_truth or doubt(goldens, tolerance)
     if no_truth:
-        goldens = tuple(replace(golden, truth={}) for golden in goldens)
+        goldens = without_daring(replace(golden, truth={}, spread={}) for golden in goldens)
+    if not any(golden.spread for golden in goldens):
+        tolerance = tolerance_of(source, signature, runs)
+    coverage = Coverage(learner.notes() + uncertain(found, goldens))
     return Described(signature, goldens, tolerance, traced, no_truth, coverage)
 
 
@@ -83,7 +89,7 @@ def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...
     """Which goldens were not kept, a sentence each."""
     labels = [golden.label for golden in kept]
     return tuple(
-        f"feed left out ({golden.label}): the source is not certain enough of its own values"
+        f"feed left out ({golden.label}): how certain the source is there is not known"
         for golden in found
         if golden.label not in labels
     )

@@ -14,7 +14,7 @@ from rnnexport.signature import Signature
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from rnnexport.codegen.oracle import Oracle
+    from rnnexport.codegen.oracle import Oracle, Rounds
     from rnnexport.source.trace import TracedModel
 
 
@@ -24,6 +24,10 @@ class Exact:
     def __init__(self, oracle: Oracle | None, no_truth: str) -> None:
         self._oracle = oracle
         self.no_truth = no_truth
+
+    def rounding(self, rounds: Rounds) -> Exact:
+        """The same run in an arithmetic that rounds."""
+        return Exact(self._oracle and self._oracle.rounding(rounds), self.no_truth)
 
     def run(self, feed: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
         """The float64 outputs for `feed` of those that are real in `expected`; nothing where it can't be run."""

@@ -12,12 +12,10 @@ from rnnexport.errors import ForeignCode, MismatchError, reason
 from rnnexport.goldens import Arrays, Golden
 from rnnexport.signature import Signature, time_axis, timesteps
 from rnnexport.targets.base import Runner
+from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.tolerance import Tolerances
-
-_UNCERTAINTIES = 2.0  # that of the source, and as much again of the artifact
-_MOST_SLACK = 4.0  # in units of the absolute tolerance
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,8 @@ class Entry:
                 golden.truth.get(name),
                 time_axis(specs[name], self.signature) if name in specs else None,
                 golden.kept.get(name),
-                0.0 if self.tolerances.sets(name) else slack(value, golden.truth.get(name), self.tolerances),
+                golden.spread.get(name),
+                None if self.tolerances.sets(name) else leeway(golden.spread.get(name)),
                 length,
             )
             for name, value in golden.expected.items()
@@ -99,18 +98,6 @@ def merged(label: str, reports: Iterable[FeedReport]) -> FeedReport:
     """All calls as one, at constant memory. It has no outputs where there was no call."""
     outputs = merged_by_name(chain.from_iterable(report.outputs for report in reports))
     return FeedReport(label, tuple(outputs.values()))
-
-
-def slack(value: np.ndarray, truth: np.ndarray | None, tolerances: Tolerances) -> float:
-    """What one value may be off by because others of its call are: no nearer to its source than that is to the truth.
-
-    Small where a model is well conditioned, and never more than a few times the absolute tolerance.
-    """
-    if truth is None or not value.size:
-        return 0.0
-    distance = np.abs(value.astype(np.float64) - truth)
-    worst = float(np.max(distance, initial=0.0, where=np.isfinite(distance)))
-    return min(_UNCERTAINTIES * worst, _MOST_SLACK * tolerances.default.atol)
 
 
 def _refused(error: BaseException) -> MismatchError:

@@ -10,8 +10,12 @@ import numpy as np
 
 from rnnexport.errors import UsageError
 from rnnexport.goldens import Kept
+from rnnexport.verification.bounds import Bounds, allowed, bounds
 from rnnexport.verification.statistics import Errors, measure, nothing
 from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.units import UnitErrors, unit_errors
+
+_USUAL = Bounds()
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Comparison:
         first_timestep: the first timestep with such a value; None where the output has no timesteps.
         artifact_error: of the artifact against the float64 truth; None where there is none.
         source_error: of the source against it.
+        units: both by unit; None where there is no truth.
+        bounds: how many values had a wider bound than the tolerance.
     """
 
     name: str
@@ -39,6 +45,8 @@ class Comparison:
     first_timestep: int | None = None
     artifact_error: Errors | None = None
     source_error: Errors | None = None
+    units: UnitErrors | None = None
+    bounds: Bounds = _USUAL
 
     def merged(self, other: Comparison) -> Comparison:
         """The comparison of both pieces of one output; the first problem is kept."""
@@ -53,6 +61,8 @@ class Comparison:
             first_timestep=first.first_timestep,
             artifact_error=_merged(self.artifact_error, other.artifact_error),
             source_error=_merged(self.source_error, other.source_error),
+            units=_merged_units(self.units, other.units),
+            bounds=self.bounds.merged(other.bounds),
         )
 
 
@@ -65,7 +75,8 @@ class Wanted:
         truth: the same in float64, by an independent run; None where there is none.
         time_axis: the axis of the timesteps; None where there is none.
         kept: which values of the output these are; None for all.
-        slack: what is added to the absolute tolerance, for a source that is uncertain of its own values.
+        spread: how far rounding alone moves each value; None where that is not known.
+        least: the least bound of each value, where that may be more than the tolerance; None for the tolerance alone.
         timesteps: the length of the call.
     """
 
@@ -73,7 +84,8 @@ class Wanted:
     truth: np.ndarray | None = None
     time_axis: int | None = None
     kept: Kept | None = None
-    slack: float = 0.0
+    spread: np.ndarray | None = None
+    least: np.ndarray | None = None
     timesteps: int = 1
 
     @property
@@ -127,7 +139,7 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
 
     Integers, bools and text must be equal.
     """
-    value, tolerance = wanted.value, tolerance.plus(wanted.slack)
+    value = wanted.value
     if found is None:
         return failed(name, "is missing")
     if found.dtype != value.dtype and not (_is_text(found) and _is_text(value)):
@@ -142,11 +154,12 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
         # Both parts count: each is a value of its own, on a last axis of two.
         values, value, truth = _parts(values), _parts(value), None if truth is None else _parts(truth)
         steps = None if steps is None else steps[..., np.newaxis]
-    bad = _out_of(tolerance, values, value)
+    bad = _out_of(tolerance, values, value, wanted.least)
     first_bad, timestep, problem = None, None, ""
     if bad.any():
         first_bad, timestep, problem = _first(values, value, wanted, bad, steps)
     units = None if np.iscomplexobj(wanted.value) else wanted.units()
+    parts = (tolerance, wanted.spread, wanted.least, units)
     return Comparison(
         name=name,
         passed=first_bad is None,
@@ -155,13 +168,15 @@ def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tole
         problem=problem,
         first_bad=first_bad,
         first_timestep=timestep,
-        artifact_error=None if truth is None else measure(values, truth, None, steps, units),
-        source_error=None if truth is None else measure(value, truth, None, steps, units),
+        artifact_error=None if truth is None else measure(values, truth, None, steps),
+        source_error=None if truth is None else measure(value, truth, None, steps),
+        units=None if truth is None else unit_errors(values, value, truth, *parts),
+        bounds=bounds(tolerance, value, wanted.least),
     )
 
 
-def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float:
-    """The largest error in units of what `tolerance` allows; 0 where the dtype is exact or nothing is finite.
+def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance, least: np.ndarray | None = None) -> float:
+    """The largest error in units of what each value may be off; 0 where the dtype is exact or nothing is finite.
 
     Infinite where there is an error and nothing is allowed.
     """
@@ -169,7 +184,7 @@ def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance) -> float
         return 0.0
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.abs(_wide(found) - _wide(wanted))
-        parts = error / tolerance.bound(wanted)
+        parts = error / allowed(tolerance, wanted, least)
     return float(np.max(parts, initial=0.0, where=np.isfinite(error) & (error > 0)))
 
 
@@ -192,14 +207,14 @@ def worst(comparisons: Sequence[Comparison]) -> float:
     return float(np.max(errors)) if errors else math.nan
 
 
-def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Which values are out of tolerance."""
+def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray, least: np.ndarray | None = None) -> np.ndarray:
+    """Which values are out of their bounds."""
     same: np.ndarray = found == wanted
     if not np.issubdtype(wanted.dtype, np.inexact):
         return ~same
     same |= np.isnan(found) & np.isnan(wanted)
     with np.errstate(invalid="ignore", over="ignore"):
-        within = np.abs(_wide(found) - _wide(wanted)) <= tolerance.bound(wanted)
+        within = np.abs(_wide(found) - _wide(wanted)) <= allowed(tolerance, wanted, least)
     # inf - inf is NaN: equal infinities are right; an infinite bound must let nothing else through.
     finite = np.isfinite(_wide(found)) & np.isfinite(_wide(wanted))
     bad: np.ndarray = ~(same | (finite & within))
@@ -230,6 +245,10 @@ def _is_text(array: np.ndarray) -> bool:
 
 def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
+
+
+def _merged_units(one: UnitErrors | None, other: UnitErrors | None) -> UnitErrors | None:
+    return None if one is None or other is None else one.merged(other)
 
 
 def _merged(one: Errors | None, other: Errors | None) -> Errors | None:

@@ -16,7 +16,8 @@ import numpy as np
 from rnnexport.errors import MismatchError, UsageError
 from rnnexport.goldens import Arrays, Golden
 from rnnexport.signature import time_axis
-from rnnexport.verification.calls import Entry, carry, slack
+from rnnexport.verification.bounds import leeway
+from rnnexport.verification.calls import Entry, carry
 from rnnexport.verification.compare import Comparison, Wanted, compare, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
@@ -140,11 +141,10 @@ def _compared(name: str, block: _Block, entry: Entry, steps: Steps) -> Compariso
             return replace(misfit, problem=f"{misfit.problem}, at step {block.start + at * steps.chunk}")
     axis = next((time_axis(one, entry.signature) for one in entry.signature.outputs if one.name == name), None)
     values = _laid([golden.expected[name] for golden in block.goldens], axis)
-    truths = [golden.truth[name] for golden in block.goldens if name in golden.truth]
-    truth = _laid(truths, axis) if len(truths) == len(block.goldens) else None
-    leeway = 0.0 if entry.tolerances.sets(name) else slack(values, truth, entry.tolerances)
+    truth, spread = (_laid_of_all(name, parts, axis) for parts in _truths(block.goldens))
+    least = None if entry.tolerances.sets(name) else leeway(spread)
     found_values = _laid([found[name] for found in block.found], axis)
-    result = compare(name, found_values, Wanted(values, truth, slack=leeway), tolerance)
+    result = compare(name, found_values, Wanted(values, truth, spread=spread, least=least), tolerance)
     point = partial(_on_the_curve, point=block.start // steps.span, span=steps.span)
     return replace(
         _placed(result, found_values, values, axis, block, steps),
@@ -152,6 +152,16 @@ def _compared(name: str, block: _Block, entry: Entry, steps: Steps) -> Compariso
         artifact_error=result.artifact_error and point(result.artifact_error),
         source_error=result.source_error and point(result.source_error),
     )
+
+
+def _truths(goldens: Sequence[Golden]) -> tuple[list[Arrays], list[Arrays]]:
+    """What is right, and how far rounding moves it, call by call."""
+    return [golden.truth for golden in goldens], [golden.spread for golden in goldens]
+
+
+def _laid_of_all(name: str, parts: Sequence[Arrays], axis: int | None) -> np.ndarray | None:
+    """One output of several calls as one array; None where a call does not have it."""
+    return _laid([part[name] for part in parts], axis) if all(name in part for part in parts) else None
 
 
 def _laid(arrays: Sequence[np.ndarray], axis: int | None) -> np.ndarray:
@@ -175,7 +185,7 @@ def _placed(
 
 
 def _on_the_curve(errors: Errors, point: int, span: int) -> Errors:
-    return replace(errors, by_timestep=(*[0.0] * point, errors.max_abs), span=span, by_unit=())
+    return replace(errors, by_timestep=(*[0.0] * point, errors.max_abs), span=span)
 
 
 def _counted(comparison: Comparison) -> Comparison:

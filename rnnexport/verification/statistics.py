@@ -30,8 +30,6 @@ class Errors:
         wanted_squares: the sum of squares of the other.
         histogram: how many errors lie in each range, see `EDGES`.
         by_timestep: the largest absolute error of each `span` timesteps; empty for what has no timesteps.
-        by_unit: for each unit of the last axis, how many values there are, the sum of their squared errors, and that of
-            the squares of what was wanted.
         span: how many timesteps one point of `by_timestep` stands for: more than 1 where there are many.
     """
 
@@ -46,7 +44,6 @@ class Errors:
     wanted_squares: float = 0.0
     histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
     by_timestep: tuple[float, ...] = ()
-    by_unit: tuple[tuple[int, float, float], ...] = ()
     span: int = 1
 
     @property
@@ -66,7 +63,6 @@ class Errors:
         """The errors of both, as if they had been measured at once. Curves may differ in length and in span."""
         span = math.lcm(self.span, other.span)
         curves = zip_longest(self._curve(span), other._curve(span), fillvalue=0.0)
-        units = zip_longest(self.by_unit, other.by_unit, fillvalue=(0, 0.0, 0.0))
         return Errors(
             count=self.count + other.count,
             bad=self.bad + other.bad,
@@ -79,7 +75,6 @@ class Errors:
             wanted_squares=self.wanted_squares + other.wanted_squares,
             histogram=tuple(a + b for a, b in zip(self.histogram, other.histogram, strict=True)),
             by_timestep=tuple(_larger(one, two) for one, two in curves),
-            by_unit=tuple((one[0] + two[0], one[1] + two[1], one[2] + two[2]) for one, two in units),
             span=span,
         )
 
@@ -95,7 +90,6 @@ def measure(
     wanted: np.ndarray,
     bad: np.ndarray | None = None,
     steps: np.ndarray | None = None,
-    units: np.ndarray | None = None,
 ) -> Errors:
     """Measure two arrays of one shape.
 
@@ -104,7 +98,6 @@ def measure(
         wanted: the same; in float64 where it is a truth that is more precise than `found`.
         bad: which values are out of tolerance.
         steps: the timestep of each value, of any shape that broadcasts; None for what has no timesteps.
-        units: the same for the unit.
     """
     if not np.issubdtype(wanted.dtype, np.number) and wanted.dtype != np.bool_:
         return _measure_text(found, wanted, bad)
@@ -131,7 +124,6 @@ def measure(
         wanted_squares=products[3],
         histogram=_histogram(error),
         by_timestep=() if steps is None else _by_timestep(error, np.broadcast_to(steps, error.shape)),
-        by_unit=() if units is None else _by_unit(error, other, np.broadcast_to(units, error.shape)),
     )
 
 
@@ -196,14 +188,6 @@ def _by_timestep(error: np.ndarray, steps: np.ndarray) -> tuple[float, ...]:
     with np.errstate(invalid="ignore"):
         np.maximum.at(curve, steps.ravel(), error.ravel())
     return tuple(map(float, curve))
-
-
-def _by_unit(error: np.ndarray, wanted: np.ndarray, units: np.ndarray) -> tuple[tuple[int, float, float], ...]:
-    counts = np.bincount(units.ravel())
-    with np.errstate(invalid="ignore", over="ignore"):
-        squares = np.bincount(units.ravel(), weights=(error * error).ravel())
-        sizes = np.bincount(units.ravel(), weights=(wanted * wanted).ravel())
-    return tuple(zip(map(int, counts), map(float, squares), map(float, sizes), strict=True))
 
 
 def _max(values: np.ndarray) -> float:

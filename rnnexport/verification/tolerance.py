@@ -34,10 +34,6 @@ class Tolerance:
         """Both parts `factor` times as large."""
         return Tolerance(self.rtol * factor, self.atol * factor)
 
-    def plus(self, slack: float) -> Tolerance:
-        """The absolute part larger by `slack`."""
-        return self if slack == 0 else Tolerance(self.rtol, self.atol + slack)
-
     def for_length(self, timesteps: int) -> Tolerance:
         """The tolerance of a sequence: as it is up to 24 timesteps, then growing with the root of the length."""
         return self if timesteps <= _SHORT else self.times(math.sqrt(timesteps / _SHORT))

@@ -175,7 +175,7 @@ class Wiring:
         wanted, found = call.wanted[name], _kept(call.found.get(name), call.wanted[name])
         if other is None or found is None:
             return False
-        return compare(name, found, Wanted(other), self._tolerance(name, wanted).plus(wanted.slack)).passed
+        return compare(name, found, Wanted(other, least=wanted.least), self._tolerance(name, wanted)).passed
 
     def _differs(self, name: str, call: Observed, other: np.ndarray | None) -> bool:
         """Whether a value is clearly another than the output should have."""
@@ -185,7 +185,7 @@ class Wiring:
             return True
         if not np.issubdtype(wanted.value.dtype, np.inexact):
             return not np.array_equal(value, wanted.value)
-        return excess(value, wanted.value, self._tolerance(name, wanted).plus(wanted.slack)) > _TELLING
+        return excess(value, wanted.value, self._tolerance(name, wanted), wanted.least) > _TELLING
 
     def _tolerance(self, name: str, wanted: Wanted) -> Tolerance:
         return self.bound(name, wanted.timesteps)

@@ -112,7 +112,7 @@ def test_the_goldens_of_another_file_are_told(exported, tmp_path, not_executed):
 def test_a_newer_schema_is_told(exported, tmp_path, not_executed):
     model = model_of(exported("lstm")["onnx"].path)
     properties = {prop.key: prop.value for prop in model.metadata_props}
-    value = json.loads(properties["rnnexport.provenance"]) | {"format": 6}
+    value = json.loads(properties["rnnexport.provenance"]) | {"format": 7}
     onnx.helper.set_model_props(model, properties | {"rnnexport.provenance": json.dumps(value, sort_keys=True)})
     refused(written(model, tmp_path / "m.onnx"), r"provenance of format 7 in m\.onnx; expected format 6")
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Comparison, Wanted, compare
 from rnnexport.verification.precision import LIMIT, Precision, precision, precision_problems
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+from rnnexport.verification.units import UnitErrors
 
 RNG = np.random.default_rng(2)
 TRUTH = RNG.standard_normal((4, 9, 5))
@@ -93,8 +97,7 @@ def test_a_bound_of_the_user_is_not_what_errors_are_measured_in():
 def test_numbers_of_any_size_have_a_precision_and_no_values_have_none():
     huge = np.full((2, 3), 1e200)
     assert precision([compare("y", huge, Wanted(huge, huge), Tolerance())]).passed
-    empty = Errors()
-    nothing = Comparison("y", True, empty, Tolerance(), artifact_error=empty, source_error=empty)
+    nothing = Comparison("y", True, Errors(), Tolerance(), units=UnitErrors((0,), (0.0,), (0.0,), divided=False))
     assert precision([nothing]) is None
     assert precision([nothing, call(0.0)]).passed
 
@@ -109,11 +112,8 @@ def test_without_a_truth_or_with_a_tolerance_of_the_user_there_is_no_verdict():
 def test_what_is_wrong_value_by_value_is_not_said_twice_and_nan_is_no_precision():
     assert precision_problems(feeds(call(1.0)), Tolerances()) == []
     assert not Precision(float("nan")).passed
-    errors = Errors(1, squares=float("nan"), wanted_squares=1.0)
-    broken = call(0.0)
-    assert precision_problems(
-        feeds(type(broken)("y", True, errors, Tolerance(), artifact_error=errors, source_error=errors)), Tolerances()
-    )
+    unknown = UnitErrors((1,), (float("nan"),), (1.0,), divided=False)
+    assert precision_problems(feeds(replace(call(0.0), units=unknown)), Tolerances())
 
 
 def test_a_unit_is_measured_at_its_own_size():
@@ -132,6 +132,32 @@ def test_a_bound_that_the_user_tightens_leaves_precision_on_and_that_of_another_
     for override in (Override(rtol=9e-6), Override(atols={"z": 1.0})):
         assert precision_problems(feeds(wrong), Tolerances(override=override))
     assert not precision_problems(feeds(wrong), Tolerances(override=Override(atols={"y": 1.0})))
+
+
+def test_ill_conditioned_values_do_not_hide_a_fault_at_the_others_nor_make_one():
+    """Half of the rows are a thousand times as uncertain: an artifact is off by that much there, and its source too."""
+    spread = np.where(np.arange(4)[:, None, None] < 2, 4e-4, 4e-7) * np.ones(TRUTH.shape)
+    wanted = (TRUTH + spread * RNG.uniform(-0.3, 0.3, TRUTH.shape)).astype("float32")
+
+    def told(off, of=slice(None)):
+        found = TRUTH + spread * RNG.uniform(-0.9, 0.9, TRUTH.shape) * (np.arange(4)[:, None, None] < 2)
+        found[of] += off
+        least = leeway(spread)
+        return compare("y", found.astype("float32"), Wanted(wanted, TRUTH, spread=spread, least=least), Tolerance())
+
+    assert precision([told(0.0)]).passed
+    assert told(2e-6, slice(2, None)).passed
+    assert not precision([told(2e-6, slice(2, None))]).passed
+
+
+def test_what_rounding_usually_does_is_held_against_no_artifact():
+    """A source that happens to be nearer to the truth than float32 usually is."""
+    spread = np.full(TRUTH.shape, 4e-6)
+    lucky = (TRUTH + 1e-8).astype("float32")
+    found = (TRUTH + RNG.uniform(-1e-6, 1e-6, TRUTH.shape)).astype("float32")
+    plain, measured = (compare("y", found, Wanted(lucky, TRUTH, spread=one), Tolerance()) for one in (None, spread))
+    assert not precision([plain]).passed
+    assert precision([measured]).passed
 
 
 def test_of_few_values_a_unit_may_be_further_off():

@@ -1,0 +1,87 @@
+"""Export random right models to every target, and count those that are called wrong.
+
+    python -m benchmarks.false_alarms [--models 300] [--seed 0] [--targets onnx,numpy,...] [--json FILE]
+
+Exit code 1 where an artifact is a mismatch, something ends in no message, or more than a hundredth is refused. Every
+mismatch is to be looked at: the model is right, so the artifact, the bound or the conversion is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.false_alarms.judge import Answer, Judged, judge, to_json
+from rnnexport.publish import staged
+from rnnexport.targets.registry import TARGET_NAMES
+
+_ANSWERS: tuple[Answer, ...] = ("verified", "mismatch", "refused", "crashed")
+_REFUSED = 0.01
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the bench; 0 where no alarm was false."""
+    asked = _parser().parse_args(arguments)
+    judged: list[Judged] = []
+    for one in _judged(range(asked.seed, asked.seed + asked.models), asked.targets.split(","), asked.jobs):
+        judged.append(one)
+        told = ", ".join(f"{verdict.target} {verdict.answer}" for verdict in one.verdicts)
+        print(f"{len(judged)} of {asked.models}: {one.seed} {told} ({one.seconds:.0f} s)", file=sys.stderr, flush=True)
+        if asked.json is not None:
+            with staged(asked.json) as path:
+                path.write_text(json.dumps(to_json(sorted(judged, key=lambda one: one.seed)), indent=1) + "\n")
+    show(judged)
+    return int(failed(judged))
+
+
+def failed(judged: Sequence[Judged]) -> bool:
+    """Whether an alarm was false, or too much is refused."""
+    answers = Counter(verdict.answer for one in judged for verdict in one.verdicts)
+    return bool(answers["mismatch"] or answers["crashed"]) or answers["refused"] > _REFUSED * answers.total()
+
+
+def show(judged: Sequence[Judged]) -> None:
+    """A table of the targets, and below it everything that was not verified."""
+    console = Console(highlight=False)
+    verdicts = [verdict for one in judged for verdict in one.verdicts]
+    table = Table("target", *_ANSWERS, title=f"{len(judged)} right models", title_justify="left")
+    for name in dict.fromkeys(verdict.target for verdict in verdicts):
+        counts = Counter(verdict.answer for verdict in verdicts if verdict.target == name)
+        table.add_row(name, *(str(counts[answer]) for answer in _ANSWERS))
+    console.print(table)
+    for one in sorted(judged, key=lambda one: one.seed):
+        for verdict in one.verdicts:
+            if verdict.answer != "verified":
+                told = f"{verdict.answer}  {one.seed}  {verdict.target}  {one.told}: {verdict.why}"
+                console.print(told, markup=False, soft_wrap=True)
+
+
+def _judged(seeds: Sequence[int], targets: Sequence[str], jobs: int) -> Iterator[Judged]:
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=20) as pool:
+        for future in as_completed([pool.submit(partial(judge, seed, targets)) for seed in seeds]):
+            yield future.result()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.false_alarms", description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", type=int, default=300, metavar="N", help="how many")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first; each has the next one")
+    parser.add_argument("--targets", default=",".join(TARGET_NAMES), metavar="NAMES", help="with commas between")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there too, as it comes")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""Monte Carlo arithmetic: NumPy whose every operation in float64 rounds at random, as one of a narrower dtype may.
+
+    found = exact * (1 + unit * r),  r uniform in [-1, 1]
+
+A sum is off by its terms as well, since each partial sum rounds: `unit * r * sqrt(sum(term**2))`. What the narrower
+dtype holds exactly (a count, a mask, a value that is passed on) stays as it is, since there nothing is rounded. Runs
+that differ in their random numbers alone tell value by value how much of a result rounding decides: whether it is well
+or ill conditioned, and on which side of a threshold it may fall. (Parker 1997, Monte Carlo Arithmetic.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+_DIGITS = 53  # binary digits of float64
+_POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
+_SUMS = {np.add}  # a reduction of these has terms
+_PRODUCTS = {np.matmul}
+_FUNCTIONS = ("einsum",)  # sums of products that are no universal function
+
+
+class RoundingArray(np.ndarray):
+    """An array whose operations round at random; what they give are such arrays too."""
+
+    rounds: Rounding | None = None
+
+    def __array_finalize__(self, base: Any) -> None:
+        self.rounds = getattr(base, "rounds", None)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """As NumPy's, and rounded. Arrays in `out` are written to."""
+        rounds: Rounding | None = next((one.rounds for one in inputs if isinstance(one, RoundingArray)), self.rounds)
+        given = [_plain(one) for one in inputs]
+        out = options.get("out")
+        if out is not None:
+            options["out"] = tuple(map(_plain, out))
+        found = getattr(ufunc, method)(*given, **options)
+        if rounds is None or method == "at" or not isinstance(found, np.ndarray | np.generic):
+            return found
+        squares = _squares(ufunc, method, given, options)
+        rounded = rounds.rounded(np.asarray(found), squares)
+        if out is not None:
+            np.copyto(options["out"][0], rounded)
+            return out[0]
+        return rounds.array(rounded)
+
+
+class Rounding:
+    """NumPy for a program: its functions, their arrays rounding at random.
+
+    Args:
+        digits: how many binary digits a number of the narrower dtype has: 24 for float32.
+        unit: the largest relative error of one operation.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, digits: int, unit: float, seed: int) -> None:
+        self._split = 2.0 ** (_DIGITS - digits) + 1
+        self._random_numbers = np.random.default_rng(seed).uniform(-unit, unit, _POOL)
+        self._used = 0
+
+    def namespace(self) -> Any:
+        """To stand for the module `numpy`."""
+        return _Namespace(np, self)
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """The values as an array that rounds."""
+        if not isinstance(values, np.ndarray) or values.dtype.hasobject:
+            return values
+        found = values.view(RoundingArray)
+        found.rounds = self
+        return found
+
+    def rounded(self, exact: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
+        """The values rounded at random, but for those that need no rounding.
+
+        Args:
+            exact: of float64 or complex128; others are given back.
+            squares: the sum of the squares of the terms that each value is the sum of; None where it is no sum.
+        """
+        if exact.dtype not in (np.float64, np.complex128):
+            return exact
+        with np.errstate(all="ignore"):
+            off, held = exact * self._random(exact.shape), self._held(exact)
+            if squares is not None:
+                off = off + np.sqrt(squares) * self._random(exact.shape)
+                held &= self._held(squares)  # what is left of large terms may have few digits
+            return np.where(held, exact, exact + off)
+
+    def _random(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers of the pool, from where the last ones ended: to draw each anew would take most of the time."""
+        size = math.prod(shape)
+        if size > _POOL // 2:
+            return np.resize(np.roll(self._random_numbers, self._moved(size)), shape)
+        start = self._moved(size)
+        return self._random_numbers[start : start + size].reshape(shape)
+
+    def _moved(self, size: int) -> int:
+        """Where so many numbers start."""
+        start = self._used if self._used + size <= _POOL else self._used % 97
+        self._used = (start + size) % _POOL
+        return start
+
+    def _held(self, values: np.ndarray) -> np.ndarray:
+        """Where the narrower dtype has the value itself: its lower digits are 0 (Veltkamp). So are NaN and inf."""
+        if values.dtype == np.complex128:
+            held: np.ndarray = self._held(values.real) & self._held(values.imag)
+            return held
+        wide = values * self._split
+        exact: np.ndarray = ~(np.abs(wide - (wide - values) - values) > 0)
+        return exact
+
+
+class _Namespace:
+    """A module whose functions give arrays that round. Types and numbers are those of the module."""
+
+    def __init__(self, module: ModuleType, rounds: Rounding) -> None:
+        self._module = module
+        self._rounds = rounds
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._module, name)
+        if isinstance(found, ModuleType):
+            return _Namespace(found, self._rounds)
+        if isinstance(found, type | np.ufunc) or not callable(found):
+            return found
+        return self._wrapped(found, name in _FUNCTIONS)
+
+    def _wrapped(self, function: Callable[..., Any], is_sum: bool) -> Callable[..., Any]:
+        rounds = self._rounds
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if not is_sum:
+                found = function(*arguments, **options)
+            else:
+                given = [_plain(one) for one in arguments]
+                squares = function(*map(_squared, given), **options)
+                found = rounds.rounded(np.asarray(function(*given, **options)), squares)
+            if isinstance(found, tuple | list):
+                return type(found)(rounds.array(one) for one in found)
+            return rounds.array(found)
+
+        return call
+
+
+def _squares(ufunc: np.ufunc, method: str, given: list[Any], options: dict[str, Any]) -> np.ndarray | None:
+    """The sums of the squares of the terms of each value; None where it is no sum."""
+    kept = {name: value for name, value in options.items() if name not in ("out", "initial")}
+    if ufunc in _PRODUCTS or (ufunc in _SUMS and method in ("reduce", "accumulate", "reduceat")):
+        squares: np.ndarray = getattr(ufunc, method)(*map(_squared, given), **kept)
+        return squares
+    return None
+
+
+def _squared(value: Any) -> Any:
+    return np.square(np.abs(value)) if isinstance(value, np.ndarray) and value.dtype.kind in "fc" else value
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, RoundingArray) else value

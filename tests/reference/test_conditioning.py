@@ -1,0 +1,89 @@
+"""The spread of a model, beside what float32 does to it in Keras."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.reference.described import describe_with_truth
+from rnnexport.signature import Boundary
+from rnnexport.verification.bounds import leeway
+from rnnexport.verification.tolerance import Tolerance
+
+INPUTS, H = 4, 5
+
+
+def keras():
+    import keras
+
+    return keras
+
+
+def with_weights(model, scale):
+    rng = np.random.default_rng(11)
+    model.set_weights([rng.uniform(-scale, scale, weight.shape).astype("float32") for weight in model.get_weights()])
+    return model
+
+
+def tame():
+    x = keras().Input((None, INPUTS), name="x")
+    return with_weights(keras().Model(x, keras().layers.GRU(H, return_sequences=True, name="gru")(x)), 0.5)
+
+
+def chaotic():
+    """A recurrence whose weights are so large that each step makes an error some times as large."""
+    x = keras().Input((None, INPUTS), name="x")
+    layer = keras().layers.SimpleRNN(16, return_sequences=True, activation="tanh", name="rnn")
+    return with_weights(keras().Model(x, layer(x)), 3.0)
+
+
+def rounded():
+    """A unit that is cut to whole numbers, beside one that is not."""
+    x = keras().Input((None, INPUTS), name="x")
+    h = keras().layers.LSTM(H, return_sequences=True, name="lstm")(x)
+    y = keras().layers.Lambda(lambda h: keras().ops.concatenate([keras().ops.floor(h * 1e6), h], -1), name="cut")(h)
+    return with_weights(keras().Model(x, y), 0.5)
+
+
+@cache
+def described(build):
+    return describe_with_truth(rnnexport.load(build()), Boundary())
+
+
+def parts(build, name):
+    """Expected values, truth and spread of every golden."""
+    goldens = described(build).goldens
+    assert not described(build).no_truth
+    return [(one.label, one.expected[name], one.truth[name], one.spread[name]) for one in goldens]
+
+
+def test_a_tame_model_has_about_the_usual_bounds_everywhere():
+    for label, expected, _, spread in parts(tame, "gru"):
+        assert np.all(leeway(spread) < 2 * Tolerance().bound(expected)), label
+        assert np.mean(leeway(spread) > Tolerance().bound(expected)) < 0.05, label
+    assert described(tame).tolerance == Tolerance()
+
+
+@pytest.mark.parametrize(("build", "name"), [(tame, "gru"), (chaotic, "rnn")])
+def test_the_source_is_as_far_from_the_truth_as_its_spread_says(build, name):
+    for label, expected, truth, spread in parts(build, name):
+        assert np.all(np.abs(expected - truth) <= np.maximum(leeway(spread), 1e-7)), label
+
+
+def test_what_is_chaotic_is_uncertain_later_on_and_certain_at_first():
+    found = {label: spread for label, _, _, spread in parts(chaotic, "rnn")}
+    (long,) = [spread for label, spread in found.items() if label.startswith("batch 2, time 32")]
+    assert long[:, 0].max() < 1e-5
+    assert long[:, -1].max() > 100 * long[:, 0].max()
+
+
+def test_a_value_beside_an_edge_is_uncertain_by_the_step_and_its_neighbours_are_not():
+    """A floor of millionths, which float32 can't hold for sure: a whole one, or none."""
+    steps = np.concatenate([spread[..., :H].ravel() for _, _, _, spread in parts(rounded, "cut")])
+    assert set(np.unique(steps)) <= {0.0, 1.0, 2.0, 3.0}
+    assert 0 < np.mean(steps > 0) < 1
+    for _, expected, _, spread in parts(rounded, "cut"):
+        assert np.all(leeway(spread[..., H:]) < 2 * Tolerance().bound(expected[..., H:]))

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnexport.verification.bounds import Bounds, allowed, bounds, leeway
+from rnnexport.verification.compare import Wanted, compare, excess
+from rnnexport.verification.tolerance import Tolerance
+
+T = Tolerance(rtol=1e-5, atol=2e-6)
+VALUE = np.array([1.0, -2.0, 0.0, 100.0], "float32")
+SPREAD = np.array([1e-7, 1e-3, 0.0, np.inf])
+
+
+def test_a_value_has_the_tolerance_or_three_times_what_rounding_makes_of_it():
+    np.testing.assert_allclose(allowed(T, VALUE, leeway(SPREAD)), [1.2e-5, 3e-3, 2e-6, np.inf])
+    np.testing.assert_allclose(allowed(T, VALUE, None), [1.2e-5, 2.2e-5, 2e-6, 1.002e-3])
+    assert leeway(None) is None
+
+
+def test_what_is_wider_is_counted_and_how_far():
+    told = bounds(T, VALUE, leeway(SPREAD))
+    assert (told.wider, told.coarse, told.largest) == (2, 1, np.inf)
+    assert bounds(T, VALUE, leeway(SPREAD[:3].repeat(2)[:4])).largest == pytest.approx(3e-3 / 2e-6)
+    assert bounds(T, VALUE, None) == bounds(T, VALUE[:0], SPREAD[:0]) == Bounds()
+    assert Bounds(2, 1, 8.0).merged(Bounds(3, 0, 2.0)) == Bounds(5, 1, 8.0)
+
+
+def test_one_value_on_an_edge_lets_no_other_through():
+    """The second one may be 3e-3 off, and the first still no more than 1.2e-5."""
+    wanted = Wanted(VALUE[:3], VALUE[:3].astype(float), spread=SPREAD[:3], least=leeway(SPREAD[:3]))
+    for off, passed in (([1e-5, 2.9e-3, 0], True), ([1e-5, 3.1e-3, 0], False), ([1.3e-5, 0, 0], False)):
+        found = (VALUE[:3] + np.array(off)).astype("float32")
+        one = compare("y", found, wanted, T)
+        assert one.passed is passed
+        assert (one.bounds.wider, one.bounds.coarse) == (1, 0)
+        assert (excess(found, VALUE[:3], T, leeway(SPREAD[:3])) <= 1) is passed
+
+
+def test_nan_and_infinities_never_pass_however_wide_the_bound():
+    anything = Wanted(VALUE, least=np.full(4, np.inf))
+    for wrong in (np.nan, np.inf):
+        found = VALUE.copy()
+        found[1] = wrong
+        assert not compare("y", found, anything, T).passed
+    assert compare("y", VALUE + np.float32(7), anything, T).passed
