@@ -172,6 +172,7 @@ def _from_goldens(path: Path, proof: Proof | None) -> Claim:
         _tolerances(proof),
         no_truth=known.no_truth,
         coverage=known.coverage,
+        no_witness=known.no_witness,
         own=proof,
         sequence=known.sequence,
     )
@@ -187,6 +188,7 @@ def _from_source(label: str, beside: Beside, proof: Proof | None) -> Claim:
         label,
         described.no_truth,
         described.coverage,
+        described.no_witness,
         proof,
         sequence=beside.sequence,
     )

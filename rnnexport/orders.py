@@ -95,6 +95,7 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
         options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
         if order.kind.unrolled:
             require_fixed(source.name, signature)
+        known[order.extent].require_converted(order.kind)
     progress(f"tracing {source.name}")
     forms = {
         (extent, unroll): Form(known[extent], known[extent].traced(unroll=unroll))
@@ -178,6 +179,7 @@ def _verified(
         tolerances,
         no_truth=known.no_truth,
         coverage=known.coverage,
+        no_witness=known.no_witness,
         own=proof,
         sequence=known.sequence,
     )
@@ -247,6 +249,7 @@ def _provenance(subject: Subject, order: Order, options: Options) -> Provenance:
         computed_in=layers_by_dtype(source.api.layers(source.model)),
         no_truth=known.no_truth,
         coverage=known.coverage,
+        no_witness=known.no_witness,
         override=options.override.to_json(),
         sequence=subject.sequence,
     )

@@ -66,6 +66,7 @@ class Provenance:
         lowering: what became of each recurrence, where the format has several forms for one.
         no_truth: why the goldens have no float64 truth; empty where they have one.
         coverage: what the goldens reach.
+        no_witness: why a single reading of the source gave it; empty where two agree, or there is none.
         override: what the user asked of the tolerance instead, as plain values.
         sequence: of a stream, whose `signature` is that of one chunk, the boundary of the model on whole sequences;
             None for what is no stream. Chunks of any lengths are shown to give what the whole gives.
@@ -83,6 +84,7 @@ class Provenance:
     lowering: tuple[Lowered, ...] = ()
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
+    no_witness: str = ""
     override: Mapping[str, Any] = field(default_factory=dict)
     sequence: Signature | None = None
 
@@ -136,6 +138,7 @@ class Proof:
             "lowering": [item.to_json() for item in self.provenance.lowering],
             "no_truth": self.provenance.no_truth,
             "coverage": self.provenance.coverage.to_json(),
+            "no_witness": self.provenance.no_witness,
             "override": dict(self.provenance.override),
             "sequence": self.provenance.sequence and self.provenance.sequence.to_json(),
         }
@@ -228,6 +231,7 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         lowering=tuple(map(Lowered.from_json, value["lowering"])),
         no_truth=str(value["no_truth"]),
         coverage=Coverage.from_json(value["coverage"]),
+        no_witness=str(value["no_witness"]),
         override=dict(value["override"]),
         sequence=None if value["sequence"] is None else Signature.from_json(value["sequence"]),
     )

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from rnnexport.causality import streamed
-from rnnexport.errors import UsageError
+from rnnexport.errors import ConversionError, UsageError
 from rnnexport.goldens import Golden
 from rnnexport.progress import Progress
 from rnnexport.reference.described import Described, describe_with_truth
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
     from rnnexport.trail import LayerValue
 
+CONVERTER = "tf2onnx"  # among the writers of a target
 _SEQUENCE_GOLDENS = 3  # of the signature for whole sequences: what is behind it is the same model
 
 
@@ -41,6 +42,20 @@ class Subject:
     layers: tuple[LayerValue, ...]
     sequence: Signature | None
     whole: tuple[SourceModel, Described] | None
+
+    def require_converted(self, kind: Target) -> None:
+        """Refuse a format that a faulty converter would write.
+
+        Raises:
+            ConversionError: names the operator that it takes for another.
+        """
+        faults = [known.fault for known in (self.known, *(self.whole or ())[1:]) if known.fault]
+        if faults and CONVERTER in kind.writers:
+            raise ConversionError(
+                f"{CONVERTER} does not compute what {self.source.name} computes: {faults[0]}",
+                "the outputs of its TensorFlow graph to float64 rounding",
+                "report this operator; TFLite and SavedModel are made without that converter",
+            )
 
     def traced(self, *, unroll: bool) -> TracedModel:
         """What is called, as a graph."""

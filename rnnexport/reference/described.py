@@ -38,6 +38,8 @@ class Described:
         traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
         no_truth: why there is no float64 run to measure by; empty where there is one.
         coverage: what the goldens reach, and what was left out of them.
+        no_witness: why a single reading gave that run; empty where two agree, or there is none.
+        fault: where the converter does not compute what the source does; empty where it does, as far as can be told.
     """
 
     signature: Signature
@@ -46,6 +48,8 @@ class Described:
     traced: TracedModel | None
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
+    no_witness: str = ""
+    fault: str = ""
 
 
 def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
@@ -76,7 +80,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
     coverage = Coverage(learner.notes() + uncertain(found, goldens))
-    return Described(signature, goldens, tolerance, traced, no_truth, coverage)
+    return Described(signature, goldens, tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
 
 
 def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:

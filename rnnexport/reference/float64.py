@@ -1,4 +1,11 @@
-"""A source run in float64, and whether that run can be the truth."""
+"""A source run in float64 by two readings of its graph, and whether that run can be the truth.
+
+1. The NumPy program, made by the converter that artifacts are made by.
+2. The traced graph in wide types, run by TensorFlow: it shares the trace with the first, and no converter.
+
+Where they agree the first is the truth. Where they don't, the converter is at fault and the second is the truth, unless
+eager Keras speaks for the first.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +16,68 @@ import numpy as np
 
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden
-from rnnexport.reference.certainty import distance
+from rnnexport.reference.certainty import distance, largest_excess
+from rnnexport.reference.witness import Allowed
 from rnnexport.signature import Signature
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from rnnexport.codegen.oracle import Oracle, Rounds
+    from rnnexport.source.double import Double
     from rnnexport.source.trace import TracedModel
 
 
 class Exact:
-    """A model in float64, or why there is none."""
+    """A model in float64, or why there is none.
 
-    def __init__(self, oracle: Oracle | None, no_truth: str) -> None:
-        self._oracle = oracle
+    Args:
+        traced: the model; None where `no_truth` says why there is none.
+        no_truth: why it has no float64 run.
+
+    Attributes:
+        no_truth: why there is no float64 run, as part of a sentence; empty where there is one.
+        no_witness: why that run is of one reading alone; empty where two agree, or there is none.
+        fault: where they differ, and which operator makes it: the converter does not compute what the source does.
+    """
+
+    def __init__(self, traced: TracedModel | None, no_truth: str = "") -> None:
         self.no_truth = no_truth
+        self.no_witness = ""
+        self.fault = ""
+        self._traced = traced
+        self._program: Oracle | None = None
+        self._graph: Double | None = None
+        if traced is not None and not no_truth:
+            self._open(traced)
+
+    def _open(self, traced: TracedModel) -> None:
+        from rnnexport.codegen.oracle import NoOracle, oracle
+        from rnnexport.source.double import NoDouble, double
+
+        program, graph = oracle(traced), double(traced)
+        self._program = None if isinstance(program, NoOracle) else program
+        self._graph = None if isinstance(graph, NoDouble) else graph
+        self._lacking(*(one.reason for one in (program, graph) if isinstance(one, NoOracle | NoDouble)))
+
+    def _lacking(self, *reasons: str) -> None:
+        """A reading is missing, or is none any more."""
+        told = "; ".join(dict.fromkeys(reasons))
+        if self._program is None and self._graph is None:
+            self.no_truth = self.no_truth or "; ".join(filter(None, (self.no_witness, told)))
+            self.no_witness = ""
+        else:
+            self.no_witness = self.no_witness or told
 
     def rounding(self, rounds: Rounds) -> Exact:
-        """The same run in an arithmetic that rounds."""
-        return Exact(self._oracle and self._oracle.rounding(rounds), self.no_truth)
+        """The program alone in an arithmetic that rounds; nothing where there is no program."""
+        run = Exact(None, self.no_truth or ("" if self._program else "there is no program"))
+        run._program = self._program and self._program.rounding(rounds)
+        return run
 
     def run(self, feed: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
         """The float64 outputs for `feed` of those that are real in `expected`; nothing where it can't be run."""
-        if self._oracle is None or self.no_truth:
-            return {}
-        try:
-            outputs = self._oracle.run(feed)
-        except ConversionError as error:
-            self.no_truth = error.found
+        outputs = self._agreed(feed, expected)
+        if self.no_truth:
             return {}
         floats = {name: array for name, array in expected.items() if np.issubdtype(array.dtype, np.floating)}
         if any(outputs[name].shape != array.shape for name, array in floats.items()):
@@ -45,15 +86,47 @@ class Exact:
         # Where the source is not finite its own value is all there is to compare with.
         return {name: np.where(np.isfinite(array), outputs[name], array) for name, array in floats.items()}
 
+    def _agreed(self, feed: Arrays, expected: Arrays) -> Arrays:
+        """What both readings give, or the one that is right."""
+        found = self._of_program(feed)
+        wanted = self._of_graph(feed)
+        graph = self._graph
+        if self._traced is None or graph is None or self._program is None:
+            return wanted or found
+        if not (where := Allowed(self._traced, graph, feed, wanted).disagreement(found)):
+            return found
+        off, program_off = _off(expected, wanted), _off(expected, found)
+        if off > max(1.0, program_off):
+            self._graph = None
+            self._lacking(f"the graph in float64 is {off:.1f} times the tolerance from eager Keras")
+            return found
+        from rnnexport.reference.culprit import culprit
+
+        self.fault = f"{culprit(self._traced, graph, feed)}, in float64 {where}"
+        self.no_witness = f"the converter is at fault at {self.fault}"
+        self._program = None
+        return wanted
+
+    def _of_program(self, feed: Arrays) -> Arrays:
+        try:
+            return self._program.run(feed) if self._program else {}
+        except ConversionError as error:
+            self._program = None
+            self._lacking(error.found)
+            return {}
+
+    def _of_graph(self, feed: Arrays) -> Arrays:
+        try:
+            return self._graph.run(feed) if self._graph else {}
+        except ConversionError as error:
+            self._graph = None
+            self._lacking(error.found)
+            return {}
+
 
 def exact(traced: TracedModel | None, no_truth: str = "") -> Exact:
     """The float64 run of a traced model."""
-    if traced is None or no_truth:
-        return Exact(None, no_truth)
-    from rnnexport.codegen.oracle import NoOracle, oracle
-
-    found = oracle(traced)
-    return Exact(None, found.reason) if isinstance(found, NoOracle) else Exact(found, "")
+    return Exact(traced, no_truth)
 
 
 def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -> tuple[Golden, ...]:
@@ -70,9 +143,20 @@ def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) ->
 
 
 def doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
-    """Why the float64 run can't be the truth: its program was made of the source, and may have been made wrongly."""
+    """Why the float64 run can't be the truth: what it reads was traced from the source, and may be something else."""
     pairs = [(golden.expected[name], array) for golden in goldens for name, array in golden.truth.items()]
     if any(np.any(np.isfinite(expected) & ~np.isfinite(array)) for expected, array in pairs):
-        return "the float64 program gives no number where eager Keras gives one"
+        return "the float64 run gives no number where eager Keras gives one"
     worst = max((distance(golden, tolerance) for golden in goldens if golden.truth), default=0.0)
-    return f"the float64 program is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
+    return f"the float64 run is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
+
+
+def _off(expected: Arrays, found: Arrays) -> float:
+    """How far a reading is from eager Keras, in units of the usual tolerance; infinite where it lacks a number."""
+    floats = {name: array for name, array in expected.items() if np.issubdtype(array.dtype, np.floating)}
+    if any(
+        found[name].shape != array.shape or np.any(np.isfinite(array) & ~np.isfinite(found[name]))
+        for name, array in floats.items()
+    ):
+        return np.inf
+    return largest_excess(floats, {name: found[name] for name in floats})

@@ -45,6 +45,7 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "rmse_of_source": None if against is None else against.source.rmse,
         "no_truth": item.no_truth,
         "coverage": item.coverage.to_json() | {"share": item.coverage.share},
+        "no_witness": item.no_witness,
         "problem": item.first_problem(),
         "problems": wrong(item),
         "located": _located(item.located),

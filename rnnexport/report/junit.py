@@ -153,6 +153,8 @@ def _properties(item: ArtifactReport) -> Iterator[tuple[str, str]]:
     if item.no_truth:
         yield "no float64 truth", item.no_truth
     yield from (("coverage", sentence) for sentence in item.coverage.sentences())
+    if item.no_witness:
+        yield "one float64 reading", item.no_witness
     if item.provenance is not None:
         yield from ((f"source {name}", value) for name, value in sorted(item.provenance.source.items()))
 

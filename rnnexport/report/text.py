@@ -142,12 +142,13 @@ def _located(located: Located) -> Iterator[RenderableType]:
 
 
 def _ends(report: Report) -> list[RenderableType]:
-    """Why there is no float64 truth, each reason once."""
-    reasons: dict[str, list[str]] = {}
+    """Why there is no float64 truth, or a single reading of it, each reason once."""
+    reasons: dict[tuple[str, str], list[str]] = {}
     for item in report.artifacts:
-        if item.no_truth:
-            reasons.setdefault(item.no_truth, []).append(f"{short_name(item.artifact)} ({item.provider})")
-    return [said(f"no float64 truth for {', '.join(names)}: {reason}", "dim") for reason, names in reasons.items()]
+        for what, reason in (("no float64 truth", item.no_truth), ("one float64 reading alone", item.no_witness)):
+            if reason:
+                reasons.setdefault((what, reason), []).append(f"{short_name(item.artifact)} ({item.provider})")
+    return [said(f"{what} for {', '.join(names)}: {why}", "dim") for (what, why), names in reasons.items()]
 
 
 def _indented(part: RenderableType) -> RenderableType:

@@ -1,21 +1,22 @@
-"""What in a graph means something else in float64."""
+"""What in a graph is narrower than float64, and what keeps it from being made wide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework import kernels, op_def_registry
 
 GraphDef = Any
 NodeDef = Any
 AttrValue = Any
 
-_REFERENCES = 100  # the number of a type that refers to a variable is this plus that of what the variable holds
+REFERENCES = 100  # the number of a type that refers to a variable is this plus that of what the variable holds
 _RUNS_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _READS_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
 _DRAWS = ("Random", "Multinomial", "TruncatedNormal", "SobolSample")
@@ -26,12 +27,13 @@ _LARGEST = 2**31 - 2**24
 
 def _wider() -> dict[int, int]:
     """The number of each narrow type to that of the wide one. Newer types of 8 bits and fewer are found, not listed."""
-    known = {tf.as_dtype(n) for n in types_pb2.DataType.values() if 0 < n < _REFERENCES}
+    known = {tf.as_dtype(n) for n in types_pb2.DataType.values() if 0 < n < REFERENCES}
     floats = {t.as_datatype_enum: types_pb2.DT_DOUBLE for t in known if t.is_floating and t != tf.float64}
     return floats | {types_pb2.DT_COMPLEX64: types_pb2.DT_COMPLEX128}
 
 
-_WIDER = _wider()
+WIDER = _wider()
+FLOATS = frozenset(narrow for narrow, wide in WIDER.items() if wide == types_pb2.DT_DOUBLE)
 
 
 def obstacle(graph_def: GraphDef) -> str | None:
@@ -40,7 +42,7 @@ def obstacle(graph_def: GraphDef) -> str | None:
     What is named here has a wide form that runs, and gives other values than the narrow one was meant to.
     """
     for node in _all_nodes(graph_def):
-        narrow = any(_is_narrow(value) for value in _complete(node).attr.values())
+        narrow = any(is_narrow(value) for value in complete(node).attr.values())
         if node.op in _RUNS_PYTHON:
             return f"operator {node.op} runs Python code, whose precision can't be told"
         if narrow and node.op in _READS_BITS:
@@ -56,6 +58,57 @@ def obstacle(graph_def: GraphDef) -> str | None:
     return None
 
 
+def narrow_left(graph_def: GraphDef) -> str | None:
+    """The first node that is not wide throughout, or that has no kernel, in a few words; None where there is none."""
+    functions = {function.signature.name for function in graph_def.library.function}
+    for function in graph_def.library.function:
+        for arg in (*function.signature.input_arg, *function.signature.output_arg):
+            if arg.type % REFERENCES in WIDER:
+                return f"function {function.signature.name} is declared in {_type_name(arg.type)}"
+    for node in _all_nodes(graph_def):
+        if node.op in functions:
+            continue
+        op = op_def_registry.get(node.op)
+        if op is None:
+            return f"operator {node.op} is not TensorFlow's own"
+        if problem := _narrow_in(complete(node), op):
+            return f"operator {node.op} {problem}"
+    return None
+
+
+def _narrow_in(node: NodeDef, op: Any) -> str | None:
+    for arg in (*op.input_arg, *op.output_arg):
+        if arg.type % REFERENCES in WIDER:
+            return f"works in {_type_name(arg.type)} alone"
+    if any(is_narrow(value) for value in node.attr.values()):
+        return "keeps a narrow type"
+    allowed = ((attr.name, attr.allowed_values.list.type) for attr in op.attr)
+    if not _meets(node, allowed) or not _has_kernel(node):
+        return "has no float64 form"
+    return None
+
+
+def _meets(node: NodeDef, constraints: Iterable[tuple[str, Iterable[int]]]) -> bool:
+    """Whether the node's types are all among the allowed ones; no list of them allows all."""
+    return all(
+        not allowed or set(node.attr[name].list.type or [node.attr[name].type]) <= set(allowed)
+        for name, allowed in constraints
+    )
+
+
+def _has_kernel(node: NodeDef) -> bool:
+    return any(
+        _meets(node, ((constraint.name, constraint.allowed_values.list.type) for constraint in kernel.constraint))
+        for kernel in _cpu_kernels(node.op)
+    )
+
+
+@cache
+def _cpu_kernels(op: str) -> list[Any]:
+    registered = kernels.get_registered_kernels_for_op(op).kernel
+    return [kernel for kernel in registered if kernel.device_type in ("CPU", "DEFAULT") and not kernel.label]
+
+
 def _scopes(graph_def: GraphDef) -> Iterator[list[NodeDef]]:
     """The nodes of the graph, then of each function: a name means the same throughout one of them."""
     yield list(graph_def.node)
@@ -67,7 +120,7 @@ def _all_nodes(graph_def: GraphDef) -> Iterator[NodeDef]:
     return chain.from_iterable(_scopes(graph_def))
 
 
-def _complete(node: NodeDef) -> NodeDef:
+def complete(node: NodeDef) -> NodeDef:
     """The node with the defaults of its operator written out: a file may leave them out."""
     op = op_def_registry.get(node.op)
     absent = [attr for attr in op.attr if attr.name not in node.attr and attr.HasField("default_value")] if op else []
@@ -80,18 +133,18 @@ def _complete(node: NodeDef) -> NodeDef:
     return complete
 
 
-def _is_narrow(value: AttrValue) -> bool:
+def is_narrow(value: AttrValue) -> bool:
     """Whether an attribute is, lists, holds or hands to a function a narrow type."""
     types = {value.type, value.tensor.dtype, *value.list.type, *(tensor.dtype for tensor in value.list.tensor)}
     inner = (*value.func.attr.values(), *(v for func in value.list.func for v in func.attr.values()))
-    return any(number % _REFERENCES in _WIDER for number in types) or any(map(_is_narrow, inner))
+    return any(number % REFERENCES in WIDER for number in types) or any(map(is_narrow, inner))
 
 
 def _rounds(node: NodeDef) -> bool:
     """Whether the node is a cast to a narrower type: what it gives is another number in float64."""
     if node.op != "Cast":
         return False
-    before, after = (tf.as_dtype(node.attr[key].type % _REFERENCES) for key in ("SrcT", "DstT"))
+    before, after = (tf.as_dtype(node.attr[key].type % REFERENCES) for key in ("SrcT", "DstT"))
     return bool(before.is_floating and after.is_floating and before.size > after.size)
 
 
@@ -116,3 +169,7 @@ def _wide_bytes(node: NodeDef) -> int:
         return 0
     tensor = node.attr["value"].tensor
     return int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.int64)) * 8
+
+
+def _type_name(number: int) -> str:
+    return str(tf.as_dtype(number % REFERENCES).name)

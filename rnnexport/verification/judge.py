@@ -48,6 +48,7 @@ class Claim:
         truth: who says so, for the report: its goldens, or the source that was given.
         no_truth: why the goldens have no float64 truth; empty where they have one.
         coverage: what they reach.
+        no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
         own: what the artifact carries, whoever the judge is; None where it carries nothing.
         data: the user's own data, opened anew by each call; told as one feed.
         data_label: what they are called in the report.
@@ -61,6 +62,7 @@ class Claim:
     truth: str = "goldens"
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
+    no_witness: str = ""
     own: Proof | None = None
     data: Data | None = None
     data_label: str = ""
@@ -149,6 +151,7 @@ def not_run(target: Target, path: Path, provider: str, claim: Claim | None, *pro
         provenance=None if claim.own is None else claim.own.provenance,
         no_truth=claim.no_truth,
         coverage=claim.coverage,
+        no_witness=claim.no_witness,
     )
 
 

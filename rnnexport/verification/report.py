@@ -67,6 +67,7 @@ class ArtifactReport:
         provenance: what the artifact says of itself; None where it says nothing.
         no_truth: why there is no float64 truth to measure by; empty where there is one.
         coverage: what the feeds reach.
+        no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
         wiring: what is wrong with the wiring of states, the first of `problems`; empty where nothing is known to be.
     """
 
@@ -84,6 +85,7 @@ class ArtifactReport:
     provenance: Provenance | None = None
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
+    no_witness: str = ""
     wiring: str = ""
 
     @property

@@ -1,0 +1,175 @@
+"""The traced graph of a model in float64, run by TensorFlow on the CPU.
+
+It has the model's weights and equations as TensorFlow has them, before any converter has read them. Where Keras rounds
+to float32 or float16 after every operator, this rounds to float64, and a short constant such as 0.2 is what the source
+says, not what float32 holds of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
+
+from rnnexport.codegen.meaning import meant
+from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.source.elementary import Meaning
+from rnnexport.source.narrow import GraphDef, narrow_left, obstacle
+from rnnexport.source.trace import TracedModel
+from rnnexport.source.widening import widened
+
+
+@dataclass(frozen=True)
+class NoDouble:
+    """A model has no float64 run.
+
+    Attributes:
+        reason: why, as part of a sentence: `operator ResizeBicubic works in float32 alone`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Double:
+    """A model in float64. It holds a copy of the weights.
+
+    Attributes:
+        name: of the source, for messages.
+        graph: in wide types. Its tensors have the names that they have in the traced graph.
+        inputs: the placeholder of each of the signature's `all_inputs`, by name.
+        outputs: the tensor of each of its `all_outputs`, by name.
+        weights: the value of each weight, by its tensor.
+    """
+
+    name: str
+    graph: tf.Graph
+    inputs: Mapping[str, tf.Tensor]
+    outputs: Mapping[str, tf.Tensor]
+    weights: Mapping[tf.Tensor, np.ndarray]
+    _session: Any
+
+    def run(
+        self, feed: Mapping[str, np.ndarray], weights: Mapping[tf.Tensor, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """What the graph gives for one feed.
+
+        Args:
+            feed: an array of each input and state by its name, in the dtype of the signature or a wider one.
+            weights: other values for weights.
+
+        Returns:
+            The outputs and the states after the call by name. What is of a floating dtype in the signature is float64
+            here (complex is complex128); the rest has the dtype of the signature.
+
+        Raises:
+            ConversionError: TensorFlow can't run the graph on this feed, such as a length that the model does not take.
+        """
+        placed = {
+            tensor: np.asarray(feed[name]).astype(tensor.dtype.as_numpy_dtype, casting="same_kind")
+            for name, tensor in self.inputs.items()
+        }
+        with ForeignCode(self._not_run):
+            return dict(self._session.run(dict(self.outputs), placed | dict(weights or {})))
+
+    def _not_run(self, error: BaseException) -> ConversionError:
+        return ConversionError(
+            f"the float64 run of {self.name} raises {reason(error)}",
+            "a graph that runs in float64 as it does in float32",
+            "check that the model runs at this length; --debug shows the traceback",
+        )
+
+
+class _UnbuiltError(Exception):
+    """TensorFlow does not take the graph."""
+
+
+def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
+    """The model in float64, or why there is none.
+
+    Nothing in the graph that is run is narrower than float64: `narrow_left` has looked at every node and function.
+
+    Args:
+        traced: the model as `trace` gives it with `unroll=False`; any batch and length that it takes can be run.
+        meaning: of the short constants, 0.2 for the float32 next to it; the graph computes with what it gives.
+    """
+    outputs = dict(zip([spec.name for spec in traced.signature.all_outputs], traced.output_tensors, strict=True))
+    graph_def = _needed(traced.function.graph.as_graph_def(), [*traced.output_tensors, *traced.input_tensors])
+    if problem := obstacle(graph_def):
+        return NoDouble(problem)
+    wide = widened(graph_def, traced.names.weights, meaning)
+    if problem := narrow_left(wide):
+        return NoDouble(problem)
+    try:
+        with ForeignCode(lambda error: _UnbuiltError(reason(error))):
+            return _opened(traced, wide, outputs)
+    except _UnbuiltError as error:
+        return NoDouble(f"TensorFlow does not take the graph in float64: {error}")
+
+
+def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]) -> Double | NoDouble:
+    """A session of the graph on the CPU alone, which runs every node as it stands: no fusing, no rewriting."""
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(graph_def, name="")
+    # Again, of what was imported: TensorFlow has written out what the graph left open.
+    if problem := narrow_left(graph.as_graph_def()):
+        return NoDouble(problem)
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    config.graph_options.rewrite_options.CopyFrom(rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True))
+    inputs = [spec.name for spec in traced.signature.all_inputs]
+    return Double(
+        traced.name,
+        graph,
+        dict(zip(inputs, map(graph.get_tensor_by_name, traced.input_tensors), strict=True)),
+        {name: graph.get_tensor_by_name(tensor) for name, tensor in outputs.items()},
+        dict(_weights(graph)),
+        tf.compat.v1.Session(graph=graph, config=config),
+    )
+
+
+def _weights(graph: tf.Graph) -> Iterable[tuple[tf.Tensor, np.ndarray]]:
+    """Constants of the graph that are real, and more than one number."""
+    for operation in graph.get_operations():
+        if operation.type == "Const" and operation.outputs[0].dtype == tf.float64:
+            value = tf.make_ndarray(operation.get_attr("value"))
+            if value.size > 1:
+                yield operation.outputs[0], value
+
+
+def _needed(graph_def: GraphDef, tensors: list[str]) -> GraphDef:
+    """What the tensors depend on: a branch that nothing reads needs no float64 form."""
+    nodes = {node.name: node for node in graph_def.node}
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    read = _closure({_node_of(tensor) for tensor in tensors}, lambda name: map(_node_of, nodes[name].input))
+    kept = [node for node in graph_def.node if node.name in read]
+    called = _closure(_called(kept, functions), lambda name: _called(functions[name].node_def, functions))
+    needed = type(graph_def)(versions=graph_def.versions, node=kept)
+    needed.library.function.extend(functions[name] for name in sorted(called))
+    return needed
+
+
+def _closure(start: set[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """`start`, and all that is reached from it."""
+    reached: set[str] = set()
+    todo = set(start)
+    while todo:
+        reached |= todo
+        todo = {after for name in todo for after in following(name)} - reached
+    return reached
+
+
+def _node_of(tensor: str) -> str:
+    """Of `node`, `node:1` or `^node`."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _called(nodes: Any, functions: Mapping[str, Any]) -> set[str]:
+    """The functions that nodes call, by their operator or by an attribute."""
+    attributes = [value for node in nodes for value in node.attr.values()]
+    named = [func.name for value in attributes for func in (value.func, *value.list.func)]
+    return {name for name in [*(node.op for node in nodes), *named] if name in functions}

@@ -1,0 +1,185 @@
+"""A frozen graph with every narrow type made wide: float32 and its smaller kin become float64, complex64 complex128.
+
+1. Every operator that computes in a narrow type alone is replaced by wide ones, where `elementary` knows how.
+2. Every type, list of types and tensor in an attribute is made wide, and so is every argument of a function, in all
+   nodes of the graph and of every function it may call. A weight is the double of what it was; a constant of a few
+   numbers is what the source says, 0.2 and not the float32 next to it, but where something is tested to be equal to it.
+3. What is left is held against what TensorFlow has: `narrow_left` finds a node that still takes, gives or holds a
+   narrow tensor, or that the CPU has no kernel for.
+
+Before:  MatMul(x: float32, w: float32) -> Tanh -> Cast(float16) -> Cast(float32)
+After:   MatMul(x: float64, w: float64) -> Tanh -> Cast(float64) -> Cast(float64)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
+from tensorflow.python.framework import op_def_registry
+
+from rnnexport.codegen.meaning import meant
+from rnnexport.source.elementary import Meaning, elementary
+from rnnexport.source.narrow import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+
+FunctionDef = Any
+
+# Of the attributes that say how to run a node, and not what it computes, the one that is a matter of speed alone.
+_KEPT_HINT = "_lower_using_switch_merge"
+# Constants of so many numbers are written into a program where they are used, as what they mean.
+_SHORT = 4
+_COMPARES = frozenset({"Equal", "NotEqual"})
+
+
+def widened(graph_def: GraphDef, weights: Collection[str] = (), meaning: Meaning = meant) -> GraphDef:
+    """A copy of the graph in wide types. Call it where `obstacle` finds none.
+
+    Args:
+        graph_def: the graph.
+        weights: nodes of it whose numbers stay what they are, however few.
+        meaning: of the short constants.
+    """
+    wide = type(graph_def)()
+    wide.versions.CopyFrom(graph_def.versions)
+    made = _Made(meaning)
+    wide.node.extend(_widened_nodes(graph_def.node, made, weights)[0])
+    for function in graph_def.library.function:
+        wide.library.function.append(_widened_function(function, made))
+    wide.library.function.extend(made.bodies.values())
+    return wide
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What the constants of a graph mean, and the functions that became of operators, by what these had in common."""
+
+    meaning: Meaning
+    bodies: dict[str, FunctionDef] = field(default_factory=dict)
+
+
+def _widened_nodes(
+    nodes: Iterable[NodeDef], made: _Made, weights: Collection[str] = ()
+) -> tuple[list[NodeDef], set[str]]:
+    """Wide copies of the nodes, and the names of those that became calls. What these call is put into `made`."""
+    wide, calls = [], set()
+    nodes = list(map(complete, nodes))
+    kept = {*weights, *(name.partition(":")[0] for node in nodes if node.op in _COMPARES for name in node.input)}
+    for node in nodes:
+        call = _call(node, made)
+        if call is not None:
+            calls.add(node.name)
+        wide.append(_widened_node(node) if call is None else call)
+        if node.op == "Const" and node.name not in kept:
+            _give_meaning(wide[-1], node, made.meaning)
+    return wide, calls
+
+
+def _widened_node(node: NodeDef) -> NodeDef:
+    wide = type(node)(name=node.name, op=node.op, input=node.input)
+    for name, value in node.attr.items():
+        if not name.startswith("_") or name == _KEPT_HINT:
+            wide.attr[name].CopyFrom(_widened_value(value))
+    return wide
+
+
+def _give_meaning(wide: NodeDef, node: NodeDef, meaning: Meaning) -> None:
+    """Make a short constant the number that the source says, in place."""
+    tensor = node.attr["value"].tensor
+    if tensor.dtype in FLOATS and math.prod(dim.size for dim in tensor.tensor_shape.dim) <= _SHORT:
+        wide.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(meaning(tf.make_ndarray(tensor))))
+
+
+def _widened_value(value: AttrValue) -> AttrValue:
+    if not is_narrow(value):
+        return value
+    wide = attr_value_pb2.AttrValue()
+    wide.CopyFrom(value)
+    if value.HasField("type"):
+        wide.type = _widened_type(value.type)
+    elif value.HasField("tensor"):
+        wide.tensor.CopyFrom(_widened_tensor(value.tensor))
+    elif value.HasField("list"):
+        wide.list.type[:] = [_widened_type(number) for number in value.list.type]
+        for tensor in wide.list.tensor:
+            tensor.CopyFrom(_widened_tensor(tensor))
+        for func in wide.list.func:
+            _widen_arguments(func)
+    elif value.HasField("func"):
+        _widen_arguments(wide.func)
+    return wide
+
+
+def _widen_arguments(func: Any) -> None:
+    for name in list(func.attr):
+        func.attr[name].CopyFrom(_widened_value(func.attr[name]))
+
+
+def _widened_type(number: int) -> int:
+    reference = number - number % REFERENCES
+    return WIDER.get(number - reference, number - reference) + reference
+
+
+def _widened_tensor(tensor: Any) -> Any:
+    if tensor.dtype not in WIDER:
+        return tensor
+    dtype = tf.as_dtype(WIDER[tensor.dtype]).as_numpy_dtype
+    return tf.make_tensor_proto(tf.make_ndarray(tensor).astype(dtype))
+
+
+def _widened_function(function: FunctionDef, made: _Made) -> FunctionDef:
+    """The function in wide types. Attributes of its own say how to run it, for what device, and in place of what."""
+    wide = type(function)()
+    wide.CopyFrom(function)
+    wide.ClearField("attr")
+    wide.ClearField("arg_attr")
+    for arg in (*wide.signature.input_arg, *wide.signature.output_arg):
+        arg.type = _widened_type(arg.type)
+        arg.ClearField("experimental_full_type")
+        arg.ClearField("handle_data")
+    nodes, calls = _widened_nodes(function.node_def, made)
+    outputs = {node.name: _output_names(node.op) for node in function.node_def if node.name in calls}
+    for node in nodes:
+        node.input[:] = [_renamed(tensor, outputs) for tensor in node.input]
+    wide.ClearField("node_def")
+    wide.node_def.extend(nodes)
+    for name, tensor in list(wide.ret.items()):
+        wide.ret[name] = _renamed(tensor, outputs)
+    return wide
+
+
+def _output_names(op: str) -> list[str]:
+    """The operators that become calls have no output that is a list."""
+    return [arg.name for arg in op_def_registry.get(op).output_arg]
+
+
+def _renamed(tensor: str, outputs: dict[str, list[str]]) -> str:
+    """In a function a tensor is `node:output:index`; the outputs of a call are one list, `output`."""
+    node, _, rest = tensor.partition(":")
+    if node not in outputs or not rest:
+        return tensor
+    return f"{node}:output:{outputs[node].index(rest.partition(':')[0])}"
+
+
+def _call(node: NodeDef, made: _Made) -> NodeDef | None:
+    """A call in place of a node that `elementary` knows. What is called is added to `made`, once for like nodes."""
+    op, bodies = op_def_registry.get(node.op), made.bodies
+    body = elementary(node.op, node.attr, made.meaning)
+    if op is None or body is None:
+        return None
+    types = [_widened_type(arg.type or node.attr[arg.type_attr].type) for arg in op.input_arg]
+    specs = [tf.TensorSpec(None, tf.as_dtype(number)) for number in types]
+    key = repr((node.op, types, sorted((name, str(value)) for name, value in node.attr.items() if name[0] != "_")))
+    if key not in bodies:
+        function = tf.function(body, autograph=False).get_concrete_function(*specs).function_def
+        function.signature.name = f"in_float64_{len(bodies)}_{node.op}"
+        bodies[key] = function
+    signature = bodies[key].signature
+    call = type(node)(name=node.name, op="PartitionedCall", input=node.input)
+    call.attr["Tin"].list.type[:] = types
+    call.attr["Tout"].list.type[:] = [arg.type for arg in signature.output_arg]
+    call.attr["f"].func.name = signature.name
+    return call
