@@ -24,7 +24,7 @@ class UnitErrors:
     """Sums over the values of each unit of an output, or over all values of one that has no units.
 
     Attributes:
-        counts: how many values there are.
+        counts: how many values there are, without those that are no number.
         artifact: the squared errors of the artifact.
         source: those of the source, or what rounding usually makes them where that is more.
         divided: whether there are units.
@@ -67,7 +67,7 @@ def unit_errors(
     """
     places = np.zeros(truth.size, np.int64) if units is None else np.broadcast_to(units, truth.shape).ravel()
     number = int(places.max(initial=0)) + 1
-    counts = np.bincount(places, minlength=number)
+    counts = np.bincount(places, weights=~np.isnan(truth.ravel()), minlength=number).astype(np.int64)
 
     def by_unit(values: np.ndarray) -> np.ndarray:
         return np.bincount(places, weights=values.ravel(), minlength=number)
@@ -100,5 +100,6 @@ def _sizes(truth: np.ndarray, counts: np.ndarray, by_unit: Callable[[np.ndarray]
 
 
 def _error(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """What is between two values; nothing where they are equal, or NaN both."""
     wide = values.astype(np.float64)
-    return np.where(wide == truth, 0.0, wide - truth)
+    return np.where((wide == truth) | (np.isnan(wide) & np.isnan(truth)), 0.0, wide - truth)
