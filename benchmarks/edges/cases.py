@@ -26,6 +26,7 @@ class Case:
         function: of these.
         ulps: how far a right result may be from TensorFlow's or from the exact one, in units of the last place.
         conditioned: whether a result may be off by so many units of the largest number that goes into it: sums cancel.
+        exact: of float64 arrays, where TensorFlow in float64 is off as well.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     function: Function
     ulps: float = 16
     conditioned: bool = False
+    exact: Callable[..., np.ndarray] | None = None
 
 
 _ONE = (
@@ -61,6 +63,11 @@ _ACTIVATIONS = (
     *("sparse_plus", "sparse_sigmoid", "squareplus", "tanh_shrink"),
 )
 _CANCELLING = ("tanh_shrink", "squareplus")
+_SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772
+_EXACT = {
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "selu": lambda x: _SCALE * np.where(x > 0, x, _ALPHA * np.expm1(x)),
+}
 _TWO = (
     *("add", "subtract", "multiply", "divide", "divide_no_nan", "floor_divide", "mod", "power", "maximum", "minimum"),
     *("arctan2", "logaddexp", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "hypot"),
@@ -91,7 +98,8 @@ def _of_one() -> Iterator[Case]:
 
 def _activations() -> Iterator[Case]:
     for name in _ACTIVATIONS:
-        yield Case(name, "activations", "x", getattr(activations, name), conditioned=name in _CANCELLING)
+        function = getattr(activations, name)
+        yield Case(name, "activations", "x", function, conditioned=name in _CANCELLING, exact=_EXACT.get(name))
     yield Case("gelu_tanh", "activations", "x", lambda x: activations.gelu(x, approximate=True), conditioned=True)
     yield Case("hard_sigmoid_of_keras_2", "activations", "x", lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0))
     yield Case("leaky_relu_as_maximum", "activations", "x", lambda x: tf.maximum(0.3 * x, x))
@@ -191,20 +199,26 @@ def _first(k: tf.Tensor) -> tf.Tensor:
 
 
 def _layers() -> Iterator[Case]:
-    layers: Mapping[str, Any] = {
-        "BatchNormalization": keras.layers.BatchNormalization(),
-        "LayerNormalization": keras.layers.LayerNormalization(),
-        "RMSNormalization": keras.layers.RMSNormalization(),
-        "UnitNormalization": keras.layers.UnitNormalization(),
-        "GroupNormalization": keras.layers.GroupNormalization(groups=2),
-        "Softmax": keras.layers.Softmax(),
-        "ReLU(max, slope, threshold)": keras.layers.ReLU(6.0, 0.25, 1.0),
-        "LeakyReLU": keras.layers.LeakyReLU(0.2),
-        "ELU": keras.layers.ELU(0.5),
-        "Masking": keras.layers.Masking(0.0),
+    layers: Mapping[str, Callable[..., Any]] = {
+        "BatchNormalization": keras.layers.BatchNormalization,
+        "LayerNormalization": keras.layers.LayerNormalization,
+        "RMSNormalization": keras.layers.RMSNormalization,
+        "UnitNormalization": keras.layers.UnitNormalization,
+        "GroupNormalization": partial(keras.layers.GroupNormalization, groups=2),
+        "Softmax": keras.layers.Softmax,
+        "ReLU(6, 0.25, 1)": partial(keras.layers.ReLU, 6.0, 0.25, 1.0),
+        "LeakyReLU": partial(keras.layers.LeakyReLU, 0.2),
+        "Masking": partial(keras.layers.Masking, 0.0),
     }
-    rng = np.random.default_rng(5)
-    for name, layer in layers.items():
+    for name, make in layers.items():
+        yield Case(name, "layers", "r", _layer(make), conditioned=name.endswith("Normalization"))
+
+
+def _layer(make: Callable[..., Any]) -> Function:
+    """A layer with weights above 0, in the dtype of what it is called with."""
+    by_dtype = {dtype: make(dtype=dtype) for dtype in ("float32", "float64")}
+    for dtype, layer in by_dtype.items():
+        rng = np.random.default_rng(5)
         layer.build((None, 6))
-        layer.set_weights([rng.uniform(0.5, 1.5, array.shape).astype("float32") for array in layer.get_weights()])
-        yield Case(name, "layers", "r", layer, conditioned=name.endswith("Normalization"))
+        layer.set_weights([rng.uniform(0.5, 1.5, array.shape).astype(dtype) for array in layer.get_weights()])
+    return lambda r: by_dtype[r.dtype.name](r)

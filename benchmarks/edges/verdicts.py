@@ -7,20 +7,19 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["exact", "close", "refused", "kernel", "wrong"]
+Kind = Literal["equal", "close", "wrong"]
 # Below the smallest normal number a runtime may have zeros.
 _FLUSHED = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One operator in one format.
+    """One operator in one format, at elements of one kind.
 
     Attributes:
-        kind: `exact`, what TensorFlow gives to the last bit; `close`, within the rounding of the operator; `refused`,
-            with the reason; `kernel`, wrong by a fault of the runtime that is known and named; `wrong`.
+        kind: `equal`, what TensorFlow gives to the last bit; `close`, within the rounding of the operator; `wrong`.
         ulps: the largest error in units of the last place, of results that are right.
-        why: the reason, or the element that is furthest off.
+        why: the element that is furthest off.
     """
 
     kind: Kind
@@ -45,7 +44,7 @@ def judge(
         return Verdict("wrong", why=f"{found.dtype}{list(found.shape)}, not {wanted.dtype}{list(wanted.shape)}")
     if wanted.dtype.kind != "f":
         off = (found != wanted) & (found != exact)
-        return Verdict("wrong", why=_told(found, wanted, off)) if off.any() else Verdict("exact")
+        return Verdict("wrong", why=_told(found, wanted, off)) if off.any() else Verdict("equal")
     with np.errstate(all="ignore"):
         same = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
         distances = np.minimum(_distance(found, wanted, scale), _distance(found, exact, scale))
@@ -53,7 +52,7 @@ def judge(
         distances = np.where(same | better, np.where(better, distances.clip(0, ulps), 0.0), distances)
     if (distances > ulps).any():
         return Verdict("wrong", why=_told(found, wanted, distances == distances.max()))
-    return Verdict("exact") if same.all() else Verdict("close", float(distances.max(initial=0.0)))
+    return Verdict("equal") if same.all() else Verdict("close", float(distances.max(initial=0.0)))
 
 
 def _distance(found: np.ndarray, wanted: np.ndarray, scale: np.ndarray | float) -> np.ndarray:

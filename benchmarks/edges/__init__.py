@@ -1,0 +1,1 @@
+"""What artifacts give at the edges of operators, beside what TensorFlow gives."""
