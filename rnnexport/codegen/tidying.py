@@ -11,6 +11,8 @@ Each rule is an equation that holds for every input, rounding included, but for 
 7. Reshape(x, [a, b]) = x, where x has this very shape; Reshape(Squeeze(x), s) = Reshape(x, s), for any reshaping.
 8. Add(x, 0) = x, but for the sign of a zero, where the zeros are no larger than x.
 9. ReverseSequence(x, [n, n, ...]) = x[::-1], where x has n elements.
+
+Functions that NumPy has and ONNX has not are `restored` too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rnnexport.codegen.restoring import restored
 from rnnexport.lowering.terms import Term, Terms
 
 Rule = Callable[[Term, Terms], "Term | None"]
@@ -29,7 +32,7 @@ def tidied(term: Term, terms: Terms) -> Term:
     """The term as a person would have written it; its inputs are tidy already."""
     rule = _RULES.get(term.op)
     found = None if rule is None else rule(term, terms)
-    return term if found is None else found
+    return found or restored(term, terms) or term
 
 
 def _identity(term: Term, terms: Terms) -> Term | None:

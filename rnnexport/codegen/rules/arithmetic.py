@@ -50,6 +50,11 @@ def _divide(use: Use) -> Expression:
     return call("truncated_quotient", a.text, b.text, uses=[a, b], helper=True)
 
 
+def _floor_divide(use: Use) -> Expression:
+    """No operator of ONNX: see `rnnexport.codegen.restoring`."""
+    return _product("//", *with_an_array([use.operand(0), use.operand(1)]))
+
+
 def _modulo(use: Use) -> Expression:
     a, b = with_an_array([use.operand(0), use.operand(1)])
     if use.attributes.get("fmod", 0):
@@ -160,6 +165,7 @@ RULES: Mapping[str, Rule] = {
     "BitwiseXor": _bitwise("^", Binding.BIT_XOR, Binding.BIT_AND),
     "Clip": _clip,
     "Div": _divide,
+    "FloorDiv": _floor_divide,
     "Max": _extreme("np.maximum"),
     "Mean": _mean,
     "Min": _extreme("np.minimum"),

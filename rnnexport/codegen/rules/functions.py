@@ -21,6 +21,7 @@ def _erf(use: Use) -> Expression:
     return call("erf", x.text, uses=[x], helper=True)
 
 
+# Expm1 and Log1p are no operators of ONNX: see `rnnexport.codegen.restoring`.
 RULES: Mapping[str, Rule] = {
     "Abs": _function("np.abs"),
     "Acos": _function("np.arccos"),
@@ -35,8 +36,10 @@ RULES: Mapping[str, Rule] = {
     "Det": _function("np.linalg.det"),
     "Erf": _erf,
     "Exp": _function("np.exp"),
+    "Expm1": _function("np.expm1"),
     "Floor": _function("np.floor"),
     "Log": _function("np.log"),
+    "Log1p": _function("np.log1p"),
     # Halves to the even number, as ONNX has it.
     "Round": _function("np.rint"),
     "Sign": _function("np.sign"),
