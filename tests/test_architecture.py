@@ -66,6 +66,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.tflite.export",
     "rnnexport.targets.tflite.forms",
     "rnnexport.targets.tflite.metadata",
+    "rnnexport.targets.tflite.rewriting",
     "rnnexport.targets.saved_model.export",
     "rnnexport.targets.saved_model.metadata",
     "rnnexport.targets.saved_model.runner",

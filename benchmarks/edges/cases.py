@@ -175,7 +175,7 @@ _TABLE = np.arange(1.0, 13.0, dtype=np.float32).reshape(6, 2)
 
 
 def _choices() -> Iterator[Case]:
-    yield Case("guarded_softplus", "choices", "x", lambda x: tf.where(x > 20.0, x, tf.math.log(1.0 + tf.exp(x))))
+    yield Case("guarded_softplus", "choices", "x", _guarded, conditioned=True)
     yield Case("guarded_quotient", "choices", "ab", lambda a, b: tf.where(b == 0.0, 0.0, a / b))
     yield Case("guarded_logarithm", "choices", "x", lambda x: tf.where(x > 0.0, tf.math.log(x), -30.0))
     yield Case("rows_by_a_vector", "choices", "r", lambda r: tf.compat.v1.where(tf.reduce_sum(r, 1) > 0.0, r, 1.0 / r))
@@ -188,6 +188,10 @@ def _choices() -> Iterator[Case]:
     yield Case("segment_max", "choices", "k", lambda k: tf.math.unsorted_segment_max(_TABLE[:4], _first(k), 3))
     yield Case("logical_and", "choices", "ab", lambda a, b: tf.logical_and(a > 0.0, b > 0.0))
     yield Case("logical_xor", "choices", "ab", lambda a, b: tf.math.logical_xor(a > 0.0, b > 0.0))
+
+
+def _guarded(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(x > 20.0, x, tf.math.log(1.0 + tf.exp(x)))
 
 
 def _where_half(x: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from benchmarks.edges.artifacts import Column, run, traced
 from benchmarks.edges.cases import Case
-from rnnexport.targets.tflite.forms import FORMS, in_other_forms
+from rnnexport.targets.tflite.forms import FORMS
+from rnnexport.targets.tflite.rewriting import in_other_forms
 
 TFLITE = Column("tflite", "tflite")
 
@@ -31,6 +32,7 @@ def found():
         "quotient": lambda x: x // tf.abs(x),
         "xlog1py": lambda x: tf.math.xlog1py(x * 0.0, x),
         "normal": lambda x: keras.ops.normalize(tf.where(x > 0.0, 0.0, 0.0)),
+        "most": lambda x: keras.ops.argmax(tf.where(tf.constant([[True] * 2 + [False] * 4] * 2), 0.0 * x, -1.0), -1),
         "loop": softplus_twice,
     }
     outputs = run(TFLITE, [Case(name, "", "x", function) for name, function in functions.items()], {"x": x})
@@ -66,6 +68,7 @@ def test_small_results_of_expm1(found):
 def test_zeros_stay_zeros(found):
     x, outputs = found
     np.testing.assert_array_equal(outputs["normal"], np.zeros_like(x))
+    np.testing.assert_array_equal(outputs["most"][:1], [0])  # 0 before -0
     np.testing.assert_array_equal(outputs["xlog1py"][np.isfinite(x)], 0)
 
 

@@ -18,7 +18,7 @@ from rnnexport.lowered import Lowered
 from rnnexport.source.initial import initial_state
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
-from rnnexport.targets.tflite.forms import in_other_forms
+from rnnexport.targets.tflite.rewriting import in_other_forms
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
