@@ -41,7 +41,7 @@ class Column:
 
 
 COLUMNS = (
-    *(Column(f"onnx {opset}", "onnx", opset) for opset in (13, 17, 26)),
+    *(Column(f"onnx {opset}", "onnx", opset) for opset in (13, 17, 18, 26)),
     *(Column("numpy", "numpy"), Column("tflite", "tflite"), Column("saved-model", "saved-model")),
 )
 

@@ -80,7 +80,17 @@ _ALONG = ("cumsum", "cumprod", "logsumexp", "sort", "argsort", "flip", "diff", "
 
 def cases() -> tuple[Case, ...]:
     """All operators, in the order of the table."""
-    found = (*_of_one(), *_activations(), *_of_two(), *_casts(), *_integers(), *_of_rows(), *_choices(), *_layers())
+    found = (
+        *_of_one(),
+        *_identities(),
+        *_activations(),
+        *_of_two(),
+        *_casts(),
+        *_integers(),
+        *_of_rows(),
+        *_choices(),
+        *_layers(),
+    )
     assert len({case.name for case in found}) == len(found)
     return found
 
@@ -94,6 +104,21 @@ def _of_one() -> Iterator[Case]:
     yield Case("rint", "of one number", "x", lambda x: tf.math.rint(x))
     yield Case("clip", "of one number", "x", lambda x: ops.clip(x, -2.5, 2.5))
     yield Case("clip_crossed", "of one number", "x", lambda x: tf.clip_by_value(x, 2.5, -2.5))
+
+
+def _identities() -> Iterator[Case]:
+    """What is an identity of real numbers, and none of floats: a graph optimizer may not use it."""
+    family = "that look like identities"
+    yield Case("times_zero", family, "x", lambda x: 0.0 * x)
+    yield Case("minus_itself", family, "x", lambda x: x - tf.identity(x))
+    yield Case("by_itself", family, "x", lambda x: x / tf.identity(x))
+    yield Case("zero_by", family, "x", lambda x: 0.0 / x)
+    yield Case("power_zero", family, "x", lambda x: x**0.0)
+    yield Case("there_and_back", family, "x", lambda x: (x + 1e10) - 1e10)
+    yield Case("times_and_by", family, "x", lambda x: (x * 1e20) / 1e20)
+    yield Case("equal_itself", family, "x", lambda x: tf.equal(x, tf.identity(x)))
+    yield Case("not_less", family, "x", lambda x: tf.logical_not(tf.less(x, 1.0)))
+    yield Case("minimum_of_maximum", family, "x", lambda x: tf.minimum(tf.maximum(x, 2.0), -2.0))
 
 
 def _activations() -> Iterator[Case]:
@@ -167,7 +192,24 @@ def _of_rows() -> Iterator[Case]:
     )
     yield Case("einsum", "of rows", "r", lambda r: tf.einsum("bi,ci->bc", r, tf.constant(_MATRIX)), conditioned=True)
     yield Case("matmul", "of rows", "r", lambda r: tf.matmul(r, tf.constant(_MATRIX.T)), conditioned=True)
+    yield Case("max_pool", "of rows", "r", lambda r: tf.nn.max_pool1d(r[..., None], 4, 2, "SAME"))
+    yield Case("avg_pool", "of rows", "r", lambda r: tf.nn.avg_pool1d(r[..., None], 4, 2, "SAME"), conditioned=True)
+    yield Case("max_of_planes", "of rows", "r", lambda r: tf.reduce_max(tf.reshape(r, (-1, 2, 3, 1)), (1, 2)))
+    yield Case("mean_of_planes", "of rows", "r", _planes_mean, conditioned=True)
+    yield Case("layer_norm_by_hand", "of rows", "r", _normalised, conditioned=True)
     yield Case("euclidean_norm", "of rows", "r", lambda r: tf.math.reduce_euclidean_norm(r, -1))
+
+
+def _planes_mean(r: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.reshape(r, (-1, 2, 3, 1)), (1, 2))
+
+
+def _normalised(r: tf.Tensor) -> tf.Tensor:
+    """As tf2onnx recognises it, of rank 3."""
+    x = tf.reshape(r, (-1, 1, 6))
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x - mean), -1, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + 1e-3) * 1.5 + 0.25
 
 
 _MATRIX = np.array([[0.5, -1.0, 0.25, 2.0, 1.0, -0.5], [1.5, 1.0, 0.0, -2.0, 0.125, 3.0]], np.float32)

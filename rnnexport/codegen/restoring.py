@@ -2,7 +2,6 @@
 
 Where(Or(Equal(u, 1), Equal(u, inf)), x, Log(u) * (x / (u - 1))), u = x + 1     Log1p(x)
 Tanh(0.5 * x) * (Exp(x) + 1)                                                    Expm1(x)
-Relu(x) + Log1p(Exp(-|x|))                                                      Softplus(x)
 Where(m is not 0 and has not the sign of y, m + y, m), m = Mod(x, y, fmod=1)    Mod(x, y), which has the sign of y
 Where(Mod(x, y) is not 0 and x has not the sign of y, q - 1, q), q = Div(x, y)  FloorDiv(x, y)
 
@@ -20,9 +19,7 @@ def restored(term: Term, terms: Terms) -> Term | None:
     """The function that a term is, of operands that are restored already; None where it is none of them."""
     if term.op == "Where":
         return _log1p(term, terms) or _floor_mod(term, terms) or _floor_div(term, terms)
-    if term.op == "Mul":
-        return _expm1(term, terms)
-    return _softplus(term, terms) if term.op == "Add" else None
+    return _expm1(term, terms) if term.op == "Mul" else None
 
 
 def _log1p(term: Term, terms: Terms) -> Term | None:
@@ -49,16 +46,6 @@ def _expm1(term: Term, terms: Terms) -> Term | None:
     if not _is(factor, 0.5) or not _is(total.operands[1], 1) or total.operands[0].operands[0] is not x:
         return None
     return _call(terms, "Expm1", term, x)
-
-
-def _softplus(term: Term, terms: Terms) -> Term | None:
-    relu, small = term.operands
-    if relu.op != "Relu" or small.op != "Log1p" or small.operands[0].op != "Exp":
-        return None
-    (x,), (negative,) = relu.operands, small.operands[0].operands
-    if negative.op != "Neg" or negative.operands[0].op != "Abs" or negative.operands[0].operands[0] is not x:
-        return None
-    return _call(terms, "Softplus", term, x)
 
 
 def _floor_mod(term: Term, terms: Terms) -> Term | None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tf2onnx import optimizer, tf_utils, tfonnx
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.grappler import tf_optimizer
+from tf2onnx import optimizer, tf_loader, tf_utils, tfonnx
 from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer, back_to_back_optimizer
 
 from rnnexport.conversion.canonical import preference
@@ -59,6 +62,7 @@ def tamed(*, plain: bool, copying: bool) -> Iterator[None]:
         *([] if copying else [(optimizer, "optimize_graph", _without_copies)]),
         (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too
+        (tf_loader, "tf_optimize_grappler", _inlined),
         (tf_utils, "TF_TO_ONNX_DTYPE", _DTYPES),
         (back_to_back_optimizer, "_func_map", _back_to_back | {_CASTS: _merge_casts}),
     ]
@@ -75,6 +79,22 @@ def tamed(*, plain: bool, copying: bool) -> Iterator[None]:
             logger.setLevel(level)
             for (owner, name, _), original in zip(parts, originals, strict=True):
                 setattr(owner, name, original)
+
+
+def _inlined(input_names: list[str], output_names: list[str], graph_def: Any) -> Any:
+    """The graph with calls of functions written out, by TensorFlow's graph optimizer.
+
+    tf2onnx lets it fold constants as well, which it does by moving them: (x + 1e10) - 1e10 becomes x, so that what
+    rounds in the source rounds no longer.
+    """
+    config = config_pb2.ConfigProto()
+    config.graph_options.infer_shapes = True
+    config.graph_options.rewrite_options.optimizers[:] = ["function", "dependency"]
+    meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def)
+    fetched = meta_graph_pb2.CollectionDef()
+    fetched.node_list.value.extend([*input_names, *output_names])
+    meta_graph.collection_def["train_op"].CopyFrom(fetched)
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
 def _keep(graph: Any, ops: Any) -> Any:

@@ -41,13 +41,6 @@ def _log_of_one_plus(node: Rewrite, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return alike, x, found
 
 
-def _softplus(node: Rewrite) -> None:
-    """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), which never overflows and keeps the digits of a small result."""
-    (x,) = node.inputs
-    small = node("Exp", node("Neg", node("Abs", x)))
-    node.last("Add", node("Relu", x), node("Where", *_log_of_one_plus(node, small)))
-
-
 def _product_or_zero(function: str) -> Handler:
     """X * function(y), and 0 where x is 0, whatever y is."""
 
@@ -77,7 +70,6 @@ HANDLERS: Mapping[str, Handler] = {
     "Expm1": _expm1,
     "Log1p": _log1p,
     "MulNoNan": _times_no_nan,
-    "Softplus": _softplus,
     "Xdivy": _product_or_zero("Div"),
     "Xlog1py": _product_or_zero("Log1p"),
     "Xlogy": _product_or_zero("Log"),
