@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LIMIT = 4096
 _ABOUT, _TRAIL = "about", "trail/"
 _INFINITE = 0x7F80  # the upper half of a float32 that is infinite
+# No goldens come near: each array has up to `LIMIT` values.
+_MOST_ARRAYS, _MOST_BYTES = 50_000, 1 << 28
 _GOLDEN_RATIO = 0.6180339887498949
 Arrays = Mapping[str, np.ndarray]
 
@@ -161,9 +164,18 @@ def trail_from_bytes(data: bytes) -> Trail | None:
 
 def _opened(data: bytes, *, trail: bool) -> tuple[Any, dict[str, np.ndarray]]:
     """What is told in the file, and the arrays of the trail, or those of the goldens."""
+    _check_totals(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         wanted = [key for key in archive.files if key != _ABOUT and key.startswith(_TRAIL) == trail]
         return json.loads(str(archive[_ABOUT])), {key: archive[key] for key in wanted}
+
+
+def _check_totals(data: bytes) -> None:
+    """Raise ValueError for an archive that takes far more memory or time than goldens do, before it is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sizes = [info.file_size for info in archive.infolist()]
+    if len(sizes) > _MOST_ARRAYS or sum(sizes) > _MOST_BYTES:
+        raise ValueError(f"goldens of {len(sizes)} arrays and {sum(sizes)} bytes")
 
 
 def _about(golden: Golden) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 import tokenize
 import zipfile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 6
 _COVERAGE = Coverage()
+_MOST_VALUES = 1 << 26  # of one tensor, for one row and one timestep where these are open
 # What json, zipfile and NumPy raise for blobs that are not as they were written.
 _DAMAGE = (
     ValueError,
@@ -217,6 +219,16 @@ def _others_goldens(artifact: str) -> UsageError:
     )
 
 
+def _signature(value: Any) -> Signature:
+    """A boundary, none of whose tensors would fill the memory, as each is made once it is called."""
+    found = Signature.from_json(value)
+    for spec in (*found.all_inputs, *found.all_outputs):
+        fixed = math.prod(size for size in spec.shape if isinstance(size, int))
+        if fixed > _MOST_VALUES:
+            raise ValueError(f"{spec.name} has {fixed} values")
+    return found
+
+
 def _provenance(value: Mapping[str, Any]) -> Provenance:
     return Provenance(
         target=value["target"],
@@ -224,7 +236,7 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         keras_api=value["keras_api"],
         options=dict(value["options"].items()),
         versions={str(key): str(text) for key, text in value["versions"].items()},
-        signature=Signature.from_json(value["signature"]),
+        signature=_signature(value["signature"]),
         tolerance={name: float(value["tolerance"][name]) for name in ("rtol", "atol")},
         semantics=tuple(map(str, value["semantics"])),
         computed_in={dtype: tuple(map(str, layers)) for dtype, layers in value["computed_in"].items()},
@@ -233,5 +245,5 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         coverage=Coverage.from_json(value["coverage"]),
         no_witness=str(value["no_witness"]),
         override=dict(value["override"]),
-        sequence=None if value["sequence"] is None else Signature.from_json(value["sequence"]),
+        sequence=None if value["sequence"] is None else _signature(value["sequence"]),
     )

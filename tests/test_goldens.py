@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from rnnexport import goldens
 from rnnexport.goldens import LIMIT, Golden, Recipe, digest_of, from_bytes, slim, spread, to_bytes
 
 RNG = np.random.default_rng(0)
@@ -129,3 +130,14 @@ def test_a_spread_of_a_large_output_is_that_of_the_values_that_are_kept():
     small = slim(Golden("feed", {}, {"y": value}, {"y": value.astype(float)}, spread={"y": np.abs(value) * 1e-7}))
     (back,) = from_bytes(to_bytes([small]))
     np.testing.assert_allclose(back.spread["y"], np.abs(back.expected["y"]) * 1e-7, rtol=0.01)
+
+
+@pytest.mark.parametrize(("limit", "count", "size"), [("_MOST_BYTES", 3, 2**20), ("_MOST_ARRAYS", 301, 0)])
+def test_goldens_that_would_fill_the_memory_are_not_unpacked(limit, count, size, monkeypatch):
+    monkeypatch.setattr(goldens, limit, 300 if not size else 2**21)
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(count):
+            archive.writestr(f"{index}.npy", bytes(size))
+    with pytest.raises(ValueError, match=f"goldens of {count} arrays and {count * size} bytes"):
+        from_bytes(held.getvalue())

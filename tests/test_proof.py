@@ -130,3 +130,11 @@ def test_goldens_must_say_what_every_output_is():
     text, data = replace(value, goldens=(short,)).blobs()
     with pytest.raises(UsageError, match="goldens that do not say what comes out"):
         read_proof("m.onnx", text.encode(), data, [("", text.encode())])
+
+
+def test_a_boundary_that_would_fill_the_memory_is_damaged():
+    """Feeds that are too large to be kept are made again by their shapes."""
+    value = json.loads(proof().blobs()[0])
+    value["signature"]["inputs"][0]["shape"] = ["batch", 1 << 14, 1 << 14]
+    with pytest.raises(UsageError, match=r"damaged provenance .* has 268435456 values"):
+        read(text=json.dumps(value, sort_keys=True).encode())

@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from rnnexport.cli.session import Session
+from rnnexport.cli.supervision import supervised
 from rnnexport.version import __version__
 
 _COMMANDS = {
@@ -62,5 +63,9 @@ def _cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
-    raise SystemExit(Session.run(_cli, arguments))
+    """Run the command line and exit with its code. That of this process, not given ones, is run in a child of it."""
+
+    def run() -> int:
+        return Session.run(_cli, arguments)
+
+    raise SystemExit(run() if arguments is not None else supervised(run))

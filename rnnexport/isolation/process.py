@@ -152,7 +152,7 @@ class Worker:
         while not select.select([self._channel], [], [], _WATCH)[0]:
             if time.monotonic() > end:
                 raise TimeoutError
-            if _memory_of(self._id) > self._memory:
+            if memory_of(self._id) > self._memory:
                 raise MemoryError
 
     def _end(self, why: str = "") -> None:
@@ -175,7 +175,7 @@ def _ending(status: int) -> str:
     return f"ended its process with exit code {os.waitstatus_to_exitcode(status)}"
 
 
-def _memory_of(process: int) -> int:
+def memory_of(process: int) -> int:
     """The bytes of memory that a process has for itself; 0 where the system does not tell (it is Linux that does)."""
     try:
         resident, shared = Path(f"/proc/{process}/statm").read_text().split()[1:3]

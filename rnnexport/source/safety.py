@@ -10,19 +10,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from rnnexport.errors import ConversionError, ProviderError
 from rnnexport.source.configs import serialised_objects
+from rnnexport.source.hdf5 import Totals, foreign
 
 _SHOWN = 8
 CONFIG_LIMIT = 256 * 2**20
 _BOMB_SIZE = 64 * 2**20
 _BOMB_RATIO = 100
+_MOST_ENTRIES = 10_000
 _ENTRIES = ("metadata.json", "config.json", "model.weights.h5")
 _FOLDERS = ("assets",)
 
@@ -46,9 +49,16 @@ _LOADERS = {
 _FUNCTIONS = ("residual_fn", "dropout_fn")
 _CALLS = ("TFOpLambda", "SlicingOpLambda")
 _LOOKUPS = ("StringLookup", "IntegerLookup", "TextVectorization")
-# Parts of Keras whose functions read, write or fetch.
+# The parts of Keras that a model is made of. Others read, write, fetch, or load models of their own.
 _KERAS = ("keras", "tf_keras")
-_REACHING = ("utils", "config", "saving", "export", "backend", "distribution", "datasets", "legacy", "trainers")
+_INNER = ("src", "api", "_tf_keras", "keras", "engine", "v2", "v1", "legacy_tf_layers")
+_FAMILIES = (
+    *("layers", "activations", "initializers", "regularizers", "constraints", "ops", "dtype_policies", "quantizers"),
+    *("losses", "metrics", "optimizers", "random", "models", "mixed_precision", "functional", "sequential", "training"),
+)
+_MODELS = ("Functional", "Model", "Sequential")
+_NAME = re.compile(r"(?:[^<>]*>)?[A-Za-z_]\w*")
+_MODULE = re.compile(r"\w+(?:\.\w+)*")
 # The namespaces of TensorFlow whose functions compute and do nothing else.
 _COMPUTING = ("math", "nn", "linalg", "strings", "bitwise", "sets", "signal", "image", "random", "dtypes")
 _NOT_COMPUTING = ("py_function", "numpy_function", "py_func", "load_library", "load_op_library", "print", "Assert")
@@ -60,7 +70,12 @@ def check_archive(archive: zipfile.ZipFile, name: str) -> None:
     Raises:
         ConversionError: names the entry.
     """
-    for entry in archive.infolist():
+    entries = archive.infolist()
+    total = sum(entry.file_size for entry in entries)
+    stored = min(sum(entry.compress_size for entry in entries), archive.start_dir)  # as entries may overlap
+    if len(entries) > _MOST_ENTRIES:
+        raise _refused(name, f"{len(entries)} entries")
+    for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         mode = entry.external_attr >> 16
         if not path.parts:
@@ -77,6 +92,8 @@ def check_archive(archive: zipfile.ZipFile, name: str) -> None:
             raise _refused(name, f"entry {entry.filename!r} of {entry.file_size} bytes from {entry.compress_size}")
         if path.suffix in (".npy", ".npz", ".pkl", ".pickle"):
             raise _refused(name, f"entry {entry.filename!r}, which may be a pickle")
+    if total > max(CONFIG_LIMIT, _BOMB_RATIO * stored):
+        raise _refused(name, f"entries of {total} bytes from {stored}")
 
 
 def check_hdf5(stream: BinaryIO, name: str) -> None:
@@ -89,8 +106,11 @@ def check_hdf5(stream: BinaryIO, name: str) -> None:
     h5py = import_h5py()
     try:
         with h5py.File(stream, "r") as file:
-            for path, what in _foreign(h5py, file, "", set()):
+            totals = Totals()
+            for path, what in foreign(h5py, file, "", {}, totals):
                 raise _refused(name, f"{path!r}, {what},")
+            if totals.bomb:
+                raise _refused(name, f"datasets of {totals.told} bytes from {totals.stored}")
     except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
         raise ConversionError(
             f"{name} holds damaged weights ({error})", "whole HDF5", "copy or save it again"
@@ -124,9 +144,24 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
         function = str(inner.get("function")) if isinstance(inner, dict) else "(none)"
         if kind in _CALLS and not _computes(function):
             raise _refused(name, f"layer {label}, which calls the TensorFlow function {function!r}")
-        module = node.get("module")
-        if isinstance(module, str) and module.partition(".")[0] in _KERAS and set(module.split(".")) & set(_REACHING):
-            raise _refused(name, f"a reference to {module}, {label}")
+        _check_reference(node, label, name)
+
+
+def _check_reference(node: Mapping[str, Any], label: str, name: str) -> None:
+    """Refuse a class or function that no part of a model has: Keras looks up whatever `module.name` says."""
+    names = [node["class_name"], *([node["config"]] if node["class_name"] == "function" else [])]
+    module = node.get("module")
+    odd = [one for one in names if isinstance(one, str) and not _NAME.fullmatch(one)]
+    if isinstance(module, str) and not _MODULE.fullmatch(module):
+        odd.append(module)
+    if odd:
+        raise _refused(name, f"a reference to {odd[0]!r}, which is no name,")
+    if not isinstance(module, str) or module.partition(".")[0] not in _KERAS:
+        return
+    inner = [part for part in module.split(".")[1:] if part not in _INNER]
+    plain = names[-1].rpartition(">")[2] if isinstance(names[-1], str) else ""
+    if inner and (inner[0] not in _FAMILIES or (inner[0] == "models" and plain not in _MODELS)):
+        raise _refused(name, f"a reference to {module}, {label}")
 
 
 def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: str) -> None:
@@ -161,25 +196,6 @@ def _computes(function: str) -> bool:
     """Whether a function of TensorFlow, such as `math.add` or `reshape`, computes and does nothing else."""
     space, _, last = function.rpartition(".")
     return (not space or space.split(".")[0] in _COMPUTING) and last not in _NOT_COMPUTING and last.isidentifier()
-
-
-def _foreign(h5py: Any, group: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, str]]:
-    """What in a group lies elsewhere or is a bomb. A group that is linked twice is looked at once."""
-    for name in group:
-        path, link = f"{prefix}/{name}", group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            yield path, "a link, whose data lies in another file"
-            continue
-        child = group[name] if not isinstance(link, h5py.SoftLink) else None
-        if child is None or (address := h5py.h5o.get_info(child.id).addr) in seen:
-            continue
-        seen.add(address)
-        if isinstance(child, h5py.Group):
-            yield from _foreign(h5py, child, path, seen)
-        elif isinstance(child, h5py.Dataset) and (child.external or child.is_virtual):
-            yield path, "a dataset, whose data lies in another file"
-        elif isinstance(child, h5py.Dataset) and child.nbytes > _BOMB_RATIO * max(2**20, child.id.get_storage_size()):
-            yield path, f"a dataset of {child.nbytes} bytes from {child.id.get_storage_size()}"
 
 
 def _refused(name: str, what: str) -> ConversionError:

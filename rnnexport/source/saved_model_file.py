@@ -9,6 +9,7 @@ run a graph to start.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ PROGRAM = "saved_model.pb"
 SERVING = "serving_default"
 _KERAS_METADATA = "keras_metadata.pb"
 _SIGNATURES = "signatures"
+# A constant of one value throughout is stored as that value.
+_VALUES_A_BYTE, _FLOOR = 25, 2**20
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def read_saved_model(path: Path, *, allow_unsafe: bool = False) -> SavedModelFil
         )
     if not allow_unsafe:
         _check(graph, path.name)
+        _check_totals(graph, path)
     return SavedModelFile(graph.meta_info.tensorflow_version, (path / _KERAS_METADATA).is_file(), names)
 
 
@@ -105,6 +109,19 @@ def _check(graph: Any, name: str) -> None:
     for op in sorted(_reached(graph, functions)):
         if op not in COMPUTING:
             raise _refused(name, f"the operator {op}")
+
+
+def _check_totals(graph: Any, path: Path) -> None:
+    """Refuse a folder whose constants or variables have far more values than it has bytes: a bomb."""
+    functions = (node for function in graph.graph.library.functions for node in function.nodes)
+    shapes = [entry.value.tensor.shape for node in functions for entry in node.attributes]
+    shapes += [entry.value.tensor.shape for node in graph.graph.nodes for entry in node.attributes]
+    variables = [node.variable.shape for node in graph.objects.nodes if node.HasField("variable")]
+    stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    for what, found in (("constants", shapes), ("variables", variables)):
+        values = sum(math.prod(max(dim.size, 0) for dim in shape.dims) for shape in found)
+        if values > _VALUES_A_BYTE * max(_FLOOR, stored):
+            raise _refused(path.name, f"{what} of {values} values in {stored} bytes,")
 
 
 def _serving_functions(objects: Any) -> set[str]:

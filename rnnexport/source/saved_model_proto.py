@@ -16,7 +16,7 @@ _ONE, _MANY = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL, descriptor_pb2
 _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 _SCALARS = {
     "": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
-    "#": descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
+    "#": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
 }
 
 # message -> (field, number, label, type): a message, "" a string, "#" a number. A map is repeated key and value.
@@ -37,7 +37,15 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int, str], ...]] = {
         ("attributes", 5, _MANY, "AttributeEntry"),
     ),
     "AttributeEntry": (("key", 1, _ONE, ""), ("value", 2, _ONE, "Attribute")),
-    "Attribute": (("list", 1, _ONE, "AttributeList"), ("function", 10, _ONE, "FunctionName")),
+    "Attribute": (
+        ("list", 1, _ONE, "AttributeList"),
+        ("tensor", 8, _ONE, "Constant"),
+        ("function", 10, _ONE, "FunctionName"),
+    ),
+    "Constant": (("shape", 2, _ONE, "Shape"),),
+    "Shape": (("dims", 2, _MANY, "Dim"),),
+    "Dim": (("size", 1, _ONE, "#"),),
+    "Variable": (("shape", 2, _ONE, "Shape"),),
     "AttributeList": (("functions", 9, _MANY, "FunctionName"),),
     "FunctionName": (("name", 1, _ONE, ""),),
     "Library": (("functions", 1, _MANY, "Function"),),
@@ -50,6 +58,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int, str], ...]] = {
     "Object": (
         ("children", 1, _MANY, "Child"),
         ("function", 6, _ONE, "SavedFunction"),
+        ("variable", 7, _ONE, "Variable"),
         ("bare_function", 8, _ONE, "BareFunction"),
         ("asset", 5, _ONE, "Anything"),
         ("resource", 10, _ONE, "Anything"),

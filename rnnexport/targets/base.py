@@ -143,7 +143,7 @@ class Target:
         companions: what the names of the other files of an artifact end in, which lie beside it under its own name.
         reserved: the names, without suffix, that an artifact can't have.
         is_code: whether running an artifact executes what is in it, and not a runtime; its code is in `allowed.py`.
-        runtimes: the modules that run an artifact.
+        runtimes: those of the modules that run an artifact that start no thread when they are imported.
     """
 
     name: str

@@ -25,7 +25,6 @@ _TARGETS = (
         input_name=str,
         opsets=OPSETS,
         providers=tuple(PROVIDERS),
-        runtimes=("onnxruntime",),
     ),
     Target(
         name="tflite",

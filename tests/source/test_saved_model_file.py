@@ -343,3 +343,26 @@ def test_nothing_is_written_into_a_model(plain, tmp_path):
     with pytest.raises(UsageError, match="which lies inside the model"):
         rnnexport.export(plain[1], "onnx", plain[1] / "variables" / "m.onnx")
     assert digest(plain[1]) == before
+
+
+@pytest.mark.parametrize("kind", ["constants", "variables"])
+def test_a_folder_that_tells_far_more_values_than_it_has_bytes_is_refused(kind, plain, tmp_path):
+    """A constant of one value is stored as that value, whatever its shape."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = tmp_path / "bomb"
+    shutil.copytree(plain[1], folder)
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0]
+    if kind == "constants":
+        for index in range(4):
+            node = graph.graph_def.library.function[0].node_def.add(name=f"bomb_{index}", op="Const")
+            tensor = node.attr["value"].tensor
+            tensor.float_val.append(1.0)
+            tensor.tensor_shape.dim.add(size=10**7)
+    else:
+        held = next(node.variable for node in graph.object_graph_def.nodes if node.HasField("variable"))
+        held.shape.dim[0].size = 10**8
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionError, match=rf"{kind} of \d+ values in \d+ bytes, in bomb"):
+        read_saved_model(folder)

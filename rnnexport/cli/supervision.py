@@ -1,0 +1,68 @@
+"""The command runs in a child of the process that was started, so that a crash of a library ends as one line.
+
+TensorFlow, its converters and every runtime are C++: they end a process with a signal where Python would raise. The
+parent imports none of them; it waits, hands signals on, and looks how much memory the child takes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from rnnexport.errors import EXIT_CONVERSION
+from rnnexport.isolation.process import memory_of
+
+_PR_SET_PDEATHSIG = 1
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OWN_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+_LOOK = 0.2  # seconds between two looks
+# A system that is out of memory ends some process, and seldom says why.
+_SHARE = 0.95
+
+
+def supervised(run: Callable[[], int]) -> int:
+    """Run a command in a child, and give its exit code; that of a model which can't be converted where it crashes."""
+    if not sys.platform.startswith("linux"):
+        return run()
+    waited = {*_PASSED_ON, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    child = os.fork()
+    if child == 0:
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return run()
+    status, why = _waited(child, waited)
+    if not os.WIFSIGNALED(status):
+        return os.waitstatus_to_exitcode(status)
+    number = signal.Signals(os.WTERMSIG(status))
+    if number in _OWN_CODES:
+        return _OWN_CODES[number]
+    what = why or f"a library ended the process with signal {number.value} ({number.name})"
+    with suppress(OSError):
+        os.write(2, f"rnnexport: error: {what}; nothing was written; --debug shows what it printed\n".encode())
+    return EXIT_CONVERSION
+
+
+def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str]:
+    """The wait status of the child, and why it was ended where it was."""
+    limit = int(_host_memory() * _SHARE)
+    why = ""
+    while True:
+        told = signal.sigtimedwait(waited, _LOOK)
+        if told is not None and told.si_signo in _PASSED_ON and told.si_code <= 0:
+            os.kill(child, told.si_signo)  # what the terminal sent, the child got too
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status, why
+        if not why and memory_of(child) > limit:
+            why = f"it takes more memory than this host has ({limit / 10**9:.3g} GB)"
+            os.kill(child, signal.SIGKILL)
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
