@@ -1,7 +1,8 @@
 """Putting a finished artifact in place, whole or not at all.
 
 An artifact is built in a hidden folder beside its destination, so that the last step is a rename on one file
-system. Whatever goes wrong before that step, the folder is removed and what stood at the destination is untouched.
+system. Whatever goes wrong before that step, the folder is removed and what stood at the destination is untouched; that
+of a process that was killed is removed by the next one.
 An artifact of several files takes a rename for each, its companions first; where one fails, those before it go back.
 """
 
@@ -9,13 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rnnexport.errors import UsageError
+from rnnexport.leftovers import held_folder
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -47,9 +47,9 @@ def staged(
     """
     check_destination(destination, layout, companions, owned)
     final = Path(os.path.realpath(destination))
-    with writing(destination):
-        folder = Path(tempfile.mkdtemp(prefix=f".{final.name[:80]}.", suffix=".part", dir=final.parent))
-    try:
+    with ExitStack() as resources:
+        with writing(destination):
+            folder = resources.enter_context(held_folder(final.parent, final.name))
         built = folder / final.name
         yield built
         check_destination(destination, layout, companions, owned)  # again: minutes may have passed
@@ -61,8 +61,6 @@ def staged(
             else:
                 built.replace(final)
             undo.pop_all()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

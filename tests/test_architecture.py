@@ -17,6 +17,7 @@ LAYERS = {
     "rnnexport.coverage": 0,
     "rnnexport.alone": 0,
     "rnnexport.loading": 0,
+    "rnnexport.leftovers": 0,
     "rnnexport.lowered": 0,
     "rnnexport.signature": 0,
     "rnnexport.given": 0,

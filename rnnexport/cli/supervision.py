@@ -10,11 +10,14 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from rnnexport.errors import EXIT_CONVERSION
 from rnnexport.isolation.process import memory_of
+from rnnexport.leftovers import held_folder
 
 _PR_SET_PDEATHSIG = 1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +31,20 @@ def supervised(run: Callable[[], int]) -> int:
     """Run a command in a child, and give its exit code; that of a model which can't be converted where it crashes."""
     if not sys.platform.startswith("linux"):
         return run()
+    with ExitStack() as resources:
+        folder = None
+        with suppress(OSError):  # a host without a place for temporary files
+            folder = resources.enter_context(held_folder(Path(tempfile.gettempdir()), "temporary"))
+        return _in_child(run, folder)
+
+
+def _in_child(run: Callable[[], int], temporary: Path | None) -> int:
+    """See `supervised`.
+
+    Args:
+        run: the command.
+        temporary: where all libraries, in C++ as in Python, put their temporary files, which a crash leaves there.
+    """
     waited = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     child = os.fork()
@@ -35,6 +52,8 @@ def supervised(run: Callable[[], int]) -> int:
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if temporary is not None:
+            tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
         return run()
     status, why = _waited(child, waited)
     if not os.WIFSIGNALED(status):
