@@ -13,12 +13,13 @@ from rnnexport.isolation.runner import inner_values
 from rnnexport.proof import Proof
 from rnnexport.targets.base import Target
 from rnnexport.trail import LayerValue, Trail
-from rnnexport.verification.judge import Where, whole_feed
+from rnnexport.verification.judge import whole_feed
 from rnnexport.verification.laying import lay_trail
 from rnnexport.verification.locate import Location, Step, locate
 from rnnexport.verification.report import ArtifactReport, Located
 from rnnexport.verification.searching import search
 from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.where import Where
 
 # The golden that trails are laid on: one with padding and states of its own, where the model has these.
 TRAIL_GOLDEN = 2

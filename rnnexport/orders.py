@@ -22,9 +22,10 @@ from rnnexport.publish import writing
 from rnnexport.signature import Extent
 from rnnexport.subjects import Subject, require_fixed, subjects
 from rnnexport.targets.base import ExportOptions, Target
-from rnnexport.verification.judge import Claim, Where, verify_artifact
+from rnnexport.verification.judge import Claim, verify_artifact
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+from rnnexport.verification.where import Where
 from rnnexport.versions import installed
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from rnnexport.loading import Loading
 from rnnexport.progress import Progress, silent
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import ALL_PROVIDERS, target_of
-from rnnexport.verification.judge import Claim, Where, not_run, verify_artifact
+from rnnexport.verification.judge import Claim, not_run, verify_artifact
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.tolerance import Override
+from rnnexport.verification.where import Where
 
 if TYPE_CHECKING:
     from rnnexport.verification.locate import Location

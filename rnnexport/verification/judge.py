@@ -13,7 +13,6 @@ import numpy as np
 from rnnexport.coverage import Coverage
 from rnnexport.errors import MismatchError, ProviderError, UsageError
 from rnnexport.goldens import Arrays, Golden, digest_of
-from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.runner import opened
 from rnnexport.proof import Proof
 from rnnexport.signature import Signature
@@ -27,6 +26,7 @@ from rnnexport.verification.placed import placed
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Status
 from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.where import Where
 
 # What only states, or a mismatch of theirs, ask for is imported where it is called: verifying is to start quickly.
 if TYPE_CHECKING:
@@ -78,23 +78,6 @@ class Claim:
         for golden in self.goldens:
             if golden.entry == entry:
                 yield replace(golden, feed=whole_feed(golden, self.boundary_of(entry)))
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where an artifact is run.
-
-    Attributes:
-        provider: the execution provider, by its short name.
-        tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
-        placement: the share of the recurrent nodes that have to run on it, from 0 to 1; None for any node at all.
-        limits: what the process that runs it may take; None to run it in this one.
-    """
-
-    provider: str = "cpu"
-    tf32: bool = False
-    placement: float | None = None
-    limits: Limits | None = None
 
 
 _HERE = Where()

@@ -16,8 +16,9 @@ from rnnexport.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.verification import judge
 from rnnexport.verification.feeds import chunks, feeds
-from rnnexport.verification.judge import Claim, Where, verify_artifact, whole_feed
+from rnnexport.verification.judge import Claim, verify_artifact, whole_feed
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+from rnnexport.verification.where import Where
 
 X, Y = TensorSpec("x", "float32", (2, "time", 4)), TensorSpec("y", "float32", (2, "time", 4))
 BEFORE, AFTER = TensorSpec("s", "float32", (2, 4)), TensorSpec("n", "float32", (2, 4))
