@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rnnexport.lowered import Lowered, LoweringRequest
     from rnnexport.orders import Exported
     from rnnexport.pipeline import export, export_all, load
+    from rnnexport.resealing import reseal
     from rnnexport.verification.report import Report
     from rnnexport.verification.tolerance import Override
     from rnnexport.verifying import verify
@@ -48,6 +49,7 @@ __all__ = [
     "export",
     "export_all",
     "load",
+    "reseal",
     "runtime",
     "verify",
 ]
@@ -63,6 +65,7 @@ _HOMES = {
     "export": "pipeline",
     "export_all": "pipeline",
     "load": "pipeline",
+    "reseal": "resealing",
     "verify": "verifying",
 }
 

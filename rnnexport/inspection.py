@@ -176,6 +176,7 @@ def _facts(proof: Proof) -> dict[str, str]:
         "seal": "broken: the file was altered after it was exported" if proof.altered else "whole",
         "goldens": f"{len(proof.goldens)} feeds, tolerance {_listed(provenance.tolerance)}",
     }
+    facts |= {f"changed, {label}": text for label, text in provenance.changed.items()}
     return facts | {f"semantics {at}": note for at, note in enumerate(provenance.semantics, 1)}
 
 

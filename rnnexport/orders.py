@@ -17,8 +17,9 @@ from rnnexport.isolation.limits import Limits
 from rnnexport.locating import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
 from rnnexport.lowered import Lowered
 from rnnexport.progress import Progress
-from rnnexport.proof import Proof, Provenance, require_unaltered
+from rnnexport.proof import Proof, require_unaltered
 from rnnexport.publish import writing
+from rnnexport.recording import provenance_of
 from rnnexport.signature import Extent
 from rnnexport.subjects import Subject, require_fixed, subjects
 from rnnexport.targets.base import ExportOptions, Target
@@ -26,7 +27,6 @@ from rnnexport.verification.judge import Claim, verify_artifact
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 from rnnexport.verification.where import Where
-from rnnexport.versions import installed
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
@@ -134,7 +134,9 @@ def _filled(form: Form, order: Order, path: Path, options: Options, progress: Pr
     progress(f"converting {form.traced.name} to {order.kind.name}")
     subject = form.subject
     sequence = subject.traced_sequence(order.kind)
-    proof = Proof(_provenance(subject, order, options), subject.goldens(sequence))
+    asked = order.extent.to_json() | (options.form.recorded() if order.kind.opsets else {})
+    recorded = provenance_of(subject.source, subject.known, order.kind, asked, options.override, subject.sequence)
+    proof = Proof(recorded, subject.goldens(sequence))
     graphs = Graphs(form.traced, sequence, is_stream=subject.sequence is not None)
     feeds = [golden.feed for golden in subject.known.goldens if not golden.carries]
     with writing(order.destination):
@@ -227,33 +229,6 @@ def _require_passed(report: ArtifactReport, destination: Path) -> None:
 def _why(report: ArtifactReport) -> str:
     located = report.located
     return report.first_problem() + ("" if located is None else f". {located.sentence}")
-
-
-def _provenance(subject: Subject, order: Order, options: Options) -> Provenance:
-    from rnnexport.source.api import layers_by_dtype
-
-    source, known = subject.source, subject.known
-    file = source.file
-    return Provenance(
-        target=order.kind.name,
-        source={
-            "name": source.name,
-            "sha256": file.sha256 if file else "",
-            "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
-        },
-        keras_api=source.api.name,
-        options=order.extent.to_json() | (options.form.recorded() if order.kind.opsets else {}),
-        versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(order.kind.versions()),
-        signature=known.signature,
-        tolerance={"rtol": known.tolerance.rtol, "atol": known.tolerance.atol},
-        semantics=source.semantics,
-        computed_in=layers_by_dtype(source.api.layers(source.model)),
-        no_truth=known.no_truth,
-        coverage=known.coverage,
-        no_witness=known.no_witness,
-        override=options.override.to_json(),
-        sequence=subject.sequence,
-    )
 
 
 def file_name(kind: Target, source: SourceModel) -> str:

@@ -72,6 +72,8 @@ class Provenance:
         override: what the user asked of the tolerance instead, as plain values.
         sequence: of a stream, whose `signature` is that of one chunk, the boundary of the model on whole sequences;
             None for what is no stream. Chunks of any lengths are shown to give what the whole gives.
+        changed: of an artifact that was changed after its export and sealed again: what is known of the change, by
+            label; empty for one that is as it was exported.
     """
 
     target: str
@@ -89,6 +91,7 @@ class Provenance:
     no_witness: str = ""
     override: Mapping[str, Any] = field(default_factory=dict)
     sequence: Signature | None = None
+    changed: Mapping[str, str] = field(default_factory=dict)
 
     def boundary_of(self, entry: str) -> Signature:
         """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""
@@ -110,12 +113,14 @@ class Proof:
         trail: gives where the values of the source's layers are inside the artifact, or None where that is not known.
             It is read when it is asked for, which only a mismatch does. Raises UsageError where it is damaged.
         altered: whether the file around them is not the one that was sealed.
+        seal: of the file as it was sealed; empty for one that was not read from a file.
     """
 
     provenance: Provenance
     goldens: tuple[Golden, ...]
     trail: Callable[[], Trail | None] = no_trail
     altered: bool = False
+    seal: str = ""
 
     def blobs(self) -> tuple[str, bytes]:
         """The provenance, with a place for the seal of the file, and the goldens, slimmed to what rides in a file."""
@@ -143,6 +148,7 @@ class Proof:
             "no_witness": self.provenance.no_witness,
             "override": dict(self.provenance.override),
             "sequence": self.provenance.sequence and self.provenance.sequence.to_json(),
+            "changed": dict(self.provenance.changed),
         }
         return json.dumps(value, sort_keys=True)
 
@@ -168,13 +174,13 @@ def read_proof(
         if found == FORMAT:
             if value["goldens"] != hashlib.sha256(goldens).hexdigest():
                 raise _others_goldens(artifact)
-            altered = found_seal(provenance) != seal_of(parts, holder)
+            seal = found_seal(provenance)
             told, found_goldens = _provenance(value), golden_file.from_bytes(goldens)
             for golden in found_goldens:
                 outputs = {spec.name for spec in told.boundary_of(golden.entry).all_outputs}
                 if set(golden.expected) != outputs:
                     raise ValueError(f"goldens that do not say what comes out as {', '.join(sorted(outputs))}")
-            return Proof(told, found_goldens, partial(_trail, artifact, goldens), altered)
+            return Proof(told, found_goldens, partial(_trail, artifact, goldens), seal != seal_of(parts, holder), seal)
     except _DAMAGE as error:
         raise _damaged(artifact, error) from error
     raise UsageError(
@@ -246,4 +252,5 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         no_witness=str(value["no_witness"]),
         override=dict(value["override"]),
         sequence=None if value["sequence"] is None else _signature(value["sequence"]),
+        changed={str(label): str(text) for label, text in value.get("changed", {}).items()},
     )

@@ -48,6 +48,8 @@ LAYERS = {
     "rnnexport.pipeline": 4,
     "rnnexport.runtime": 4,
     "rnnexport.verifying": 4,
+    "rnnexport.recording": 4,
+    "rnnexport.resealing": 4,
     "rnnexport.triton": 4,
     "rnnexport.progress": 0,
     "rnnexport.inspection": 4,

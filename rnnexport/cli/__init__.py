@@ -17,6 +17,7 @@ _COMMANDS = {
     "numpy": "Export a model to a Python program that needs NumPy alone.",
     "export": "Export a model to several targets at once.",
     "verify": "Verify artifacts against their goldens or their source.",
+    "reseal": "Verify an artifact that was changed on purpose, and seal it again.",
     "inspect": "Show what a model or an artifact is.",
     "triton": "Write an ONNX artifact into a Triton model repository.",
     "makefile": "Print the path of a makefile for release jobs.",

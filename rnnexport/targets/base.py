@@ -126,7 +126,7 @@ class Target:
     """A format to export to.
 
     Its code is in a package of modules, imported when they are called for, so that verifying an artifact loads no
-    converter: `export.py` with `export`, `metadata.py` with `read`, `write` and `operators`, `runner.py` with
+    converter: `export.py` with `export`, `metadata.py` with `read`, `write`, `operators` and `facts`, `runner.py` with
     `open_runner`, `values.py` with `inner_values`. A format with companions has `owns` in its `metadata.py`.
 
     Attributes:
@@ -224,6 +224,16 @@ class Target:
             ProviderError: what reads the format is not installed.
         """
         return cast("Proof | None", self._module("metadata").read(path))
+
+    def facts(self, path: Path) -> Mapping[str, str]:
+        """What there is to say of an artifact that some tool changed, by label. Raises as `read_proof`."""
+        return cast("Mapping[str, str]", self._module("metadata").facts(path))
+
+    def external_files(self, path: Path) -> tuple[Path, ...]:
+        """The files beside an artifact that hold weights of it, where a tool put some there. Raises as `read_proof`."""
+        if self.opsets is None:
+            return ()
+        return cast("tuple[Path, ...]", self._module("metadata").external_files(path))
 
     def check_code(self, path: Path) -> None:
         """Refuse an artifact that would do more than compute. Nothing of it runs.

@@ -55,6 +55,11 @@ def owns(path: Path) -> bool:
     return archive.carries(archive.archive_of(path), _PROVENANCE)
 
 
+def facts(path: Path) -> dict[str, str]:
+    """What there is to say of an artifact that some tool changed: nothing."""
+    return {}
+
+
 def operators(path: Path) -> Counter[str]:
     """How often the program calls each function of NumPy and of its own, and multiplies matrices by `@`.
 

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from rnnexport.errors import UsageError
 from rnnexport.proof import Proof, read_proof
-from rnnexport.seal import sealed
+from rnnexport.seal import seal_of, with_seal
 from rnnexport.targets.onnx.messages import messages
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def write(path: Path, proof: Proof) -> None:
     del model.metadata_props[:]
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
-    path.write_bytes(sealed(model.SerializeToString(deterministic=True)))
+    data = model.SerializeToString(deterministic=True)
+    path.write_bytes(with_seal(data, seal_of(_parts(path, model, data))))
 
 
 def load(path: Path) -> onnx.ModelProto:
@@ -49,14 +50,33 @@ def load(path: Path) -> onnx.ModelProto:
 def read(path: Path) -> Proof | None:
     """The proof inside the file, or None where there is none. Raises as `load`, and where it is damaged."""
     data = _bytes(path)
-    properties = {prop.key: prop.value for prop in _checked(path, data).metadata_props}
+    model = _checked(path, data)
+    properties = {prop.key: prop.value for prop in model.metadata_props}
     if _PROVENANCE not in properties:
         return None
     try:
         goldens = base64.b64decode(properties.get(_GOLDENS, ""), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _unreadable(path, f"its goldens are damaged: {error}") from error
-    return read_proof(path.name, _encoded(properties[_PROVENANCE]), goldens, [("", data)])
+    return read_proof(path.name, _encoded(properties[_PROVENANCE]), goldens, _parts(path, model, data))
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The files beside `path` that hold weights of it. Raises as `load`."""
+    return tuple(path.parent / place for place in _locations(load(path)))
+
+
+def facts(path: Path) -> dict[str, str]:
+    """What there is to say of a file that some tool changed, by label. Raises as `load`."""
+    model = load(path)
+    names = {number: name for name, number in messages().TensorProto.DataType.items()}
+    dtypes = Counter(names[tensor.data_type].lower() for graph in _graphs(model) for tensor in _tensors(graph))
+    return {
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "opsets": ", ".join(f"{one.domain or 'ai.onnx'} {one.version}" for one in model.opset_import),
+        "tensors": ", ".join(f"{count} {name}" for name, count in sorted(dtypes.items())),
+        "external data": ", ".join(_locations(model)),
+    }
 
 
 def operators(path: Path) -> Counter[str]:
@@ -110,6 +130,18 @@ def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Tenso
         yield from (one.values, one.indices)
 
 
+def _parts(path: Path, model: onnx.ModelProto, data: bytes) -> list[tuple[str, bytes]]:
+    """All that an artifact consists of: the file, and those beside it that hold weights, by their names."""
+    return [("", data), *((place, _bytes(path.parent / place)) for place in _locations(model))]
+
+
+def _locations(model: onnx.ModelProto) -> list[str]:
+    """The names of the files that hold weights, in order; `_checked` has seen that they lie in the folder."""
+    tensors = [tensor for graph in _graphs(model) for tensor in _tensors(graph)]
+    outside = [tensor for tensor in tensors if tensor.data_location == messages().TensorProto.EXTERNAL]
+    return sorted({entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"})
+
+
 def _check_domains(path: Path, graph: onnx.GraphProto | onnx.FunctionProto) -> None:
     for node in graph.node:
         if node.domain not in _DOMAINS:
@@ -131,6 +163,17 @@ def _check_location(path: Path, tensor: onnx.TensorProto) -> None:
                 "weights inside the file, or in one beside it",
                 "export the model again",
             )
+        if entry.key == "location" and not _lies_in(path.parent / entry.value, path.parent):
+            raise UsageError(
+                f"{path.name} reads the weights of {tensor.name!r} from {entry.value!r}, which is not beside it",
+                "that file too",
+                f"copy {entry.value} with {path.name}",
+            )
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    """Whether it is a file there, and no link that leads elsewhere."""
+    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
 
 
 def _encoded(text: str | bytes) -> bytes:

@@ -47,6 +47,11 @@ def _parts(path: Path) -> list[tuple[str, bytes]]:
     return sorted((file.relative_to(path).as_posix(), file.read_bytes()) for file in files)
 
 
+def facts(path: Path) -> dict[str, str]:
+    """What there is to say of an artifact that some tool changed: nothing."""
+    return {}
+
+
 def operators(path: Path) -> Counter[str]:
     """Operators by name, over the functions of the SavedModel.
 

@@ -19,7 +19,7 @@ _IDENTIFIER = b"TFL3"
 
 
 def write(path: Path, proof: Proof) -> None:
-    """Put the proof into the file at `path`, which has none."""
+    """Put the proof into the file at `path`, in place of one that is there."""
     path.write_bytes(sealed(with_proof(path.read_bytes(), proof)))
 
 
@@ -29,7 +29,8 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
     from tensorflow.lite.tools import flatbuffer_utils
 
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
-    tree.metadata = tree.metadata or []
+    own = (_PROVENANCE, _GOLDENS)
+    tree.metadata = [one for one in tree.metadata or [] if _text(one.name) not in own]
     provenance, goldens = proof.blobs()
     blobs = {_PROVENANCE: provenance.encode(), _GOLDENS: goldens}
     for name, blob in blobs.items():
@@ -39,6 +40,20 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
         tree.buffers.append(buffer)
         tree.metadata.append(entry)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+
+
+def facts(path: Path) -> dict[str, str]:
+    """What there is to say of a file that some tool changed, by label. Raises as `parse`."""
+    model, schema = parse(path)
+    names = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+    with ForeignCode(partial(_damaged, path)):
+        graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+        kinds = Counter(names[g.Tensors(at).Type()].lower() for g in graphs for at in range(g.TensorsLength()))
+    return {"tensors": ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))}
 
 
 def read(path: Path) -> Proof | None:
