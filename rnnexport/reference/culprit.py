@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.codegen.oracle import NoOracle, oracle
+from rnnexport.codegen.oracle import NoOracle, Oracle, oracle
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
-from rnnexport.reference.witness import Allowed
+from rnnexport.reference.witness import Allowed, where_numbers
 
 if TYPE_CHECKING:
     from rnnexport.source.double import Double
@@ -37,13 +39,14 @@ def culprit(traced: TracedModel, graph: Double, feed: Arrays) -> str:
     if operation is not None and not runs_functions(operation) and all(map(is_plain, operation.inputs)):
         return _told(operation.type, operation.name)
     try:
-        found = scopes(traced, graph, feed)
+        alone = _first_alone(one for one in scopes(traced, graph, feed) if operation is None or one.caller)
     except InsideError:
-        found = []
-    for scope in found:
-        if (operation is None or scope.caller) and (told := _first_alone(scope)):
-            return told
-    return traced.name if operation is None else _told(operation.type, operation.name)
+        alone = ""
+    if alone or operation is None:
+        return alone or traced.name
+    while not runs_functions(operation):
+        operation = next(tensor.op for tensor in operation.inputs if not is_plain(tensor))
+    return _told(operation.type, operation.name)
 
 
 def _told(op: str, node: str) -> str:
@@ -55,27 +58,50 @@ def _first(traced: TracedModel, feed: Arrays) -> Any:
     from rnnexport.source.islands import with_all_values
 
     whole, operations = with_all_values(traced)
-    differing = _differing(whole, feed)
+    readings = Readings.of(whole)
+    differing = readings.differing(feed) if readings else set()
     return next((operation for name, operation in operations.items() if name in differing), None)
 
 
-def _first_alone(scope: Scope) -> str:
-    """The first operator of a scope that differs by itself."""
+def _first_alone(scopes: Iterable[Scope]) -> str:
+    """The first operator that differs by itself."""
     from rnnexport.source.islands import islands
 
-    return next((_told(one.op, one.node) for one in islands(scope) if _differing(one.traced, one.feed)), "")
+    readings: dict[str, Readings | None] = {}
+    for scope in scopes:
+        for one in islands(scope):
+            if one.kind not in readings:
+                readings[one.kind] = Readings.of(one.traced())
+            both = readings[one.kind]
+            if both is not None and both.differing(one.feed):
+                return _told(one.op, one.node)
+    return ""
 
 
-def _differing(traced: TracedModel, feed: Arrays) -> set[str]:
-    """The outputs in which the two readings of a model differ; none where one of them can't be had."""
-    from rnnexport.source.double import NoDouble, double
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """Both readings of a model."""
 
-    program, graph = oracle(traced), double(traced)
-    if isinstance(program, NoOracle) or isinstance(graph, NoDouble):
-        return set()
-    try:
-        found, wanted = program.run(feed), graph.run(feed)
-    except ConversionError:
-        return set()
-    allowed = Allowed(traced, graph, feed, wanted)
-    return {name for name in wanted if allowed.disagreement({name: found[name]})}
+    traced: TracedModel
+    program: Oracle
+    graph: Double
+
+    @classmethod
+    def of(cls, traced: TracedModel) -> Readings | None:
+        """None where one of them can't be had."""
+        from rnnexport.source.double import NoDouble, double
+
+        program, graph = oracle(traced), double(traced)
+        if isinstance(program, NoOracle) or isinstance(graph, NoDouble):
+            return None
+        return cls(traced, program, graph)
+
+    def differing(self, feed: Arrays) -> set[str]:
+        """The outputs in which they differ where these are numbers of float32; none where one can't be run."""
+        try:
+            found, wanted = self.program.run(feed), self.graph.run(feed)
+        except ConversionError:
+            return set()
+        found = where_numbers(found, wanted, wanted)
+        allowed = Allowed(self.traced, self.graph, feed, wanted)
+        return {name for name in wanted if allowed.disagreement({name: found[name]})}

@@ -17,7 +17,7 @@ import numpy as np
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden
 from rnnexport.reference.certainty import distance, largest_excess
-from rnnexport.reference.witness import Allowed
+from rnnexport.reference.witness import Allowed, where_numbers
 from rnnexport.signature import Signature
 from rnnexport.verification.tolerance import Tolerance
 
@@ -93,7 +93,8 @@ class Exact:
         graph = self._graph
         if self._traced is None or graph is None or self._program is None:
             return wanted or found
-        if not (where := Allowed(self._traced, graph, feed, wanted).disagreement(found)):
+        allowed = Allowed(self._traced, graph, feed, wanted)
+        if not (where := allowed.disagreement(where_numbers(found, wanted, expected))):
             return found
         off, program_off = _off(expected, wanted), _off(expected, found)
         if off > max(1.0, program_off):

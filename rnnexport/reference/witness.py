@@ -56,6 +56,25 @@ def disagreement(found: Arrays, wanted: Arrays, allowed: Arrays | None = None) -
     return ""
 
 
+def where_numbers(found: Arrays, wanted: Arrays, source: Arrays) -> dict[str, np.ndarray]:
+    """What was found, but what is wanted wherever that or the source is no number of float32: that says nothing.
+
+    Past the range of float32 a reading in float64 goes on, and what it then makes of infinities is a matter of form.
+    """
+    return {
+        name: np.where(np.isfinite(source[name]) & np.isfinite(_narrow(wanted[name])), array, wanted[name])
+        if array.dtype.kind == "f" and source[name].shape == array.shape == wanted[name].shape
+        else array
+        for name, array in found.items()
+    }
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """In float32, infinite where that does not reach."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Allowed:
     """How far another reading may be off, measured only where rounding is not enough.

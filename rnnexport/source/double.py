@@ -112,15 +112,12 @@ def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
 
 
 def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]) -> Double | NoDouble:
-    """A session of the graph on the CPU alone, which runs every node as it stands: no fusing, no rewriting."""
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(graph_def, name="")
     # Again, of what was imported: TensorFlow has written out what the graph left open.
     if problem := narrow_left(graph.as_graph_def()):
         return NoDouble(problem)
-    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
-    config.graph_options.rewrite_options.CopyFrom(rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True))
     inputs = [spec.name for spec in traced.signature.all_inputs]
     return Double(
         traced.name,
@@ -128,8 +125,15 @@ def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]
         dict(zip(inputs, map(graph.get_tensor_by_name, traced.input_tensors), strict=True)),
         {name: graph.get_tensor_by_name(tensor) for name, tensor in outputs.items()},
         dict(_weights(graph)),
-        tf.compat.v1.Session(graph=graph, config=config),
+        plain_session(graph),
     )
+
+
+def plain_session(graph: tf.Graph) -> Any:
+    """A session on the CPU alone, which runs every node as it stands: no fusing, no rewriting."""
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    config.graph_options.rewrite_options.CopyFrom(rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True))
+    return tf.compat.v1.Session(graph=graph, config=config)
 
 
 def _weights(graph: tf.Graph) -> Iterable[tuple[tf.Tensor, np.ndarray]]:

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from rnnexport.errors import ForeignCode, reason
-from rnnexport.source.double import Double
+from rnnexport.source.double import Double, plain_session
 from rnnexport.source.trace import TracedModel
 
-_STEPS = 3  # of a loop that are looked at: in the first a state is often all zeros, which hides what is done with it
+_STEPS = 40  # of a loop that are looked at: in the first a state is often all zeros, which hides what is done with it
 # Where an operator that runs functions has their names, and how many of its inputs it keeps to itself.
 _BODIES = {
     **dict.fromkeys(("While", "StatelessWhile"), (("body",), 0)),
@@ -55,14 +55,14 @@ def is_plain(tensor: tf.Tensor) -> bool:
     return bool(dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex)
 
 
-def scopes(traced: TracedModel, graph: Double, feed: Mapping[str, np.ndarray]) -> list[Scope]:
-    """The graph, then every function that ran, those of a node behind the node's own scope.
+def scopes(traced: TracedModel, graph: Double, feed: Mapping[str, np.ndarray]) -> Iterator[Scope]:
+    """The graph, then every function as it ran, those of a node behind the node's own scope.
 
     Raises:
         InsideError: see there.
     """
     with ForeignCode(lambda error: InsideError(reason(error))):
-        return list(_Inside(traced, graph, feed).scopes())
+        yield from _Inside(traced, graph, feed).scopes()
 
 
 class _Inside:
@@ -74,7 +74,7 @@ class _Inside:
             with made.as_default():
                 tf.import_graph_def(given.as_graph_def(), name="")
         self._feed = {tensor.name: np.asarray(feed[name]) for name, tensor in graph.inputs.items()}
-        self._session = tf.compat.v1.Session(graph=self._wide, config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}))
+        self._session = plain_session(self._wide)
 
     def scopes(self) -> Iterator[Scope]:
         tensors = {tensor.name: tensor for one in self._wide.get_operations() for tensor in one.outputs}

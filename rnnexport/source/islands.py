@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,33 +24,32 @@ class Island:
 
     Attributes:
         node: its path in the source.
-        op: its kind.
-        traced: it as a model: its inputs that are constants stay constants.
-        feed: what the inputs were, by the names of the signature.
+        op: its type.
+        kind: equal for operators that a converter can't tell apart.
+        feed: what its inputs were, by the names of the signature.
+        traced: makes a model of it, in which inputs that are constants stay constants.
     """
 
     node: str
     op: str
-    traced: TracedModel
+    kind: str
     feed: dict[str, np.ndarray]
+    traced: Callable[[], TracedModel]
 
 
 def islands(scope: Scope) -> Iterator[Island]:
-    """The operators of a scope that have plain arrays for inputs and outputs; of equal ones the first.
+    """The operators of a scope that have plain arrays for inputs and outputs, in the order of the graph.
 
     Operators that run functions are none: what is in these is in scopes of their own.
     """
-    seen: set[str] = set()
     for operation in scope.graph.get_operations():
         tensors = [*operation.inputs, *operation.outputs]
         if operation.type in _PLAIN or not operation.outputs or runs_functions(operation):
             continue
-        if not all(_has_form(tensor) and tensor.name in scope.values for tensor in tensors):
-            continue
-        key = _kind(operation)
-        if key not in seen:
-            seen.add(key)
-            yield _island(operation, scope)
+        if all(_has_form(tensor) and tensor.name in scope.values for tensor in tensors):
+            names = _names(operation)
+            feed = {name: scope.values[tensor] for tensor, name in names.items()}
+            yield Island(operation.name, operation.type, _kind(operation), feed, partial(_traced, operation))
 
 
 def with_all_values(traced: TracedModel) -> tuple[TracedModel, dict[str, Any]]:
@@ -75,44 +75,45 @@ def _has_form(tensor: tf.Tensor) -> bool:
 
 
 def _kind(operation: Any) -> str:
-    """What two operators have in common that a converter can't tell apart."""
+    names = _names(operation)
     attributes = sorted((name, str(value)) for name, value in operation.node_def.attr.items() if name[0] != "_")
     inputs = [
-        str(tensor.op.node_def.attr["value"]) if tensor.op.type == "Const" else f"{tensor.dtype} {tensor.shape}"
+        f"{names[tensor.name]} {tensor.dtype} {tensor.shape}"
+        if tensor.name in names
+        else str(tensor.op.node_def.attr["value"])
         for tensor in operation.inputs
     ]
     return repr((operation.type, attributes, inputs))
 
 
-def _island(operation: Any, scope: Scope) -> Island:
-    read = list({tensor.name: tensor for tensor in operation.inputs}.values())
-    given = [tensor for tensor in read if tensor.op.type != "Const"]
-    names = {tensor.name: f"input_{at}" for at, tensor in enumerate(given)}
+def _names(operation: Any) -> dict[str, str]:
+    """The name of each input that is no constant, by that of its tensor."""
+    given = dict.fromkeys(tensor.name for tensor in operation.inputs if tensor.op.type != "Const")
+    return {name: f"input_{at}" for at, name in enumerate(given)}
+
+
+def _traced(operation: Any) -> TracedModel:
+    names = _names(operation)
+    read = {tensor.name: tensor for tensor in operation.inputs}
     with tf.Graph().as_default() as placeholders:
-        for tensor in given:
-            tf.compat.v1.placeholder(tensor.dtype, tensor.shape, names[tensor.name])
+        for tensor, name in names.items():
+            tf.compat.v1.placeholder(read[tensor].dtype, read[tensor].shape, name)
     graph_def = placeholders.as_graph_def()
-    graph_def.node.extend(tensor.op.node_def for tensor in read if tensor.op.type == "Const")
+    graph_def.node.extend({one.op.name: one.op.node_def for one in read.values() if one.name not in names}.values())
     node = graph_def.node.add()
     node.CopyFrom(operation.node_def)
     node.input[:] = [names.get(tensor.name, tensor.name) for tensor in operation.inputs]
     node.attr.pop("_class", None)  # which asks for another node to be beside it
-    inputs = [_spec(name, tensor) for tensor, name in zip(given, names.values(), strict=True)]
-    outputs = [_spec(f"output_{at}", tensor) for at, tensor in enumerate(operation.outputs)]
-    feed = {names[tensor.name]: scope.values[tensor.name] for tensor in given}
-    traced = _traced(graph_def, Signature(tuple(inputs), tuple(outputs)), [tensor.name for tensor in operation.outputs])
-    return Island(operation.name, operation.type, traced, feed)
-
-
-def _traced(graph_def: Any, signature: Signature, outputs: Sequence[str]) -> TracedModel:
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    inputs = [f"{spec.name}:0" for spec in signature.inputs]
-    fetches = {
-        spec.name: wrapped.graph.get_tensor_by_name(tensor)
-        for spec, tensor in zip(signature.outputs, outputs, strict=True)
-    }
-    function = wrapped.prune([wrapped.graph.get_tensor_by_name(tensor) for tensor in inputs], fetches)
-    return TracedModel("operator", signature, function, tuple(inputs), tuple(outputs))
+    inputs = tuple(f"{name}:0" for name in names.values())
+    outputs = tuple(tensor.name for tensor in operation.outputs)
+    fetched = {f"output_{at}": wrapped.graph.get_tensor_by_name(name) for at, name in enumerate(outputs)}
+    function = wrapped.prune([wrapped.graph.get_tensor_by_name(name) for name in inputs], fetched)
+    signature = Signature(
+        tuple(_spec(name, read[tensor]) for tensor, name in names.items()),
+        tuple(_spec(f"output_{at}", tensor) for at, tensor in enumerate(operation.outputs)),
+    )
+    return TracedModel("operator", signature, function, inputs, outputs)
 
 
 def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from rnnexport.reference.float64 import exact
-from rnnexport.reference.witness import disagreement, moves_of
+from rnnexport.reference.witness import disagreement, moves_of, where_numbers
 from rnnexport.source.double import double
 from tests.codegen.doubles import IMAGE, normal, traced_function, traced_functions
 from tests.codegen.test_float64_operators import OF_IMAGES, OF_ROWS, OF_VOLUMES
@@ -126,3 +126,12 @@ def test_a_model_without_a_program_has_the_graph_for_truth():
     np.testing.assert_allclose(found @ x.astype("float64"), 0.2 * np.eye(4), rtol=0, atol=1e-12)
     assert "MatrixInverse" in run.no_witness
     assert (run.fault, run.no_truth) == ("", "")
+
+
+def test_where_the_source_has_no_number_nothing_is_compared():
+    wanted = {"y": np.array([1.0, 2.0, np.inf, 1e60]), "ids": np.array([1, 2])}
+    found = {"y": np.array([9.0, np.nan, np.nan, 0.0]), "ids": np.array([1, 3])}
+    source = {"y": np.array([1.0, np.nan, 5.0, 6.0], "float32"), "ids": np.array([1, 2])}
+    kept = where_numbers(found, wanted, source)
+    np.testing.assert_array_equal(kept["y"], [9.0, 2.0, np.inf, 1e60])
+    np.testing.assert_array_equal(kept["ids"], [1, 3])
