@@ -19,12 +19,16 @@ class Coverage:
             maximum; each has two sides.
         unreached: the sides that no feed reaches, named: `lstm/while/Minimum: not at its bound`.
         unknown: why branches are not known; empty where they are.
+        gates: how many sigmoids and tanhs there are.
+        saturated: how many of their sides feeds saturate.
     """
 
     notes: tuple[str, ...] = ()
     branches: int = 0
     unreached: tuple[str, ...] = ()
     unknown: str = ""
+    gates: int = 0
+    saturated: int = 0
 
     @property
     def share(self) -> float | None:
@@ -43,6 +47,8 @@ class Coverage:
                     f" and {more} more" if more > 0 else ""
                 )
             told.append(line)
+        if self.gates:
+            told.append(f"sides of gates saturated: {self.saturated} of {2 * self.gates}")
         return (*told, f"branches are not known: {self.unknown}") if self.unknown else tuple(told)
 
     def remarks(self) -> tuple[str, ...]:
@@ -56,6 +62,8 @@ class Coverage:
             "branches": self.branches,
             "unreached": list(self.unreached),
             "unknown": self.unknown,
+            "gates": self.gates,
+            "saturated": self.saturated,
         }
 
     @staticmethod
@@ -66,4 +74,6 @@ class Coverage:
             int(value["branches"]),
             tuple(map(str, value["unreached"])),
             str(value["unknown"]),
+            int(value["gates"]),
+            int(value["saturated"]),
         )

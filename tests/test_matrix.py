@@ -67,7 +67,8 @@ def _feeds(report):
     signature = report.provenance.signature
     chunks = (3 + 2 * target(report.target).entries) * bool(signature.states)
     left_out = sum(note.startswith("feed left out") for note in report.coverage.notes)
-    return wanted(signature) + 1 + len(beside(signature)) - left_out + chunks
+    chosen = sum(feed.label.startswith("chosen for") for feed in report.feeds)
+    return wanted(signature) + 1 + len(beside(signature)) - left_out + chunks + chosen
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rnnexport.coverage import Coverage
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
+from rnnexport.reference.asked import asked_for
 from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
 from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.determined import require_determined
@@ -79,8 +80,16 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         goldens = without_daring(replace(golden, truth={}, spread={}) for golden in goldens)
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
-    coverage = Coverage(learner.notes() + uncertain(found, goldens))
-    return Described(signature, goldens, tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
+    notes = learner.notes() + uncertain(found, goldens)
+    asked = asked_for(source, traced, goldens, seed, learner)
+    more = asked.goldens
+    if not no_truth:
+        more = tuple(map(conditioning.with_spread, with_truth(more, signature, run)))
+        if no_truth := run.no_truth or doubt(more, tolerance):
+            goldens, more = (tuple(replace(one, truth={}, spread={}) for one in ones) for ones in (goldens, more))
+            goldens, tolerance = without_daring(goldens), tolerance_of(source, signature, runs)
+    coverage = asked.coverage(notes)
+    return Described(signature, (*goldens, *more), tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
 
 
 def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:

@@ -71,6 +71,11 @@ class Learner:
         self._notes: dict[tuple[str, str], int] = {}
 
     @property
+    def domain(self) -> Domain:
+        """In which the source was found to be finite, where it is not so everywhere."""
+        return replace(self._learnt[0] if self._learnt else EVERYWHERE, longer=self._longer)
+
+    @property
     def too_short(self) -> bool:
         """Whether there were feeds that the source can't be run on, or gives nothing for: longer ones may do."""
         return any(not run.expected or not _values(run.expected) for run in self._refused)

@@ -115,7 +115,7 @@ def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYW
     batch, timesteps, scale, fresh = (*_PLAN, *_BESIDE, *_CHUNKS)[index]
     carries = index > _CHUNK
     rng = np.random.default_rng([seed, index])
-    sizes = _sizes(signature, index % PLANNED, batch, timesteps + domain.longer)
+    sizes = sizes_of(signature, index % PLANNED, batch, timesteps + domain.longer)
     padding = 0 if index >= _CHUNK else index  # a chunk is part of a sequence
     arrays = {
         spec.name: with_ends(rng, padded(values(rng, spec, sizes, scale, domain), spec, padding, domain), spec, domain)
@@ -141,7 +141,7 @@ def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarra
         call: which one, from 0.
     """
     rng = np.random.default_rng([seed, _STEPS, call])
-    sizes = _sizes(signature, 0, _STEP_ROWS, 1)
+    sizes = sizes_of(signature, 0, _STEP_ROWS, 1)
     sizes |= {dim: 1 for dim in sizes if dim == TIME or dim.endswith(f"_{TIME}")}
     return {spec.name: values(rng, spec, sizes, 1.0) for spec in signature.inputs}
 
@@ -149,7 +149,7 @@ def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarra
 def sequence_feed(signature: Signature, seed: int, steps: int) -> dict[str, np.ndarray]:
     """The inputs of one call of so many timesteps, where the length is open, without states."""
     rng = np.random.default_rng([seed, _STEPS])
-    sizes = _sizes(signature, 0, _STEP_ROWS, steps)
+    sizes = sizes_of(signature, 0, _STEP_ROWS, steps)
     return {spec.name: padded(values(rng, spec, sizes, 1.0), spec, 1) for spec in signature.inputs}
 
 
@@ -166,7 +166,7 @@ def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:
     return replace(feed, arrays={name: moved(array) for name, array in feed.arrays.items()})
 
 
-def _sizes(signature: Signature, index: int, batch: int, timesteps: int) -> dict[str, int]:
+def sizes_of(signature: Signature, index: int, batch: int, timesteps: int) -> dict[str, int]:
     """A size for every dynamic dimension. A planned size that meets a fixed one of the other axis makes way."""
     lengths, batches = _fixed(signature, 1), _fixed(signature, 0)
     if batch in lengths:

@@ -1,0 +1,210 @@
+"""Feeds that a model itself asks for: inputs on both sides of every place where it chooses by comparing numbers.
+
+1. The goldens are looked at, the fewest timesteps first, until both sides of each branch were seen.
+2. For what was not, many rows at growing scales are tried at once, and the smallest that reach a side are kept.
+3. For what is left, rows that came nearest follow the gradient of their distance, as far as a straight line would need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnexport.coverage import Coverage
+from rnnexport.goldens import Arrays, Golden
+from rnnexport.reference.candidates import candidates, cut, inside, is_real, joined
+from rnnexport.signature import Signature, timesteps
+from rnnexport.verification.domain import Domain
+
+if TYPE_CHECKING:
+    from rnnexport.source.branches import Observer, Site
+    from rnnexport.source.trace import TracedModel
+
+_MOST_STEPS = 48  # timesteps of goldens that are looked at, beside the first two
+_MOST_CHOSEN = 8  # rows
+_CLIMBED = 2  # sides that are followed by gradient
+_CLIMB = 6  # steps of each
+ABOVE, BELOW = 1, -1
+Side = tuple["Site", int]
+
+
+@dataclass(eq=False)
+class Sides:
+    """The sides of branches that were seen, and all branches that were.
+
+    Attributes:
+        sites: every site that the inputs have a part in, in the order of computation.
+        reached: those of their sides that some feed was on.
+    """
+
+    sites: dict[Site, None] = field(default_factory=dict)
+    reached: set[Side] = field(default_factory=set)
+
+    def see(self, margins: Iterable[tuple[Site, np.ndarray]]) -> None:
+        """Take note of what was observed of one feed."""
+        for site, margin in margins:
+            self.sites.setdefault(site)
+            self.reached |= {(site, side) for side in (ABOVE, BELOW) if np.any(side * margin > 0)}
+
+    def missing(self, *, gates: bool) -> list[Side]:
+        """The sides of branches, or of gates, that no feed was on."""
+        sides = [(site, side) for site in self.sites if site.gate == gates for side in (ABOVE, BELOW)]
+        return [side for side in sides if side not in self.reached]
+
+    def coverage(self, notes: tuple[str, ...]) -> Coverage:
+        """What is told of it."""
+        gates = [site for site in self.sites if site.gate]
+        saturated = 2 * len(gates) - len(self.missing(gates=True))
+        unreached = tuple(map(told, self.missing(gates=False)))
+        return Coverage(notes, len(self.sites) - len(gates), unreached, gates=len(gates), saturated=saturated)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A feed that a model asks for.
+
+    Attributes:
+        feed: the inputs.
+        sides: what it reaches, and other feeds do not.
+    """
+
+    feed: Arrays
+    sides: frozenset[Side]
+
+    @property
+    def label(self) -> str:
+        """Of the feed, for reports."""
+        first, *others = sorted(map(told, self.sides))
+        return f"chosen for {first}" + (f" and {len(others)} more" if others else "")
+
+
+def told(side: Side) -> str:
+    """A side of a branch in words."""
+    site, which = side
+    if site.gate:
+        return f"{site} saturated {'above' if which == ABOVE else 'below'}"
+    return f"{site} {'above' if which == ABOVE else 'below'}"
+
+
+def search(traced: TracedModel, goldens: Sequence[Golden], seed: int, domain: Domain) -> tuple[Sequence[Chosen], Sides]:
+    """Feeds that reach sides of branches which the goldens do not, and the sides that the goldens reach.
+
+    Args:
+        traced: the model.
+        goldens: with whole feeds.
+        seed: of candidates.
+        domain: in which the source is finite.
+
+    Raises:
+        NotObservedError: an operator can't be run by itself.
+    """
+    from rnnexport.source.branches import Observer
+
+    observer, sides = Observer(traced), Sides()
+    _look(observer, sides, goldens, traced.signature)
+    return _searched(observer, sides, traced.signature, seed, domain), sides
+
+
+def observed(observer: Observer, feed: Arrays) -> list[tuple[Site, np.ndarray]]:
+    """Each site, as often as it is computed, and how far its number is above the bound."""
+    found: list[tuple[Site, np.ndarray]] = []
+    observer.run(feed, lambda site, margin: found.append((site, margin.numpy())))
+    return found
+
+
+def _look(observer: Observer, sides: Sides, goldens: Sequence[Golden], signature: Signature) -> None:
+    """Large feeds of few steps say most, so they come first."""
+    own = [golden for golden in goldens if not golden.carries]
+    steps = 0
+    for count, golden in enumerate(sorted(own, key=lambda one: (timesteps(one.feed, signature), -_size(one.feed)))):
+        steps += timesteps(golden.feed, signature)
+        if count >= 2 and (steps > _MOST_STEPS or not sides.missing(gates=False)):
+            return
+        sides.see(observed(observer, golden.feed))
+
+
+def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int, domain: Domain) -> Sequence[Chosen]:
+    wanted = [*sides.missing(gates=False), *sides.missing(gates=True)]
+    rows: list[Chosen] = []
+    nearest: dict[Side, tuple[float, Arrays]] = {}
+    for feed in candidates(signature, seed, domain) if wanted else ():
+        best = _best_rows(observed(observer, feed), len(next(iter(feed.values()))))
+        for side in wanted:
+            # The first row on that side is that of the smallest scale.
+            margins = best.get(side, np.array([-np.inf]))
+            at = int(np.argmax(margins > 0)) if np.any(margins > 0) else int(np.argmax(margins))
+            row = {name: array[at : at + 1] for name, array in feed.items()}
+            if margins[at] > nearest.get(side, (-np.inf,))[0]:
+                nearest[side] = float(margins[at]), row
+            if margins[at] > 0:
+                rows.append(Chosen(row, frozenset(one for one in wanted if one in best and best[one][at] > 0)))
+        wanted = [side for side in wanted if not any(side in row.sides for row in rows)]
+    for side in [side for side in wanted if not side[0].gate and side in nearest][:_CLIMBED]:
+        climbed = _climb(observer, side, nearest[side][1], signature, domain)
+        rows += [] if climbed is None else [Chosen(climbed, frozenset([side]))]
+    return _feeds(rows, signature)
+
+
+def _feeds(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
+    """Rows that each reach what those before do not, put together in feeds of the batch."""
+    kept: list[Chosen] = []
+    # Branches go before gates.
+    for row in sorted(rows, key=lambda one: all(site.gate for site, _ in one.sides)):
+        if len(kept) < _MOST_CHOSEN and not row.sides <= frozenset().union(*(one.sides for one in kept)):
+            kept.append(row)
+    if not kept:
+        return []
+    batch = signature.inputs[0].shape[0]
+    size = batch if isinstance(batch, int) else len(kept)
+    parts = [kept[start : start + size] for start in range(0, len(kept), size)]
+    return [
+        Chosen(next(cut(joined([one.feed for one in part]), size)), frozenset().union(*(one.sides for one in part)))
+        for part in parts
+    ]
+
+
+def _best_rows(margins: Iterable[tuple[Site, np.ndarray]], rows: int) -> dict[Side, np.ndarray]:
+    """How far each row comes at most on each side, over all times that it is computed."""
+    best: dict[Side, np.ndarray] = {}
+    for site, margin in margins:
+        if margin.ndim == 0 or len(margin) != rows:
+            continue
+        flat = margin.reshape(rows, -1)
+        for side in (ABOVE, BELOW):
+            reach = np.nan_to_num((side * flat).max(axis=1, initial=-np.inf), nan=-np.inf)
+            best[site, side] = np.maximum(best[site, side], reach) if (site, side) in best else reach
+    return best
+
+
+def _climb(observer: Observer, side: Side, row: Arrays, signature: Signature, domain: Domain) -> Arrays | None:
+    """The row moved along the gradient until it is on that side; None where it does not get there."""
+    from rnnexport.source.branches import climb
+
+    specs = {spec.name: spec for spec in signature.all_inputs}
+    real = [name for name, spec in specs.items() if is_real(spec) and spec.columns is None]
+    batch = signature.inputs[0].shape[0]
+    feed = {name: np.repeat(array, batch if isinstance(batch, int) else 1, axis=0) for name, array in row.items()}
+    before = -np.inf
+    for step in range(_CLIMB):
+        reach, slopes = climb(observer, feed, real, *side)
+        if reach > 0:
+            return {name: array[:1] for name, array in feed.items()}
+        # What is bounded comes no nearer.
+        if not any(np.any(slope) for slope in slopes.values()) or (step > 1 and reach < 0.9 * before):
+            return None
+        before = reach
+        # As far as a straight line needs and a bit, but not past ten times what is large here.
+        needed = -1.2 * reach / max(sum(float(np.abs(slope).sum()) for slope in slopes.values()), 1e-30)
+        for name, slope in slopes.items():
+            length = min(needed, 10 * max(1.0, float(np.abs(feed[name]).max())))
+            feed[name] = inside(feed[name] + length * np.sign(slope), specs[name], domain)
+    return None
+
+
+def _size(feed: Arrays) -> float:
+    return max(
+        (float(np.abs(array).max(initial=0.0)) for array in feed.values() if array.dtype.kind == "f"), default=0.0
+    )
