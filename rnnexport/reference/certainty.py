@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rnnexport.goldens import Arrays, Golden
 from rnnexport.signature import Signature
 from rnnexport.verification.bounds import leeway
-from rnnexport.verification.compare import excess
+from rnnexport.verification.compare import excess, excesses
 from rnnexport.verification.feeds import DARING, Feed, rounded
 from rnnexport.verification.tolerance import Tolerance
 
@@ -56,12 +59,26 @@ def without_daring(goldens: Iterable[Golden]) -> tuple[Golden, ...]:
     return tuple(golden for golden in goldens if golden.recipe is None or golden.recipe.index not in DARING)
 
 
-def distance(golden: Golden, tolerance: Tolerance) -> float:
-    """How far the source is from the truth, in units of what each value may be off; infinite without a truth."""
-    if not golden.truth:
-        return math.inf
-    found, spread = golden.expected, golden.spread
-    return max(excess(found[name], one, tolerance, leeway(spread.get(name))) for name, one in golden.truth.items())
+@dataclass(frozen=True)
+class Beyond:
+    """Values at which a source is further from the truth than they may be off.
+
+    Attributes:
+        count: how many.
+        worst: the largest distance, in units of what the value may be off; of any value.
+    """
+
+    count: int
+    worst: float
+
+
+def beyond(golden: Golden, tolerance: Tolerance) -> Beyond:
+    """Those of one golden that has a truth."""
+    found = [
+        excesses(golden.expected[name], truth, tolerance, leeway(golden.spread.get(name, np.zeros(truth.shape))))
+        for name, truth in golden.truth.items()
+    ]
+    return Beyond(sum(int(np.sum(one > 1)) for one in found), max(float(one.max(initial=0.0)) for one in found))
 
 
 def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) -> float:

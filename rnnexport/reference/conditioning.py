@@ -1,6 +1,6 @@
 """How well a model determines each of its values: what rounding alone does to it, measured on the float64 run.
 
-The float64 program is run again in Monte Carlo arithmetic, several times, every operation off by up to four rounding
+The float64 program is run again in Monte Carlo arithmetic, several times, every operation off by up to eight rounding
 errors of the dtype that the source computes in. How far a value moves away from the truth in these runs, its *spread*,
 is what any right computation in that dtype may be off by: little where the model is well conditioned, much where
 differences of large numbers, a chaotic recurrence or a threshold nearby let rounding decide.
@@ -14,19 +14,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden
+from rnnexport.reference.certainty import tolerance_for
 from rnnexport.reference.rounding import Rounding
 from rnnexport.signature import Signature
+from rnnexport.verification.bounds import bounds, leeway, uncertain
+from rnnexport.verification.compare import excesses
+from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from rnnexport.reference.float64 import Exact
 
-# Binary digits of the dtypes that have fewer than float64; of bfloat16 and float32 with the one that is not written.
-_DIGITS = {"bfloat16": 8, "float16": 11, "float32": 24}
-# So many runs: a value that each of them leaves by chance where it is, though rounding moves it, is one of a million.
-_RUNS = 6
+# Of the dtypes that are narrower than float64: binary digits, with the one that is not written, and the smallest number
+# that no kernel takes for 0.
+_DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24, 2.0**-126)}
+# So many pairs of runs, one with the opposite errors of the other: of values that rounding moves, one in a hundred
+# thousand is left by all of them where it is.
+_PAIRS = 6
 # In units of half a last place: kernels approximate tanh and exp to some, and a threshold is met from further away.
-_ERRORS = 4.0
+_ERRORS = 8.0
+# The part of the usual spread of the ill-conditioned units of a row and timestep that each of them has at least: once a
+# state has diverged, a unit of it that is where it was in all runs is so by chance.
+_SHARED = 0.25
+# Where rounding decides this part of the units, it decides all, and as far as the others are apart.
+_DIVERGED, _APART = 0.5, 2.0
+_MOST = 0.99  # of an output's values may be so ill conditioned that agreement says nothing
 
 
 class Conditioning:
@@ -39,19 +52,40 @@ class Conditioning:
     """
 
     def __init__(self, run: Exact, signature: Signature, dtype: str) -> None:
-        digits = _DIGITS.get(dtype, 0)
-        unit = _ERRORS * 2.0**-digits
-        self._signature = signature
-        self._runs = [run.rounding(Rounding(digits, unit, seed)) for seed in range(_RUNS)] if digits else []
+        self._signature, self._tolerance = signature, tolerance_for(dtype)
+        self._runs: list[Exact] = []
+        if dtype in _DTYPES:
+            digits, least = _DTYPES[dtype]
+            unit = _ERRORS * 2.0**-digits
+            pairs = [(seed, sign * unit) for seed in range(_PAIRS) for sign in (1, -1)]
+            self._runs = [run.rounding(Rounding(digits, least, signed, seed)) for seed, signed in pairs]
         self._before: list[Arrays] = [{} for _ in self._runs]
 
     def with_spread(self, golden: Golden) -> Golden:
         """The golden with its spread; a call that carries goes on, in each run, from the states of that run."""
         if not golden.truth:
             return golden
-        found = [self._run(at, golden) for at in range(len(self._runs))]
-        moved = {name: _furthest([one[name] for one in found if one], truth) for name, truth in golden.truth.items()}
-        return replace(golden, spread={name: spread for name, spread in moved.items() if spread is not None})
+        found = [one for one in (self._run(at, golden) for at in range(len(self._runs))) if one]
+        if not found:
+            return golden
+        moved = {name: _furthest([one[name] for one in found], truth) for name, truth in golden.truth.items()}
+        return replace(golden, spread={name: self._shared(one, golden.expected[name]) for name, one in moved.items()})
+
+    def _shared(self, spread: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """The spread of ill-conditioned values no less than a part of that of their neighbours that are so, too.
+
+        Where rounding decides half of the units, all that it moves are taken to be ill conditioned.
+        """
+        if not spread.ndim:
+            return spread
+        wider, coarse = uncertain(self._tolerance, expected, leeway(spread))
+        diverged = np.mean(coarse, axis=-1, keepdims=True) >= _DIVERGED
+        ill = wider | (diverged & (spread > 0))
+        known = ill & np.isfinite(spread)
+        count = np.maximum(known.sum(axis=-1, keepdims=True), 1)
+        usual = np.sqrt(np.sum(np.square(spread), axis=-1, keepdims=True, where=known) / count)
+        shared: np.ndarray = np.where(ill, np.maximum(spread, np.where(diverged, _APART, _SHARED) * usual), spread)
+        return shared
 
     def _run(self, at: int, golden: Golden) -> Arrays:
         feed = dict(golden.feed)
@@ -62,10 +96,41 @@ class Conditioning:
         return found
 
 
-def _furthest(runs: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray | None:
-    """The most that one of the runs moved each value; infinite where one gave no number. None without a run."""
-    if not runs:
-        return None
+def with_luck(golden: Golden, tolerance: Tolerance) -> Golden:
+    """The golden with a spread as large as the source's own error at the few values where that is beyond its bound."""
+    spread = dict(golden.spread)
+    for name, one in spread.items():
+        expected, truth = golden.expected[name], golden.truth[name]
+        beyond = excesses(expected, truth, tolerance, leeway(one)) > 1
+        spread[name] = np.where(beyond, np.abs(expected - truth), one)
+    return replace(golden, spread=spread)
+
+
+def require_conditioned(name: str, goldens: Sequence[Golden], tolerance: Tolerance) -> None:
+    """Refuse a model one of whose outputs rounding decides on all feeds: no comparison could tell right from wrong.
+
+    Args:
+        name: of the model.
+        goldens: with their spread.
+        tolerance: of the model.
+
+    Raises:
+        ConversionError: names the output.
+    """
+    for output in dict.fromkeys(name for golden in goldens for name in golden.spread):
+        known = [golden for golden in goldens if output in golden.spread]
+        found = [bounds(tolerance, one.expected[output], leeway(one.spread[output])) for one in known]
+        coarse, count = sum(one.coarse for one in found), sum(one.expected[output].size for one in known)
+        if coarse > _MOST * count:
+            raise ConversionError(
+                f"rounding alone moves {coarse:,} of {count:,} values of output {output} of {name} by over a hundredth",
+                "a model whose outputs follow from its inputs in the precision that it computes in",
+                "look for differences of nearly equal numbers, or weights that have diverged",
+            )
+
+
+def _furthest(runs: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """The most that one of the runs moved each value; infinite where one gave no number."""
     with np.errstate(invalid="ignore"):
         moved = np.stack([np.where(one == truth, 0.0, np.abs(one - truth)) for one in runs])
     spread: np.ndarray = np.max(np.where(np.isnan(moved), np.inf, moved), axis=0)

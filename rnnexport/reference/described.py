@@ -11,7 +11,7 @@ from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
 from rnnexport.reference.asked import asked_for
 from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
-from rnnexport.reference.conditioning import Conditioning
+from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
 from rnnexport.reference.float64 import doubt, exact, with_truth
@@ -75,7 +75,9 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     conditioning = Conditioning(run, signature, dtype)
     found = tuple(map(conditioning.with_spread, with_truth(goldens, signature, run)))
     goldens, tolerance = found, tolerance_for(dtype)
+    require_conditioned(source.name, goldens, tolerance)
     no_truth = run.no_truth or doubt(goldens, tolerance)
+    goldens = tuple(with_luck(golden, tolerance) for golden in goldens)
     if no_truth:
         goldens = without_daring(replace(golden, truth={}, spread={}) for golden in goldens)
     if not any(golden.spread for golden in goldens):

@@ -16,7 +16,7 @@ import numpy as np
 
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden
-from rnnexport.reference.certainty import distance, largest_excess
+from rnnexport.reference.certainty import beyond, largest_excess
 from rnnexport.reference.witness import Allowed, where_numbers
 from rnnexport.signature import Signature
 from rnnexport.verification.tolerance import Tolerance
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from rnnexport.codegen.oracle import Oracle, Rounds
     from rnnexport.source.double import Double
     from rnnexport.source.trace import TracedModel
+
+# The share of values at which the source may be further from the truth than rounding was seen to move it.
+_LUCK = 1e-3
 
 
 class Exact:
@@ -148,8 +151,10 @@ def doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
     pairs = [(golden.expected[name], array) for golden in goldens for name, array in golden.truth.items()]
     if any(np.any(np.isfinite(expected) & ~np.isfinite(array)) for expected, array in pairs):
         return "the float64 run gives no number where eager Keras gives one"
-    worst = max((distance(golden, tolerance) for golden in goldens if golden.truth), default=0.0)
-    return f"the float64 run is {worst:.1f} times the tolerance from eager Keras" if worst > 1 else ""
+    off = [beyond(golden, tolerance) for golden in goldens if golden.truth]
+    if sum(one.count for one in off) <= max(1.0, _LUCK * sum(array.size for _, array in pairs)):
+        return ""  # a value on an edge may fall to one side in the source, and to the other in all other runs
+    return f"the float64 program is {max(one.worst for one in off):.1f} times the tolerance from eager Keras"
 
 
 def _off(expected: Arrays, found: Arrays) -> float:

@@ -1,11 +1,12 @@
 """Monte Carlo arithmetic: NumPy whose every operation in float64 rounds at random, as one of a narrower dtype may.
 
-    found = exact * (1 + unit * r),  r uniform in [-1, 1]
+    found = exact + r * (unit * |exact| + least),  r uniform in [-1, 1]
 
-A sum is off by its terms as well, since each partial sum rounds: `unit * r * sqrt(sum(term**2))`. What the narrower
-dtype holds exactly (a count, a mask, a value that is passed on) stays as it is, since there nothing is rounded. Runs
-that differ in their random numbers alone tell value by value how much of a result rounding decides: whether it is well
-or ill conditioned, and on which side of a threshold it may fall. (Parker 1997, Monte Carlo Arithmetic.)
+where `least` is what the narrower dtype takes for 0. A sum is off by its terms as well, since each partial sum rounds:
+`unit * r * sqrt(sum(term**2))`. What the narrower dtype holds exactly (a count, a mask, a value that is passed on)
+stays as it is, since there nothing is rounded. Runs that differ in their random numbers alone tell value by value how
+much of a result rounding decides: whether it is well or ill conditioned, and on which side of a threshold it may fall.
+(Parker 1997, Monte Carlo Arithmetic.)
 """
 
 from __future__ import annotations
@@ -55,13 +56,16 @@ class Rounding:
 
     Args:
         digits: how many binary digits a number of the narrower dtype has: 24 for float32.
-        unit: the largest relative error of one operation.
+        least: the smallest number that is sure to be no 0.
+        unit: the largest relative error of one operation. Of the opposite sign, each error is the opposite: of two such
+            runs one goes over an edge nearby.
         seed: of the random numbers.
     """
 
-    def __init__(self, digits: int, unit: float, seed: int) -> None:
+    def __init__(self, digits: int, least: float, unit: float, seed: int) -> None:
         self._split = 2.0 ** (_DIGITS - digits) + 1
-        self._random_numbers = np.random.default_rng(seed).uniform(-unit, unit, _POOL)
+        self._least = least / abs(unit)
+        self._random_numbers = unit * np.random.default_rng(seed).uniform(-1, 1, _POOL)
         self._used = 0
 
     def namespace(self) -> Any:
@@ -86,7 +90,7 @@ class Rounding:
         if exact.dtype not in (np.float64, np.complex128):
             return exact
         with np.errstate(all="ignore"):
-            off, held = exact * self._random(exact.shape), self._held(exact)
+            off, held = (np.abs(exact) + self._least) * self._random(exact.shape), self._held(exact)
             if squares is not None:
                 off = off + np.sqrt(squares) * self._random(exact.shape)
                 held &= self._held(squares)  # what is left of large terms may have few digits

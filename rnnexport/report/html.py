@@ -93,6 +93,7 @@ def _environment() -> Environment:
         "short_name": words.short_name,
         "rmse_pair": words.rmse_pair,
         "values_of": words.values_of,
+        "bounds_line": words.bounds_line,
         "computed_line": words.computed_line,
         "exact_outputs": words.exact_outputs,
         "settings_line": words.settings_line,

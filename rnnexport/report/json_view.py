@@ -9,7 +9,8 @@ from typing import Any
 
 from rnnexport.placement import Placement
 from rnnexport.proof import Provenance
-from rnnexport.report.words import against_truth, wrong
+from rnnexport.report.words import against_truth, bounds_of, wrong
+from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Report
 from rnnexport.verification.statistics import EDGES, Errors
@@ -50,6 +51,7 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "problems": wrong(item),
         "located": _located(item.located),
         "tolerances": _tolerances(item.tolerances),
+        "bounds": _bounds(bounds_of(item)),
         "settings": dict(item.settings),
         "placement": _placement(item.placement, item.provider),
         "computed_in": {dtype: list(layers) for dtype, layers in item.computed_in.items()},
@@ -72,6 +74,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "first_bad_index": None if comparison.first_bad is None else list(comparison.first_bad),
         "first_bad_timestep": comparison.first_timestep,
         "tolerance": _tolerance(comparison.tolerance),
+        "bounds": _bounds(comparison.bounds),
         "errors": _errors(comparison.errors),
         "artifact_against_truth": _errors(comparison.artifact_error),
         "source_against_truth": _errors(comparison.source_error),
@@ -97,6 +100,10 @@ def _errors(errors: Errors | None) -> dict[str, Any] | None:
 
 def _tolerance(tolerance: Tolerance) -> dict[str, float]:
     return {"rtol": tolerance.rtol, "atol": tolerance.atol}
+
+
+def _bounds(bounds: Bounds) -> dict[str, Any]:
+    return {"wider": bounds.wider, "coarse": bounds.coarse, "largest": bounds.largest}
 
 
 def _tolerances(tolerances: Tolerances) -> dict[str, Any]:

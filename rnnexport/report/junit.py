@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from rnnexport.report.words import number, placement_line, settings_line
+from rnnexport.report.words import bounds_line, number, placement_line, settings_line
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.statistics import Errors
@@ -152,6 +152,8 @@ def _properties(item: ArtifactReport) -> Iterator[tuple[str, str]]:
         yield "located", item.located.sentence
     if item.no_truth:
         yield "no float64 truth", item.no_truth
+    if bounds := bounds_line(item):
+        yield "bounds", bounds
     yield from (("coverage", sentence) for sentence in item.coverage.sentences())
     if item.no_witness:
         yield "one float64 reading", item.no_witness

@@ -17,6 +17,8 @@ from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.terminal import said
 from rnnexport.report.words import (
     VERDICTS,
+    bounds_line,
+    bounds_of,
     computed_line,
     number,
     placement_line,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 _WIDE, _WIDEST = 100, 160
+_UNUSUAL = 100.0  # a bound of so many times the tolerance is told beside the verdict
 
 
 def report_table(report: Report) -> RenderableType:
@@ -125,6 +128,8 @@ def _remarks(item: ArtifactReport) -> list[str]:
     if item.placement is not None and (item.provider != "cpu" or item.placement.elsewhere(item.provider)):
         told.append(placement_line(item.placement, item.provider))
     told += item.coverage.remarks()
+    if bounds_of(item).coarse or bounds_of(item).largest > _UNUSUAL:
+        told.append(bounds_line(item))
     if computed := computed_line(item):
         told.append(f"computes in {computed}")
     return told + [f"fault of rnnexport in {one.name}: {one.fault}" for one in item.lowering if one.fault]

@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 
 from rnnexport.placement import Placement
+from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Report, Status
 from rnnexport.verification.statistics import Errors
@@ -167,6 +168,22 @@ def placement_line(placement: Placement, provider: str) -> str:
     else:
         share = f"{percent(recurrent)} of the recurrent nodes on {provider}"
     return f"nodes by provider: {where}; {share}"
+
+
+def bounds_line(item: ArtifactReport) -> str:
+    """How many values had a wider bound than the tolerance; empty where none had."""
+    found = bounds_of(item)
+    if not found.wider:
+        return ""
+    count = values_of(item)
+    usual, coarse = percent(1 - found.wider / count), percent(found.coarse / count)
+    told = f"bounds: {usual} of values the tolerance, others up to {found.largest:.3g} times that: rounding moves them"
+    return told + (f"; {coarse} by over a hundredth, where a comparison says little" if found.coarse else "")
+
+
+def bounds_of(item: ArtifactReport) -> Bounds:
+    """How many values of all feeds had a wider bound."""
+    return reduce(Bounds.merged, (one.bounds for feed in item.feeds for one in feed.outputs), Bounds())
 
 
 def computed_line(item: ArtifactReport) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnexport.verification.tolerance import Tolerance
 
-# How many times its spread a value may be from the source: that of the source, that of the artifact, and as much again
-# for a spread that a few runs show too small.
-_SPREADS = 3.0
+# How many times its spread, which is that of errors several times as large as those of rounding, a value may be from
+# its source.
+_SPREADS = 1.5
 # A bound of a larger part of the value, or of the usual size of the output, tells right from wrong no more.
 _COARSE = 1e-2
 
@@ -34,9 +35,9 @@ class Bounds:
         return Bounds(self.wider + other.wider, self.coarse + other.coarse, max(self.largest, other.largest))
 
 
-def leeway(spread: np.ndarray | None) -> np.ndarray | None:
+def leeway(spread: np.ndarray) -> np.ndarray:
     """The least bound of each value, by what rounding alone does to it."""
-    return None if spread is None else _SPREADS * spread
+    return _SPREADS * spread
 
 
 def allowed(tolerance: Tolerance, wanted: np.ndarray, least: np.ndarray | None) -> np.ndarray:
@@ -49,11 +50,15 @@ def bounds(tolerance: Tolerance, wanted: np.ndarray, least: np.ndarray | None) -
     """How many bounds of those values are wider than the tolerance."""
     if least is None or not wanted.size:
         return Bounds()
-    usual = tolerance.bound(wanted)
-    wider = least > usual
-    if not wider.any():
-        return Bounds()
+    wider, coarse = uncertain(tolerance, wanted, least)
+    largest = np.max(least / tolerance.bound(wanted), initial=1.0, where=wider)
+    return Bounds(int(wider.sum()), int(coarse.sum()), float(largest))
+
+
+def uncertain(tolerance: Tolerance, wanted: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a bound is wider than the tolerance, and where it is more than a hundredth as well."""
     sizes = np.abs(wanted.astype(np.float64))
-    whole = np.sqrt(np.mean(np.square(sizes), where=np.isfinite(sizes)))
-    coarse = wider & (least > _COARSE * np.maximum(sizes, whole))
-    return Bounds(int(wider.sum()), int(coarse.sum()), float(np.max(least[wider] / usual[wider])))
+    finite = np.isfinite(sizes)
+    whole = math.sqrt(np.mean(np.square(sizes), where=finite)) if finite.any() else 0.0
+    wider = least > tolerance.bound(wanted)
+    return wider, wider & (least > _COARSE * np.maximum(sizes, whole))

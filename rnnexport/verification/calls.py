@@ -52,11 +52,17 @@ class Entry:
                 time_axis(specs[name], self.signature) if name in specs else None,
                 golden.kept.get(name),
                 golden.spread.get(name),
-                None if self.tolerances.sets(name) else leeway(golden.spread.get(name)),
+                self._least(name, golden),
                 length,
             )
             for name, value in golden.expected.items()
         }
+
+    def _least(self, name: str, golden: Golden) -> np.ndarray | None:
+        """The least bound of each value; the user's own bounds are all there are."""
+        if name not in golden.spread or self.tolerances.sets(name):
+            return None
+        return leeway(golden.spread[name])
 
     def judged(self, label: str, found: Arrays, wanted: Mapping[str, Wanted]) -> FeedReport:
         """What a call gave against what it should have given."""

@@ -180,12 +180,19 @@ def excess(found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance, least: n
 
     Infinite where there is an error and nothing is allowed.
     """
+    return float(np.max(excesses(found, wanted, tolerance, least), initial=0.0))
+
+
+def excesses(
+    found: np.ndarray, wanted: np.ndarray, tolerance: Tolerance, least: np.ndarray | None = None
+) -> np.ndarray:
+    """Each error in units of what the value may be off; see `excess`."""
     if not np.issubdtype(wanted.dtype, np.inexact) or found.shape != wanted.shape:
-        return 0.0
+        return np.zeros(wanted.shape)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.abs(_wide(found) - _wide(wanted))
         parts = error / allowed(tolerance, wanted, least)
-    return float(np.max(parts, initial=0.0, where=np.isfinite(error) & (error > 0)))
+    return np.where(np.isfinite(error) & (error > 0), parts, 0.0)
 
 
 def failed(name: str, problem: str) -> Comparison:

@@ -142,7 +142,7 @@ def _compared(name: str, block: _Block, entry: Entry, steps: Steps) -> Compariso
     axis = next((time_axis(one, entry.signature) for one in entry.signature.outputs if one.name == name), None)
     values = _laid([golden.expected[name] for golden in block.goldens], axis)
     truth, spread = (_laid_of_all(name, parts, axis) for parts in _truths(block.goldens))
-    least = None if entry.tolerances.sets(name) else leeway(spread)
+    least = None if spread is None or entry.tolerances.sets(name) else leeway(spread)
     found_values = _laid([found[name] for found in block.found], axis)
     result = compare(name, found_values, Wanted(values, truth, spread=spread, least=least), tolerance)
     point = partial(_on_the_curve, point=block.start // steps.span, span=steps.span)

@@ -13,7 +13,7 @@ from rnnexport.verification.tolerance import Tolerance
 # A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place,
 _HALF_A_UNIT = 2.0**-25
 # or by what rounding usually makes of a value: this part of its spread.
-_USUAL_PART = 0.15
+_USUAL_PART = 0.075
 # How many times its own size a unit is measured at, where the other units are that much larger.
 _FAR = 10.0
 _USUAL = Tolerance()

@@ -7,12 +7,12 @@ import pytest
 
 from rnnexport.reference.rounding import Rounding, RoundingArray
 
-UNIT = 2.0**-22
+UNIT, LEAST = 2.0**-22, 2.0**-126
 RNG = np.random.default_rng(5)
 
 
 def arithmetic(seed=0, digits=24):
-    rounds = Rounding(digits, UNIT, seed)
+    rounds = Rounding(digits, LEAST, UNIT, seed)
     return rounds, rounds.namespace()
 
 
@@ -31,7 +31,9 @@ def test_a_product_is_off_by_up_to_the_unit_and_another_one_each_time():
 
 def test_a_seed_gives_the_same_numbers_again():
     x = RNG.standard_normal((3, 5))
-    found = [np.asarray(rounds.array(x) @ x.T) for rounds in (Rounding(24, UNIT, 3), Rounding(24, UNIT, 3))]
+    found = [
+        np.asarray(rounds.array(x) @ x.T) for rounds in (Rounding(24, LEAST, UNIT, 3), Rounding(24, LEAST, UNIT, 3))
+    ]
     np.testing.assert_array_equal(*found)
 
 
@@ -118,3 +120,15 @@ def test_many_values_at_once():
     x = RNG.standard_normal((1500, 1000))
     found = np.asarray(rounds.array(x) * 3.3)
     assert 0.9 * UNIT < off(found, x * 3.3).max() <= UNIT
+
+
+def test_errors_of_the_opposite_sign_are_the_opposite():
+    x = RNG.standard_normal(50)
+    there, back = (np.asarray(Rounding(24, LEAST, unit, 4).array(x) * x) - x * x for unit in (UNIT, -UNIT))
+    np.testing.assert_allclose(there, -back, rtol=1e-6)
+
+
+def test_what_is_next_to_nothing_may_be_nothing_or_less():
+    rounds, _ = arithmetic()
+    found = np.asarray(rounds.array(np.full(100, 1e-200)) * 1e-100)
+    assert found.min() < 0 < found.max() < LEAST

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from rnnexport.report.json_view import SCHEMA, to_json
+from rnnexport.verification.bounds import Bounds
+from rnnexport.verification.report import Report
 from rnnexport.verification.statistics import EDGES
 from tests.report import reports
 from tests.report.reports import ABSENT, BAD, EMPTY, GOOD, LONG
@@ -65,6 +68,18 @@ def test_the_verdict():
     assert SCHEMA == SCHEMA_FILE["properties"]["schema"]["const"] == 2
     verdicts = [(read(one)["passed"], read(one)["exit_code"]) for one in (GOOD, BAD, ABSENT, EMPTY)]
     assert verdicts == [(True, 0), (False, 1), (False, 4), (False, 1)]
+
+
+def test_bounds_that_are_wider_are_counted_and_an_infinite_one_is_null():
+    feed, *others = GOOD.artifacts[0].feeds
+    one, *rest = feed.outputs
+    outputs = (replace(one, bounds=Bounds(7, 2, math.inf)), replace(rest[0], bounds=Bounds(1, 0, 3.0)), *rest[1:])
+    item = replace(GOOD.artifacts[0], feeds=(replace(feed, outputs=outputs), *others))
+    report = read(Report((item,)))
+    Draft202012Validator(SCHEMA_FILE).validate(report)
+    (found,) = report["artifacts"]
+    assert found["feeds"][0]["outputs"][1]["bounds"] == {"wider": 1, "coarse": 0, "largest": 3.0}
+    assert found["bounds"] == {"wider": 8, "coarse": 2, "largest": None}
 
 
 def test_every_figure_of_an_output_is_there():

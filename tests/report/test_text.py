@@ -11,7 +11,10 @@ from rich.errors import MarkupError
 
 from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.text import matrix_table, report_table, signature_table
+from rnnexport.report.words import bounds_line
 from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.verification.bounds import Bounds
+from rnnexport.verification.report import Report
 from tests.report import reports
 from tests.report.reports import BAD, GOOD, LONG, LOWERED
 
@@ -27,6 +30,26 @@ def row(text, *words):
     lines = [line for line in text.splitlines() if all(word in line for word in words)]
     assert len(lines) == 1, lines
     return re.split(r"\s{2,}", lines[0].strip())
+
+
+def test_bounds_that_are_wider_by_far_are_told_and_others_in_the_files_alone():
+    feeds = GOOD.artifacts[0].feeds
+    first = feeds[0].outputs[0]
+
+    def text_of(bounds):
+        outputs = (replace(first, bounds=bounds), *feeds[0].outputs[1:])
+        item = replace(GOOD.artifacts[0], feeds=(replace(feeds[0], outputs=outputs), *feeds[1:]))
+        return " ".join(printed(report_table(Report((item,)))).split()), bounds_line(item)
+
+    values = sum(one.errors.count for feed in feeds for one in feed.outputs)
+    told, line = text_of(Bounds(values // 4, 0, 40.0))
+    assert "bounds:" not in told
+    assert line.startswith("bounds: 75% of values the tolerance, others up to 40 times that: rounding moves them")
+    for bounds, said in ((Bounds(2, 0, 300.0), "up to 300 times that"), (Bounds(2, 2, 9.0), "; <1% by over a hun")):
+        told, line = text_of(bounds)
+        assert said in line
+        assert line in told
+    assert text_of(Bounds())[1] == ""
 
 
 def test_a_line_an_artifact_with_its_figures():
