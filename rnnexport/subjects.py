@@ -12,6 +12,7 @@ from rnnexport.errors import ConversionError, UsageError
 from rnnexport.goldens import Golden
 from rnnexport.progress import Progress
 from rnnexport.reference.described import Described, describe_with_truth
+from rnnexport.reference.sizes import require_same_at_sizes
 from rnnexport.signature import BATCH, TIME, Extent, Signature
 from rnnexport.targets.base import SIGNATURE, Target
 
@@ -88,7 +89,7 @@ def subjects(
 
     Raises:
         UsageError: a boundary asks for what the model does not allow.
-        ConversionError: the model can't be run on enough feeds, or can't be streamed.
+        ConversionError: the model can't be run on enough feeds, or can't be streamed, or decides by an open size.
     """
     from rnnexport.source.describe import describe
     from rnnexport.source.watching import layer_values
@@ -100,6 +101,7 @@ def subjects(
         model = source if one.stream is None else stream(one.boundary.batch)
         progress(f"running {source.name} in Keras")
         known = described(one.boundary) if one.stream is None else describe_with_truth(model, one.called)
+        require_same_at_sizes(model, known)
         layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
         if one.stream is None:
             found[one] = Subject(model, known, layers, None, None)

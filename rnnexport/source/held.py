@@ -6,6 +6,7 @@ function that closes over it. All of these are looked into; layers are not, for 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from rnnexport.source.model import SourceModel
 _DEEPEST = 4
 _KERAS = ("keras", "tf_keras")
 # Whose classes are no helpers of a model's own code.
-_LIBRARIES = frozenset((*_KERAS, "tensorflow", "numpy", "builtins", "collections", "functools", "types", "threading"))
+_LIBRARIES = frozenset((*sys.stdlib_module_names, *_KERAS, "tensorflow", "numpy")) - {"__main__"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,11 @@ class Held:
 def is_own(layer: Layer) -> bool:
     """Whether a layer's class is none of Keras' own."""
     return type(layer).__module__.partition(".")[0] not in _KERAS
+
+
+def is_own_module(module: str | None) -> bool:
+    """Whether what a module defines is neither Keras', TensorFlow's, NumPy's nor Python's."""
+    return bool(module) and str(module).partition(".")[0] not in _LIBRARIES
 
 
 def held_values(source: SourceModel) -> list[Held]:
@@ -117,7 +123,7 @@ def _children(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
         return [(f".{name}", cell.cell_contents) for name, cell in cells if _is_filled(cell)]
-    if type(value).__module__.partition(".")[0] not in _LIBRARIES and not hasattr(value, "trainable_weights"):
+    if is_own_module(type(value).__module__) and not hasattr(value, "trainable_weights"):
         return [(f".{name}", child) for name, child in getattr(value, "__dict__", {}).items()]
     return []
 
