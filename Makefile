@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
 
-.PHONY: help setup demo support bench mutation edges test test-kernels test-long lint format clean
+.PHONY: help setup demo support bench mutation false-alarms edges test test-kernels test-long lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -42,6 +42,9 @@ mutation: $(READY) ## Put faults into verified artifacts: is every one caught, a
 
 edges: $(READY) ## Print what each format makes of each operator at its edges: the table of docs/runtimes.md
 	@$(BIN)/python -m benchmarks.edges
+
+false-alarms: $(READY) ## Export random right models to every target: is one of them called wrong? Takes hours
+	@$(BIN)/python -m benchmarks.false_alarms --json build/false_alarms/report.json
 
 test: $(READY) ## Run the tests that CI runs
 	$(PYTEST)
