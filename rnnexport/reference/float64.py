@@ -71,9 +71,15 @@ class Exact:
         else:
             self.no_witness = self.no_witness or told
 
-    def rounding(self, rounds: Rounds) -> Exact:
-        """The program alone in an arithmetic that rounds; nothing where there is no program."""
+    def program(self) -> Exact:
+        """The program alone; nothing where there is none."""
         run = Exact(None, self.no_truth or ("" if self._program else "there is no program"))
+        run._program = self._program
+        return run
+
+    def rounding(self, rounds: Rounds) -> Exact:
+        """The program alone, in an arithmetic that rounds; nothing where there is none."""
+        run = self.program()
         run._program = self._program and self._program.rounding(rounds)
         return run
 
