@@ -100,7 +100,7 @@ def _of_one() -> Iterator[Case]:
         if hasattr(ops, name):
             yield Case(name, "of one number", "x", getattr(ops, name))
     yield Case("reciprocal_sqrt_of_square", "of one number", "x", lambda x: tf.math.rsqrt(tf.square(x)))
-    yield Case("erfc", "of one number", "x", lambda x: tf.math.erfc(x), ulps=2e7, conditioned=True)
+    yield Case("erfc", "of one number", "x", lambda x: tf.math.erfc(x))
     yield Case("rint", "of one number", "x", lambda x: tf.math.rint(x))
     yield Case("clip", "of one number", "x", lambda x: ops.clip(x, -2.5, 2.5))
     yield Case("clip_crossed", "of one number", "x", lambda x: tf.clip_by_value(x, 2.5, -2.5))

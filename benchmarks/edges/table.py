@@ -144,8 +144,9 @@ def _of_one(cell: Cell, used: Sequence[Word]) -> str:
         return "refused"
     if cell.untold:
         return "**WRONG**"
-    right = [verdict for verdict in cell.verdicts.values() if verdict.kind != "wrong"]
-    off = max((verdict.ulps for verdict in right), default=0.0)
-    text = "equal" if off == 0 else "close"
     numbers = ", ".join(str(used.index(word) + 1) for word in cell.words)
+    if cell.verdicts["finite"].kind == "wrong":
+        return f"off [{numbers}]"
+    off = max(verdict.ulps for verdict in cell.verdicts.values())
+    text = "equal" if off == 0 else "close"
     return f"{text}, but [{numbers}]" if numbers else text

@@ -35,7 +35,7 @@ _FAR = "float32 numbers above 1.7e38"
 WORDS = (
     Word(
         "onnx",
-        ("gelu",),
+        ("erfc", "gelu"),
         ("finite",),
         "ONNX has no erfc: it is written `1 - erf(x)`, right to 6e-8 of 1. Below -5, where gelu is smaller than 1e-6, "
         "no digit of it is left.",
@@ -57,13 +57,18 @@ WORDS = (
     ),
     Word(
         "onnx",
-        ("max", "min", *_ORDERED),
+        ("max", "min", "max_of_planes", "max_pool", *_ORDERED),
         ("nan",),
-        "ONNX Runtime's ReduceMax, ReduceMin, ArgMax, ArgMin and TopK have no place for NaN: it is passed over, or the "
-        "order is another. Nor has TensorFlow's own sort a rule for it.",
+        "ONNX Runtime's ReduceMax, ReduceMin, MaxPool, ArgMax, ArgMin and TopK have no place for NaN: it is passed "
+        "over, or the order is another. Nor have TensorFlow's own sort and max_pool a rule for it.",
     ),
-    Word("numpy", ("gelu",), ("finite",), "The same `1 - erf(x)` in float32; in float64 it is right to 1e-16."),
-    Word("numpy", _ORDERED, ("nan",), "NumPy takes NaN for the largest number; TensorFlow has no rule for it."),
+    Word("numpy", ("erfc", "gelu"), ("finite",), "The same `1 - erf(x)` in float32; in float64 it is right to 1e-16."),
+    Word(
+        "numpy",
+        ("max_pool", *_ORDERED),
+        ("nan",),
+        "NumPy takes NaN for the largest number; TensorFlow has no rule for it here.",
+    ),
     Word(
         "tflite",
         ("sin", "cos", "sinc"),
@@ -113,7 +118,7 @@ WORDS = (
         "tflite",
         (
             *("exp", "exponential", "selu", "guarded_softplus", "maximum", "minimum", "hypot", "max", "min"),
-            *("logsumexp", *_ORDERED),
+            *("max_of_planes", "max_pool", "logsumexp", *_ORDERED),
         ),
         ("nan",),
         "LiteRT loses NaN: EXP and ELU give 0 and -1 for it, MAXIMUM, MINIMUM and reductions pass it over.",

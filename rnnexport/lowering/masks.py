@@ -1,4 +1,4 @@
-"""Masks as the converter writes them: a choice by a bool is a sum of products with the bool as a number."""
+"""Masks in arithmetic: a choice by a bool, written as a sum of products with the bool as a number."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def scan(
 def cgru_cell(x_z, x_r, x_h, h_next, recurrent_kernel, bias):
     """One timestep of cgru."""
     h_z, h_r, h_h = split(h_next @ recurrent_kernel + bias, 3, axis=1)  # (B, H)
-    z = np.clip(x_z + (3 + h_z), 0, 6) * (1 / 6)  # (B, H)
-    r = np.clip(x_r + (3 + h_r), 0, 6) * (1 / 6)  # (B, H)
+    z = np.clip(x_z + h_z + 3, 0, 6) / 6  # (B, H)
+    r = np.clip(x_r + h_r + 3, 0, 6) / 6  # (B, H)
     reset = r * h_h  # (B, H)
     n = np.tanh(x_h + reset)  # (B, H)
     h_next = (1 - z) * h_next + z * n  # (B, H)
