@@ -113,7 +113,6 @@ def faults(cells: Sequence[Cell]) -> list[str]:
 def markdown(cells: Sequence[Cell]) -> Iterator[str]:
     """The table, and the words behind it. Columns of one format are one where they agree."""
     targets = list(dict.fromkeys(cell.column.target for cell in cells))
-    used = [word for word in WORDS if any(word in cell.words for cell in cells)]
     yield f"| operator | {' | '.join(targets)} |"
     yield f"| --- |{' --- |' * len(targets)}"
     family = ""
@@ -122,29 +121,29 @@ def markdown(cells: Sequence[Cell]) -> Iterator[str]:
             family = case.family
             yield f"| *{family}* |{' |' * len(targets)}"
         own = [cell for cell in cells if cell.case is case]
-        texts = [_text([cell for cell in own if cell.column.target == target], used) for target in targets]
+        texts = [_text([cell for cell in own if cell.column.target == target]) for target in targets]
         yield f"| `{case.name}` | {' | '.join(texts)} |"
     yield ""
-    for number, word in enumerate(used, 1):
+    for number, word in enumerate(WORDS, 1):
         yield f"{number}. {word.text}"
 
 
-def _text(cells: Sequence[Cell], used: Sequence[Word]) -> str:
+def _text(cells: Sequence[Cell]) -> str:
     """What stands in a cell of the table."""
     by_text: dict[str, list[str]] = {}
     for cell in cells:
-        by_text.setdefault(_of_one(cell, used), []).append(cell.column.title)
+        by_text.setdefault(_of_one(cell), []).append(cell.column.title)
     if len(by_text) == 1:
         return next(iter(by_text))
     return ", ".join(f"{text} ({', '.join(titles)})" for text, titles in by_text.items())
 
 
-def _of_one(cell: Cell, used: Sequence[Word]) -> str:
+def _of_one(cell: Cell) -> str:
     if cell.refused:
         return "refused"
     if cell.untold:
         return "**WRONG**"
-    numbers = ", ".join(str(used.index(word) + 1) for word in cell.words)
+    numbers = ", ".join(str(WORDS.index(word) + 1) for word in cell.words)
     if cell.verdicts["finite"].kind == "wrong":
         return f"off [{numbers}]"
     off = max(verdict.ulps for verdict in cell.verdicts.values())

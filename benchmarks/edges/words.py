@@ -118,10 +118,11 @@ WORDS = (
         "tflite",
         (
             *("exp", "exponential", "selu", "guarded_softplus", "maximum", "minimum", "hypot", "max", "min"),
-            *("max_of_planes", "max_pool", "logsumexp", *_ORDERED),
+            *("max_of_planes", "max_pool", "avg_pool", "not_less", "logsumexp", *_ORDERED),
         ),
         ("nan",),
-        "LiteRT loses NaN: EXP and ELU give 0 and -1 for it, MAXIMUM, MINIMUM and reductions pass it over.",
+        "LiteRT loses NaN: EXP and ELU give 0 and -1 for it, MAXIMUM, MINIMUM, reductions and pools pass it over, and "
+        "the converter writes `not x < y` as `x >= y`.",
     ),
     Word(
         "tflite",
@@ -134,6 +135,13 @@ WORDS = (
         ("mish",),
         ("finite",),
         "TensorFlow's graph optimizer fuses mish into one of oneDNN's, right to 1e-7 of 1; eager TensorFlow does not.",
+    ),
+    Word(
+        "saved-model",
+        ("there_and_back", "not_less"),
+        ("finite", "nan"),
+        "TensorFlow's graph optimizer, which runs where a SavedModel is loaded, moves constants, so that `(x + c) - c` "
+        "is x and does not round, and writes `not x < y` as `x >= y`; eager TensorFlow does not.",
     ),
 )
 
