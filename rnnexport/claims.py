@@ -145,7 +145,7 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Claim | ProviderError:
     if asked.override:
         claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
     if asked.data is not None:
-        claim = _with_data(claim, asked.data, beside)
+        claim = with_data(claim, asked.data, beside)
     if asked.steps is not None and asked.source is not None:
         claim = replace(claim, steps=asked.source.steps(extent_of(proof), asked.steps))
     return claim
@@ -212,7 +212,7 @@ def _damaged(error: BaseException) -> UsageError:
     return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
 
 
-def _with_data(claim: Claim, path: Path, beside: Beside | None) -> Claim:
+def with_data(claim: Claim, path: Path, beside: Beside | None) -> Claim:
     """The claim, and the user's own data besides."""
     from rnnexport.data import open_data
 
@@ -223,22 +223,8 @@ def _with_data(claim: Claim, path: Path, beside: Beside | None) -> Claim:
 
 def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
     """The data call by call; what must come out is in the data, or is computed by the source."""
-    if beside is None:
-        for feed, expected in rows:
-            yield Golden("data", feed, expected)
-        return
-    from rnnexport.reference.certainty import narrowest
-    from rnnexport.reference.conditioning import Conditioning
-    from rnnexport.reference.float64 import exact
-    from rnnexport.source.reference import reference
+    if beside is not None:
+        from rnnexport.reference.user_data import goldens_of
 
-    source, described = beside.source, beside.described
-    run = exact(described.traced, described.no_truth)
-    conditioning = Conditioning(run, described.signature, narrowest(source))
-    for feed, given in rows:
-        expected = reference(source, described.signature, feed)
-        golden = conditioning.with_spread(Golden("data", feed, expected, run.run(feed, expected)))
-        yield golden
-        if given:  # the data say what they expect, too
-            wanted = {name: given.get(name, array) for name, array in expected.items()}
-            yield replace(golden, expected=wanted, truth={})
+        return goldens_of(beside.source, beside.described, rows)
+    return (Golden("data", feed, expected) for feed, expected in rows)

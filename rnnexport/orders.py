@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnexport.claims import Beside, with_data
 from rnnexport.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.isolation.limits import Limits
 from rnnexport.locating import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
@@ -57,6 +58,7 @@ class Options:
     form: ExportOptions
     override: Override
     verify: bool
+    data: Path | None = None
 
     def with_loops(self, because: str) -> Options:
         """The same, every recurrence kept a Loop."""
@@ -97,6 +99,8 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
         if order.kind.unrolled:
             require_fixed(source.name, signature)
         known[order.extent].require_converted(order.kind)
+    if options.data is not None:
+        known = {extent: _with_data(subject, options.data, progress) for extent, subject in known.items()}
     progress(f"tracing {source.name}")
     forms = {
         (extent, unroll): Form(known[extent], known[extent].traced(unroll=unroll))
@@ -119,6 +123,17 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
     return tuple(done)
 
 
+def _with_data(subject: Subject, path: Path, progress: Progress) -> Subject:
+    """The subject with some of the user's data among its goldens. UsageError where the data do not fit."""
+    from rnnexport.data import open_data
+    from rnnexport.reference.user_data import kept
+
+    progress(f"running {subject.source.name} on {path.name}")
+    rows = open_data(path, subject.known.signature, needs_outputs=False)
+    goldens = kept(subject.source, subject.known, rows, path.name)
+    return replace(subject, known=replace(subject.known, goldens=(*subject.known.goldens, *goldens)))
+
+
 def _unrolls(order: Order) -> bool:
     """Whether recurrences become straight-line code: always in some formats, and for one step in those with signatures.
 
@@ -135,6 +150,7 @@ def _filled(form: Form, order: Order, path: Path, options: Options, progress: Pr
     subject = form.subject
     sequence = subject.traced_sequence(order.kind)
     asked = order.extent.to_json() | (options.form.recorded() if order.kind.opsets else {})
+    asked |= {} if options.data is None else {"data": options.data.name}
     recorded = provenance_of(subject.source, subject.known, order.kind, asked, options.override, subject.sequence)
     proof = Proof(recorded, subject.goldens(sequence))
     graphs = Graphs(form.traced, sequence, is_stream=subject.sequence is not None)
@@ -144,7 +160,7 @@ def _filled(form: Form, order: Order, path: Path, options: Options, progress: Pr
         trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance, _where(order))
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         order.kind.write_proof(path, proof)
-    report = _verified(form, proof, order, path, options.override, progress) if options.verify else None
+    report = _verified(form, proof, order, path, options, progress) if options.verify else None
     return Exported(order.destination, report, lowering, order.kind.files(order.destination)[1:])
 
 
@@ -170,12 +186,12 @@ def _check_order(source: SourceModel, order: Order) -> None:
 
 
 def _verified(
-    form: Form, proof: Proof, order: Order, path: Path, override: Override, progress: Progress
+    form: Form, proof: Proof, order: Order, path: Path, options: Options, progress: Progress
 ) -> ArtifactReport:
     """The report of the artifact at `path`; raises where it did not pass."""
     progress(f"verifying {order.destination.name}")
     known = proof.provenance
-    tolerances = Tolerances(Tolerance(**known.tolerance), override)
+    tolerances = Tolerances(Tolerance(**known.tolerance), options.override)
     claim = Claim(
         known.signature,
         proof.goldens,
@@ -186,6 +202,9 @@ def _verified(
         own=proof,
         sequence=known.sequence,
     )
+    if options.data is not None:
+        subject = form.subject
+        claim = with_data(claim, options.data, Beside(subject.source, subject.known, subject.sequence))
     try:
         require_unaltered(order.destination.name, _read_back(order, path))
         order.kind.check_code(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.errors import ProviderError, UsageError
@@ -14,7 +15,7 @@ from rnnexport.lowered import LoweringRequest
 from rnnexport.orders import Exported, Options, Order, file_name, fill
 from rnnexport.progress import Progress, silent
 from rnnexport.publish import made_folder
-from rnnexport.signature import Boundary, Extent, Length
+from rnnexport.signature import Boundary, Extent, Length, Range
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions, Target
 from rnnexport.targets.registry import target
 from rnnexport.verification.tolerance import Override
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _LOADING = Loading()
 _LOWERING = LoweringRequest()
 _OVERRIDE = Override()
+_ANY: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
 
 def load(model: Any, loading: Loading = _LOADING) -> SourceModel:
@@ -58,6 +60,8 @@ def export(
     batch: Length = None,
     timesteps: Length = None,
     stream: Length = None,
+    data: str | Path | None = None,
+    ranges: Mapping[str, tuple[float, float]] = _ANY,
     verify: bool = True,
     tolerance: Override = _OVERRIDE,
     progress: Progress = silent,
@@ -77,6 +81,10 @@ def export(
         stream: the steps of a chunk, or `dynamic` for any (one in TFLite), to export the model as a stream: called with
             a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
             sequences.
+        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see `rnnexport.data`; some
+            of them are kept in the artifact.
+        ranges: the least and the largest value that an input will have, by its name. Others are not verified on, now
+            and later: it is recorded.
         verify: False to put the artifact in place unverified.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
@@ -85,8 +93,8 @@ def export(
     Raises:
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
-    extent = Extent(Boundary(batch, timesteps), stream)
-    kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify)
+    extent = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream)
+    kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify, _path(data))
     _check_opset([kind], opset)
     place = None if output is None else Path(output)
     folder = place if place is not None and _is_folder_of(kind, place) else None
@@ -112,6 +120,8 @@ def export_all(
     timesteps: Length = None,
     stream: Length = None,
     tflite_timesteps: int | None = None,
+    data: str | Path | None = None,
+    ranges: Mapping[str, tuple[float, float]] = _ANY,
     verify: bool = True,
     tolerance: Override = _OVERRIDE,
     progress: Progress = silent,
@@ -126,12 +136,12 @@ def export_all(
         tflite_timesteps: the length TFLite is fixed to, where `timesteps` leaves it dynamic for the others.
     """
     kinds = [target(name) for name in dict.fromkeys(to)]
-    options = Options(ExportOptions(opset, lowering), tolerance, verify)
+    options = Options(ExportOptions(opset, lowering), tolerance, verify, _path(data))
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
     _check_opset(kinds, opset)
-    general = Extent(Boundary(batch, timesteps), stream)
-    fixed = general if tflite_timesteps is None else Extent(Boundary(batch, tflite_timesteps), stream)
+    general = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream)
+    fixed = general if tflite_timesteps is None else Extent(Boundary(batch, tflite_timesteps, _ranges(ranges)), stream)
     progress("loading")
     source = load(model, loading)
     orders = [
@@ -139,6 +149,14 @@ def export_all(
     ]
     with made_folder(Path(folder)):
         return fill(source, orders, options, progress)
+
+
+def _ranges(given: Mapping[str, tuple[float, float]]) -> tuple[Range, ...]:
+    return tuple(Range(name, *bounds) for name, bounds in given.items())
+
+
+def _path(data: str | Path | None) -> Path | None:
+    return None if data is None else Path(data)
 
 
 def _is_folder_of(kind: Target, output: Path) -> bool:

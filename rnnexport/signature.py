@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,11 +24,28 @@ Length = int | Literal["dynamic"] | None
 
 
 @dataclass(frozen=True)
+class Range:
+    """What the user says of the values of an input: from `low` to `high`."""
+
+    name: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= self.high):
+            raise UsageError(f"--range {self.name}:{self.low:g}:{self.high:g}", "NAME:LOW:HIGH", "change it")
+
+
+@dataclass(frozen=True)
 class Boundary:
-    """What the user asks of batch and length: a number to fix it, `dynamic`, or None for what the model says."""
+    """What the user asks of batch and length: a number to fix it, `dynamic`, or None for what the model says.
+
+    `ranges` are those of the values that inputs will have, where the user says so.
+    """
 
     batch: Length = None
     timesteps: Length = None
+    ranges: tuple[Range, ...] = ()
 
     def __post_init__(self) -> None:
         for option, value in (("--batch", self.batch), ("--timesteps", self.timesteps)):
@@ -62,16 +79,19 @@ class Extent:
         """The boundary of a call: of a chunk of a stream, whose length is open unless it has a number, or the whole."""
         if self.stream is None:
             return self.boundary
-        return Boundary(self.boundary.batch, None if self.stream == "dynamic" else self.stream)
+        return replace(self.boundary, timesteps=None if self.stream == "dynamic" else self.stream)
 
-    def to_json(self) -> dict[str, Length]:
+    def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back."""
-        return {"batch": self.boundary.batch, "timesteps": self.boundary.timesteps, "stream": self.stream}
+        sizes = {"batch": self.boundary.batch, "timesteps": self.boundary.timesteps, "stream": self.stream}
+        ranges = [[one.name, one.low, one.high] for one in self.boundary.ranges]
+        return sizes | ({"ranges": ranges} if ranges else {})
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Extent:
         """The inverse of `to_json`. UsageError where `value` holds no sizes."""
-        return Extent(Boundary(value.get("batch"), value.get("timesteps")), value.get("stream"))
+        ranges = tuple(Range(str(name), float(low), float(high)) for name, low, high in value.get("ranges", ()))
+        return Extent(Boundary(value.get("batch"), value.get("timesteps"), ranges), value.get("stream"))
 
 
 @dataclass(frozen=True)

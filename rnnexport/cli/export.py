@@ -8,6 +8,7 @@ import click
 
 from rnnexport import pipeline
 from rnnexport.cli import options
+from rnnexport.cli.inputs import Bounds, input_options
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.session import session_of
 from rnnexport.signature import Length
@@ -33,6 +34,7 @@ from rnnexport.targets.registry import TARGET_NAMES
 @options.timesteps_option
 @options.stream_option
 @click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
+@input_options
 @options.verify_option
 @options.tolerance_options
 @options.debug_option
@@ -47,6 +49,8 @@ def command(
     timesteps: Length,
     stream: Length,
     tflite_timesteps: int | None,
+    data: Path | None,
+    ranges: Bounds,
     verify: bool,
     rtol: options.Bounds,
     atol: options.Bounds,
@@ -74,6 +78,8 @@ def command(
         timesteps=timesteps,
         stream=stream,
         tflite_timesteps=tflite_timesteps,
+        data=data,
+        ranges=ranges,
         verify=verify,
         tolerance=options.tolerance_of(rtol, atol),
         progress=session.progress,

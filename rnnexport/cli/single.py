@@ -9,6 +9,7 @@ import click
 
 from rnnexport import pipeline
 from rnnexport.cli import options
+from rnnexport.cli.inputs import Bounds, input_options
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.session import session_of
 from rnnexport.signature import Length
@@ -33,6 +34,7 @@ def export_command(
     @options.batch_option
     @options.timesteps_option
     @options.stream_option
+    @input_options
     @options.verify_option
     @options.tolerance_options
     @options.debug_option
@@ -44,6 +46,8 @@ def export_command(
         batch: Length,
         timesteps: Length,
         stream: Length,
+        data: Path | None,
+        ranges: Bounds,
         verify: bool,
         rtol: options.Bounds,
         atol: options.Bounds,
@@ -60,6 +64,8 @@ def export_command(
             batch=batch,
             timesteps=timesteps,
             stream=stream,
+            data=data,
+            ranges=ranges,
             verify=verify,
             tolerance=options.tolerance_of(rtol, atol),
             progress=session.progress,

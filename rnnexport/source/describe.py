@@ -44,10 +44,11 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
         raise ragged_input(ragged, source.name)
     readers = source.api.readers(source.model)
     inputs = tuple(
-        _with_values(source, _input(tensor, boundary), reading)
+        _ranged(_with_values(source, _input(tensor, boundary), reading), boundary)
         for tensor, reading in zip(tensors, readers, strict=True)
     )
     _check_asked(inputs, boundary, source.name)
+    _check_ranges(inputs, boundary, source.name)
     _check_names(inputs)
     states = _states(source.api.states(source.model), inputs)
     partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
@@ -140,6 +141,26 @@ def _check_asked(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) ->
         if not any(spec.shape[axis] == wanted for spec in sequences):
             fixed = ", ".join(str(spec) for spec in inputs)
             raise UsageError(f"{option} {asked} for {name} ({fixed})", "what the model allows", f"drop {option}")
+
+
+def _ranged(spec: TensorSpec, boundary: Boundary) -> TensorSpec:
+    """The input with the range of its values, where the user gave one."""
+    bounds = [(one.low, one.high) for one in boundary.ranges if one.name == spec.name]
+    return replace(spec, range=bounds[-1]) if bounds else spec
+
+
+def _check_ranges(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) -> None:
+    known = {spec.name: spec for spec in inputs}
+    for one in boundary.ranges:
+        told = f"--range {one.name}:{one.low:g}:{one.high:g} for {name}"
+        spec = known.get(one.name)
+        if spec is None:
+            raise UsageError(told, f"an input: {', '.join(known)}", "change the name")
+        whole = spec.high is not None or not spec.dtype.startswith("float")
+        first, last = (0 if spec.high is not None else -np.inf), (np.inf if spec.high is None else spec.high - 1)
+        if spec.dtype == "bool" or (whole and not first <= np.ceil(one.low) <= np.floor(one.high) <= last):
+            ids = "" if spec.high is None else f" with ids from 0 to {spec.high - 1}"
+            raise UsageError(told, f"values that {spec}{ids} may have", "change the range")
 
 
 def _check_names(inputs: Sequence[TensorSpec]) -> None:
