@@ -90,6 +90,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         if no_truth := run.no_truth or doubt(more, tolerance):
             goldens, more = (tuple(replace(one, truth={}, spread={}) for one in ones) for ones in (goldens, more))
             goldens, tolerance = without_daring(goldens), tolerance_of(source, signature, runs)
+        more = tuple(with_luck(golden, tolerance) for golden in more)
     coverage = asked.coverage(notes)
     return Described(signature, (*goldens, *more), tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
 

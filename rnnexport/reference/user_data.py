@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rnnexport.goldens import Arrays, Golden
-from rnnexport.reference.conditioning import Conditioning
+from rnnexport.reference.conditioning import Conditioning, with_luck
 from rnnexport.signature import BATCH, Signature
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[
     for feed, given in calls:
         expected = reference(source, described.signature, feed)
         golden = conditioning.with_spread(Golden("data", feed, expected, run.run(feed, expected)))
+        golden = with_luck(golden, described.tolerance)
         yield golden
         if given:  # the data say what they expect, too
             wanted = {name: given.get(name, array) for name, array in expected.items()}
