@@ -38,6 +38,10 @@ class RnnExportError(Exception):
         self.todo = one_line(todo)
         super().__init__(f"{self.found}; expected {self.expected}; {self.todo}")
 
+    def __reduce__(self) -> tuple[type[RnnExportError], tuple[str, str, str]]:
+        """What makes it anew in another process, which the one text of an exception does not."""
+        return type(self), (self.found, self.expected, self.todo)
+
 
 class UsageError(RnnExportError):
     """The command can't be carried out as it was typed: an option, a path, a disk that is full."""

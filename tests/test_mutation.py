@@ -9,14 +9,17 @@ import onnx
 import pytest
 
 import rnnexport
+from benchmarks.mutation.changes import changes_of
 from benchmarks.mutation.faults import FAULTS
 from benchmarks.mutation.faults.products import rounded
-from benchmarks.mutation.judge import write
+from benchmarks.mutation.judge import copied_to, write
 from benchmarks.mutation.truth import figures, run_all
 from benchmarks.mutation.view import copied, mutants
+from rnnexport.claims import Asked, claim_of
 from rnnexport.goldens import Golden
 from rnnexport.targets.registry import target
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.judge import verify_artifact
+from rnnexport.verification.tolerance import Override, Tolerance
 
 EVERY_RECURRENCE = {
     "weight off by 1e-3",
@@ -32,6 +35,9 @@ EVERY_RECURRENCE = {
     "float16 weights",
     "another activation",
     "TF32 products",
+    "steps past a number",
+    "rows past a number",
+    "inputs clipped",
 }
 # The kinds that apply to each artifact.
 NATIVE = EVERY_RECURRENCE | {"reset before/after", "hard_sigmoid of the other Keras", "slope forgotten"}
@@ -47,6 +53,14 @@ MIXED = EVERY_RECURRENCE | {
     "kernel flipped",
     "softmax axis",
     "initial state dropped",
+    "row of an embedding",
+    "branch off",
+}
+# Those of artifacts of other formats: sums and tanh are operators there, and so is what each of them does with a bias.
+OTHERS = {
+    "numpy": {"weight off by 1e-3", "float16 weights", "sign of a sum"},
+    "tflite": {"weight off by 1e-3", "float16 weights", "another activation"},
+    "saved-model": {"weight off by 1e-3", "float16 weights", "sign of a sum", "another activation"},
 }
 # What a form has besides: the 1 of `1 - z` is a number in the step of a Loop.
 BESIDES = {"scan": set(), "loop": {"constant off by 1%"}}
@@ -99,7 +113,7 @@ def check(path, kinds, folder):
     model, kind, file = onnx.load(path), target("onnx"), folder / "mutant.onnx"
     before, caught = copied(model), set()
     calls = [golden for golden in kind.read_proof(path).goldens if not golden.carries]
-    original = run_all(path, calls)
+    original = run_all(kind, path, calls)
     for name, fault in FAULTS.items():
         for mutant in islice(mutants(model, fault), 0, FIRST, 2):
             assert mutant.model.graph != model.graph, (name, mutant.where)
@@ -107,11 +121,43 @@ def check(path, kinds, folder):
             write(mutant.model, file)
             (report,) = rnnexport.verify(file).artifacts
             caught |= {name} if report.status == "mismatch" else set()
-            assert report.status == "mismatch" or same(run_all(file, calls), original), (name, mutant.where)
+            assert report.status == "mismatch" or same(run_all(kind, file, calls), original), (name, mutant.where)
     assert caught == kinds
     assert model == before
     write(model, file)
     assert rnnexport.verify(file).passed
+
+
+@pytest.mark.xdist_group("cgru_fused_reset_after")
+@pytest.mark.parametrize("name", OTHERS)
+def test_faults_of_other_formats_are_caught(name, exported, tmp_path):
+    path, kind = exported("cgru_fused_reset_after")[name].path, target(name)
+    claim = claim_of(kind, path, Asked(None, None, Override()))
+    calls = [golden for golden in claim.goldens if not golden.carries][:3]
+    original, before = run_all(kind, path, calls), [file.read_bytes() for file in files(kind, path)]
+    by_kind = {}
+    for change in changes_of(name, path):
+        by_kind.setdefault(change.fault, []).append(change)
+    caught = set()
+    for fault, changes in by_kind.items():
+        for change in changes[:FIRST:2]:
+            mutant = copied_to(tmp_path, kind, path)
+            change.apply(mutant)
+            report = verify_artifact(kind, mutant, claim)
+            caught |= {fault} if report.status == "mismatch" else set()
+            assert report.status == "mismatch" or same(run_all(kind, mutant, calls), original), change.where
+    assert caught >= OTHERS[name]
+    assert [file.read_bytes() for file in files(kind, path)] == before
+
+
+def files(kind, path):
+    """Every file of an artifact."""
+    return [
+        file
+        for one in kind.files(path)
+        for file in (sorted(one.rglob("*.*")) if one.is_dir() else [one])
+        if file.is_file()
+    ]
 
 
 def same(some, others):

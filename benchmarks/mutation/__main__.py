@@ -1,6 +1,6 @@
 """Inject faults into verified artifacts, and see that verification catches every one, and raises no false alarm.
 
-    python -m benchmarks.mutation [--json FILE] [--subject NAME]... [--fault NAME]... [--seeds 20]
+    python -m benchmarks.mutation [--json FILE] [--subject NAME]... [--form NAME]... [--fault NAME]... [--seeds 20]
 
 Exit code 1 where a fault is missed or an alarm is false.
 """
@@ -16,10 +16,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-from benchmarks.mutation.faults import FAULTS
-from benchmarks.mutation.judge import Judged, judge_subject
+from benchmarks.mutation.judge import KINDS, Judged, judge_subject
 from benchmarks.mutation.results import failed, show, to_json
-from benchmarks.mutation.subjects import names
+from benchmarks.mutation.subjects import FORMS, OTHERS, names
 from rnnexport.publish import staged
 
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     subjects = asked.subject or names()
     if unknown := sorted(set(subjects) - set(names())):
         sys.exit(f"no subject {', '.join(unknown)}; there are {', '.join(names())}")
-    judged = list(_judged(subjects, asked.fault or list(FAULTS), asked))
+    judged = list(_judged(subjects, asked.fault or KINDS, asked))
     show(judged, asked.missed)
     if asked.json is not None:
         with staged(asked.json) as path:
@@ -41,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.mutation", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there too")
     parser.add_argument("--subject", action="append", metavar="NAME", help="may be repeated; all by default")
-    parser.add_argument("--fault", action="append", choices=list(FAULTS), metavar="NAME", help="the same")
+    parser.add_argument("--form", action="append", choices=(*FORMS, *OTHERS), metavar="NAME", help="the same")
+    parser.add_argument("--fault", action="append", choices=KINDS, metavar="NAME", help="the same")
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="fresh verifications of each artifact")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes")
     parser.add_argument("--folder", type=Path, default=Path("build/mutation"), help="where exports are kept")
@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _judged(subjects: Sequence[str], faults: Sequence[str], asked: argparse.Namespace) -> Iterator[Judged]:
     """All artifacts of all subjects, in the order of the subjects."""
-    work = partial(judge_subject, faults=faults, folder=asked.folder, seeds=asked.seeds)
+    forms = asked.form or (*FORMS, *OTHERS)
+    work = partial(judge_subject, faults=faults, folder=asked.folder, seeds=asked.seeds, forms=forms)
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with ProcessPoolExecutor(asked.jobs, mp_context=context) as pool:
         waiting = {pool.submit(work, name): name for name in subjects}

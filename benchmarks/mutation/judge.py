@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import onnx
 
-import rnnexport
+from benchmarks.mutation.changes import Change, changes_of
 from benchmarks.mutation.faults import FAULTS
-from benchmarks.mutation.subjects import Artifact, prepare
+from benchmarks.mutation.subjects import FORMS, OTHERS, Artifact, prepare
 from benchmarks.mutation.truth import Figures, Runs, figures, run_all
-from benchmarks.mutation.view import Fault, Mutant, mutants
+from benchmarks.mutation.view import mutants
+from rnnexport.claims import Asked, claim_of
 from rnnexport.errors import MismatchError, UsageError
 from rnnexport.goldens import Golden
 from rnnexport.seal import sealed
-from rnnexport.targets.registry import target
+from rnnexport.targets.base import Target
 from rnnexport.verification.judge import Claim, verify_artifact
 from rnnexport.verification.precision import precision
 from rnnexport.verification.report import ArtifactReport
-from rnnexport.verification.tolerance import Tolerance, Tolerances
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
+# The kinds of faults: those of ONNX files, and one that is seen in other artifacts alone.
+KINDS = (*FAULTS, "sign of a sum")
 Answer = Literal["caught", "equal", "missed", "refused"]
 
 
@@ -77,31 +82,54 @@ class Judged:
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:
-    """Write a mutant with the seal of its own bytes, so that it is the comparison that has to find the fault."""
+    """Write a mutant with the seal of its own bytes."""
     path.write_bytes(sealed(model.SerializeToString(deterministic=True)))
 
 
-def judge_subject(name: str, faults: Sequence[str], folder: Path, seeds: int) -> list[Judged]:
-    """Judge every artifact of a subject. See `subjects.prepare`, and `FAULTS` for the names of faults."""
-    return [judge(artifact, {fault: FAULTS[fault] for fault in faults}) for artifact in prepare(name, folder, seeds)]
+def copied_to(folder: Path, kind: Target, path: Path) -> Path:
+    """A copy of an artifact, of all its files, in a folder where the one before it may lie."""
+    for file in kind.files(path):
+        place = folder / file.name
+        if place.is_dir():
+            shutil.rmtree(place)
+        (shutil.copytree if file.is_dir() else shutil.copy)(file, place)
+    return folder / path.name
 
 
-def judge(artifact: Artifact, faults: Mapping[str, Fault]) -> Judged:
+def judge_subject(
+    name: str, faults: Sequence[str], folder: Path, seeds: int, forms: Sequence[str] = (*FORMS, *OTHERS)
+) -> list[Judged]:
+    """Judge every artifact of a subject. See `subjects.prepare`, and `KINDS` for the names of faults."""
+    return [judge(artifact, faults) for artifact in prepare(name, folder, seeds, forms)]
+
+
+def judge(artifact: Artifact, faults: Sequence[str]) -> Judged:
     """Verify the artifact on fresh feeds, and every mutant of it from its goldens."""
     reports = [unmutated(artifact, goldens) for goldens in artifact.fresh]
     alarms = tuple(f"seed {seed}: {one.first_problem()}" for seed, one in enumerate(reports) if one.status != "passed")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(artifact, Path(folder))
-        verdicts = tuple(verdict for name, fault in faults.items() for verdict in bench.verdicts(name, fault))
+        verdicts = tuple(bench.verdict(change) for change in changes(artifact, faults))
     largest = max(map(precision_of, reports))
     return Judged(artifact.name, verdicts, len(artifact.fresh) - len(alarms), alarms, largest)
+
+
+def changes(artifact: Artifact, faults: Sequence[str]) -> Iterator[Change]:
+    """Every change of the artifact that is of one of these kinds."""
+    if artifact.target.name != "onnx":
+        yield from (one for one in changes_of(artifact.target.name, artifact.path) if one.fault in faults)
+        return
+    model = onnx.load(artifact.path)
+    for name in faults:
+        for mutant in mutants(model, FAULTS[name]) if name in FAULTS else ():
+            yield Change(name, mutant.where, partial(write, mutant.model))
 
 
 def unmutated(artifact: Artifact, goldens: Sequence[Golden]) -> ArtifactReport:
     """What verification says of the artifact itself on other calls than its own."""
     known = artifact.proof.provenance
     claim = Claim(known.signature, goldens, Tolerances(Tolerance(**known.tolerance)), no_truth=known.no_truth)
-    return verify_artifact(target("onnx"), artifact.path, claim)
+    return verify_artifact(artifact.target, artifact.path, claim)
 
 
 def precision_of(report: ArtifactReport) -> float:
@@ -112,7 +140,7 @@ def precision_of(report: ArtifactReport) -> float:
 
 
 class Bench:
-    """Judges the mutants of one artifact.
+    """Judges the mutants of one artifact, as `rnnexport verify` does of one whose seal is whole.
 
     Args:
         artifact: the original.
@@ -120,30 +148,33 @@ class Bench:
     """
 
     def __init__(self, artifact: Artifact, folder: Path) -> None:
-        self._artifact, self._path = artifact, folder / "mutant.onnx"
-        self._model = onnx.load(artifact.path)
+        self._artifact, self._kind, self._folder = artifact, artifact.target, folder
         self._calls = [golden for seed in artifact.fresh for golden in seed]
         self._tolerance = Tolerance(**artifact.proof.provenance.tolerance)
         self._original: Runs | None = None
 
-    def verdicts(self, name: str, fault: Fault) -> Iterator[Verdict]:
-        """A verdict on each mutant that `fault` makes."""
-        for mutant in mutants(self._model, fault):
-            yield self._verdict(name, mutant)
+    @cached_property
+    def _claim(self) -> Claim:
+        claim = claim_of(self._kind, self._artifact.path, Asked(None, None, Override()))
+        assert isinstance(claim, Claim), claim
+        return claim
 
-    def _verdict(self, name: str, mutant: Mutant) -> Verdict:
+    def verdict(self, change: Change) -> Verdict:
+        """A verdict on the artifact with that change."""
+
         def verdict(answer: Answer, how: str, found: Figures | None = None) -> Verdict:
-            return Verdict(self._artifact.name, name, mutant.where, answer, how, found)
+            return Verdict(self._artifact.name, change.fault, change.where, answer, how, found)
 
-        write(mutant.model, self._path)
+        path = copied_to(self._folder, self._kind, self._artifact.path)
+        change.apply(path)
         try:
-            (report,) = rnnexport.verify(self._path).artifacts
+            report = verify_artifact(self._kind, path, self._claim)
         except UsageError as error:
             return verdict("refused", error.found)
         if report.status != "passed":
             return verdict("caught", report.first_problem())
         try:
-            outputs = run_all(self._path, self._calls)
+            outputs = run_all(self._kind, path, self._calls)
             found = figures(self._artifact.fresh, self._of_original(), outputs, self._tolerance)
         except MismatchError as error:
             return verdict("missed", error.found)
@@ -152,5 +183,5 @@ class Bench:
 
     def _of_original(self) -> Runs:
         if self._original is None:
-            self._original = run_all(self._artifact.path, self._calls)
+            self._original = run_all(self._kind, self._artifact.path, self._calls)
         return self._original

@@ -191,6 +191,38 @@ def classifier() -> Any:
     return model
 
 
+def branches() -> Any:
+    """Functions of several branches around a GRU: guarded ones that people write, bounds, and slopes."""
+    ops = keras.ops
+
+    class Softened(keras.layers.Layer):
+        """`log(1 + e^x)`, guarded as code on the web guards it."""
+
+        def call(self, x: Any) -> Any:
+            return ops.where(x > 6.0, x, ops.log1p(ops.exp(ops.minimum(x, 6.0))))
+
+    class Bent(keras.layers.Layer):
+        """The Huber function of its inputs, between bounds."""
+
+        def call(self, x: Any) -> Any:
+            size = ops.abs(x)
+            return ops.clip(ops.where(size < 1.5, 0.5 * x * x, 1.5 * (size - 0.75)), 0.0, 4.0)
+
+    return _sequence(
+        keras,
+        4,
+        [
+            keras.layers.Dense(6, name="dense"),
+            Softened(name="softened"),
+            keras.layers.GRU(5, return_sequences=True, name="gru"),
+            keras.layers.Dense(3, name="spread"),
+            Bent(name="bent"),
+            keras.layers.ReLU(max_value=3.0, negative_slope=0.2, threshold=0.5, name="relu"),
+        ],
+        47,
+    )
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     build.__name__: build
     for build in (
@@ -210,5 +242,6 @@ MODELS: dict[str, Callable[[], Any]] = {
         two_lengths,
         conv_lstm,
         classifier,
+        branches,
     )
 }

@@ -23,7 +23,7 @@ import numpy as np
 
 from rnnexport.errors import ForeignCode, MismatchError, reason
 from rnnexport.goldens import Golden
-from rnnexport.targets.registry import target
+from rnnexport.targets.base import Target
 from rnnexport.verification.tolerance import Tolerance
 
 _SIGMAS = 3.0
@@ -68,13 +68,13 @@ class Figures:
         return dict(vars(self))
 
 
-def run_all(path: Path, calls: Sequence[Golden]) -> Runs:
-    """What the file gives for every call.
+def run_all(kind: Target, path: Path, calls: Sequence[Golden]) -> Runs:
+    """What the artifact gives for every call.
 
     Raises:
         MismatchError: it can't be run on one of them.
     """
-    with target("onnx").runner(path, "cpu") as runner, ForeignCode(_refused):
+    with kind.runner(path, "cpu") as runner, ForeignCode(_refused):
         return [runner.run(golden.feed) for golden in calls]
 
 

@@ -20,6 +20,7 @@ from benchmarks.mutation.faults.boundary import (
     parts_swapped,
     time_baked,
 )
+from benchmarks.mutation.faults.domains import branch_off, inputs_clipped, row_lost, rows_lost, steps_lost
 from benchmarks.mutation.faults.gates import bias_dropped, gates_permuted, kernel_transposed
 from benchmarks.mutation.faults.products import tf32
 from benchmarks.mutation.faults.reset import reset_moved
@@ -56,5 +57,10 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "TF32 products": tf32,
         "embedding moved": table_moved,
         "softmax axis": softmax_axis,
+        "row of an embedding": row_lost,
+        "steps past a number": steps_lost,
+        "rows past a number": rows_lost,
+        "inputs clipped": inputs_clipped,
+        "branch off": branch_off,
     }
 )
