@@ -214,10 +214,11 @@ def branches() -> Any:
         [
             keras.layers.Dense(6, name="dense"),
             Softened(name="softened"),
-            keras.layers.GRU(5, return_sequences=True, name="gru"),
-            keras.layers.Dense(3, name="spread"),
+            keras.layers.Dense(4, name="spread"),
             Bent(name="bent"),
-            keras.layers.ReLU(max_value=3.0, negative_slope=0.2, threshold=0.5, name="relu"),
+            keras.layers.GRU(5, return_sequences=True, name="gru"),
+            keras.layers.Dense(3, name="readout"),
+            keras.layers.ReLU(max_value=0.6, negative_slope=0.2, threshold=0.1, name="relu"),
         ],
         47,
     )

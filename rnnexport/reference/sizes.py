@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ROWS, _STEPS, _FURTHER = 3, 5, 7  # of dimensions whose turn it is not
 _UNKNOWN = (2, 17, 33, 65, 129)  # where a number can't be told
-_MOST = 24  # sizes of a dimension
+_MOST, _MOST_LARGE = 48, 8  # sizes of a dimension
 _EAGERLY = 256  # above that a graph of these very sizes stands for eager Keras, which takes too long
 _LARGEST = 100_000  # what is larger stands for no size
 _OPTIONS = {BATCH: "--batch N", TIME: "--timesteps N"}
@@ -56,9 +56,12 @@ def require_same_at_sizes(source: SourceModel, known: Described) -> None:
 
 
 def _sizes(found: Sequence[Look]) -> list[int]:
-    beside = {number + step for look in found for number in look.numbers for step in (-1, 0, 1)}
+    numbers = {number for look in found for number in look.numbers if number <= _LARGEST}
+    beside = {number + step for number in numbers for step in (-1, 0, 1)}
     unknown = _UNKNOWN if any(not look.numbers for look in found) else ()
-    return sorted(size for size in {*beside, *unknown} if 0 < size <= _LARGEST)[:_MOST]
+    small = sorted(size for size in {*beside, *unknown} if 0 < size <= _EAGERLY)
+    large = sorted(size for number in numbers for size in (number, number + 1) if size > _EAGERLY)
+    return small[:_MOST] + large[:_MOST_LARGE]
 
 
 def _at(signature: Signature, dim: str, size: int) -> dict[str, int]:

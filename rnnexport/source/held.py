@@ -7,7 +7,7 @@ function that closes over it. All of these are looked into; layers are not, for 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
@@ -52,9 +52,9 @@ def is_own_module(module: str | None) -> bool:
     return bool(module) and str(module).partition(".")[0] not in _LIBRARIES
 
 
-def held_values(source: SourceModel) -> list[Held]:
-    """What the layers of `source` hold, each value once, in the order of the layers."""
-    seen: set[int] = set()
+def held_values(source: SourceModel, *, but: Iterable[object] = ()) -> list[Held]:
+    """What the layers of `source` hold, each value once, in the order of the layers, without these objects."""
+    seen = {id(value) for value in but}
     found = []
     for layer in source.api.layers(source.model):
         # Keras' own lists of all that a layer has come behind the attributes that the model's code gave it.

@@ -67,10 +67,9 @@ def loaded(load: Load, *, own_code: bool) -> SourceModel:
 
 def live(source: SourceModel) -> SourceModel:
     """A live model, told how to copy it where its own layers hold values besides weights."""
-    weights = {id(variable) for variable in source.model.weights}
-    beside = [held for held in held_values(source) if held.is_tensor and is_own(held.layer)]
-    own = any(is_own(layer) for layer in source.api.layers(source.model))
-    return replace(source, again=lambda: _copy(source)) if own and weights and beside else source
+    beside = held_values(source, but=source.model.weights)
+    made = any(is_own(held.layer) and (held.is_tensor or held.array.ndim) for held in beside)
+    return replace(source, again=lambda: _copy(source)) if made else source
 
 
 def _copy(source: SourceModel) -> SourceModel:

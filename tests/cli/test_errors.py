@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from rnnexport.errors import ConversionError
 
 GROUP = pytest.mark.xdist_group("lstm")
 CELLS = Path(__file__).parents[2] / "samples"
@@ -186,3 +189,8 @@ def test_debug_shows_the_traceback(folder, rnnexport_command):
     assert done.returncode == 3
     assert "Traceback" in done.stderr
     assert "BadZipFile" in done.stderr
+
+
+def test_an_error_is_handed_on_by_another_process_as_it_is():
+    error = pickle.loads(pickle.dumps(ConversionError("found", "expected", "todo")))
+    assert (type(error), error.todo, str(error)) == (ConversionError, "todo", "found; expected expected; todo")

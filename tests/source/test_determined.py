@@ -123,6 +123,21 @@ def test_a_stream_of_such_a_file_is_refused_and_nothing_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["frozen.keras"]
 
 
+def test_a_live_model_without_anything_but_weights_is_not_copied():
+    k = pytest.importorskip("keras")
+
+    class Scaled(k.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=shape[-1:], name="scale")
+
+        def call(self, x):
+            return x * self.scale
+
+    x = k.Input((None, FEATURES))
+    assert load_source(k.Model(x, Scaled()(x))).again is None
+    assert load(k, frozen(k, "slices")).again is not None
+
+
 def test_layers_of_keras_alone_are_loaded_once(tmp_path):
     k = pytest.importorskip("keras")
     x = k.Input((None, FEATURES))

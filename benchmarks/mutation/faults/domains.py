@@ -16,10 +16,10 @@ from benchmarks.mutation.nodes import told
 from benchmarks.mutation.view import FLOATS, Edit, Place, View
 
 STEPS = (33, 100)
-ROWS = (7, 32)
+ROWS = (7, 30)
 CLIPS = (5.0, 20.0)
 # A value that an activation passes now and then, and how much it is off there.
-_PAST, _OFF = 2.0, 0.02
+_PAST, _OFF = 1.0, 0.02
 _ACTIVATIONS = (
     "Tanh",
     "Sigmoid",
