@@ -54,7 +54,7 @@ class Nursery:
             return cls._of_process[1]
 
     def imports(self, modules: Iterable[str]) -> None:
-        """Import modules there, so that no worker has to."""
+        """Import modules there, so that no worker has to. This and the next raise CrashError where it ended."""
         self._ask({"imports": list(modules)})
 
     def born(self) -> tuple[int, socket.socket]:
@@ -69,8 +69,14 @@ class Nursery:
 
     def _ask(self, request: Mapping[str, Any], passed: Iterable[int] = ()) -> Any:
         with self._lock:
-            socket.send_fds(self._control, [json.dumps(request).encode()], list(passed))
-            return json.loads(self._control.recv(_ANSWER))
+            answer = b""
+            with suppress(ConnectionError):
+                socket.send_fds(self._control, [json.dumps(request).encode()], list(passed))
+                answer = self._control.recv(_ANSWER)
+            if not answer:
+                Nursery._of_process = None  # the next one is another
+                raise CrashError("the process that artifacts are run from ended", "it, alive", "run it again")
+            return json.loads(answer)
 
     def _fork(self, theirs: socket.socket) -> None:
         if os.fork() == 0:
@@ -89,7 +95,7 @@ class Nursery:
     def _spawn(self, theirs: socket.socket) -> None:
         own = str(Path(rnnexport.__file__).parents[1])
         places = [own, *filter(None, [os.environ.get("PYTHONPATH")])]
-        subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _CODE.format(theirs.fileno())],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
             pass_fds=[theirs.fileno()],
@@ -161,8 +167,10 @@ class Worker:
         if why:
             with suppress(ProcessLookupError):
                 os.kill(self._id, signal.SIGKILL)
-        status = self._nursery.ended(self._id)
-        self._over = why or _ending(status)
+        with suppress(CrashError):  # and its workers with it
+            status = self._nursery.ended(self._id)
+            self._over = why or _ending(status)
+        self._over = self._over or why or "ended its process"
 
     def _error(self) -> CrashError:
         return CrashError(f"{self._label} {self._over}", "a result", "export it again, or raise the limit if it is one")

@@ -1,7 +1,7 @@
 """Sizes in a configuration that the weights beside it do not have. Building them could take all of the memory.
 
 A layer of Keras has a weight that is at least as long as its units, filters or vocabulary; an input is no larger than a
-host's memory.
+host's memory, and a row of it no larger than what twenty calls of some tens of rows take.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SIZES: dict[str, tuple[str, ...]] = {
     "Embedding": ("input_dim", "output_dim"),
 }
 _SHAPES = ("batch_shape", "batch_input_shape", "build_input_shape")
-_LARGEST_INPUT = 2**31
+_LARGEST_INPUT, _LARGEST_ROW = 2**31, 2**24
 
 
 def check_sizes(config: Config, stored: StoredWeights, name: str) -> None:
@@ -42,8 +42,15 @@ def check_sizes(config: Config, stored: StoredWeights, name: str) -> None:
                         f"{key}={size} of {label(node)} in {name}", f"{largest}, the longest side of a weight"
                     )
         for key in _SHAPES:
-            if (size := math.prod(abs(n) for n in _numbers(inner.get(key)))) > _LARGEST_INPUT:
-                raise _refused(f"{key} of {size} values of {label(node)} in {name}", f"{_LARGEST_INPUT} values")
+            shape = inner.get(key)
+            for part, dims, most in (("", shape, _LARGEST_INPUT), (" a row", _row(shape), _LARGEST_ROW)):
+                if (size := math.prod(abs(n) for n in _numbers(dims))) > most:
+                    raise _refused(f"{key} of {size} values{part} of {label(node)} in {name}", f"{most} values{part}")
+
+
+def _row(shape: Any) -> Any:
+    """A shape without its batch."""
+    return shape[1:] if isinstance(shape, list) else None
 
 
 def _numbers(value: Any) -> Iterator[int]:

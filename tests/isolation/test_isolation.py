@@ -188,6 +188,16 @@ def test_a_forked_process_has_a_nursery_of_its_own():
     worker.close()
 
 
+def test_a_nursery_that_was_killed_is_told_and_replaced(tmp_path):
+    worker = Worker("it", (), 10**9, 5)
+    nursery = int(Path(f"/proc/{worker._id}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(nursery, 9)
+    until(lambda: not running(worker._id))
+    with pytest.raises(CrashError, match="it ended its process"):
+        worker.ask({"do": "placement"})
+    assert verified(artifact(tmp_path)).status == "passed"
+
+
 @pytest.mark.parametrize("loaded", ["", "onnxruntime"])
 def test_no_process_is_left(loaded, tmp_path):
     """Whether it was forked or started, and although its parent was killed while an artifact computed."""

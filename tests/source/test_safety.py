@@ -311,6 +311,7 @@ def test_weights_inside_an_archive_for_a_builder_may_not_lie_elsewhere(kind, tmp
     [
         ({"units": 10**6}, "units=1000000 of LSTM 'l' in m; expected at most 16, the longest side of a weight"),
         ({"units": 4, "batch_input_shape": [10**6, 10**6]}, "batch_input_shape of 1000000000000 values"),
+        ({"units": 4, "batch_input_shape": [None, 10**6, 64]}, "batch_input_shape of 64000000 values a row"),
     ],
 )
 def test_layers_larger_than_their_weights_are_refused(config, what):
