@@ -39,7 +39,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        if threading.active_count() == 1 and not set(_RUNTIMES) & set(sys.modules):
+        if threading.active_count() == 1 and not any(map(sys.modules.get, _RUNTIMES)):
             self._fork(theirs)
         else:
             self._spawn(theirs)
