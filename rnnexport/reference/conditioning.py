@@ -63,7 +63,7 @@ class Conditioning:
 
     def with_spread(self, golden: Golden) -> Golden:
         """The golden with its spread; a call that carries goes on, in each run, from the states of that run."""
-        if not golden.truth or self._dtype not in _DTYPES:
+        if not golden.truth or self._dtype not in _DTYPES or self._run_of.fault:  # a faulty program tells nothing
             return golden
         if not self._copies:
             self._begin(golden)

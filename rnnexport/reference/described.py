@@ -72,8 +72,9 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     )
     run = exact(traced, no_truth)
     dtype = narrowest(source)
-    conditioning = Conditioning(run, signature, dtype)
-    found = tuple(map(conditioning.with_spread, with_truth(goldens, signature, run)))
+    found = with_truth(goldens, signature, run)
+    conditioning = Conditioning(run, signature, dtype)  # after the run: it shows whether there is a right program
+    found = tuple(map(conditioning.with_spread, found))
     goldens, tolerance = found, tolerance_for(dtype)
     require_conditioned(source.name, goldens, tolerance)
     no_truth = run.no_truth or doubt(goldens, tolerance)
@@ -87,7 +88,9 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     more = asked.goldens
     if not no_truth:
         more = tuple(map(conditioning.with_spread, with_truth(more, signature, run)))
-        if no_truth := run.no_truth or doubt(more, tolerance):
+        no_truth = run.no_truth or doubt(more, tolerance)
+        more = tuple(with_luck(golden, tolerance) for golden in more)
+        if no_truth:
             goldens, more = (tuple(replace(one, truth={}, spread={}) for one in ones) for ones in (goldens, more))
             goldens, tolerance = without_daring(goldens), tolerance_of(source, signature, runs)
         more = tuple(with_luck(golden, tolerance) for golden in more)
