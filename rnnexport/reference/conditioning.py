@@ -52,10 +52,13 @@ class Conditioning:
         run: of the model in float64.
         signature: what goes in and comes out.
         dtype: the narrowest that the source computes in.
+
+    Attributes:
+        signature: what goes in and comes out.
     """
 
     def __init__(self, run: Exact, signature: Signature, dtype: str) -> None:
-        self._signature, self._tolerance = signature, tolerance_for(dtype)
+        self.signature, self._tolerance = signature, tolerance_for(dtype)
         self._run_of, self._dtype = run, dtype
         self._runs: list[Exact] = []
         self._before: list[Arrays] = []
@@ -84,7 +87,7 @@ class Conditioning:
 
     def _is_row_by_row(self, golden: Golden) -> bool:
         """Whether copies of the rows behind each other give copies of what comes out, in the first call."""
-        specs = (*self._signature.all_inputs, *self._signature.all_outputs)
+        specs = (*self.signature.all_inputs, *self.signature.all_outputs)
         if golden.carries or any(spec.shape[:1] != (BATCH,) for spec in specs):
             return False
         found = self._run_of.program().run(_copied(golden.feed, _PAIRS), _copied(golden.expected, _PAIRS))
@@ -113,7 +116,7 @@ class Conditioning:
         """What one run gives, by copy; nothing where it can't be run."""
         feed, expected = _copied(golden.feed, self._copies), _copied(golden.expected, self._copies)
         if golden.carries:
-            feed |= self._signature.carried({**expected, **self._before[at]})
+            feed |= self.signature.carried({**expected, **self._before[at]})
         found = self._runs[at].run(feed, expected)
         self._before[at] = found
         if self._copies == 1 or not found:

@@ -14,7 +14,7 @@ from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
-from rnnexport.reference.float64 import doubt, exact, with_truth
+from rnnexport.reference.float64 import Exact, doubt, exact, with_truth
 from rnnexport.signature import Boundary, Signature
 from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
@@ -70,32 +70,37 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         golden_of(feed, expected, seed)
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
-    run = exact(traced, no_truth)
-    dtype = narrowest(source)
-    found = with_truth(goldens, signature, run)
-    conditioning = Conditioning(run, signature, dtype)  # after the run: it shows whether there is a right program
-    found = tuple(map(conditioning.with_spread, found))
-    goldens, tolerance = found, tolerance_for(dtype)
-    require_conditioned(source.name, goldens, tolerance)
-    no_truth = run.no_truth or doubt(goldens, tolerance)
-    goldens = tuple(with_luck(golden, tolerance) for golden in goldens)
-    if no_truth:
-        goldens = without_daring(replace(golden, truth={}, spread={}) for golden in goldens)
+    run, dtype = exact(traced, no_truth), narrowest(source)
+    tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
+    found, no_truth = _measured(goldens, run, conditioning, tolerance)
+    require_conditioned(source.name, found, tolerance)
+    goldens = without_daring(map(_bare, found)) if no_truth else found
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
     notes = learner.notes() + uncertain(found, goldens)
     asked = asked_for(source, traced, goldens, seed, learner)
     more = asked.goldens
     if not no_truth:
-        more = tuple(map(conditioning.with_spread, with_truth(more, signature, run)))
-        no_truth = run.no_truth or doubt(more, tolerance)
-        more = tuple(with_luck(golden, tolerance) for golden in more)
+        more, no_truth = _measured(more, run, conditioning, tolerance)
         if no_truth:
-            goldens, more = (tuple(replace(one, truth={}, spread={}) for one in ones) for ones in (goldens, more))
-            goldens, tolerance = without_daring(goldens), tolerance_of(source, signature, runs)
-        more = tuple(with_luck(golden, tolerance) for golden in more)
+            goldens, more = without_daring(map(_bare, goldens)), tuple(map(_bare, more))
+            tolerance = tolerance_of(source, signature, runs)
     coverage = asked.coverage(notes)
     return Described(signature, (*goldens, *more), tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
+
+
+def _measured(
+    goldens: tuple[Golden, ...], run: Exact, conditioning: Conditioning, tolerance: Tolerance
+) -> tuple[tuple[Golden, ...], str]:
+    """The goldens with their truth and its spread, and why that can't be the truth; empty where it can."""
+    found = tuple(map(conditioning.with_spread, with_truth(goldens, conditioning.signature, run)))
+    no_truth = run.no_truth or doubt(found, tolerance)
+    return tuple(with_luck(golden, tolerance) for golden in found), no_truth
+
+
+def _bare(golden: Golden) -> Golden:
+    """The golden without a truth."""
+    return replace(golden, truth={}, spread={})
 
 
 def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:
