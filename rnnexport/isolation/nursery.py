@@ -99,7 +99,8 @@ class _Worker:
                 told = {"raised": reason(error)}
             send(self._channel, told, found)
 
-    def _open(self, arrays: Any, name: str, path: str, provider: str, tf32: bool) -> Any:
+    def _open(self, arrays: Any, name: str, path: str, provider: str, tf32: bool, folder: str) -> Any:
+        os.chdir(folder)  # the nursery may have been started in another
         opened = target(name).runner(Path(path), provider, tf32=tf32)
         self._runner = self._resources.enter_context(opened)
         return {
@@ -124,7 +125,8 @@ class _Worker:
         placement = self._runner.placement()
         return {"nodes": None if placement is None else placement.to_json()["nodes"]}, {}
 
-    def _values(self, feed: dict[str, np.ndarray], name: str, path: str, provider: str, tf32: bool) -> Any:
+    def _values(self, feed: dict[str, np.ndarray], name: str, path: str, provider: str, tf32: bool, folder: str) -> Any:
+        os.chdir(folder)
         inner = target(name).inner_values(Path(path), feed, provider, tf32=tf32)
         places = {value.name: value.recurrence for value in inner.values}
         return {"places": places, "left_out": list(inner.left_out)}, {one.name: one.array for one in inner.values}

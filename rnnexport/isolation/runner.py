@@ -85,7 +85,13 @@ def _worker(target: Target, path: Path, limits: Limits) -> Worker:
 
 
 def _place(target: Target, path: Path, provider: str, tf32: bool) -> dict[str, Any]:
-    return {"name": target.name, "path": str(path.absolute()), "provider": provider, "tf32": tf32}
+    return {
+        "name": target.name,
+        "path": str(path.absolute()),
+        "provider": provider,
+        "tf32": tf32,
+        "folder": str(Path.cwd()),
+    }
 
 
 def _answer(worker: Worker, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Message:
