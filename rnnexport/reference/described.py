@@ -73,8 +73,8 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
     run, dtype = exact(traced, no_truth), narrowest(source)
     tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
-    require_conditioned(source.name, found, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found
+    require_conditioned(source.name, goldens, tolerance)
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
     notes = learner.notes() + uncertain(found, goldens)

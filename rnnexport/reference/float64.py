@@ -160,7 +160,7 @@ def doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
     off = [beyond(golden, tolerance) for golden in goldens if golden.truth]
     if sum(one.count for one in off) <= max(1.0, _LUCK * sum(array.size for _, array in pairs)):
         return ""  # a value on an edge may fall to one side in the source, and to the other in all other runs
-    return f"the float64 program is {max(one.worst for one in off):.1f} times the tolerance from eager Keras"
+    return f"the float64 run is {max(one.worst for one in off):.1f} times the tolerance from eager Keras"
 
 
 def _off(expected: Arrays, found: Arrays) -> float:
