@@ -30,14 +30,7 @@ def export_command(
     @click.command(target, help=text)
     @options.model_argument
     @_output_option(place)
-    @options.loading_options
-    @options.batch_option
-    @options.timesteps_option
-    @options.stream_option
-    @input_options
-    @options.verify_option
-    @options.tolerance_options
-    @options.debug_option
+    @_shared
     @click.pass_context
     def command(
         ctx: click.Context,
@@ -75,6 +68,13 @@ def export_command(
     for option in more:
         command = option(command)
     return command
+
+
+def _shared(command: options.Command) -> options.Command:
+    """The options of every target, in the order of the help."""
+    command = options.verify_option(options.tolerance_options(options.debug_option(command)))
+    command = options.batch_option(options.timesteps_option(options.stream_option(input_options(command))))
+    return options.loading_options(command)
 
 
 def _output_option(place: str) -> Callable[[options.Command], options.Command]:
