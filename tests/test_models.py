@@ -204,7 +204,7 @@ def test_a_model_with_few_positions_is_probed_and_fed_within_them(tmp_path):
     model = random_weights(keras.Model(x, keras.layers.GRU(4, return_sequences=True)(Positions()(x))))
     exported = rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert exported.report is not None
-    assert len(exported.report.feeds) == 8
+    assert len(exported.report.feeds) == 12  # without the long one: the table has 16 positions
 
 
 @pytest.mark.xdist_group("precision")
@@ -216,13 +216,18 @@ def test_a_source_that_is_less_certain_is_judged_less_tightly(tmp_path):
     rng = np.random.default_rng(0)
     chaotic.set_weights([rng.normal(0, 0.6, weight.shape) for weight in chaotic.get_weights()])
     half = random_weights(keras.Model(x, keras.layers.GRU(4, dtype="mixed_float16")(x)))
-    for name, model, bound in (("chaotic", chaotic, 1e-3), ("half", half, 1e-1)):
+    for name, model in (("chaotic", chaotic), ("half", half)):
         for to in ("onnx", "saved-model"):
             exported = rnnexport.export(model, to, tmp_path / (name + target(to).suffix))
             assert exported.report is not None
             tolerance = exported.report.tolerances.default
-            assert Tolerance().rtol < tolerance.rtol <= bound
             assert rnnexport.verify(exported.path).artifacts[0].tolerances.default == tolerance
+            (output,) = exported.report.outputs()
+            if name == "chaotic":  # at the values that rounding moves, and at no others
+                assert tolerance == Tolerance()
+                assert 0 < output.bounds.wider < output.errors.count
+            else:
+                assert Tolerance().rtol < tolerance.rtol <= 1e-1
 
 
 @pytest.mark.xdist_group("precision")

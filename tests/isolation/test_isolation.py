@@ -25,9 +25,11 @@ from rnnexport.isolation.process import Nursery, Worker
 from rnnexport.isolation.runner import inner_values, opened
 from rnnexport.isolation.wire import ClosedError, TooLargeError, receive, send
 from rnnexport.loading import Loading
+from rnnexport.lowered import LoweringRequest
 from rnnexport.progress import silent
 from rnnexport.proof import Proof
 from rnnexport.signature import Boundary, Extent, Signature, TensorSpec
+from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.registry import target
 from rnnexport.verification.tolerance import Override
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, proof
@@ -129,7 +131,9 @@ def test_a_new_artifact_that_ends_its_process_is_no_export(tmp_path, monkeypatch
     form = SimpleNamespace(subject=SimpleNamespace(layers=()))
     order = orders.Order(NUMPY, path, Extent(Boundary()))
     with pytest.raises(ConversionError, match=r"carried\.py on numpy takes more than") as told:
-        orders._verified(form, proof(), order, path, Override(), silent)
+        orders._verified(
+            form, proof(), order, path, orders.Options(ExportOptions(17, LoweringRequest()), Override(), True), silent
+        )
     assert told.value.exit_code == 3
 
 
