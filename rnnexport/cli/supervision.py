@@ -6,7 +6,6 @@ parent imports none of them; it waits, hands signals on, and looks how much memo
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -16,10 +15,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rnnexport.errors import EXIT_CONVERSION
+from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.process import memory_of
 from rnnexport.leftovers import held_folder
 
-_PR_SET_PDEATHSIG = 1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWN_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 _LOOK = 0.2  # seconds between two looks
@@ -47,10 +46,10 @@ def _in_child(run: Callable[[], int], temporary: Path | None) -> int:
     """
     waited = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
-        with suppress(AttributeError, OSError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if temporary is not None:
             tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)

@@ -7,7 +7,6 @@ runtime yet.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from rnnexport.errors import ForeignCode, RaisedError, RnnExportError, reason
+from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.wire import ClosedError, receive, send
 from rnnexport.targets.base import Runner
 from rnnexport.targets.registry import target
 
-_PR_SET_PDEATHSIG = 1
 _NO_LIMIT = 1 << 62
 _REQUEST = 1 << 16
 
@@ -51,8 +50,10 @@ def main(descriptor: int) -> None:
             with suppress(ChildProcessError):
                 _, answer["status"] = os.waitpid(request["wait"], 0)
         else:
+            nursery = os.getpid()
             answer["id"] = os.fork()
             if not answer["id"]:
+                end_with(nursery)
                 control.close()
                 _serve(socket.socket(fileno=passed[0]))
             os.close(passed[0])
@@ -67,8 +68,6 @@ def _import(modules: Sequence[str]) -> None:
 
 def _serve(channel: socket.socket) -> None:
     """Be a worker, and end."""
-    with suppress(AttributeError, OSError):  # of Linux alone
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(ClosedError, OSError):
