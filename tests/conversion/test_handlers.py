@@ -43,6 +43,29 @@ def test_what_is_not_chosen_does_not_count(column):
     np.testing.assert_array_equal(found["of_shorts"], [[-300, 7, 7], [-300, -300, 7]])
 
 
+def test_a_condition_that_is_repeated_for_each_unit_is_broadcast():
+    """But one that is repeated to more than the values that are chosen stays repeated."""
+    x = np.arange(-3, 3, dtype=np.float32).reshape(2, 3)
+
+    def repeated(x):
+        return tf.where(tf.tile(x[:, :1] > -1.0, [1, 3]), x, -x)
+
+    def grown(x):
+        return tf.where(tf.tile(x[:1, :1] < 0.0, [4, 1]), x[:1], -x[:1])
+
+    for column in (ONNX, NUMPY):
+        found = outputs(column, {"x": x}, repeated=repeated, grown=grown)
+        np.testing.assert_array_equal(found["repeated"], [[3, 2, 1], [0, 1, 2]])
+        np.testing.assert_array_equal(found["grown"], [[-3, -2, -1]] * 4)
+
+
+def test_the_mask_of_a_timestep_is_repeated_nowhere(tmp_path):
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = keras.layers.Embedding(11, 4, mask_zero=True)(ids)
+    done = rnnexport.export(keras.Model(ids, keras.layers.LSTM(3)(x)), "onnx", tmp_path / "m.onnx")
+    assert "Tile" not in target_of(done.path).operators(done.path)
+
+
 @pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
 def test_remainders_have_the_sign_of_the_divisor_and_no_error(column):
     x = np.array([1000000.5, -7.0, 7.0, -1e30, 0.0], np.float32)

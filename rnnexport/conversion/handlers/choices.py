@@ -32,7 +32,24 @@ def _select(node: Rewrite) -> None:
             node.last("Select", condition, x, y)  # which ONNX has not: it is refused by name
             return
         condition = node("Reshape", condition, node.constant(np.array([-1, *[1] * (rank - 1)], np.int64)))
-    last_choice(node, condition, x, y)
+    last_choice(node, _untiled(node, condition, (x, y)), x, y)
+
+
+def _untiled(node: Rewrite, condition: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """A condition that is repeated to the size of the values, before it is: Where broadcasts.
+
+    Keras repeats the mask of a timestep for each unit of a state.
+
+    Before: Where(Tile(mask_B1, [1, H]), x_BH, y_BH)     After: Where(mask_B1, x_BH, y_BH)
+    """
+    op, read = node.made_by(condition)
+    if op != "Tile" or (repeats := node.known(read[1])) is None or (shape := node.shape(read[0])) is None:
+        return condition
+    wholes = [whole for value in values if (whole := node.shape(value)) is not None and len(whole) == len(shape)]
+    repeated = [axis for axis, count in enumerate(repeats) if count != 1]
+    if any(all(shape[axis] == 1 and whole[axis] == repeats[axis] for axis in repeated) for whole in wholes):
+        return read[0]
+    return condition
 
 
 def last_choice(node: Rewrite, condition: Tensor, x: Tensor, y: Tensor) -> None:

@@ -75,9 +75,19 @@ class Rewrite:
         return maker.type, list(maker.input)
 
     def known(self, tensor: Tensor) -> np.ndarray | None:
-        """A value of the graph, where it is a constant."""
+        """A value of the graph, where it is a constant, or integers that are cast: tf2onnx casts sizes to int64."""
         maker = self._graph.get_node_by_output(tensor)
+        if maker.type == "Cast" and self.dtype(tensor).kind == "i":
+            (tensor,) = maker.input
+            maker = self._graph.get_node_by_output(tensor)
+            if self.dtype(tensor).kind != "i":
+                return None
         return maker.get_tensor_value(as_list=False) if maker.is_const() else None
+
+    def shape(self, tensor: Tensor) -> tuple[int | None, ...] | None:
+        """The dimensions of a value of the graph, None for each that is not known; None if not even their number is."""
+        shape = self._graph.get_shape(tensor)
+        return None if shape is None else tuple(None if dim < 0 else dim for dim in shape)
 
     def rank(self, tensor: Tensor) -> int | None:
         """The number of dimensions of a value of the graph; None where it is not known."""
