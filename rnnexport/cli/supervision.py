@@ -70,10 +70,19 @@ def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str]:
     """The wait status of the child, and why it was ended where it was."""
     limit = int(_host_memory() * _SHARE)
     why = ""
+
+    def hand_on(number: int, frame: object = None) -> None:
+        del frame
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    # Between two waits a signal goes to a thread of NumPy, which does not block it: its handler runs here then.
+    for number in _PASSED_ON:
+        signal.signal(number, hand_on)
     while True:
         told = signal.sigtimedwait(waited, _LOOK)
         if told is not None and told.si_signo in _PASSED_ON and told.si_code <= 0:
-            os.kill(child, told.si_signo)  # what the terminal sent, the child got too
+            hand_on(told.si_signo)  # what the terminal sent, the child got too
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return status, why
