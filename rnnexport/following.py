@@ -120,12 +120,12 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     """Each call with what the source gave from its own states, and the float64 run from its own."""
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.conditioning import Conditioning
-    from rnnexport.reference.float64 import exact
+    from rnnexport.reference.float64 import Exact
     from rnnexport.source.reference import reference
 
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.
-    run = exact(None if described.no_truth else described.traced, described.no_truth)
+    run = Exact(None if described.no_truth else described.traced, described.no_truth)
     conditioning = Conditioning(run, signature, narrowest(source))
     expected: Arrays = {}
     truth: Arrays = {}

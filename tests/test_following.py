@@ -16,7 +16,7 @@ from rnnexport.goldens import Golden
 from rnnexport.loading import Loading
 from rnnexport.progress import silent
 from rnnexport.reference.described import describe_with_truth
-from rnnexport.reference.float64 import exact
+from rnnexport.reference.float64 import Exact
 from rnnexport.signature import Boundary, Signature, TensorSpec
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES_BY_NAME
@@ -86,7 +86,7 @@ def test_the_source_goes_on_from_its_own_states_and_the_truth_from_its_own(model
     assert 0 < max(distance) < 2e-6
     # Were the truth started from the states of the source at each step, it would be this:
     states = {state.input.name: calls[-2].expected[state.output.name] for state in described.signature.states}
-    restarted = exact(described.traced).run({**calls[-1].feed, **states}, calls[-1].expected)
+    restarted = Exact(described.traced).run({**calls[-1].feed, **states}, calls[-1].expected)
     assert np.abs(restarted[output] - calls[-1].truth[output]).max() > 1e-9
 
 

@@ -27,7 +27,7 @@ from rnnexport.publish import staged
 from rnnexport.reference.certainty import narrowest
 from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.described import describe_with_truth
-from rnnexport.reference.float64 import exact
+from rnnexport.reference.float64 import Exact
 from rnnexport.signature import Boundary, Extent, Signature
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.base import Target
@@ -183,7 +183,7 @@ def _fresh(source: SourceModel, boundary: Boundary, seeds: int) -> list[tuple[Go
     Those that say something of the source for every seed: calls of one place are of one kind.
     """
     described = describe_with_truth(source, boundary, FIRST_SEED)
-    run = exact(described.traced, described.no_truth)
+    run = Exact(described.traced, described.no_truth)
     signature = described.signature
     conditioning = Conditioning(run, signature, narrowest(source))
     found = [_calls(source, signature, FIRST_SEED + at, run.run) for at in range(seeds)]

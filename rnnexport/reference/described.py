@@ -14,7 +14,7 @@ from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
-from rnnexport.reference.float64 import Exact, doubt, exact, with_truth
+from rnnexport.reference.float64 import Exact, doubt, with_truth
 from rnnexport.signature import Boundary, Signature
 from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
@@ -70,7 +70,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         golden_of(feed, expected, seed)
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
-    run, dtype = exact(traced, no_truth), narrowest(source)
+    run, dtype = Exact(traced, no_truth), narrowest(source)
     tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found

@@ -134,11 +134,6 @@ class Exact:
             return {}
 
 
-def exact(traced: TracedModel | None, no_truth: str = "") -> Exact:
-    """The float64 run of a traced model."""
-    return Exact(traced, no_truth)
-
-
 def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -> tuple[Golden, ...]:
     """The goldens with their float64 truth; with none at all where one of them has none."""
     found: list[Golden] = []

@@ -28,10 +28,10 @@ def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[
         calls: inputs, and the outputs that come with them, if any.
     """
     from rnnexport.reference.certainty import narrowest
-    from rnnexport.reference.float64 import exact
+    from rnnexport.reference.float64 import Exact
     from rnnexport.source.reference import reference
 
-    run = exact(described.traced, described.no_truth)
+    run = Exact(described.traced, described.no_truth)
     conditioning = Conditioning(run, described.signature, narrowest(source))
     for feed, given in calls:
         expected = reference(source, described.signature, feed)

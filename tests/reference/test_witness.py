@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnexport.reference.float64 import exact
+from rnnexport.reference.float64 import Exact
 from rnnexport.reference.witness import disagreement, moves_of, where_numbers
 from rnnexport.source.double import double
 from tests.codegen.doubles import IMAGE, normal, traced_function, traced_functions
@@ -96,7 +96,7 @@ def chaotic(x):
     ids=["images", "volumes", "rows", "chaotic", "constants", "mask", "half"],
 )
 def test_the_readings_of_a_right_converter_agree(functions, x):
-    run = exact(traced_functions(functions, x=x))
+    run = Exact(traced_functions(functions, x=x))
     expected = {name: tf.function(function)(tf.constant(x)).numpy() for name, function in functions.items()}
     assert run.run({"x": x}, expected)
     assert (run.fault, run.no_witness, run.no_truth) == ("", "", "")
@@ -114,14 +114,14 @@ REFUSED = {
 def test_an_operator_without_a_float64_form_is_named(op, inside):
     function, why = REFUSED[op]
     within = (lambda x: tf.cond(x[0, 0, 0, 0] > 0, lambda: function(x), lambda: function(x))) if inside else function
-    run = exact(traced_function(within, x=IMAGE))
+    run = Exact(traced_function(within, x=IMAGE))
     assert f"operator {op} {why}" in (run.no_witness or run.no_truth)
 
 
 @GROUP
 def test_a_model_without_a_program_has_the_graph_for_truth():
     x = normal(4, 4)
-    run = exact(traced_function(lambda x: tf.linalg.inv(x) * 0.2, x=x))
+    run = Exact(traced_function(lambda x: tf.linalg.inv(x) * 0.2, x=x))
     found = run.run({"x": x}, {"y": np.zeros((4, 4), "float32")})["y"]
     np.testing.assert_allclose(found @ x.astype("float64"), 0.2 * np.eye(4), rtol=0, atol=1e-12)
     assert "MatrixInverse" in run.no_witness
