@@ -17,6 +17,8 @@ from rnnexport.targets.registry import target
 from rnnexport.verification.report import ArtifactReport
 
 Answer = Literal["verified", "mismatch", "refused", "crashed"]
+# What ends in no message.
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,53 @@ class Judged:
 
 
 def judge(seed: int, targets: Sequence[str]) -> Judged:
-    """Export the model of that seed to each target, verify each artifact on its goldens, and beside the model."""
+    """Export the model of that seed to each target, verify each artifact on its goldens, and beside the model.
+
+    Targets share an export if all take the model, and its runs as the source.
+    """
     start = perf_counter()
     drawn = draw(seed)
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = tuple(_verdict(seed, drawn, name, Path(folder)) for name in targets)
-    return Judged(seed, drawn.told, verdicts, perf_counter() - start)
+        paths, failures = _exported(seed, drawn, targets, Path(folder))
+        verdicts = {one.target: one for one in (*failures, *_verified(seed, drawn, paths))}
+    return Judged(seed, drawn.told, tuple(verdicts[name] for name in targets), perf_counter() - start)
 
 
-def _verdict(seed: int, drawn: Drawn, name: str, folder: Path) -> Verdict:
-    kind = target(name)
-    path = folder / f"m_{name.replace('-', '_')}{kind.suffix}"
+def _exported(
+    seed: int, drawn: Drawn, targets: Sequence[str], folder: Path
+) -> tuple[dict[str, Path], tuple[Verdict, ...]]:
+    """The artifacts that there are, by target, and what became of the others."""
+    steps = drawn.steps if any(target(name).unrolled for name in targets) else None
     try:
-        rnnexport.export(drawn.model, name, path, timesteps=drawn.steps if kind.unrolled else None, verify=False)
-        reports = {
-            "goldens": rnnexport.verify(path).artifacts[0],
-            "source": rnnexport.verify(path, source=drawn.model).artifacts[0],
-        }
+        done = rnnexport.export_all(drawn.model, targets, folder, tflite_timesteps=steps, verify=False)
+        return {name: one.path for name, one in zip(targets, done, strict=True)}, ()
     except RnnExportError as error:
-        return Verdict(seed, name, "refused", str(error))
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        return Verdict(seed, name, "crashed", traceback.format_exc(limit=-3))
-    figures = dict(_figures(reports))
-    wrong = [f"{label}: {one.first_problem()}" for label, one in reports.items() if one.status != "passed"]
-    return Verdict(seed, name, "mismatch" if wrong else "verified", "; ".join(wrong), figures)
+        if len(targets) == 1:
+            return {}, (Verdict(seed, targets[0], "refused", str(error)),)
+    except FAULTS:
+        if len(targets) == 1:
+            return {}, (Verdict(seed, targets[0], "crashed", traceback.format_exc(limit=-3)),)
+    alone = [_exported(seed, drawn, [name], folder / name) for name in targets]
+    return {name: path for paths, _ in alone for name, path in paths.items()}, tuple(
+        one for _, some in alone for one in some
+    )
+
+
+def _verified(seed: int, drawn: Drawn, paths: Mapping[str, Path]) -> Iterator[Verdict]:
+    if not paths:
+        return
+    try:
+        goldens, beside = (rnnexport.verify(list(paths.values()), source=source) for source in (None, drawn.model))
+    except RnnExportError as error:
+        yield from (Verdict(seed, name, "refused", str(error)) for name in paths)
+        return
+    except FAULTS:
+        yield from (Verdict(seed, name, "crashed", traceback.format_exc(limit=-3)) for name in paths)
+        return
+    for name, *both in zip(paths, goldens.artifacts, beside.artifacts, strict=True):
+        reports = dict(zip(("goldens", "source"), both, strict=True))
+        wrong = [f"{label}: {one.first_problem()}" for label, one in reports.items() if one.status != "passed"]
+        yield Verdict(seed, name, "mismatch" if wrong else "verified", "; ".join(wrong), dict(_figures(reports)))
 
 
 def _figures(reports: Mapping[str, ArtifactReport]) -> Iterator[tuple[str, float]]:

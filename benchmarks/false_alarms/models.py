@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 _STEPS = 6  # of what has a fixed length, and of TFLite
+_BATCH = 3  # of a stateful model
 _APIS = ("keras", "tf_keras")
 # How large weights are, against those that keep the size of what goes through: from tame to chaotic.
 _SCALES = (0.3, 0.6, 1.0, 1.0, 2.0, 4.0)
@@ -38,11 +39,16 @@ class _Draw:
     """The layers of one model, drawn one after the other."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng([20, seed])
+        self.rng = np.random.default_rng([21, seed])
         self.name = _APIS[int(self.rng.random() < 0.4)]
         self.api = __import__(self.name)
         self.scale = float(self.rng.choice(_SCALES))
+        self.batch = _BATCH if self.rng.random() < 0.08 else None  # a stateful model has a batch of its own
         self.told: list[str] = []
+
+    def input(self, *shape: int | None, **options: Any) -> Any:
+        """An input of that shape, behind the batch."""
+        return self.api.Input(batch_shape=(self.batch, *shape), **options)
 
     def chance(self, of: float) -> bool:
         return bool(self.rng.random() < of)
@@ -68,7 +74,7 @@ def draw(seed: int) -> Drawn:
     drawn = _Draw(seed)
     inputs, y = _source(drawn)
     kinds: tuple[Callable[[_Draw, Any], Any], ...] = (_recurrent, _recurrent, _both_ways, _stacked, _local, _normal)
-    y = _recurrent(drawn, y)
+    y = _with_states(drawn, y) if drawn.batch is None and drawn.chance(0.15) else _recurrent(drawn, y)
     for _ in range(int(drawn.rng.integers(0, 4))):
         y = kinds[int(drawn.rng.integers(len(kinds)))](drawn, y)
     if drawn.chance(0.25):
@@ -79,13 +85,41 @@ def draw(seed: int) -> Drawn:
     return Drawn(model, f"{drawn.name}, scale {drawn.scale:g}: {' > '.join(drawn.told)}")
 
 
-def _source(drawn: _Draw) -> tuple[Any, Any]:
-    """Ids or features, masked or not."""
-    if drawn.chance(0.3):
-        x = drawn.api.Input((None,), dtype="int32", name="ids")
-        return x, drawn.layer("Embedding", 20, drawn.units(), mask_zero=drawn.chance(0.5))(x)
-    x = drawn.api.Input((None, drawn.units()), name="x")
-    return x, drawn.layer("Masking")(x) if drawn.chance(0.2) else x
+def _source(drawn: _Draw) -> tuple[list[Any], Any]:
+    """The inputs, and what is read of them: ids, features, frames, or two of them beside each other; masked or not."""
+    kinds = {"ids": 0.25, "frames": 0.1, "both": 0.1, "features": 0.55}
+    kind = drawn.rng.choice(tuple(kinds), p=tuple(kinds.values()))
+    if kind == "frames":
+        return _frames(drawn)
+    inputs, read = [], []
+    if kind != "features":
+        inputs.append(drawn.input(None, dtype="int32", name="ids"))
+        masked = kind == "ids" and drawn.chance(0.5)
+        read.append(drawn.layer("Embedding", 20, drawn.units(), mask_zero=masked)(inputs[-1]))
+    if kind != "ids":
+        inputs.append(drawn.input(None, drawn.units(), name="x"))
+        masked = kind == "features" and drawn.chance(0.2)
+        read.append(drawn.layer("Masking")(inputs[-1]) if masked else inputs[-1])
+    return inputs, drawn.layer("Concatenate")(read) if kind == "both" else read[0]
+
+
+def _frames(drawn: _Draw) -> tuple[list[Any], Any]:
+    """Lines or pictures over time through a recurrence of convolutions, then flat."""
+    rank = 1 + int(drawn.chance(0.5))
+    sizes = [int(drawn.rng.integers(3, 6)) for _ in range(rank)]
+    x = drawn.input(None, *sizes, 2, name="frames")
+    options = {"padding": str(drawn.rng.choice(("same", "valid"))), "activation": drawn.activation()}
+    y = drawn.layer(f"ConvLSTM{rank}D", 3, 2, return_sequences=True, **options)(x)
+    drawn.told.append("Flatten")
+    return [x], drawn.layer("TimeDistributed", drawn.api.layers.Flatten())(y)
+
+
+def _with_states(drawn: _Draw, y: Any) -> Any:
+    """A recurrence that starts from the last states of another one, as in an encoder and a decoder."""
+    kind, units, options = _kind(drawn), drawn.units(), {"return_sequences": True, "return_state": True}
+    _, *states = drawn.layer(kind, units, **options, **_cell_options(drawn, kind))(y)
+    read, *_ = drawn.layer(kind, units, **options, **_cell_options(drawn, kind))(y, initial_state=states)
+    return read
 
 
 def _cell_options(drawn: _Draw, kind: str) -> dict[str, Any]:
@@ -106,6 +140,7 @@ def _kind(drawn: _Draw) -> str:
 def _recurrent(drawn: _Draw, y: Any) -> Any:
     kind = _kind(drawn)
     options = _cell_options(drawn, kind) | ({"go_backwards": True} if drawn.chance(0.15) else {})
+    options |= {"stateful": True} if drawn.batch is not None else {}
     return drawn.layer(kind, drawn.units(), return_sequences=True, **options)(y)
 
 
@@ -133,9 +168,11 @@ def _local(drawn: _Draw, y: Any) -> Any:
 
 
 def _normal(drawn: _Draw, y: Any) -> Any:
-    kind = str(drawn.rng.choice(("LayerNormalization", "BatchNormalization", "Dropout", "Add")))
+    kind = str(drawn.rng.choice(("LayerNormalization", "BatchNormalization", "GroupNormalization", "Dropout", "Add")))
     if kind == "Add":
         return drawn.layer("Add")([y, drawn.layer("Dense", int(y.shape[-1]), activation=drawn.activation())(y)])
+    if kind == "GroupNormalization":
+        return drawn.layer(kind, groups=next(n for n in (3, 2, 1) if y.shape[-1] % n == 0))(y)
     return drawn.layer(kind, *([0.3] if kind == "Dropout" else []))(y)
 
 
