@@ -1,4 +1,4 @@
-"""Whether a model follows from its file: a second load has to compute what the first one does."""
+"""Whether a model follows from its file: a load whose variables start from its weights has to compute the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TODO = (
 
 
 def require_determined(source: SourceModel, signature: Signature, runs: Iterable[tuple[Feed, Arrays]]) -> None:
-    """Refuse a file that two loads make two models of; warn of a live model that its file would make another one of.
+    """Refuse a file whose weights do not say what it computes; warn of a live model whose file would be another model.
 
     Args:
         source: the model.
@@ -61,7 +61,7 @@ def require_determined(source: SourceModel, signature: Signature, runs: Iterable
         )
         return
     raise ConversionError(
-        f"{source.file.path.name} computes with {what}, which no file holds: two loads are {apart:.2g} apart",
+        f"{source.file.path.name} computes with {what}, which no file holds: made of its weights it is {apart:.2g} off",
         "a model that follows from its file",
         _TODO,
     )

@@ -108,6 +108,11 @@ def _is_array(value: Any) -> bool:
     return concrete and (tf.is_tensor(value) or isinstance(value, tf.Variable) or _is_keras_variable(value))
 
 
+def variable_of(weight: Any) -> Any:
+    """The variable of TensorFlow that a weight of either Keras is."""
+    return weight.value if _is_keras_variable(weight) else weight
+
+
 def _is_keras_variable(value: Any) -> bool:
     return type(value).__module__.startswith("keras.") and isinstance(getattr(value, "value", None), tf.Variable)
 

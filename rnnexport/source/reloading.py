@@ -7,8 +7,10 @@ Code that computes tensors from weights in `build()`, and uses these in `call()`
 2. Run eagerly, as TensorFlow 2 and Keras 3 do, it is computed once, from the initial values of the weights. Training
    and loading leave it as it was, and no file holds it.
 
-A file of the first kind is loaded once more, each variable starting from the value that the file gave it, so that what
-`build()` computes is computed from that. Of the second kind nothing can be put right.
+A file is loaded once more, each variable starting from the value that the file gave it, so that what `build()` computes
+is computed from that. It is what a file of the first kind means. Of the second kind nothing can be put right: if a load
+like that computes something else, the model depends on initial values that the file does not hold, be they the same in
+each load.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.errors import ConversionError, ForeignCode, reason
-from rnnexport.source.held import changed_values, held_values, is_own, listed
+from rnnexport.source.held import changed_values, held_values, is_own, listed, variable_of
 from rnnexport.source.model import SourceModel
 
 Load = Callable[[], SourceModel]
@@ -43,14 +45,15 @@ def loaded(load: Load, *, own_code: bool) -> SourceModel:
         source = load()
     if source.api.name == "saved-model" or not (own_code or any(map(is_own, source.api.layers(source.model)))):
         return source
-    if source.file is None or not source.file.origin.multi_backend:
-        return replace(source, again=load)
-    values = [variable.numpy() for variable in variables]
+    held = {id(variable_of(weight)) for weight in source.model.weights}
+    values = [variable.numpy() if id(variable) in held else None for variable in variables]
 
     def again() -> SourceModel:
         with _starting_from(values):
             return load()
 
+    if source.file is None or not source.file.origin.multi_backend:
+        return replace(source, again=again)
     computed = again()
     others = changed_values(source, computed)
     if frozen := [held for held in others if not held.is_tensor]:
@@ -106,8 +109,8 @@ def _noted() -> Iterator[list[Any]]:
 
 
 @contextmanager
-def _starting_from(values: Sequence[np.ndarray]) -> Iterator[None]:
-    """Inside this block each variable starts from the next of `values`, so far as it has that shape."""
+def _starting_from(values: Sequence[np.ndarray | None]) -> Iterator[None]:
+    """Inside this block each variable starts from the next of `values`, if that is there and has its shape."""
     remaining = iter(values)
 
     # Stands in for a constructor of TensorFlow, whatever is passed to it.
