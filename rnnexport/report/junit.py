@@ -32,7 +32,8 @@ def to_junit(report: Report) -> str:
     """The whole report as one XML document with a trailing newline.
 
     A class name is `artifact.provider.feed`, a case's name the output. What concerns an artifact as a whole has cases
-    of its own: `boundary`, `precision`, `placement`. What was not run is skipped. A report of nothing fails.
+    of its own, named by the kind of problem: `boundary`, `precision`, `placement` and so on. What was not run is
+    skipped. A report of nothing fails.
     """
     root = ET.Element("testsuites", name="rnnexport verify")
     suites = [_suite(item) for item in report.artifacts] or [_nothing()]
@@ -85,8 +86,8 @@ def _cases(item: ArtifactReport) -> Iterator[_Case]:
     skipped = ""
     if item.status == "not run":
         # It may have feeds that agree: those that ran, but not where they were asked to, which proves nothing.
-        skipped = "; ".join(item.problems) or "not run"
-        yield _Case(whole, "placement" if item.feeds else "run", skipped=skipped)
+        skipped = "; ".join(problem.text for problem in item.problems) or "not run"
+        yield _Case(whole, item.problems[0].kind if item.problems else "run", skipped=skipped)
     else:
         yield from _whole(item, whole)
     for feed in item.feeds:
@@ -96,14 +97,14 @@ def _cases(item: ArtifactReport) -> Iterator[_Case]:
 
 
 def _whole(item: ArtifactReport, classname: str) -> Iterator[_Case]:
-    """A case for each kind of problem that was looked for; the text of a problem tells which kind it is."""
+    """A case for each kind of problem that was looked for."""
     by_kind: dict[str, list[str]] = {"boundary": []}
     if item.placement is not None:
         by_kind["placement"] = []
     if any(comparison.artifact_error is not None for feed in item.feeds for comparison in feed.outputs):
         by_kind["precision"] = []
     for problem in item.problems:
-        by_kind.setdefault(_kind(problem), []).append(problem)
+        by_kind.setdefault(problem.kind, []).append(problem.text)
     figures = {"placement": "" if item.placement is None else placement_line(item.placement, item.provider)}
     for kind, problems in by_kind.items():
         yield _Case(classname, kind, "; ".join(problems), figures=figures.get(kind, ""))
@@ -111,14 +112,6 @@ def _whole(item: ArtifactReport, classname: str) -> Iterator[_Case]:
     if item.status == "mismatch" and not failing:
         # Whatever the reason, a mismatch must not look like a pass.
         yield _Case(classname, "verdict", "mismatch")
-
-
-def _kind(problem: str) -> str:
-    if "float64" in problem:
-        return "precision"
-    if re.match(r"(inputs?|outputs?)\b", problem):
-        return "boundary"
-    return "placement" if re.search(r"\b(ran on|nodes?|placement)\b", problem) else "artifact"
 
 
 def _figures(comparison: Comparison) -> str:

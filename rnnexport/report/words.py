@@ -112,7 +112,7 @@ def wrong(item: ArtifactReport) -> list[str]:
         label, first = cases[0]
         where = f"{label}; wrong in {len(cases)} of {plural(len(item.feeds), 'feed')}" if len(item.feeds) > 1 else label
         told.append(f"{name}: {first.problem} ({where})")
-    return told + list(item.problems)
+    return told + [problem.text for problem in item.problems]
 
 
 def steps_line(feed: FeedReport, tolerances: Tolerances) -> str:

@@ -24,7 +24,7 @@ from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import REQUIRED, feed_at
 from rnnexport.verification.placed import placed
 from rnnexport.verification.precision import precision_problems
-from rnnexport.verification.report import ArtifactReport, FeedReport, Status
+from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, ProblemKind, Status
 from rnnexport.verification.tolerance import Tolerances
 from rnnexport.verification.where import Where
 
@@ -100,13 +100,19 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
         return not_run(target, path, where.provider, claim, problem)
     try:
         with opened(target, path, where.provider, where.tf32, where.limits) as runner:
-            problems = _boundaries(runner, claim, target.input_name)
+            boundary = _boundaries(runner, claim, target.input_name)
             # A file with another boundary can't be fed; saying so is the verdict.
-            ran = _Ran() if problems else _ran(runner, claim)
+            ran = _Ran() if boundary else _ran(runner, claim)
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
         return not_run(target, path, where.provider, claim, str(error))
-    problems += ([ran.wiring] if ran.wiring else []) + ran.precision(claim.tolerances) + _not_compared(ran.feeds)
+    found: tuple[tuple[ProblemKind, Sequence[str]], ...] = (
+        ("boundary", boundary),
+        ("states", [ran.wiring] if ran.wiring else []),
+        ("precision", ran.precision(claim.tolerances)),
+        ("values", _not_compared(ran.feeds)),
+    )
+    problems = [Problem(kind, text) for kind, texts in found for text in texts]
     status: Status = "passed" if not problems and _agree(ran.feeds) else "mismatch"
     report = replace(
         not_run(target, path, where.provider, claim),
@@ -115,7 +121,6 @@ def verify_artifact(target: Target, path: Path, claim: Claim, where: Where = _HE
         problems=tuple(problems),
         placement=placement,
         settings=settings,
-        wiring=ran.wiring,
     )
     return placed(report, where.provider, where.placement)
 
@@ -130,7 +135,7 @@ def not_run(target: Target, path: Path, provider: str, claim: Claim | None, *pro
         status="not run",
         truth=claim.truth,
         tolerances=claim.tolerances,
-        problems=problems,
+        problems=tuple(Problem("run", text) for text in problems),
         provenance=None if claim.own is None else claim.own.provenance,
         no_truth=claim.no_truth,
         coverage=claim.coverage,

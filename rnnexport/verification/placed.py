@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rnnexport.placement import Placement
-from rnnexport.verification.report import ArtifactReport
+from rnnexport.verification.report import ArtifactReport, Problem
 
 _TOLD = 5  # nodes named in a line
 
@@ -23,7 +23,7 @@ def placed(report: ArtifactReport, provider: str, least: float | None) -> Artifa
     problem = _elsewhere(report.placement, provider, least)
     if report.status != "passed" or not problem:
         return report
-    return replace(report, status="not run", problems=(problem,))
+    return replace(report, status="not run", problems=(Problem("placement", problem),))
 
 
 def _elsewhere(placement: Placement | None, provider: str, least: float | None) -> str:

@@ -18,6 +18,27 @@ _COVERAGE = Coverage()
 Status = Literal["passed", "mismatch", "not run"]
 
 
+# What is wrong: it was not run, or ended; its signatures; the wiring of states; where it ran; how precise it is over
+# all feeds; no value was compared.
+ProblemKind = Literal["run", "boundary", "states", "placement", "precision", "values"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with an artifact as a whole.
+
+    Attributes:
+        kind: with what.
+        text: what was found and what was expected, in words.
+    """
+
+    kind: ProblemKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True)
 class FeedReport:
     """One call of the artifact, or all calls of one file of data, or of one long sequence: every output compared.
@@ -60,7 +81,7 @@ class ArtifactReport:
         truth: what it was compared with: its goldens, or the source that was given.
         tolerances: what was allowed.
         feeds: every call.
-        problems: what is wrong with the file's boundary or with its precision as a whole, or why it was not run.
+        problems: what is wrong with the artifact as a whole, or why it was not run.
         placement: where each node ran, where the runtime tells.
         settings: how the provider was set, as far as it changes numbers: `{"tf32": "off"}`.
         located: where a mismatch begins, where that could be found.
@@ -68,7 +89,6 @@ class ArtifactReport:
         no_truth: why there is no float64 truth to measure by; empty where there is one.
         coverage: what the feeds reach.
         no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
-        wiring: what is wrong with the wiring of states, the first of `problems`; empty where nothing is known to be.
     """
 
     artifact: str
@@ -78,7 +98,7 @@ class ArtifactReport:
     truth: str
     tolerances: Tolerances
     feeds: tuple[FeedReport, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     placement: Placement | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     located: Located | None = None
@@ -86,7 +106,6 @@ class ArtifactReport:
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
     no_witness: str = ""
-    wiring: str = ""
 
     @property
     def max_abs(self) -> float:
@@ -109,13 +128,14 @@ class ArtifactReport:
 
     def first_problem(self) -> str:
         """The first thing that is wrong, in words; empty where nothing is. A fault with a name goes before values."""
-        if self.wiring:
-            return self.wiring
+        named = [problem.text for problem in self.problems if problem.kind == "states"]
+        if named:
+            return named[0]
         for feed in self.feeds:
             for comparison in feed.outputs:
                 if not comparison.passed:
                     return f"{comparison.name}: {comparison.problem} ({feed.label})"
-        return self.problems[0] if self.problems else ""
+        return self.problems[0].text if self.problems else ""
 
 
 @dataclass(frozen=True)

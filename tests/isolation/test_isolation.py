@@ -31,6 +31,7 @@ from rnnexport.proof import Proof
 from rnnexport.signature import Boundary, Extent, Signature, TensorSpec
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.registry import target
+from rnnexport.verification.report import Problem
 from rnnexport.verification.tolerance import Override
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, proof
 
@@ -82,7 +83,7 @@ def verified(path, limits=Limits(), loading=TRUSTED):  # noqa: B008 - they are f
 )
 def test_a_crash_is_one_line_and_a_mismatch(statement, told, tmp_path):
     report = verified(doing(tmp_path, statement))
-    assert (report.status, report.problems) == ("mismatch", (f"carried.py on numpy {told}",))
+    assert (report.status, report.problems) == ("mismatch", (Problem("run", f"carried.py on numpy {told}"),))
 
 
 def test_a_crash_ends_neither_the_command_nor_what_else_is_verified(tmp_path):
@@ -100,7 +101,7 @@ def test_a_loop_without_an_end_is_ended(tmp_path):
     path = doing(tmp_path, "while True:\n            my_input")
     start = time.monotonic()
     report = verified(path, Limits(timeout=0.5), Loading())
-    assert report.problems == ("carried.py on numpy takes longer than 0.5 s (--timeout)",)
+    assert report.problems == (Problem("run", "carried.py on numpy takes longer than 0.5 s (--timeout)"),)
     assert time.monotonic() - start < 30
 
 

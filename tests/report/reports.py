@@ -17,7 +17,7 @@ from rnnexport.targets.base import Runner
 from rnnexport.verification.calls import Entry
 from rnnexport.verification.compare import Wanted, compare_outputs, failed
 from rnnexport.verification.following import Steps, follow
-from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Report
+from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Problem, Report
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 SIZES = {"batch 3, length 5": (3, 5), "batch 2, length 1": (2, 1), "batch 4, length 40": (4, 40), "padding": (2, 11)}
@@ -149,7 +149,11 @@ WRONG = replace(
     artifact="build/decoder.onnx",
     status="mismatch",
     feeds=feeds(0.285, seed=9),
-    problems=("output sequence is 961234.5 times as far from the float64 truth as its source is (at most 8)",),
+    problems=(
+        Problem(
+            "precision", "output sequence is 961234.5 times as far from the float64 truth as its source is (at most 8)"
+        ),
+    ),
     located=LOCATED,
 )
 NAN = replace(PASSED, artifact="build/nan.onnx", status="mismatch", feeds=feeds(nan=True, seed=10))
@@ -158,7 +162,7 @@ BOUNDARY = replace(
     artifact="build/boundary.onnx",
     status="mismatch",
     feeds=(),
-    problems=("outputs are ['logits', 'sequence'], not ['sequence', 'logits', 'label']",),
+    problems=(Problem("boundary", "outputs are ['logits', 'sequence'], not ['sequence', 'logits', 'label']"),),
 )
 RAISED = replace(
     PASSED,
@@ -175,7 +179,7 @@ NOT_RUN = ArtifactReport(
     status="not run",
     truth="goldens",
     tolerances=Tolerances(),
-    problems=("no execution provider cuda on this host; expected one of cpu; install onnxruntime-gpu",),
+    problems=(Problem("run", "no execution provider cuda on this host; expected one of cpu; install onnxruntime-gpu"),),
     settings={"tf32": "off"},
     provenance=PROVENANCE,
 )
@@ -196,7 +200,12 @@ STRAYED = replace(
     PLACED,
     artifact="build/strayed.onnx",
     status="not run",
-    problems=("50% of the recurrent nodes ran on openvino, not 100%: decoder/while/body/MatMul (MatMul) on cpu",),
+    problems=(
+        Problem(
+            "placement",
+            "50% of the recurrent nodes ran on openvino, not 100%: decoder/while/body/MatMul (MatMul) on cpu",
+        ),
+    ),
 )
 GOOD = Report((PASSED, TFLITE))
 LONG = Report((FOLLOWED,))
@@ -211,8 +220,12 @@ def hostile() -> Report:
     spec = replace(PROVENANCE, source={"name": HOSTILE}, semantics=(HOSTILE,), options={HOSTILE: HOSTILE})
     feed = FeedReport(HOSTILE, (failed(HOSTILE, HOSTILE),))
     located = Located(HOSTILE, (HOSTILE,), ((HOSTILE,),))
-    one = replace(WRONG, artifact=HOSTILE, feeds=(feed,), problems=(HOSTILE,), located=located, provenance=spec)
+    one = replace(
+        WRONG, artifact=HOSTILE, feeds=(feed,), problems=(Problem("values", HOSTILE),), located=located, provenance=spec
+    )
     measured = tuple(
         replace(call, outputs=tuple(replace(output, name=HOSTILE) for output in call.outputs)) for call in WRONG.feeds
     )
-    return Report((one, replace(WRONG, feeds=measured), replace(NOT_RUN, artifact=HOSTILE, problems=(HOSTILE,))))
+    return Report(
+        (one, replace(WRONG, feeds=measured), replace(NOT_RUN, artifact=HOSTILE, problems=(Problem("run", HOSTILE),)))
+    )

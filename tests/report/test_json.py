@@ -139,7 +139,11 @@ def test_what_is_wrong_and_where():
     wrong = read(BAD)["artifacts"][3]
     assert wrong["status"] == "mismatch"
     assert wrong["problem"].startswith("sequence: 6 of 90 values off")
-    assert [problem.split(":")[0] for problem in wrong["problems"]] == ["sequence", "logits", reports.WRONG.problems[0]]
+    assert [problem.split(":")[0] for problem in wrong["problems"]] == [
+        "sequence",
+        "logits",
+        reports.WRONG.problems[0].text,
+    ]
     assert wrong["located"]["rows"][1][0] == "encoder/lstm h"
     assert wrong["feeds"][0]["outputs"][0]["first_bad_index"] == [0, 3, 2]
     assert wrong["feeds"][0]["outputs"][0]["first_bad_timestep"] == 3

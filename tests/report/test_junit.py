@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from rnnexport.report.junit import to_junit
-from rnnexport.verification.report import Report
+from rnnexport.verification.report import Problem, ProblemKind, Report
 from tests.report import reports
 from tests.report.reports import ABSENT, BAD, BOUNDARY, EMPTY, GOOD, PASSED, PLACED, WRONG
 
@@ -54,15 +55,20 @@ def test_what_fails():
         *[(f"build/decoder.onnx.cpu.{label}", name) for label in labels for name in ("sequence", "logits")],
     ]
     failure = next(read(Report((WRONG,)))[0].iter("failure"))
-    assert failure.get("message") == failure.text == WRONG.problems[0]
+    assert failure.get("message") == failure.text == WRONG.problems[0].text
 
 
 def test_problems_of_the_whole_have_cases_of_their_own():
     assert cases(Report((BOUNDARY,)), "failure") == [("build/boundary.onnx.cpu", "boundary")]
-    placed = replace(PLACED, status="mismatch", problems=("no node ran on openvino: cpu 4",))
-    other = replace(PASSED, status="mismatch", problems=("something else",))
-    assert cases(Report((other,)), "failure") == [("build/encoder.onnx.cpu", "artifact")]
+    placed = replace(PLACED, status="mismatch", problems=(Problem("placement", "no node ran on openvino: cpu 4"),))
     assert cases(Report((placed,)), "failure") == [("build/encoder.onnx.openvino", "placement")]
+
+
+@pytest.mark.parametrize("kind", get_args(ProblemKind))
+def test_the_kind_of_a_problem_and_not_its_words_is_the_name_of_its_case(kind):
+    problem = Problem(kind, "input features: dtype float64, not float32; no node of it ran on cpu")
+    other = replace(PASSED, status="mismatch", problems=(problem,))
+    assert cases(Report((other,)), "failure") == [("build/encoder.onnx.cpu", kind)]
 
 
 def test_a_mismatch_without_a_reason_fails_all_the_same():
@@ -78,7 +84,7 @@ def test_what_was_not_run_is_skipped_and_never_passed():
 def test_what_ran_elsewhere_is_skipped_feed_by_feed():
     suite = read(Report((reports.STRAYED,)))[0]
     assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("13", "13", "0")
-    assert suite.find("testcase[@name='placement']/skipped").get("message") == reports.STRAYED.problems[0]
+    assert suite.find("testcase[@name='placement']/skipped").get("message") == reports.STRAYED.problems[0].text
     assert "max abs" in suite.find("testcase[@name='logits']/system-out").text
 
 
@@ -103,10 +109,12 @@ def test_names_that_xml_can_not_say(text):
         replace(feed, label=text, outputs=tuple(replace(one, name=text) for one in feed.outputs))
         for feed in WRONG.feeds
     )
-    one = replace(WRONG, artifact=text, provider=text, feeds=feeds, problems=(text or "x",), settings={text: text})
+    one = replace(
+        WRONG, artifact=text, provider=text, feeds=feeds, problems=(Problem("run", text or "x"),), settings={text: text}
+    )
     root = read(Report((one,)))
     assert len(list(root.iter("testcase"))) == 15
-    told = {case.get("name") for case in root.iter("testcase")} - {"boundary", "precision", "artifact"}
+    told = {case.get("name") for case in root.iter("testcase")} - {"boundary", "precision", "run"}
     assert len(told) == 1
     kept = told.pop()
     rest = iter(text)

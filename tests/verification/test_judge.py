@@ -17,6 +17,7 @@ from rnnexport.targets.base import RuntimeTensor
 from rnnexport.verification import judge
 from rnnexport.verification.feeds import chunks, feeds
 from rnnexport.verification.judge import Claim, verify_artifact, whole_feed
+from rnnexport.verification.report import Problem
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 from rnnexport.verification.where import Where
 
@@ -128,7 +129,7 @@ def test_a_runtime_that_raises_is_a_mismatch_of_that_feed_and_of_those_that_go_o
 def test_another_boundary_is_the_verdict_and_nothing_is_run():
     report = verified(Artifact(outputs=(RuntimeTensor("z", "float32", (2, "time", 4)),)))
     assert (report.status, report.feeds) == ("mismatch", ())
-    assert report.problems == ("outputs are ['z'], not ['y', 'n']",)
+    assert report.problems == (Problem("boundary", "outputs are ['z'], not ['y', 'n']"),)
 
 
 def placement(**providers):
@@ -173,7 +174,8 @@ def test_a_provider_that_is_missing_or_that_the_format_does_not_know_is_not_run(
     artifact.runner = missing
     assert verified(artifact, Where("gpu")).status == "not run"
     report = verified(Artifact(), Where("tpu"))
-    assert (report.status, report.problems) == ("not run", ("made-up does not run on tpu; it runs on cpu, gpu",))
+    assert report.status == "not run"
+    assert report.problems == (Problem("run", "made-up does not run on tpu; it runs on cpu, gpu"),)
 
 
 def test_nothing_to_compare_with_is_an_error():

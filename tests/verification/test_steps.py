@@ -247,4 +247,4 @@ def test_the_judge_tells_the_steps_as_one_feed_that_has_no_part_in_the_precision
     assert (along_the_steps.status, along_the_steps.problems) == ("passed", ())
     throughout = verify_artifact(Artifact(partial(too_far, start=0)), Path("m"), claim)
     assert throughout.status == "mismatch"
-    assert "times as far from the float64 truth" in throughout.problems[0]
+    assert "times as far from the float64 truth" in throughout.problems[0].text

@@ -223,8 +223,9 @@ def test_where_a_length_is_fixed_a_step_more_can_not_be_tried():
 def test_a_wrong_wiring_is_named_before_the_values():
     report = verified(onnx_like(out({RNN: H_LSTM, H_LSTM: RNN})))
     assert report.status == "mismatch"
-    assert report.problems[0] == report.wiring == report.first_problem()
-    assert report.wiring.endswith(
+    assert report.problems[0].kind == "states"
+    assert report.problems[0].text == report.first_problem()
+    assert report.first_problem().endswith(
         "next_state_lstm_00 holds what next_state_rnn_00 should: the states are wired crosswise"
     )
 
@@ -235,7 +236,7 @@ def test_states_without_a_stream_are_named_too_and_what_passes_has_no_wiring():
 
     report = verified(onnx_like(still), stream=False)
     assert report.first_problem() == "next_state_rnn_00 is state_rnn_00 as it went in: the state is not updated"
-    assert verified(onnx_like(), stream=False).wiring == ""
+    assert verified(onnx_like(), stream=False).problems == ()
 
 
 def test_a_runtime_that_refuses_another_length_leaves_the_wiring_unnamed():
@@ -249,7 +250,8 @@ def test_a_runtime_that_refuses_another_length_leaves_the_wiring_unnamed():
         return right(feed) | {AFTER["rnn_00"]: late}
 
     report = verified(onnx_like(refuses), stream=False)
-    assert (report.status, report.wiring) == ("mismatch", "")
+    assert report.status == "mismatch"
+    assert all(problem.kind != "states" for problem in report.problems)
 
 
 def test_every_view_of_a_report_tells_the_wiring_and_the_split():
@@ -265,5 +267,5 @@ def test_every_view_of_a_report_tells_the_wiring_and_the_split():
     failures = {
         case.get("name"): case.find("failure").get("message") for case in suite if case.find("failure") is not None
     }
-    assert failures["artifact"] == told
+    assert failures["states"] == told
     assert told in to_html(report)
