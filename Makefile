@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
 
-.PHONY: help setup demo support bench mutation false-alarms edges test test-kernels test-long lint format clean
+.PHONY: help setup demo support bench mutation false-alarms edges test test-kernels test-long release lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -54,6 +54,10 @@ test-kernels: $(READY) ## Run the tests that CI runs under kernels that round ot
 
 test-long: $(READY) ## Run all tests, the long ones too
 	$(PYTEST) -m ''
+
+release: $(READY) ## Build wheel and sdist, check them, and run the demo from the wheel in an environment of its own
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'
+	@$(BIN)/python -m tools.release build/release
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
