@@ -20,7 +20,7 @@ from rnnexport.signature import Signature, timesteps
 from rnnexport.verification.domain import Domain
 
 if TYPE_CHECKING:
-    from rnnexport.source.branches import Observer, Site
+    from rnnexport.source.branches import Kind, Observer, Site
     from rnnexport.source.trace import TracedModel
 
 _MOST_STEPS = 48  # timesteps of goldens that are looked at, beside the first two
@@ -28,6 +28,7 @@ _MOST_CHOSEN = 8  # rows
 _CLIMBED = 2  # sides that are followed by gradient
 _CLIMB = 6  # steps of each
 ABOVE, BELOW = 1, -1
+KINDS: tuple[Kind, ...] = ("branch", "curve", "gate")  # what matters most first
 Side = tuple["Site", int]
 
 
@@ -49,17 +50,17 @@ class Sides:
             self.sites.setdefault(site)
             self.reached |= {(site, side) for side in (ABOVE, BELOW) if np.any(side * margin > 0)}
 
-    def missing(self, *, gates: bool) -> list[Side]:
-        """The sides of branches, or of gates, that no feed was on."""
-        sides = [(site, side) for site in self.sites if site.gate == gates for side in (ABOVE, BELOW)]
+    def missing(self, kind: Kind) -> list[Side]:
+        """The sides of sites of that kind that no feed was on."""
+        sides = [(site, side) for site in self.sites if site.kind == kind for side in (ABOVE, BELOW)]
         return [side for side in sides if side not in self.reached]
 
     def coverage(self, notes: tuple[str, ...]) -> Coverage:
         """What is told of it."""
-        gates = [site for site in self.sites if site.gate]
-        saturated = 2 * len(gates) - len(self.missing(gates=True))
-        unreached = tuple(map(told, self.missing(gates=False)))
-        return Coverage(notes, len(self.sites) - len(gates), unreached, gates=len(gates), saturated=saturated)
+        branches, gates = ([site for site in self.sites if site.kind == kind] for kind in ("branch", "gate"))
+        saturated = 2 * len(gates) - len(self.missing("gate"))
+        unreached = tuple(map(told, self.missing("branch")))
+        return Coverage(notes, len(branches), unreached, gates=len(gates), saturated=saturated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,9 @@ class Chosen:
 def told(side: Side) -> str:
     """A side of a branch in words."""
     site, which = side
-    if site.gate:
+    if site.kind == "curve":
+        return f"{site} far {'above' if which == ABOVE else 'below'} 0"
+    if site.kind == "gate":
         return f"{site} saturated {'above' if which == ABOVE else 'below'}"
     return f"{site} {'above' if which == ABOVE else 'below'}"
 
@@ -121,13 +124,13 @@ def _look(observer: Observer, sides: Sides, goldens: Sequence[Golden], signature
     steps = 0
     for count, golden in enumerate(sorted(own, key=lambda one: (timesteps(one.feed, signature), -_size(one.feed)))):
         steps += timesteps(golden.feed, signature)
-        if count >= 2 and (steps > _MOST_STEPS or not sides.missing(gates=False)):
+        if count >= 2 and (steps > _MOST_STEPS or not sides.missing("branch")):
             return
         sides.see(observed(observer, golden.feed))
 
 
 def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int, domain: Domain) -> Sequence[Chosen]:
-    wanted = [*sides.missing(gates=False), *sides.missing(gates=True)]
+    wanted = [side for kind in KINDS for side in sides.missing(kind)]
     rows: list[Chosen] = []
     nearest: dict[Side, tuple[float, Arrays]] = {}
     for feed in candidates(signature, seed, domain) if wanted else ():
@@ -142,7 +145,7 @@ def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int,
             if margins[at] > 0:
                 rows.append(Chosen(row, frozenset(one for one in wanted if one in best and best[one][at] > 0)))
         wanted = [side for side in wanted if not any(side in row.sides for row in rows)]
-    for side in [side for side in wanted if not side[0].gate and side in nearest][:_CLIMBED]:
+    for side in [side for side in wanted if side[0].kind == "branch" and side in nearest][:_CLIMBED]:
         climbed = _climb(observer, side, nearest[side][1], signature, domain)
         rows += [] if climbed is None else [Chosen(climbed, frozenset([side]))]
     return _feeds(rows, signature)
@@ -151,8 +154,7 @@ def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int,
 def _feeds(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
     """Rows that each reach what those before do not, put together in feeds of the batch."""
     kept: list[Chosen] = []
-    # Branches go before gates.
-    for row in sorted(rows, key=lambda one: all(site.gate for site, _ in one.sides)):
+    for row in sorted(rows, key=lambda one: min(KINDS.index(site.kind) for site, _ in one.sides)):
         if len(kept) < _MOST_CHOSEN and not row.sides <= frozenset().union(*(one.sides for one in kept)):
             kept.append(row)
     if not kept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow.python.eager import context, execute
@@ -18,10 +18,15 @@ from rnnexport.source.graphs import NodeDef, Place
 from rnnexport.source.trace import TracedModel
 
 Tensor = Any
+# Between two values; between what lets through and what holds; or between the middle and the ends of a curve.
+Kind = Literal["branch", "gate", "curve"]
 _COMPARISONS = frozenset({"Greater", "GreaterEqual", "Less", "LessEqual", "Maximum", "Minimum"})
 _AT_ZERO = frozenset({"Relu", "Elu", "Selu", "LeakyRelu"})
 # Past these a gate is within 0.3% of its bound.
 _GATES = {"Sigmoid": 6.0, "Tanh": 3.0}
+# What bends: a kernel may be right near 0 alone.
+_CURVES = frozenset({*_GATES, *_AT_ZERO, "Softplus", "Softsign", "Exp", "Expm1", "Erf"})
+_FAR = 1.0
 _LOOPS = frozenset({"While", "StatelessWhile"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
@@ -36,19 +41,20 @@ class NotObservedError(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """A place that chooses by a number: between two values, or, of a gate, between what lets through and what holds.
+    """A place that chooses by a number, or computes in another way where that is large.
 
     Attributes:
         scope: the function that it is in; empty for the graph itself.
         node: its name there.
         bound: what its number is compared with, where one node has several bounds.
-        gate: whether it is the sigmoid or tanh of a gate, whose sides are those where it is saturated.
+        kind: what it chooses. The sides of a gate, a sigmoid or tanh, are those where it is saturated; those of a curve
+            where its operand is above 1 and below -1.
     """
 
     scope: str
     node: str
     bound: str = ""
-    gate: bool = False
+    kind: Kind = "branch"
 
     def __str__(self) -> str:
         return f"{self.node}{self.bound and ' at ' + self.bound}"
@@ -217,7 +223,14 @@ def _margins(scope: str, node: NodeDef, inputs: Sequence[Tensor]) -> Iterator[tu
         yield Site(scope, node.name, "its least"), x - inputs[1]
         yield Site(scope, node.name, "its most"), x - inputs[2]
     elif node.op in _GATES:
-        yield Site(scope, node.name, gate=True), x - tf.clip_by_value(x, -_GATES[node.op], _GATES[node.op])
+        yield Site(scope, node.name, kind="gate"), _outside(x, _GATES[node.op])
+    if node.op in _CURVES:
+        yield Site(scope, node.name, kind="curve"), _outside(x, _FAR)
+
+
+def _outside(x: Tensor, bound: float) -> Tensor:
+    """How far a number is above a bound, or, below 0, below its opposite; 0 between them."""
+    return x - tf.clip_by_value(x, -bound, bound)
 
 
 def _run(node: NodeDef, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ What they are chosen to reveal:
 - the first and the last id of each vocabulary;
 - padding behind, before, in the middle of and all over a row, where the model has a mask;
 - large values, up to thousands, saturate gates and pass bounds; tiny ones leave gates at their bias;
-- states start at their recorded initial value, then at random ones, then where the call before left them;
+- states start at their recorded initial value, then at random ones, large ones, and where the call before left them;
 - a sequence longer than a tracer looks at shows how errors grow.
 
 Every feed has a generator of its own, `numpy.random.default_rng([seed, index])`, so that one can be made without the
@@ -55,6 +55,8 @@ _BESIDE = (
     (2, 4, 30.0, False),
     (3, 2, 1e3, False),
 )
+# Of single feeds, how large states are: large ones show little beside inputs that saturate every gate.
+_STATES = {6: 8.0}
 # At these a source may be too uncertain of its own values to say anything.
 DARING = (LONG, LARGE, HUGE)
 _CHUNK = HUGE + 1  # the index of the first chunk
@@ -122,7 +124,7 @@ def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYW
         for spec in signature.inputs
     }
     for state in signature.states:
-        random = values(rng, state.input, sizes, 0.5 * max(1.0, scale**0.5), domain)
+        random = values(rng, state.input, sizes, _STATES.get(index, 0.5 * max(1.0, scale**0.5)), domain)
         if not carries:
             arrays[state.input.name] = state.start(sizes[BATCH]) if fresh else random
     start = " from the initial state" if signature.states and fresh else ""

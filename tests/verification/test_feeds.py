@@ -86,6 +86,12 @@ def test_states_start_at_their_initial_value_and_at_others():
     assert not all(fresh)
 
 
+def test_large_states_come_with_inputs_that_leave_gates_open():
+    signature = stateful()
+    found = [feed.arrays for feed in itertools.islice(feeds(signature), wanted(signature))]
+    assert any(np.abs(one["s"]).max() > 5 and np.abs(one["x"]).max() < 15 for one in found)
+
+
 def test_other_dynamic_dimensions_vary_too():
     spec = TensorSpec("x", "float32", ("batch", "time", "x_axis2", "x_axis3", 3))
     shapes = [feed.arrays["x"].shape for feed in feeds(Signature((spec,), ()))]
