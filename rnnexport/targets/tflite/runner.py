@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,29 +15,43 @@ from rnnexport.errors import ProviderError, UsageError
 from rnnexport.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
+Open = Callable[[], Any]  # an interpreter of the file, new
+Shapes = tuple[tuple[int, ...], ...]
+
 
 class TFLiteRunner:
-    """See `Runner`. The interpreter, which all signatures share, is resized to the shapes of each feed."""
+    """See `Runner`. Each call of other shapes than the one before has a new interpreter.
+
+    One that is resized more than once is wrong now and then: the memory of its XNNPACK delegate is that of a smaller
+    batch (seen with ai-edge-litert 2.3.0, see docs/runtimes.md).
+    """
 
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, interpreter: Any, entry: str) -> None:
-        self._interpreter = interpreter
+    def __init__(self, opened: Open, entry: str) -> None:
+        self._opened, self._entry = opened, entry
+        self._shapes: Shapes | None = None
+        interpreter = opened()
         self._runner = runner = interpreter.get_signature_runner(entry)
         self.entries = tuple(interpreter.get_signature_list())
         self.inputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_input_details().items())
         self.outputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_output_details().items())
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._runner(**{argument_name(name): array for name, array in feed.items()})
+        arguments = {argument_name(name): array for name, array in feed.items()}
+        shapes = tuple(arguments[name].shape for name in sorted(arguments))
+        if self._shapes not in (None, shapes):
+            self._runner = self._opened().get_signature_runner(self._entry)
+        self._shapes = shapes
+        outputs = self._runner(**arguments)
         # The interpreter returns views of its own memory, which the next call overwrites.
         return {name: np.array(array) for name, array in outputs.items()}
 
     def at(self, entry: str) -> TFLiteRunner:
         if entry not in self.entries:
             raise KeyError(entry)
-        return TFLiteRunner(self._interpreter, entry)
+        return TFLiteRunner(self._opened, entry)
 
     def placement(self) -> None:
         return None
@@ -57,8 +72,8 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLit
             "ai-edge-litert is not installed", "LiteRT, to run a TFLite file", "pip install 'rnnexport[cpu]'"
         ) from error
     try:
-        interpreter = Interpreter(model_path=str(path))
-        runner = TFLiteRunner(interpreter, main_signature(interpreter))
+        opened = partial(Interpreter, model_path=str(path))
+        runner = TFLiteRunner(opened, main_signature(opened()))
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
     yield runner
