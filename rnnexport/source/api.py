@@ -146,10 +146,13 @@ class KerasApi(ModelApi, Protocol):
 
     @property
     def builtins(self) -> frozenset[str]:
-        """The names of what that Keras itself has: layers, activations, initializers."""
+        """The names of what that Keras itself has for models to be made of."""
 
     def registered_name(self, value: object) -> str:
         """The name under which a class or function is registered, `package>Name`; its own name where it is not."""
+
+    def registered(self, name: str) -> object | None:
+        """The class or function that is registered under that name, `package>Name`; None where there is none."""
 
     def built_inputs(self, model: Model) -> dict[str, Any]:
         """What a subclassed model was first called with: (shape, dtype), or lists and dicts of these, by argument."""
@@ -271,3 +274,9 @@ def ragged_input(name: str, model_name: str) -> ConversionError:
         "build the model with Input(..., ragged=False) and Masking, or mask_zero of its Embedding, load the weights, "
         "and pad behind each row (to_tensor())",
     )
+
+
+def names_in(keras: Any) -> frozenset[str]:
+    """The names of the layers, activations and other parts of models that a Keras has."""
+    modules = (keras.layers, keras.activations, keras.initializers, keras.regularizers, keras.constraints, keras.models)
+    return frozenset(name for module in modules for name in dir(module))

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, UsageError
-
-# What a user's file imports from these is no custom object.
-_LIBRARIES = {*sys.stdlib_module_names, "keras", "tf_keras", "tensorflow", "numpy"}
+from rnnexport.source.packages import LIBRARIES, is_installed, packages_of
 
 CustomObjects = Mapping[str, object]
 
@@ -32,12 +30,14 @@ class Collected:
         sources: where each name comes from.
         meant: names that the user gave by name, and that are meant even where Keras has one of the same.
         clashes: names that several of them define, with the sources; a model that needs one is refused.
+        packages: the packages that they are part of or import from, see `packages`; of what is given by name none.
     """
 
     objects: CustomObjects
     sources: Mapping[str, str]
     meant: frozenset[str]
     clashes: Mapping[str, tuple[str, ...]]
+    packages: frozenset[str] = frozenset()
 
 
 def collect(sources: Collection[str]) -> Collected:
@@ -52,8 +52,11 @@ def collect(sources: Collection[str]) -> Collected:
     """
     objects: dict[str, object] = {}
     origins: dict[str, list[str]] = {}
+    packages: frozenset[str] = frozenset()
     for source in dict.fromkeys(sources):
-        for name, value in _given(source).items():
+        given, beside = _given(source)
+        packages |= beside
+        for name, value in given.items():
             if name in origins and _same(objects[name], value):
                 continue
             objects.setdefault(name, value)
@@ -61,19 +64,20 @@ def collect(sources: Collection[str]) -> Collected:
     first = {name: found[0] for name, found in origins.items()}
     meant = frozenset(source.rpartition(":")[2] for source in sources if ":" in source)
     clashes = {name: tuple(found) for name, found in origins.items() if len(found) > 1}
-    return Collected(objects, first, meant, clashes)
+    return Collected(objects, first, meant, clashes, packages)
 
 
-def _given(source: str) -> dict[str, object]:
-    """What one source defines, or the one object that it names."""
+def _given(source: str) -> tuple[dict[str, object], frozenset[str]]:
+    """What one source defines, with the packages that it brings; or the one object that it names."""
     code, colon, name = source.rpartition(":")
     if not colon:
-        return _defined(import_code(source))
+        module = import_code(source)
+        return _defined(module), packages_of(module)
     defined = _defined(import_code(code))
     if name not in defined:
         there = ", ".join(defined) or "a class or function"
         raise UsageError(f"{source}, where {code} defines no {name}", there, "check the name")
-    return {name: defined[name]}
+    return {name: defined[name]}, frozenset()
 
 
 def _same(one: object, other: object) -> bool:
@@ -222,13 +226,7 @@ def _defined(module: ModuleType) -> dict[str, object]:
     found = {}
     for name, value in vars(module).items():
         top = str(getattr(value, "__module__", "")).partition(".")[0]
-        usable = (inspect.isclass(value) or inspect.isfunction(value)) and top not in _LIBRARIES
-        if usable and (top == own or not _installed(value)):
+        usable = (inspect.isclass(value) or inspect.isfunction(value)) and top not in LIBRARIES
+        if usable and (top == own or not is_installed(value)):
             found[name] = value
     return found
-
-
-def _installed(value: object) -> bool:
-    """Whether it comes from an installed package, such as scipy."""
-    file = getattr(sys.modules.get(getattr(value, "__module__", "")), "__file__", None)
-    return file is not None and "site-packages" in Path(file).parts

@@ -21,6 +21,7 @@ from rnnexport.source.api import (
     attributes_set,
     call_with,
     inputs_of,
+    names_in,
     opened,
     ragged_input,
     rows_of_states,
@@ -55,11 +56,14 @@ class Keras2:
 
     @property
     def builtins(self) -> frozenset[str]:
-        modules = (tf_keras.layers, tf_keras.activations, tf_keras.initializers)
-        return frozenset(name for module in modules for name in dir(module))
+        return names_in(tf_keras)
 
     def registered_name(self, value: object) -> str:
         return str(tf_keras.utils.get_registered_name(value))
+
+    def registered(self, name: str) -> object | None:
+        found: object | None = tf_keras.utils.get_registered_object(name)
+        return found
 
     def built_inputs(self, model: Model) -> dict[str, Any]:
         specs = model._saved_model_inputs_spec

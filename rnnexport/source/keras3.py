@@ -24,6 +24,7 @@ from rnnexport.source.api import (
     call_with,
     hidden_state,
     inputs_of,
+    names_in,
     opened,
     rows_of_states,
 )
@@ -84,12 +85,14 @@ class Keras3:
 
     @property
     def builtins(self) -> frozenset[str]:
-        return frozenset(
-            name for module in (keras.layers, keras.activations, keras.initializers) for name in dir(module)
-        )
+        return names_in(keras)
 
     def registered_name(self, value: object) -> str:
         return str(keras.saving.get_registered_name(value))
+
+    def registered(self, name: str) -> object | None:
+        found: object | None = keras.saving.get_registered_object(name)
+        return found
 
     def built_inputs(self, model: Model) -> dict[str, Any]:
         shapes = {name.removesuffix("_shape"): shape for name, shape in (model._build_shapes_dict or {}).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,12 @@ from rnnexport.source.configs import without_key
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import SourceFile, check_weights, identify
 from rnnexport.source.model import SourceModel
-from rnnexport.source.names import objects_for
+from rnnexport.source.names import objects_for, references
 from rnnexport.source.origin import choose_api
+from rnnexport.source.packages import LIBRARIES, Reference, top_of
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.reloading import live, loaded
-from rnnexport.source.safety import check_names, unknown_object
+from rnnexport.source.safety import Advise, check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret
 from rnnexport.source.sizes import check_sizes
@@ -27,6 +29,7 @@ from rnnexport.source.staging import whole_file
 from rnnexport.source.stored import stored_weights
 from rnnexport.source.subclassed import with_inputs
 from rnnexport.source.weights import load_weights
+from rnnexport.source.whereabouts import advice
 
 # Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
 _UNKNOWN = re.compile(
@@ -90,14 +93,15 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
     meaning = interpret(file.config, file.origin, file.stored, api_name, file.path.name)
     api = api_named(api_name)
     objects = objects_for(file, loading.custom_objects, api)
+    advise = partial(_advice, file, loading, api_name)
     if not loading.allow_unsafe:
         # What Keras would compile is not loaded, and so needs no code.
         needed = file.config if file.architecture is None else without_key(file.config, "compile_config")
         needed = {key: value for key, value in needed.items() if key != "compile_config"}
-        check_names(needed, objects, file.path.name)
+        check_names(needed, objects, file.path.name, advise)
         if (stored := file.stored or stored_weights(file.path)) is not None:
             check_sizes(meaning.config, stored, file.path.name)
-    with ForeignCode(partial(_explained, file, objects)):
+    with ForeignCode(partial(_explained, file, objects, advise)):
         model = _rebuilt(file, meaning, api, objects, loading)
     if not api.owns(model):
         raise ConversionError(f"{file.path.name} holds a {type(model).__name__}", "a model", "save the whole model")
@@ -121,11 +125,20 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     return model
 
 
-def _explained(file: SourceFile, objects: CustomObjects, error: BaseException) -> ConversionError:
+def _advice(file: SourceFile, loading: Loading, api_name: str, wanted: Reference) -> str:
+    """What to do for a class or function that is not known."""
+    known = {one.text: one for one in references(file.config)}
+    given = [] if isinstance(loading.custom_objects, Mapping) else loading.custom_objects
+    tops = {top_of(one) for one in given if not one.endswith(".py")}
+    tops |= {top_of(one.module) for one in known.values()} - LIBRARIES - {"", "builtins", "__main__"}
+    return advice(known.get(wanted.text, wanted), tops, api_name)
+
+
+def _explained(file: SourceFile, objects: CustomObjects, advise: Advise, error: BaseException) -> ConversionError:
     match = _UNKNOWN.search(str(error))
     if match:
-        name = (match["name"] or match["name2"]).split(">")[-1]
-        return unknown_object(match["kind"] or match["kind2"], name, objects, file.path.name)
+        wanted = Reference(match["name"] or match["name2"])
+        return unknown_object(match["kind"] or match["kind2"], wanted, objects, file.path.name, advise)
     return ConversionError(
         f"{file.path.name} ({file.origin}) can't be rebuilt: {reason(error)}",
         "a model that its own Keras loads",

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from rnnexport.errors import UsageError
 from rnnexport.source.api import KerasApi
-from rnnexport.source.configs import serialised_objects, strings
+from rnnexport.source.configs import Config, serialised_objects, strings
 from rnnexport.source.custom_objects import Collected, CustomObjects, collect
 from rnnexport.source.files import SourceFile
+from rnnexport.source.packages import Reference, resolve
 
 
 def objects_for(file: SourceFile, custom_objects: Sequence[str] | Mapping[str, object], api: KerasApi) -> CustomObjects:
@@ -32,7 +33,32 @@ def objects_for(file: SourceFile, custom_objects: Sequence[str] | Mapping[str, o
             f"{name} defined by {' and by '.join(collected.clashes[name])}", "one definition", "drop a --custom-objects"
         )
     kept = _without_builtins(file, collected, needed, api)
-    return {**_registered(texts, kept, collected, api), **kept}
+    return {**_of_packages(file, collected, kept, api), **_registered(texts, kept, collected, api), **kept}
+
+
+def _of_packages(file: SourceFile, collected: Collected, kept: CustomObjects, api: KerasApi) -> CustomObjects:
+    """What the file names besides, where the packages that the user gave have it."""
+    wanted = [
+        one
+        for one in references(file.config)
+        if one.name not in kept and (one.name not in api.builtins or one.module or ">" in one.text)
+    ]
+    found = resolve(wanted, collected.packages, api.registered)
+    # Older files know what is registered by its own name as well.
+    short = {text.rpartition(">")[2]: value for text, value in found.items()}
+    return {**{name: value for name, value in short.items() if name not in api.builtins}, **found}
+
+
+def references(config: Config) -> list[Reference]:
+    """What a configuration may name: classes and functions with their modules, then every other text."""
+    found: dict[str, Reference] = {}
+    for _, node in serialised_objects(config):
+        module = node["module"] if isinstance(node.get("module"), str) else ""
+        name = node["config"] if node["class_name"] == "function" else node["class_name"]
+        for text in (name, node.get("registered_name")):
+            if isinstance(text, str) and (text not in found or not found[text].module):
+                found[text] = Reference(text, "" if module == "builtins" else module)
+    return [*found.values(), *(Reference(text) for text in dict.fromkeys(strings(config)) if text not in found)]
 
 
 def _without_builtins(file: SourceFile, collected: Collected, needed: set[str], api: KerasApi) -> CustomObjects:

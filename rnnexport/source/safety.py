@@ -13,14 +13,16 @@ import difflib
 import re
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from rnnexport.errors import ConversionError, ProviderError
 from rnnexport.source.configs import serialised_objects
 from rnnexport.source.hdf5 import Totals, foreign
+from rnnexport.source.packages import Reference
 
+Advise = Callable[[Reference], str]
 _SHOWN = 8
 CONFIG_LIMIT = 256 * 2**20
 _BOMB_SIZE = 64 * 2**20
@@ -164,8 +166,18 @@ def _check_reference(node: Mapping[str, Any], label: str, name: str) -> None:
         raise _refused(name, f"a reference to {module}, {label}")
 
 
-def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: str) -> None:
+def _give(wanted: Reference) -> str:
+    return f"give the file or module that defines {wanted.name} with --custom-objects FILE.py"
+
+
+def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: str, advise: Advise = _give) -> None:
     """Refuse a configuration that names code which is neither Keras' nor the user's.
+
+    Args:
+        config: the configuration.
+        given: the user's classes and functions.
+        name: of the file.
+        advise: what to do for one that is missing.
 
     Raises:
         ConversionError: names the class or function, and the nearest that was given.
@@ -177,18 +189,22 @@ def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: st
         function = node["class_name"] == "function" and isinstance(node["config"], str)
         wanted = node["config"] if function else node["class_name"]
         if wanted not in given:
-            raise unknown_object("function" if function else "class", wanted, given, name)
+            of = "" if module == "builtins" else module
+            registered = node.get("registered_name")
+            text = registered if isinstance(registered, str) and registered.endswith(f">{wanted}") else wanted
+            raise unknown_object("function" if function else "class", Reference(str(text), of), given, name, advise)
 
 
-def unknown_object(kind: str, wanted: str, given: Mapping[str, object], name: str) -> ConversionError:
+def unknown_object(
+    kind: str, wanted: Reference, given: Mapping[str, object], name: str, advise: Advise
+) -> ConversionError:
     """The refusal of a file that needs code which was not given."""
-    near = difflib.get_close_matches(wanted, given, n=1)
-    shown = ", ".join(sorted(given)[:_SHOWN]) + (f" and {len(given) - _SHOWN} more" if len(given) > _SHOWN else "")
-    there = f"; given are {shown or 'none'}" + (f", the nearest is {near[0]}" if near else "")
+    there = sorted({text.rpartition(">")[2] for text in given})
+    near = difflib.get_close_matches(wanted.name, there, n=1)
+    shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
+    told = f"; given are {shown or 'none'}" + (f", the nearest is {near[0]}" if near else "")
     return ConversionError(
-        f"unknown custom {kind} {wanted!r} in {name}{there}",
-        "its code on the command line",
-        f"give the file or module that defines {wanted} with --custom-objects FILE.py",
+        f"unknown custom {kind} {wanted.name!r} in {name}{told}", "its code on the command line", advise(wanted)
     )
 
 
