@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -66,12 +67,17 @@ class Keras2:
         return found
 
     def built_inputs(self, model: Model) -> dict[str, Any]:
-        specs = model._saved_model_inputs_spec
-        if specs is None:
+        if model._saved_model_inputs_spec is None:
             return {}
+        # Of what it was called with, tensors alone: a flag such as `training` has no spec.
+        given, by_name = model._saved_model_arg_spec
+        arguments = {**dict(zip(inspect.signature(model.call).parameters, given, strict=False)), **by_name}
+        specs = {name: spec for name, spec in arguments.items() if None not in tf.nest.flatten(spec)}
         if any(map(_is_ragged, tf.nest.flatten(specs))):
             raise ragged_input("inputs", model.name)
-        return {"inputs": tf.nest.map_structure(lambda spec: (tuple(spec.shape), spec.dtype.name), specs)}
+        if len(specs) == 1:
+            specs = {"inputs": model._saved_model_inputs_spec}
+        return {name: tf.nest.map_structure(_shape_and_dtype, spec) for name, spec in specs.items()}
 
     def wrapped(self, model: Model, arguments: Mapping[str, Any]) -> Model:
         rows = rows_of_states([state.variable for state in self.states(model)])
@@ -177,6 +183,10 @@ def _initial_state(layer: Layer, rows: int | None) -> Any:
     if get_initial_state is None:
         return tf.nest.map_structure(tf.zeros_like, layer.states)
     return get_initial_state(inputs=None, batch_size=rows, dtype=layer.dtype or tf_keras.backend.floatx())
+
+
+def _shape_and_dtype(spec: Any) -> tuple[tuple[int | None, ...], str]:
+    return tuple(spec.shape), spec.dtype.name
 
 
 def _is_ragged(spec: Any) -> bool:

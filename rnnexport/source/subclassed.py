@@ -8,6 +8,7 @@ wherever the model runs with an open one: what it was first called with is no pa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,6 @@ from rnnexport.source.api import KerasApi
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
 
-_TODO = 'call it once on real inputs, or give Loading(inputs={"x": ((None, None, 8), "float32")})'
 _FEATURES_FROM = 3  # from this rank on the last axis holds features, which no recurrent layer leaves open
 
 
@@ -41,7 +41,7 @@ def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputSh
         raise ConversionError(
             f"{source.name} is subclassed, and was never called, or Keras has not kept with what",
             "to know its inputs and their dtypes",
-            _TODO,
+            _todo(source),
         )
     refusals = []
     for candidate in [arguments] if inputs else _opened(arguments):
@@ -55,12 +55,22 @@ def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputSh
 def _called(source: SourceModel, api: KerasApi, arguments: Mapping[str, Any]) -> SourceModel:
     def refused(error: BaseException) -> ConversionError:
         found = f"{source.name} can't be called with {dict(arguments)}: {reason(error)}"
-        return ConversionError(found, "inputs that it takes", _TODO)
+        return ConversionError(found, "inputs that it takes", _todo(source))
 
     with ForeignCode(refused):
         wrapped = replace(source, model=api.wrapped(source.model, arguments))
     describe(wrapped, Boundary())  # runs it at two sizes of all that is open
     return wrapped
+
+
+def _todo(source: SourceModel) -> str:
+    """How to say what goes in, by the names of the arguments that its call needs."""
+    parameters = inspect.signature(source.model.call).parameters.values()
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    if len(needed) > 1:  # Keras 3 keeps what the first of them was, tf_keras what all were
+        shown = ", ".join(f'"{name}": (SHAPE, DTYPE)' for name in needed)
+        return f"give Loading(inputs={{{shown}}}), a SHAPE such as (None, None, 8), a DTYPE such as 'float32'"
+    return 'call it once on real inputs, or give Loading(inputs={"x": ((None, None, 8), "float32")})'
 
 
 def _opened(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -150,6 +150,61 @@ def test_arguments_of_their_own_are_given_by_their_names(tmp_path):
     np.testing.assert_allclose(found, np.asarray(model(X, B)), rtol=1e-5, atol=2e-6)
 
 
+def with_state(k):
+    class Arguments(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.recurrent = k.layers.SimpleRNN(4, return_sequences=True)
+            self.dense = k.layers.Dense(2)
+
+        def call(self, sound, state, training=False):
+            return self.dense(self.recurrent(sound, initial_state=state))
+
+    return Arguments()
+
+
+STATES = RNG.standard_normal((5, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("call", ["by place", "by name", "with a flag"])
+def test_what_each_argument_was_called_with_is_known(call):
+    """tf_keras keeps it for all of them."""
+    import tensorflow as tf
+
+    model = with_state(pytest.importorskip("tf_keras"))
+    sound, state = tf.constant(X), tf.constant(STATES[:2])
+    if call == "by name":
+        model(sound=sound, state=state)
+    else:
+        model(sound, state, **({"training": False} if call == "with a flag" else {}))
+    source = rnnexport.load(randomised(model))
+    found = [(one.name, one.shape, one.dtype) for one in source.api.inputs(source.model)]
+    assert sorted(found) == [("sound", (None, None, 3), "float32"), ("state", (None, 4), "float32")]
+    longer = RNG.standard_normal((5, 13, 3)).astype("float32")
+    feed = {"sound": longer, "state": STATES}
+    (given,) = source.api.call(source.model, [tf.constant(feed[name]) for name, _, _ in found])
+    np.testing.assert_array_equal(given, model(tf.constant(longer), tf.constant(STATES)))
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_a_model_of_several_arguments_is_exported(name, tmp_path):
+    import tensorflow as tf
+
+    model = with_state(pytest.importorskip(name))
+    model(tf.constant(X), tf.constant(STATES[:2]))
+    loading = Loading()
+    if name == "keras":  # which keeps what the first was called with
+        told = r'give Loading\(inputs=\{"sound": \(SHAPE, DTYPE\), "state": \(SHAPE, DTYPE\)\}\)'
+        with pytest.raises(rnnexport.ConversionError, match=told):
+            rnnexport.load(model)
+        loading = Loading(inputs={"sound": ((None, None, 3), "float32"), "state": ((None, 4), "float32")})
+    path = rnnexport.export(randomised(model), "onnx", tmp_path / "m.onnx", loading=loading).path
+    longer = RNG.standard_normal((5, 13, 3)).astype("float32")
+    (found,) = onnxruntime.InferenceSession(str(path)).run(None, {"sound": longer, "state": STATES})
+    wanted = model(tf.constant(longer), tf.constant(STATES))
+    np.testing.assert_allclose(found, np.asarray(wanted), rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", APIS)
 def test_inputs_that_the_model_does_not_take_are_told(name, tmp_path):
     model = one(pytest.importorskip(name))
