@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from rnnexport.errors import ConversionError, ProviderError
 from rnnexport.source.configs import serialised_objects
+from rnnexport.source.functions import computes
 from rnnexport.source.hdf5 import Totals, foreign
 from rnnexport.source.packages import Reference
 
@@ -61,9 +62,6 @@ _FAMILIES = (
 _MODELS = ("Functional", "Model", "Sequential")
 _NAME = re.compile(r"(?:[^<>]*>)?[A-Za-z_]\w*")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
-# The namespaces of TensorFlow whose functions compute and do nothing else.
-_COMPUTING = ("math", "nn", "linalg", "strings", "bitwise", "sets", "signal", "image", "random", "dtypes")
-_NOT_COMPUTING = ("py_function", "numpy_function", "py_func", "load_library", "load_op_library", "print", "Assert")
 
 
 def check_archive(archive: zipfile.ZipFile, name: str) -> None:
@@ -144,7 +142,7 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
         if kind in _LOOKUPS and isinstance(inner, dict) and isinstance(inner.get("vocabulary"), str):
             raise _refused(name, f"layer {label}, which reads the file {inner['vocabulary']!r}")
         function = str(inner.get("function")) if isinstance(inner, dict) else "(none)"
-        if kind in _CALLS and not _computes(function):
+        if kind in _CALLS and not computes(function):
             raise _refused(name, f"layer {label}, which calls the TensorFlow function {function!r}")
         _check_reference(node, label, name)
 
@@ -206,12 +204,6 @@ def unknown_object(
     return ConversionError(
         f"unknown custom {kind} {wanted.name!r} in {name}{told}", "its code on the command line", advise(wanted)
     )
-
-
-def _computes(function: str) -> bool:
-    """Whether a function of TensorFlow, such as `math.add` or `reshape`, computes and does nothing else."""
-    space, _, last = function.rpartition(".")
-    return (not space or space.split(".")[0] in _COMPUTING) and last not in _NOT_COMPUTING and last.isidentifier()
 
 
 def _refused(name: str, what: str) -> ConversionError:

@@ -57,6 +57,10 @@ def configs(canary):
         "numpy function": node("TFOpLambda", {"name": "w", "function": "numpy_function"}),
         "loads a library": node("TFOpLambda", {"name": "w", "function": "load_op_library"}),
         "compat": node("TFOpLambda", {"name": "w", "function": "compat.v1.py_func"}),
+        "reads a checkpoint": node("TFOpLambda", {"name": "w", "function": "d_tensor_restore_v2"}),
+        "serves": node("TFOpLambda", {"name": "w", "function": "rpc_server_start"}),
+        "holds a graph": node("TFOpLambda", {"name": "w", "function": "import_graph_def"}),
+        "writes by an older name": node("TFOpLambda", {"name": "w", "function": "compat.v1.write_file"}),
         "calls any symbol": node(
             "ClassMethod", {"name": "c", "cls_symbol": "io.write_file", "method_name": "__call__"}
         ),
