@@ -11,7 +11,8 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
 
-.PHONY: help setup demo support bench mutation false-alarms edges test test-kernels test-long release lint format clean
+.PHONY: help setup demo samples-table support bench mutation false-alarms edges test test-kernels test-long release \
+  lint format clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -28,9 +29,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Export every sample to every target, verify each artifact, print one table
 	@$(BIN)/python -m samples.demo build/demo
 
-support: $(READY) ## Print the support table of the README, from what the demo verifies
+samples-table: $(READY) ## Print the table of samples in the README, from what the demo verifies
 	@$(BIN)/python -m samples.demo build/demo >/dev/null
 	@$(BIN)/python -m samples.support build/demo/report.json
+
+support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes an hour
+	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown build/support/support.md
 
 bench: $(READY) ## Time recurrences, steps of a stream and NumPy programs beside other runtimes; takes minutes
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json

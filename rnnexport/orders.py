@@ -5,7 +5,7 @@ describe the source -> run it in Keras -> trace -> convert -> verify beside the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,15 +84,33 @@ class Form:
     traced: TracedModel
 
 
-def fill(source: SourceModel, orders: Sequence[Order], options: Options, progress: Progress) -> tuple[Exported, ...]:
+def described(source: SourceModel, orders: Sequence[Order], progress: Progress) -> dict[Extent, Subject]:
+    """What the orders convert, by its extent: for `fill` to be called with some of them at a time."""
+    return subjects(source, [(_extent(order), order.kind) for order in orders], TRAIL_GOLDEN, progress)
+
+
+def fill(
+    source: SourceModel,
+    orders: Sequence[Order],
+    options: Options,
+    progress: Progress,
+    known: Mapping[Extent, Subject] | None = None,
+) -> tuple[Exported, ...]:
     """Fill the orders. Nothing is put in place before every artifact is built and verified.
 
     Orders of one boundary share its description; those that also unroll alike share a trace.
+
+    Args:
+        source: the model.
+        orders: what is wanted of it.
+        options: what they have in common.
+        progress: is told what goes on.
+        known: what `described` gave for these orders and others.
     """
     for order in orders:
         _check_order(source, order)
-    orders = [replace(one, extent=one.extent.with_fixed_sizes()) if one.kind.unrolled else one for one in orders]
-    known = subjects(source, [(order.extent, order.kind) for order in orders], TRAIL_GOLDEN, progress)
+    orders = [replace(order, extent=_extent(order)) for order in orders]
+    known = known or described(source, orders, progress)
     for order in orders:
         signature = known[order.extent].known.signature
         options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
@@ -121,6 +139,11 @@ def fill(source: SourceModel, orders: Sequence[Order], options: Options, progres
                 because = f"the faster form left the tolerance: {error.found}"
                 done.append(_filled(form, order, path, options.with_loops(because), progress))
     return tuple(done)
+
+
+def _extent(order: Order) -> Extent:
+    """What is converted: a format that is unrolled has no open sizes."""
+    return order.extent.with_fixed_sizes() if order.kind.unrolled else order.extent
 
 
 def _with_data(subject: Subject, path: Path, progress: Progress) -> Subject:

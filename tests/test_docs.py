@@ -67,7 +67,7 @@ def test_the_make_targets_of_the_readme_exist():
     wanted = {command.split()[1] for command in commands() if command.startswith("make ")}
     wanted |= set(re.findall(r"`make ([a-z-]+)`", README))
     makefile = (ROOT / "Makefile").read_text()
-    assert wanted == {"demo", "test", "support", "lint", "mutation"}
+    assert wanted == {"demo", "test", "support", "samples-table", "lint", "mutation"}
     assert all(f"\n{name}:" in makefile for name in wanted)
 
 

@@ -1,0 +1,74 @@
+"""Export a model of every layer of Keras and function of `keras.ops` to every target: the table of docs/support.md.
+
+    python -m benchmarks.support [--family keras.ops] [--only NAME ...] [--json FILE] [--markdown FILE]
+
+Exit code 1 where an artifact is wrong, or something ends in no message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.support.measure import Measured
+from benchmarks.support.models import FAMILIES, Subject, public
+from benchmarks.support.page import markdown
+from benchmarks.support.table import from_json, to_json, told
+from benchmarks.support.workers import measured
+from rnnexport.publish import staged
+from rnnexport.targets.registry import TARGET_NAMES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print the table; 0 where nothing is wrong."""
+    asked = _parser().parse_args(arguments)
+    found = _measured(asked) if asked.read is None else from_json(json.loads(asked.read.read_text()))
+    _write(asked.markdown, "\n".join(markdown(found)) + "\n")
+    print("\n".join(told(found)))
+    return int(any(one.word in ("wrong", "crashed") for item in found for one in item.found.values()))
+
+
+def _measured(asked: argparse.Namespace) -> list[Measured]:
+    subjects = [
+        Subject(family, name)
+        for family in asked.family or FAMILIES
+        for name, other in public(family).items()
+        if not other and (not asked.only or name in asked.only)
+    ]
+    found: list[Measured] = []
+    for one in measured(subjects, asked.targets.split(","), asked.jobs):
+        found.append(one)
+        words = ", ".join(f"{name} {what.word}" for name, what in one.found.items())
+        print(
+            f"{len(found)} of {len(subjects)}: {one.subject.family}.{one.subject.name} {words} ({one.seconds:.1f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
+        _write(asked.json, json.dumps(to_json(sorted(found, key=lambda one: one.subject)), indent=1) + "\n")
+    return sorted(found, key=lambda one: one.subject)
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged(path) as building:
+            building.write_text(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.support", description=__doc__.partition("\n")[0])
+    parser.add_argument("--family", action="append", choices=FAMILIES, help="that alone; may be repeated")
+    parser.add_argument("--only", action="append", metavar="NAME", help="that alone; may be repeated")
+    parser.add_argument("--targets", default=",".join(TARGET_NAMES), metavar="NAMES", help="with commas between")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every result there, as it comes")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="results of --json, instead of measuring")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""One layer or function through all targets, and what became of it."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import rnnexport
+from benchmarks.support.models import Built, CannotBuildError, Subject, build, not_applicable
+from rnnexport.errors import MismatchError, RnnExportError
+from rnnexport.lowered import LoweringRequest
+from rnnexport.orders import Options, Order, described, fill
+from rnnexport.progress import silent
+from rnnexport.signature import Boundary, Extent
+from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
+from rnnexport.targets.registry import target
+from rnnexport.verification.tolerance import Override
+
+_OPTIONS = Options(ExportOptions(DEFAULT_OPSET, LoweringRequest()), Override(), verify=True)
+Word = Literal["exact", "fixed", "refused", "wrong", "crashed", "n/a"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a subject at one target.
+
+    Attributes:
+        word: `exact`, verified; `fixed`, refused, but verified with --timesteps; `refused` with a reason; `wrong` where
+            the artifact was found to differ, and so was not written; `crashed` with something that is no message; `n/a`
+            for what is no part of a model.
+        why: of all but the first.
+    """
+
+    word: Word
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of a subject.
+
+    Attributes:
+        subject: the layer or function.
+        sizes: what had to be fixed for it to run in Keras.
+        found: by target.
+        seconds: that it took.
+    """
+
+    subject: Subject
+    sizes: str
+    found: Mapping[str, Found]
+    seconds: float
+
+
+def measure(subject: Subject, targets: Sequence[str]) -> Measured:
+    """Export the model of that subject to each target, and verify each artifact."""
+    start = perf_counter()
+    why = not_applicable(subject)
+    built: Built | None = None
+    if not why:
+        try:
+            built = build(subject)
+        except CannotBuildError as error:
+            why = f"Keras itself can't: {error}"
+    if built is None:
+        return Measured(subject, "", dict.fromkeys(targets, Found("n/a", why)), perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        found = _exports(built, targets, Path(folder))
+    return Measured(subject, built.sizes, found, perf_counter() - start)
+
+
+def _exports(built: Built, targets: Sequence[str], folder: Path) -> dict[str, Found]:
+    """Each target by itself, so that one that refuses keeps none from the others; what they share is run once."""
+    source = _word(lambda: rnnexport.load(built.model))
+    if isinstance(source, Found):
+        return dict.fromkeys(targets, source)
+    known: dict[Extent, Any] = {}
+
+    def export(name: str, steps: int | None) -> Found:
+        kind = target(name)
+        path = folder / f"m_{name.replace('-', '_')}{kind.suffix}"
+        order = Order(kind, path, Extent(Boundary(None, steps)))
+        if order.extent not in known:
+            known[order.extent] = _word(lambda: described(source, [order], silent))
+        subjects = known[order.extent]
+        if isinstance(subjects, Found):
+            return subjects
+        done = _word(lambda: fill(source, [order], _OPTIONS, silent, subjects))
+        return done if isinstance(done, Found) else Found("exact")
+
+    is_open = any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in built.model.inputs)
+    found = {name: export(name, built.steps if is_open and target(name).unrolled else None) for name in targets}
+    if is_open:
+        refused = [name for name, what in found.items() if what.word != "exact" and not target(name).unrolled]
+        cured = [name for name in refused if export(name, built.steps).word == "exact"]
+        found |= {name: Found("fixed", found[name].why) for name in cured}
+    return found
+
+
+def _word(job: Callable[[], Any]) -> Any:
+    """What a job gives; where it raises, what is to be said."""
+    try:
+        return job()
+    except MismatchError as error:
+        return Found("wrong", str(error))
+    except RnnExportError as error:
+        return Found("refused", str(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it is no message, and is told
+        return Found("crashed", traceback.format_exc(limit=-3))
