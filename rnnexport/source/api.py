@@ -84,7 +84,7 @@ class ModelApi(Protocol):
     def recurrent(self, layer: Layer) -> bool:
         """Whether the layer is a recurrent one of this Keras (it has a cell and can be unrolled)."""
 
-    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
         """Inside this block no layer below the model, wrapped ones included, takes a cuDNN path.
 
         A graph must hold no op that exists on a GPU alone, whatever host it is traced on; and a layer that may take
@@ -92,7 +92,7 @@ class ModelApi(Protocol):
 
         Args:
             model: the model.
-            unroll: whether every recurrent layer unrolls.
+            unroll: whether every recurrent layer unrolls, or none does; None for what each of them asks for.
         """
 
     def states(self, model: Model) -> list[StateVariable]:

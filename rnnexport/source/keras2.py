@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.state_cell import StateCell
-from rnnexport.source.unrolling import unrolled_rnn
+from rnnexport.source.unrolling import recurrences_written
 
 
 class Keras2:
@@ -110,10 +110,12 @@ class Keras2:
         return isinstance(layer, tf_keras.layers.RNN)
 
     @contextmanager
-    def plain_loops(self, model: Model, *, unroll: bool) -> Iterator[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> Iterator[None]:
         recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
-        values = {"_could_use_gpu_kernel": False} | ({"unroll": True} if unroll else {})
-        with attributes_set(recurrent, values), unrolled_rnn(backend) if unroll else nullcontext():
+        with (
+            attributes_set(recurrent, {"_could_use_gpu_kernel": False}),
+            recurrences_written(backend, recurrent, unroll=unroll),
+        ):
             yield
 
     def states(self, model: Model) -> list[StateVariable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.scan import scans_that_carry_values
 from rnnexport.source.time_distributed import time_distributed_over_time
-from rnnexport.source.unrolling import unrolled_rnn
+from rnnexport.source.unrolling import recurrences_written
 
 _RANK_OF_IDS = 2
 
@@ -140,12 +140,11 @@ class Keras3:
         return isinstance(layer, keras.layers.RNN)
 
     @contextmanager
-    def plain_loops(self, model: Model, *, unroll: bool) -> Iterator[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> Iterator[None]:
         recurrent = [layer for layer in self.layers(model) if self.recurrent(layer)]
-        values = {"use_cudnn": False} | ({"unroll": True} if unroll else {})
         with (
-            attributes_set(recurrent, values),
-            unrolled_rnn(backend) if unroll else nullcontext(),
+            attributes_set(recurrent, {"use_cudnn": False}),
+            recurrences_written(backend, recurrent, unroll=unroll),
             time_distributed_over_time(),
             scans_that_carry_values(),
         ):

@@ -45,7 +45,7 @@ class Program:
     def recurrent(self, layer: Layer) -> bool:
         return False
 
-    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
         # Loops are as they were saved. A cuDNN operator on the way is refused when the graph is frozen.
         return nullcontext()
 

@@ -50,7 +50,7 @@ class Streaming:
     def recurrent(self, layer: Layer) -> bool:
         return self._api.recurrent(layer)
 
-    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
         return self._api.plain_loops(model, unroll=unroll)
 
     def states(self, model: Model) -> list[StateVariable]:
@@ -125,7 +125,8 @@ def with_open_lengths(source: SourceModel, signature: Signature) -> SourceModel:
         )
 
     api = cast("KerasApi", source.api)
-    with ForeignCode(refused):
+    # A layer that unrolls refuses an open length, and takes any when it is run.
+    with ForeignCode(refused), api.plain_loops(source.model, unroll=False):
         return replace(source, model=api.with_open_lengths(source.model, lengths.pop())) if lengths else source
 
 

@@ -20,6 +20,7 @@ from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import SourceNames, source_names
+from rnnexport.source.unrolling import unrolls
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
 # What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.
@@ -81,11 +82,22 @@ def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedM
     """Trace `source` at `signature` and freeze it.
 
     Args:
-        unroll: whether recurrent layers become straight-line code; the length must be fixed then.
+        unroll: whether recurrent layers become straight-line code; the length must be fixed then. Else they are loops,
+            those too that ask to be unrolled, unless the code of such a layer works unrolled alone.
 
     Raises:
         ConversionError: the model's code can't be traced, or it keeps state that is no recurrent state.
     """
+    try:
+        return _traced(source, signature, unroll=unroll)
+    except ConversionError:
+        layers = [layer for layer in source.api.layers(source.model) if source.api.recurrent(layer)]
+        if unroll or not any(map(unrolls, layers)):
+            raise
+        return _traced(source, signature, unroll=None)
+
+
+def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None) -> TracedModel:
     specs = [_tensor_spec(spec) for spec in signature.all_inputs]
     count = len(signature.inputs)
     variables = source.api.states(source.model)

@@ -1,9 +1,12 @@
-"""`backend.rnn` of either Keras, put right where it is wrong for unrolled layers.
+"""`backend.rnn` of either Keras, made to write a recurrence as a loop, or step by step, whatever a layer asks for.
 
-1. Backwards with a mask and `zero_output_for_mask` (so inside `Bidirectional`): both Keras reverse the inputs but not
-   the mask that zeroes the outputs.
-       Before: rnn(x, mask, go_backwards)        After: rnn(reversed x, reversed mask), which is what the loop does
-2. Several outputs a step: tf_keras stacks them as if they were one tensor.
+How Keras writes a recurrence does not change what it computes, but for this:
+
+1. Backwards with a mask and `zero_output_for_mask` (so inside `Bidirectional`): both Keras, when they unroll, reverse
+   the inputs but not the mask that zeroes the outputs. A layer that a file unrolls computes that in eager Keras, so it
+   stays unrolled as it is. One that we unroll does what its loop does:
+       Before: rnn(x, mask, go_backwards)        After: rnn(reversed x, reversed mask)
+2. Several outputs a step: tf_keras stacks them as if they were one tensor when it unrolls.
        Before: step -> ([y_BP, a_BQ], states)    After: step -> (ya_B(P+Q), states), cut again behind the last step
    Joining is by concatenation of the flattened outputs, so that masks act on each value as before. A cell with one
    output is run as it was.
@@ -13,23 +16,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
+from rnnexport.source.api import Layer, attributes_set
+
 _lock = threading.Lock()
 
 
 @contextmanager
-def unrolled_rnn(backend: ModuleType) -> Iterator[None]:
-    """Inside this block `backend.rnn` unrolls as its loop computes. One thread at a time.
+def recurrences_written(backend: ModuleType, layers: Iterable[Layer], *, unroll: bool | None) -> Iterator[None]:
+    """Inside this block recurrences are loops, or unrolled. One thread at a time.
 
     Args:
         backend: the module whose `rnn` the layers of one Keras call.
+        layers: the recurrent ones.
+        unroll: whether all are unrolled, or none; None for those that ask for it.
     """
+    if unroll is None:
+        yield
+        return
 
     # Stands in for a function of Keras, whatever else its layers pass to it.
     def rnn(
@@ -41,22 +51,33 @@ def unrolled_rnn(backend: ModuleType) -> Iterator[None]:
         time_major: bool = False,
         **options: Any,
     ) -> Any:
-        if go_backwards and mask is not None:
+        as_asked = options.get("unroll") and go_backwards and mask is not None and options.get("zero_output_for_mask")
+        if unroll and go_backwards and mask is not None and not as_asked:
             axis = [0 if time_major else 1]
             inputs = tf.nest.map_structure(lambda tensor: tf.reverse(tensor, axis), inputs)
             mask, go_backwards = tf.reverse(mask, axis), False
+        options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major}
+        options["unroll"] = bool(unroll or as_asked)
+        if not unroll:
+            return original(step_function, inputs, initial_states, **options)
         joined = _Joined(step_function)
-        options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major, "unroll": True}
         last_output, outputs, states = original(joined.step, inputs, initial_states, **options)
         return joined.cut(last_output), joined.cut(outputs), states
 
-    with _lock:
+    # A layer that asks for it wants a fixed length even where nothing is unrolled.
+    rolled = [layer for layer in layers if not (layer.go_backwards and getattr(layer, "zero_output_for_mask", False))]
+    with _lock, attributes_set(rolled, {"unroll": False}):
         original = backend.rnn
         backend.rnn = rnn  # type: ignore[attr-defined]
         try:
             yield
         finally:
             backend.rnn = original  # type: ignore[attr-defined]
+
+
+def unrolls(layer: Layer) -> bool:
+    """Whether a recurrent layer asks to be unrolled."""
+    return bool(getattr(layer, "unroll", False))
 
 
 class _Joined:
