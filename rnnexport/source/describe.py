@@ -98,10 +98,11 @@ def _with_values(source: SourceModel, spec: TensorSpec, readers: Sequence[Layer]
 
 
 def _below(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """The layers, and those inside models among them."""
+    """The layers, and those inside models and wrappers among them."""
     for layer in layers:
         yield layer
-        yield from _below(list(getattr(layer, "layers", [])))
+        wrapped = getattr(layer, "layer", None)
+        yield from _below([*getattr(layer, "layers", []), *([] if wrapped is None else [wrapped])])
 
 
 def _dim(tensor: NamedTensor, axis: int, size: int | None, boundary: Boundary) -> Dim:

@@ -31,6 +31,7 @@ from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.state_cell import StateCell
+from rnnexport.source.time_distributed import steps_of_tf_keras
 from rnnexport.source.unrolling import recurrences_written
 
 
@@ -115,6 +116,7 @@ class Keras2:
         with (
             attributes_set(recurrent, {"_could_use_gpu_kernel": False}),
             recurrences_written(backend, recurrent, unroll=unroll),
+            steps_of_tf_keras(tf_keras.layers.TimeDistributed, backend),
         ):
             yield
 

@@ -32,7 +32,7 @@ from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.scan import scans_that_carry_values
-from rnnexport.source.time_distributed import time_distributed_over_time
+from rnnexport.source.time_distributed import steps_of_keras_3
 from rnnexport.source.unrolling import recurrences_written
 
 _RANK_OF_IDS = 2
@@ -145,7 +145,7 @@ class Keras3:
         with (
             attributes_set(recurrent, {"use_cudnn": False}),
             recurrences_written(backend, recurrent, unroll=unroll),
-            time_distributed_over_time(),
+            steps_of_keras_3(keras.layers.TimeDistributed),
             scans_that_carry_values(),
         ):
             yield

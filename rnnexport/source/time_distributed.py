@@ -1,50 +1,162 @@
-"""Keras 3's `TimeDistributed`, put right for a length that is not known when it is traced.
+"""`TimeDistributed` of either Keras, traced as eager Keras computes it, whatever is known of the length and the batch.
 
-    Before: vectorized_map(step, arange(batch))     After: vectorized_map(step, arange(time))
+    Eager Keras: the layer is called once for each timestep, with `x_BI`
+    Traced:      it is called once for all of them, with `x_(B*T)I`, where its rows do not depend on each other; else in
+                 a loop over time
 
-It takes the number of steps from the shape before it swaps batch and time, and so returns `(B, B, ...)`. Eagerly, and
-with a fixed length, it takes another path, which is right.
+Left alone, Keras 3 takes the number of steps from the shape before it swaps batch and time where the length is open,
+and so returns `(B, B, ...)`. Of a layer that is not its own, tf_keras folds time into the batch where the batch is
+open, and loops where it is known, as it is in eager mode; that loop repeats the output before a masked step, and the
+mask of what comes out is that of what went in.
 """
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import keras
+import numpy as np
 import tensorflow as tf
 
+from rnnexport.source.api import Layer
+from rnnexport.source.rows import rows_are_independent
+
 _lock = threading.Lock()
+_BEFORE_FEATURES = 2  # axes: batch and time
+_KEEPS = "the layer keeps something from call to call"
 
 
 @contextmanager
-def time_distributed_over_time() -> Iterator[None]:
-    """Inside this block `TimeDistributed` runs over time, whatever is known of its length. One thread at a time."""
-    layer_class = keras.layers.TimeDistributed
+def steps_of_keras_3(layer_class: Any) -> Iterator[None]:
+    """Inside this block `TimeDistributed` of Keras 3 computes what it computes eagerly. One thread at a time.
 
-    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    Args:
+        layer_class: `TimeDistributed`.
+    """
+    original = layer_class.call
+
+    def call(self: Layer, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        options = {"training": training} if self.layer._call_has_training_arg else {}
+        masks = {} if mask is None or not self.layer._call_has_mask_arg else {"mask": mask}
+        step = partial(self.layer.call, **options)
+        if rows_are_independent(partial(_in_keras_3, self.layer, step), inputs):
+            return _folded(step, inputs, masks)
         if inputs.shape[1] is not None:
             return original(self, inputs, training=training, mask=mask)
-        x_TB = _swapped(inputs)
-        mask_TB = None if mask is None else _swapped(mask)
+        return _looped(step, inputs, masks)
 
-        def step(t: Any) -> Any:
-            options = {"training": training} if self.layer._call_has_training_arg else {}
-            if mask_TB is not None and self.layer._call_has_mask_arg:
-                options["mask"] = mask_TB[t]
-            return self.layer.call(x_TB[t], **options)
+    with _lock, _replaced(layer_class, {"call": call}):
+        yield
 
-        return _swapped(tf.vectorized_map(step, tf.range(tf.shape(x_TB)[0])))
 
-    with _lock:
-        original = layer_class.call
-        layer_class.call = call
-        try:
-            yield
-        finally:
-            layer_class.call = original
+@contextmanager
+def steps_of_tf_keras(layer_class: Any, backend: Any) -> Iterator[None]:
+    """Inside this block `TimeDistributed` of tf_keras computes what it computes eagerly. One thread at a time.
+
+    Args:
+        layer_class: `TimeDistributed`.
+        backend: the module whose `rnn` it calls.
+    """
+    original, original_mask = layer_class.call, layer_class.compute_mask
+
+    def call(self: Layer, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if self._always_use_reshape:
+            return original(self, inputs, training=training, mask=mask)
+        takes_training = "training" in inspect.signature(self.layer.call).parameters
+        step = partial(self.layer, **({"training": training} if takes_training else {}))
+        if mask is None and rows_are_independent(partial(_in_tf_keras, self.layer, step), inputs):
+            return _folded(step, inputs, {})
+        if mask is None and _is_stateful(self.layer) and inputs.shape[1] is not None:
+            step(inputs[:, 0])  # `rnn` takes the first step twice, to see what comes out, and so do the states
+            return tf.stack([step(inputs[:, t]) for t in range(inputs.shape[1])], axis=1)
+        return backend.rnn(lambda x, _: (step(x), []), inputs, initial_states=[], mask=mask)[1]
+
+    def compute_mask(self: Layer, inputs: Any, mask: Any = None) -> Any:
+        return original_mask(self, inputs, mask) if self._always_use_reshape else mask
+
+    with _lock, _replaced(layer_class, {"call": call, "compute_mask": compute_mask}):
+        yield
+
+
+def _in_keras_3(layer: Layer, step: Callable[..., Any], rows: Any) -> Any:
+    """What a layer of Keras 3 gives for rows. Nothing is changed; one that would change a variable raises."""
+    from keras import StatelessScope
+
+    with StatelessScope() as scope:
+        result = step(rows)
+    kept = {id(variable) for variable in layer.variables if "seed_generator" not in variable.path}
+    if kept & set(scope.state_mapping):
+        raise ValueError(_KEEPS)
+    return result
+
+
+def _in_tf_keras(layer: Layer, step: Callable[..., Any], rows: Any) -> Any:
+    """The same of tf_keras."""
+    if _is_stateful(layer):
+        raise ValueError(_KEEPS)
+    before = [(variable, variable.numpy()) for variable in layer.non_trainable_variables]
+    result = step(rows)
+    changed = [(variable, value) for variable, value in before if not np.array_equal(variable.numpy(), value)]
+    for variable, value in changed:
+        variable.assign(value)
+    if changed:
+        raise ValueError(_KEEPS)
+    return result
+
+
+def _is_stateful(layer: Layer) -> bool:
+    return any(getattr(one, "stateful", False) for one in layer._flatten_layers())
+
+
+@contextmanager
+def _replaced(owner: Any, methods: dict[str, Any]) -> Iterator[None]:
+    before = {name: getattr(owner, name) for name in methods}
+    try:
+        for name, method in methods.items():
+            setattr(owner, name, method)
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(owner, name, method)
+
+
+def _folded(layer: Callable[..., Any], x_BT: Any, masks: dict[str, Any]) -> Any:
+    """The layer called once, with a row for each timestep of each sequence."""
+    flat = {name: _reshaped(mask_BT, [-1], _BEFORE_FEATURES) for name, mask_BT in masks.items()}
+    y = layer(_reshaped(x_BT, [-1], _BEFORE_FEATURES), **flat)
+    batch, length = x_BT.shape[:2]
+    sizes = [-1 if batch is None else batch, tf.shape(x_BT)[1] if length is None else length]
+    return _reshaped(y, sizes, 1)
+
+
+def _reshaped(tensor: Any, sizes: list[Any], axes: int) -> Any:
+    """With `sizes` in place of the first `axes` axes."""
+    known = tensor.shape.as_list()
+    inner = [tf.shape(tensor)[axis] if known[axis] is None else known[axis] for axis in range(axes, len(known))]
+    return tf.reshape(tensor, [*sizes, *inner])
+
+
+def _looped(layer: Callable[..., Any], x_BT: Any, masks: dict[str, Any]) -> Any:
+    """The layer called once for each timestep, in the form in which Keras writes a recurrence, of no states."""
+    parts = [_swapped(part) for part in (x_BT, *masks.values())]
+    length = tf.shape(parts[0])[0]
+    arrays = [tf.TensorArray(part.dtype, length).unstack(part) for part in parts]
+
+    def at(read: Callable[[int], Any]) -> Any:
+        x, *rest = map(read, range(len(parts)))
+        return tf.convert_to_tensor(layer(x, **dict(zip(masks, rest, strict=True))))
+
+    def step(t: Any, found: Any) -> tuple[Any, Any]:
+        return t + 1, found.write(t, at(lambda which: arrays[which].read(t)))
+
+    first = at(lambda which: parts[which][0])  # says what comes out, and is left out of the graph
+    outputs = tf.TensorArray(first.dtype, length, element_shape=first.shape)
+    _, outputs = tf.while_loop(lambda t, _: t < length, step, (0, outputs), maximum_iterations=length)
+    return _swapped(outputs.stack())
 
 
 def _swapped(tensor: Any) -> Any:
