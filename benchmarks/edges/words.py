@@ -71,19 +71,21 @@ WORDS = (
     ),
     Word(
         "tflite",
-        ("sin", "cos", "sinc"),
+        ("sin", "cos", "sinc", "tan"),
         ("finite",),
         "LiteRT's SIN and COS do not reduce large angles: -405 for the cosine of 1.7e9, NaN from 1e30 on.",
     ),
     Word(
         "tflite",
-        ("exp", "expm1", "exponential", "softplus", "log_sigmoid"),
+        ("exp", "expm1", "exponential", "softplus", "log_sigmoid", "cosh", "sinh", "erfc"),
         ("finite",),
         "LiteRT's EXP is off by 2e-6 of the result at 88, 1.2e-6 at -30.",
     ),
     Word(
         "tflite",
         (
+            "arccosh",
+            "arcsinh",
             "log",
             "log10",
             "log1p",
@@ -117,7 +119,19 @@ WORDS = (
     Word(
         "tflite",
         (
-            *("exp", "exponential", "selu", "guarded_softplus", "maximum", "minimum", "hypot", "max", "min"),
+            *(
+                "cosh",
+                "sinh",
+                "exp",
+                "exponential",
+                "selu",
+                "guarded_softplus",
+                "maximum",
+                "minimum",
+                "hypot",
+                "max",
+                "min",
+            ),
             *("max_of_planes", "max_pool", "avg_pool", "not_less", "logsumexp", *_ORDERED),
         ),
         ("nan",),
@@ -150,9 +164,8 @@ REFUSED = {
     "onnx": ("erfinv", "cumprod", "int_bitwise_and", "int_bitwise_xor"),
     "numpy": ("erfinv", "cumprod"),
     "tflite": (
-        *("arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cosh", "erf", "sinh", "tan"),
-        *("erfinv", "erfc", "truncatemod", "add_in_float16", "int_bitwise_and", "int_truncatemod"),
-        *("cumprod", "euclidean_norm", "where_in_float16"),
+        "add_in_float16",
+        "where_in_float16",
     ),
     "saved-model": (),
 }

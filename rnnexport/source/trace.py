@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from rnnexport.errors import ConversionError, ForeignCode, reason
@@ -110,6 +111,7 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None) -
     with plain_loops, ForeignCode(lambda error: _untraceable(source, error)):
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _refuse_assignments(concrete)
+        _keep_cases(concrete)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
         _refuse_gpu_operators(source, frozen)
         names = SourceNames() if unroll else source_names(source, concrete, __file__)
@@ -131,6 +133,13 @@ def _refuse_gpu_operators(source: SourceModel, frozen: Any) -> None:
                 "a recurrence that runs anywhere",
                 "export the model that the program was made from",
             )
+
+
+def _keep_cases(concrete: Any) -> None:
+    """Let freezing leave choices by an index as they are, as it leaves those by a condition: no format has switches."""
+    for operation in concrete.graph.get_operations():
+        if operation.type in ("Case", "StatelessCase"):
+            operation._set_attr("_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False))
 
 
 def _refuse_assignments(concrete: Any) -> None:

@@ -39,16 +39,20 @@ def test_an_op_that_the_format_lacks_is_refused_with_its_layer(to, tmp_path):
 
 
 @GROUP
-def test_a_loop_that_tflite_can_not_lower_is_refused_with_its_layer(tmp_path):
+def test_a_loop_of_a_length_that_the_values_decide_is_refused_with_its_layer(tmp_path):
     def loop(x):
         import tensorflow as tf
 
-        array = tf.TensorArray(tf.float32, size=tf.shape(x)[1])
-        total = tf.while_loop(lambda t, _: t < tf.shape(x)[1], lambda t, a: (t + 1, a.write(t, x[:, t])), (0, array))[1]
+        def more(t, array):
+            return tf.logical_and(t < 5, tf.reduce_sum(x[:, tf.minimum(t, 4)]) < 1e6)
+
+        array = tf.TensorArray(tf.float32, size=5, element_shape=(None, 4))
+        total = tf.while_loop(more, lambda t, a: (t + 1, a.write(t, x[:, t])), (0, array))[1]
         return tf.reshape(tf.transpose(total.stack(), (1, 0, 2)), (-1, 5, 4))
 
     with pytest.raises(rnnexport.ConversionError, match=r"no built-in TFLite form of \w+ in .*looping"):
         rnnexport.export(model_with(loop, "looping"), "tflite", tmp_path / "m.tflite")
+    assert list(tmp_path.iterdir()) == []
 
 
 @GROUP

@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks.edges.artifacts import Column, run, traced
 from benchmarks.edges.cases import Case
 from rnnexport.targets.tflite.forms import FORMS
-from rnnexport.targets.tflite.rewriting import in_other_forms
+from rnnexport.targets.tflite.replaying import in_other_forms
 
 TFLITE = Column("tflite", "tflite")
 

@@ -18,13 +18,19 @@ from rnnexport.lowered import Lowered
 from rnnexport.source.initial import initial_state
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
-from rnnexport.targets.tflite.rewriting import in_other_forms
+from rnnexport.targets.tflite.elements import NotFixed
+from rnnexport.targets.tflite.replaying import Style, in_other_forms
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 # The converter sorts functions by name. The first is what a runtime calls that is not told a signature, so the main one
 # has to be it.
 _ORDER = re.compile(r"^\d_")
+
+# The converter makes one operator of a gelu, by the error function in it. Loops are kept where it knows the sizes of
+# the lists that they write.
+_USUAL = Style(kept=frozenset({"Erf", "Erfc"}))
+_EVERYTHING = Style(unrolled=True)
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -48,8 +54,30 @@ def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
-    traced = in_other_forms(graphs.main)
-    sequence = None if graphs.sequence is None else in_other_forms(graphs.sequence)
+    try:
+        return _written(graphs, _USUAL)
+    except ConversionError as error:
+        again = _written_out(graphs)
+        if again is None:
+            raise error
+        return again
+
+
+def _written_out(graphs: Graphs) -> bytes | None:
+    """The same with everything in another form; None where nothing is, or a loop has no number of steps."""
+    traced = [graphs.main, *([] if graphs.sequence is None else [graphs.sequence])]
+    found = {node.op for one in traced for node in _nodes(one.function.graph)}
+    if not any(op in _USUAL.kept or op.startswith("TensorList") for op in found):
+        return None
+    try:
+        return _written(graphs, _EVERYTHING)
+    except NotFixed:
+        return None
+
+
+def _written(graphs: Graphs, style: Style) -> bytes:
+    traced = in_other_forms(graphs.main, style)
+    sequence = None if graphs.sequence is None else in_other_forms(graphs.sequence, style)
     if not traced.signature.states:
         return _converted({SIGNATURE: traced.function})
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}

@@ -1,0 +1,30 @@
+"""Operators written another way in front of the TFLite converter, which lacks them, or whose own forms are wrong.
+
+A form takes the operator and its inputs, and gives what stands for its outputs, or None where it does not apply: to
+this dtype, or to a size that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnnexport.targets.tflite.forms.angles import ANGLES
+from rnnexport.targets.tflite.forms.arithmetic import ARITHMETIC
+from rnnexport.targets.tflite.forms.bits import BITS
+from rnnexport.targets.tflite.forms.einsum import EINSUM
+from rnnexport.targets.tflite.forms.form import Form
+from rnnexport.targets.tflite.forms.linear import LINEAR
+from rnnexport.targets.tflite.forms.orders import ORDERS
+from rnnexport.targets.tflite.forms.pictures import PICTURES
+from rnnexport.targets.tflite.forms.special import SPECIAL
+
+FORMS: Mapping[str, Form] = {
+    **ARITHMETIC,
+    **ANGLES,
+    **BITS,
+    **EINSUM,
+    **LINEAR,
+    **ORDERS,
+    **PICTURES,
+    **SPECIAL,
+}

@@ -1,0 +1,139 @@
+"""Operators that move, count or pick elements: slices, comparisons and products stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known, reshaped, sizes
+
+_MOST_STEPS = 512  # of a product along an axis, one operator each
+
+
+def _gathered(operation: Operation, x: tf.Tensor, places: tf.Tensor, axis: tf.Tensor) -> tf.Tensor | None:
+    """Some of the sizes of a tensor, one by one, so that those that are known are known behind it."""
+    wanted = known(places)
+    if x.op.type != "Shape" or wanted is None or wanted.ndim != 1 or x.op.inputs[0].shape.rank is None:
+        return None
+    found = sizes(x.op.inputs[0])
+    return tf.stack([tf.cast(found[int(at)], x.dtype) for at in wanted]) if len(wanted) else None
+
+
+def _roll(operation: Operation, x: tf.Tensor, shifts: tf.Tensor, axes: tf.Tensor) -> tf.Tensor | None:
+    places = known(axes)
+    if x.shape.rank is None or places is None:
+        return None
+    for at, axis in enumerate(np.ravel(places)):
+        x = _rolled(x, shifts if shifts.shape.rank == 0 else shifts[at], int(axis) % x.shape.rank)
+    return x
+
+
+def _rolled(x: tf.Tensor, shift: tf.Tensor, axis: int) -> tf.Tensor:
+    """The last `shift` slices along an axis in front of the others."""
+    size, steps = sizes(x)[axis], known(shift)
+    if steps is not None and isinstance(size, int):
+        cut = -int(steps) % size if size else 0
+        if not cut:
+            return x
+        back, front = tf.split(x, [cut, size - cut], axis)
+        return tf.concat([front, back], axis)
+    cut = tf.math.floormod(-tf.cast(shift, tf.int32), size)
+    return tf.gather(x, tf.math.floormod(tf.range(size) + cut, size), axis=axis)
+
+
+def _cumprod(operation: Operation, x: tf.Tensor, axis: tf.Tensor) -> tf.Tensor | None:
+    """Products from the first to each, one after the other as TensorFlow takes them."""
+    place = known(axis)
+    if place is None or x.shape.rank is None or not fixed(x, int(place)) or x.shape[int(place)] > _MOST_STEPS:
+        return None
+    parts = tf.unstack(x, axis=int(place))
+    if operation.get_attr("reverse"):
+        parts.reverse()
+    found: list[tf.Tensor] = []
+    for part in parts:
+        found.append(found[-1] * part if found else part)
+    if operation.get_attr("exclusive"):
+        found = [tf.ones_like(found[0]), *found[:-1]]
+    if operation.get_attr("reverse"):
+        found.reverse()
+    return tf.stack(found, axis=int(place))
+
+
+def _cross(operation: Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    x, y = (tf.unstack(part, 3, axis=-1) for part in (a, b))
+    return tf.stack([x[at - 2] * y[at - 1] - x[at - 1] * y[at - 2] for at in range(3)], axis=-1)
+
+
+def _diagonal(operation: Operation, x: tf.Tensor, k: tf.Tensor, padding: tf.Tensor) -> tf.Tensor | None:
+    """One diagonal of matrices: every (N + 1)st element of an (M, N)."""
+    places = known(k)
+    if places is None or x.shape.rank is None or not fixed(x, -1, -2) or len(set(np.ravel(places).tolist())) > 1:
+        return None
+    offset, (rows, columns) = int(np.ravel(places)[0]), map(int, x.shape[-2:])
+    start = offset if offset >= 0 else -offset * columns
+    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
+    if count < 1:
+        return None
+    flat = reshaped(x, [*sizes(x)[:-2], rows * columns])
+    return flat[..., start : start + (count - 1) * (columns + 1) + 1 : columns + 1]
+
+
+def _bound(less: bool) -> Form:
+    """How many of the sorted numbers are less than each value, or not above it."""
+
+    def form(operation: Operation, rows: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        one, other = rows[:, None, :], values[:, :, None]
+        return tf.reduce_sum(tf.cast(one < other if less else one <= other, operation.get_attr("out_type")), -1)
+
+    return form
+
+
+def _bincount(operation: Operation, values: tf.Tensor, size: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
+    """How often each number occurs, or the sum of its weights; where the number of bins is known."""
+    count = known(size)
+    if count is None or values.shape.rank is None:
+        return None
+    hot = tf.one_hot(values, int(count), dtype=weights.dtype)
+    if operation.get_attr("binary_output"):
+        return tf.reduce_max(hot, -2)
+    if weights.shape.num_elements() != 0:
+        hot = hot * weights[..., None]
+    return tf.reduce_sum(hot, -2)
+
+
+def _in_top_k(operation: Operation, rows: tf.Tensor, places: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """Whether fewer than k numbers of the row are above the one at its place; none is in where that is not finite."""
+    chosen = tf.gather(rows, places, batch_dims=1)[:, None]
+    above = tf.reduce_sum(tf.cast(rows > chosen, tf.int32), -1)
+    return tf.logical_and(above < tf.cast(k, tf.int32), tf.math.is_finite(chosen[:, 0]))
+
+
+def _euclidean_norm(operation: Operation, x: tf.Tensor, axes: tf.Tensor) -> tf.Tensor | None:
+    if not x.dtype.is_floating:
+        return None
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axes, keepdims=operation.get_attr("keep_dims")))
+
+
+def _cross_entropy(operation: Operation, logits: tf.Tensor, labels: tf.Tensor) -> Sequence[tf.Tensor] | None:
+    """The loss, and its gradient."""
+    if not fixed(logits, -1):
+        return None
+    hot = tf.one_hot(labels, int(logits.shape[-1]), dtype=logits.dtype)
+    return [-tf.reduce_sum(tf.nn.log_softmax(logits) * hot, -1), tf.nn.softmax(logits) - hot]
+
+
+ORDERS: Mapping[str, Form] = {
+    "Cross": _cross,
+    "Cumprod": _cumprod,
+    "DenseBincount": _bincount,
+    "EuclideanNorm": _euclidean_norm,
+    "GatherV2": _gathered,
+    "InTopKV2": _in_top_k,
+    "LowerBound": _bound(less=True),
+    "MatrixDiagPartV3": _diagonal,
+    "Roll": _roll,
+    "SparseSoftmaxCrossEntropyWithLogits": _cross_entropy,
+    "UpperBound": _bound(less=False),
+}

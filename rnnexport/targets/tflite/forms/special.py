@@ -1,0 +1,78 @@
+"""The error function and its kin, by the approximations of Eigen, XLA (Cephes' ndtrf.c, Giles 2012) and Cephes.
+
+Coefficients are those of single precision, the highest power first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from rnnexport.targets.tflite.forms.arithmetic import log1p
+from rnnexport.targets.tflite.forms.form import Form, on_floats
+
+# erf(x) = x P(x^2) / Q(x^2) for |x| < 4 (Eigen, XLA): 1 to float32 from there on.
+_ERF_P = (
+    *(-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05),
+    *(-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02),
+)
+_ERF_Q = (
+    *(-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03),
+    -1.42647390514189e-02,
+)
+# erfc(x) = exp(-x^2) / x P(1 / x^2) for 1 <= x < 2, and with R from 2 on (Cephes).
+_ERFC_P = (
+    *(2.326819970068386e-2, -1.387039388740657e-1, 3.687424674597105e-1, -5.824733027278666e-1),
+    *(6.210004621745983e-1, -4.944515323274145e-1, 3.404879937665872e-1, -2.741127028184656e-1, 5.638259427386472e-1),
+)
+_ERFC_R = (
+    *(-1.047766399936249e1, 1.297719955372516e1, -7.495518717768503, 2.921019019210786),
+    *(-1.015265279202700, 4.218463358204948e-1, -2.820767439740514e-1, 5.641895067754075e-1),
+)
+# erfinv(x) = x P(w - 2.5) with w = -log(1 - x^2) below 5, x Q(sqrt(w) - 3) from there on (Giles).
+_INVERSE_P = (
+    *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503),
+    *(-0.00417768164, 0.246640727, 1.50140941),
+)
+_INVERSE_Q = (
+    *(-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613),
+    *(0.00943887047, 1.00167406, 2.83297682),
+)
+
+
+def _polynomial(x: tf.Tensor, coefficients: Sequence[float]) -> tf.Tensor:
+    found = tf.zeros_like(x)
+    for coefficient in coefficients:
+        found = found * x + coefficient
+    return found
+
+
+def _erf(x: tf.Tensor) -> tf.Tensor:
+    within = tf.clip_by_value(x, -4.0, 4.0)
+    square = within * within
+    return tf.clip_by_value(within * _polynomial(square, _ERF_P) / _polynomial(square, _ERF_Q), -1.0, 1.0)
+
+
+def _erfc(x: tf.Tensor) -> tf.Tensor:
+    size = tf.maximum(tf.abs(x), 1.0)
+    inverse = 1.0 / size
+    square = inverse * inverse
+    tail = tf.where(size < 2.0, _polynomial(square, _ERFC_P), _polynomial(square, _ERFC_R))
+    tail = tf.exp(-size * size) * inverse * tail
+    return tf.where(tf.abs(x) < 1.0, 1.0 - _erf(x), tf.where(x < 0.0, 2.0 - tail, tail))
+
+
+def _erfinv(x: tf.Tensor) -> tf.Tensor:
+    w = -log1p(-x * x)
+    near = _polynomial(w - 2.5, _INVERSE_P)
+    far = _polynomial(tf.sqrt(tf.maximum(w, 5.0)) - 3.0, _INVERSE_Q)
+    rest = 1.0 - tf.abs(x)  # infinite where that is 0, and no number below
+    return tf.where(rest > 0.0, x * tf.where(w < 5.0, near, far), x / rest + tf.sqrt(rest))
+
+
+SPECIAL: Mapping[str, Form] = {
+    "Erf": on_floats(_erf),
+    "Erfc": on_floats(_erfc),
+    "Erfinv": on_floats(_erfinv),
+}
