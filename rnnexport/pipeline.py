@@ -17,7 +17,7 @@ from rnnexport.progress import Progress, silent
 from rnnexport.publish import made_folder
 from rnnexport.signature import Boundary, Extent, Length, Range
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions, Target
-from rnnexport.targets.registry import target
+from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, target
 from rnnexport.verification.tolerance import Override
 
 if TYPE_CHECKING:
@@ -169,7 +169,8 @@ def _check_opset(kinds: Sequence[Target], opset: int) -> None:
     for kind in kinds:
         if kind.opsets is not None and opset not in kind.opsets:
             allowed = f"{kind.opsets.start} to {kind.opsets.stop - 1}"
-            raise UsageError(f"--opset {opset} for {kind.name}", allowed, "choose one of these")
+            why = OLDER_OPSETS if opset < kind.opsets.start else NEWER_OPSETS
+            raise UsageError(f"--opset {opset} for {kind.name}", allowed, f"choose one of these: {why}")
 
 
 def _require_tensorflow() -> None:
