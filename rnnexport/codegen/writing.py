@@ -186,7 +186,7 @@ class _Writer:
         axis = term.attribute("axis", 0)
         sizes = [shape[axis] if shape else None for _, shape in term.call.results]
         ports = {other.port for other in self._order if other.call is term.call}
-        if len(ports) < len(sizes) or None in sizes or len(set(sizes)) > 1:
+        if len(sizes) == 1 or len(ports) < len(sizes) or None in sizes or len(set(sizes)) > 1:
             return None
         source = self._found[term.operands[0]]
         return call("split", source.text, str(len(sizes)), f"axis={axis}", uses=[source], helper=True)

@@ -30,7 +30,7 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 def log_sum_exp(x: np.ndarray, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> np.ndarray:
     """The logarithm of sum(exp(x)) along axes, without overflow: the largest is taken out of the sum."""
-    largest = np.max(x, axis=axis, keepdims=True)
+    largest = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     # Of infinite ones nothing can be taken out.
     largest = np.where(np.isfinite(largest), largest, 0)
     total = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest

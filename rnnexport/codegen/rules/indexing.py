@@ -56,7 +56,8 @@ def _top_k(use: Use) -> Expression:
 
 def _non_zero(use: Use) -> Expression:
     x = as_array(use.operand(0))
-    return call("np.array", f"np.nonzero({x.text})", uses=[x])
+    given = x.text if use.operand(0).rank else f"np.atleast_1d({x.text})"  # of a number there are no positions
+    return call("np.array", f"np.nonzero({given})", uses=[x])
 
 
 def _unique(use: Use) -> Expression:

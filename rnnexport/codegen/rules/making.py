@@ -169,9 +169,9 @@ def _triangle(use: Use) -> Expression:
 def _one_hot(use: Use) -> Expression:
     indices, depth, values = (use.operand(at) for at in range(3))
     sizes: tuple[Size, ...] | None = depth.elements
-    if sizes is None and depth.rank != 0:
-        raise UnwrittenError("of a depth that is computed")
     count = Expression(str(sizes[0])) if sizes else depth.expression
+    if sizes is None and depth.rank != 0:
+        count = call(f"{count.within(Binding.ATOM)}.item", uses=[count])
     axis = int(use.attributes.get("axis", -1))
     whole = as_array(indices)
     more = [] if axis == -1 else [f"axis={axis}"]

@@ -61,6 +61,37 @@ def _reduction(name: str, before: str = "", after: str = "", narrow: bool = Fals
     return rule
 
 
+def _extreme(name: str, bound: str) -> Callable[[Use], Expression]:
+    """`x.max(axis=1)`; of nothing it is the least number that there is, where NumPy raises."""
+
+    def rule(use: Use) -> Expression:
+        x = as_array(use.operand(0))
+        if _is_noop(use):
+            return x
+        arguments, uses = _arguments(use), [x]
+        if not _is_filled(use.operand(0), axes_of(use)):
+            nothing = _limit(result_dtype(use), bound)
+            arguments, uses = [*arguments, f"initial={nothing.text}"], [x, nothing]
+        return call(f"{x.within(Binding.ATOM)}.{name}", *arguments, uses=uses)
+
+    return rule
+
+
+def _is_filled(x: Operand, axes: tuple[int, ...] | None) -> bool:
+    """Whether something is reduced: sizes of the model's inputs, `T` and `B`, are 1 at least, and `T - 1` may be 0."""
+    if x.shape is None or (x.value is not None and x.value.size == 0):
+        return False
+    sizes = x.shape if axes is None else [x.shape[axis] for axis in axes]
+    return all(size.isidentifier() if isinstance(size, str) else bool(size) for size in sizes)
+
+
+def _limit(name: str | None, bound: str) -> Expression:
+    """The lowest (`min`) or largest (`max`) number of a dtype."""
+    if name in FLOATS:
+        return Expression("-np.inf" if bound == "min" else "np.inf", Binding.UNARY if bound == "min" else Binding.ATOM)
+    return Expression("bool" if name == "bool" else f"np.iinfo({dtype_of(name).text}).{bound}")
+
+
 def _mean(use: Use) -> Expression:
     if result_dtype(use) not in (*FLOATS, None):
         raise UnwrittenError("of integers")
@@ -115,9 +146,9 @@ RULES: Mapping[str, Rule] = {
     "ReduceL2": _reduction("sum", before="np.square", after="np.sqrt"),
     "ReduceLogSum": _reduction("sum", after="np.log"),
     "ReduceLogSumExp": _log_sum_exp,
-    "ReduceMax": _reduction("max"),
+    "ReduceMax": _extreme("max", "min"),
     "ReduceMean": _mean,
-    "ReduceMin": _reduction("min"),
+    "ReduceMin": _extreme("min", "max"),
     "ReduceProd": _reduction("prod", narrow=True),
     "ReduceSum": _reduction("sum", narrow=True),
     "ReduceSumSquare": _reduction("sum", before="np.square", narrow=True),

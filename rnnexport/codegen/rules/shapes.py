@@ -169,6 +169,8 @@ def _squeeze(use: Use) -> Expression:
 def _unsqueeze(use: Use) -> Expression:
     x = use.operand(0)
     axes = integers(use.operand(1), "axes")
+    if not axes:
+        return unchanged(x)
     whole = as_array(x)
     if len(axes) == 1:
         rank = None if x.rank is None else x.rank + 1
