@@ -63,6 +63,14 @@ TENSORFLOW = {"tensorflow", "tf2onnx"}
 # Converters need TensorFlow, and so does the runner of the format that TensorFlow runs; nothing else above `source`.
 TENSORFLOW_MODULES = {
     "rnnexport.conversion.convert",
+    "rnnexport.conversion.folding",
+    "rnnexport.conversion.forms",
+    "rnnexport.conversion.forms.complex_numbers",
+    "rnnexport.conversion.forms.fourier",
+    "rnnexport.conversion.forms.replay",
+    "rnnexport.conversion.forms.running",
+    "rnnexport.conversion.forms.solving",
+    "rnnexport.conversion.forms.values",
     "rnnexport.conversion.handlers.making",
     "rnnexport.conversion.handlers.reductions",
     "rnnexport.conversion.taming",

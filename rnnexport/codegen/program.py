@@ -19,6 +19,7 @@ from rnnexport.codegen.tokens import Weight
 from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.convert import to_onnx
+from rnnexport.conversion.forms import in_forms
 from rnnexport.lowering.terms import Term, below
 from rnnexport.signature import Signature, unique_names
 from rnnexport.source.naming import SourceNames
@@ -55,6 +56,7 @@ def write_program(traced: TracedModel, name: str) -> Program:
     Raises:
         ConversionError: an operator has no ONNX form, or no NumPy form; names it and the layer it is in.
     """
+    traced = in_forms(traced)
     tensors = traced.weights()
     weights = {f"{node}:0": array for node, array in tensors.items()}
     if traced not in _readings:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from tf2onnx import convert
 
 from rnnexport.conversion.canonical import canonicalise, lookalikes
+from rnnexport.conversion.folding import with_exact_constants
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.conversion.taming import tamed
 from rnnexport.errors import ConversionError, ForeignCode, reason
@@ -24,7 +25,7 @@ from rnnexport.source.trace import TracedModel
 NEWEST_OPSET = 18
 
 
-def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> ir.Model:
+def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = None) -> ir.Model:
     """Convert a traced model. Inputs and outputs still have their TensorFlow names.
 
     What is inside has its canonical order and names: equal models give equal graphs, in every process.
@@ -33,18 +34,22 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] = ()) -> i
         traced: the model.
         opset: of the graph, `NEWEST_OPSET` at most.
         weights: constants of the traced graph, by their nodes' names, that are to be inputs behind the others: what is
-            computed from them stays written out, where the converter would compute it, and round it.
+            computed from them stays written out, where the converter would compute it, and round it; what is computed
+            from other constants is computed in float64. None for a graph that is not to be run in float64.
 
     Raises:
         ConversionError: an op has no ONNX form; names it and the layer it is in.
     """
     graph_def = traced.function.graph.as_graph_def()
+    plain, weights = weights is not None, weights or ()
+    if plain:
+        with_exact_constants(graph_def, weights)
     _open(graph_def, weights)
     try:
-        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(plain=bool(weights), copying=False):
+        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(plain=plain, copying=False):
             model = _proto(traced, graph_def, opset, weights)
     except _BrokenError:
-        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(plain=bool(weights), copying=True):
+        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(plain=plain, copying=True):
             model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:

@@ -22,6 +22,7 @@ from tf2onnx import optimizer, tf_loader, tf_utils, tfonnx
 from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer, back_to_back_optimizer
 
 from rnnexport.conversion.canonical import preference
+from rnnexport.conversion.folding import uncast
 
 # The rewriters of `tfonnx.process_parsed_graph` that replace a recurrence by a recurrent ONNX op.
 RNN_REWRITERS = (
@@ -59,6 +60,7 @@ def tamed(*, plain: bool, copying: bool) -> Iterator[None]:
     parts = [
         *((tfonnx, name, _keep) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS)),
         *((tfonnx, name, _keep) for name in GEMM_REWRITERS if plain),
+        *(uncast() if plain else ()),
         *([] if copying else [(optimizer, "optimize_graph", _without_copies)]),
         (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too

@@ -49,7 +49,7 @@ def literal(value: Any) -> Expression:
 def _exact_forms() -> dict[float, tuple[str, Binding]]:
     """Quotients and roots of small integers, by their float32 value; all are Python numbers, which have no dtype."""
     forms = {f"({p} / {q})": p / q for q in range(3, 17) for p in range(1, 2 * q) if gcd(p, q) == 1}
-    forms |= {"(2 / np.pi) ** 0.5": (2 / np.pi) ** 0.5, "np.pi": np.pi}
+    forms |= {"(2 / np.pi) ** 0.5": (2 / np.pi) ** 0.5, "np.pi": np.pi, "(np.pi / 2)": np.pi / 2}
     forms |= {f"{n}**-0.5": n**-0.5 for n in range(2, 4097)} | {f"{n}**0.5": n**0.5 for n in range(2, 17)}
     powers = {text: Binding.POWER if text.endswith("0.5") else Binding.ATOM for text in forms}
     return {float(np.float32(value)): (text, powers[text]) for text, value in reversed(forms.items())}

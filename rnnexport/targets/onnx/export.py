@@ -11,6 +11,7 @@ import onnx_ir as ir
 from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import NEWEST_OPSET, to_onnx
+from rnnexport.conversion.forms import in_forms
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
@@ -32,7 +33,7 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
             no valid ONNX.
         ProviderError: ONNX Runtime, which checks the form of a recurrence, is not installed.
     """
-    traced = graphs.main
+    traced = in_forms(graphs.main)
     model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
     restore_boundary(model, traced)
     clean_up(model)

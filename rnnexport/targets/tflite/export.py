@@ -6,12 +6,14 @@ import errno
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
+from rnnexport.conversion.forms import in_forms
 from rnnexport.errors import ConversionError, one_line
 from rnnexport.goldens import Arrays
 from rnnexport.lowered import Lowered
@@ -54,6 +56,8 @@ def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
+    sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
+    graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
     try:
         return _written(graphs, _USUAL)
     except ConversionError as error:

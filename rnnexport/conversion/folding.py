@@ -1,0 +1,182 @@
+"""Constants that a graph computes, computed in float64, for programs that are run in float64 too.
+
+A window, a filter bank or a table of angles is no constant of the source: tf2onnx would compute it in float32.
+
+    Before: matrix = MatMul(Const, Sin(Range(0, 512, 1)))     After: matrix = Cast(Const: float64)
+
+Short ones are what the source says in any case, see `codegen.meaning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+from tf2onnx import tfonnx
+from tf2onnx.optimizer import ConstFoldOptimizer
+
+from rnnexport.errors import ForeignCode, reason
+from rnnexport.source.double import plain_session
+from rnnexport.source.narrow import narrow_left, obstacle
+from rnnexport.source.widening import widened
+
+GraphDef = Any
+
+# Operators that move numbers.
+_MOVES = frozenset(
+    (
+        *("BroadcastTo", "ConcatV2", "ExpandDims", "Fill", "GatherV2", "Identity", "Pack", "Pad", "PadV2", "Reshape"),
+        *("ReverseV2", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"),
+    )
+)
+_SHORT, _LARGE = 4, 10**6
+_SUFFIX = "in_float64"
+_BY_TENSORFLOW, _OF_TENSORFLOW, _OF_ONNX = "compute_const_folding_using_tf", "rewrite_constant_fold", "_fold_node"
+_by_tensorflow, _of_tensorflow = getattr(tfonnx, _BY_TENSORFLOW), getattr(tfonnx, _OF_TENSORFLOW)
+_of_onnx = getattr(ConstFoldOptimizer, _OF_ONNX)
+
+
+def with_exact_constants(graph_def: GraphDef, weights: Collection[str]) -> None:
+    """Put float64 constants in the place of what is computed of constants alone, in place.
+
+    Args:
+        graph_def: the graph.
+        weights: constants of it that are to stay, and so what is computed of them.
+    """
+    for name, exact in _exact(graph_def, weights).items():
+        _replace(graph_def.node, name, exact, "")
+    for function in graph_def.library.function:
+        with tf.Graph().as_default():
+            tf.import_graph_def(type(graph_def)(library=graph_def.library), name="")
+            body, _ = function_def_to_graph_def(function)
+        ops = {node.name: op_def_registry.get(node.op) for node in function.node_def}
+        found = _exact(body, {argument.name for argument in function.signature.input_arg})
+        for name, exact in found.items():
+            _replace(function.node_def, name, exact, ":output:0")
+        renamed = {f"{name}:{ops[name].output_arg[0].name}:0": f"{name}:y:0" for name in found}
+        for node in function.node_def:
+            node.input[:] = [renamed.get(read, read) for read in node.input]
+        for key, read in list(function.ret.items()):
+            function.ret[key] = renamed.get(read, read)
+
+
+@dataclass(frozen=True, eq=False)
+class _Exact:
+    """A tensor in float64, and the dtype that it has in the graph."""
+
+    value: np.ndarray
+    dtype: tf.DType
+
+
+def _replace(nodes: Any, name: str, exact: _Exact, port: str) -> None:
+    """Before: name = op(...)     After: name = Cast(Const)."""
+    node = next(node for node in nodes if node.name == name)
+    node.op, node.input[:] = "Cast", [f"{name}/{_SUFFIX}{port}"]
+    node.attr.clear()
+    node.attr["SrcT"].type, node.attr["DstT"].type = (kind.as_datatype_enum for kind in (tf.float64, exact.dtype))
+    constant = nodes.add()
+    constant.name, constant.op = f"{name}/{_SUFFIX}", "Const"
+    constant.attr["dtype"].type = tf.float64.as_datatype_enum
+    constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(exact.value))
+
+
+def _exact(graph_def: GraphDef, open_nodes: Collection[str]) -> dict[str, _Exact]:
+    """The results of arithmetic with constants that something else reads, by the names of the nodes.
+
+    Args:
+        graph_def: of a model or a function.
+        open_nodes: what is no constant, though it may look like one.
+    """
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(graph_def, name="")
+    closed, computed = _closed(graph, open_nodes)
+    wanted = [
+        operation.outputs[0]
+        for operation in graph.get_operations()
+        if operation.name in computed
+        and operation.outputs[0].dtype.is_floating
+        and any(reader.name not in closed for reader in operation.outputs[0].consumers())
+    ]
+    part = type(graph_def)(versions=graph_def.versions, node=[node for node in graph_def.node if node.name in closed])
+    values = _in_float64(part, [tensor.name for tensor in wanted]) if wanted else []
+    return {
+        tensor.op.name: _Exact(value, tensor.dtype)
+        for tensor, value in zip(wanted, values, strict=False)
+        if _SHORT < value.size < _LARGE
+    }
+
+
+def _closed(graph: tf.Graph, open_nodes: Collection[str]) -> tuple[set[str], set[str]]:
+    """The operations that depend on constants alone, and those of them that give other numbers than these."""
+    closed: set[str] = set()
+    computed: set[str] = set()
+    for operation in graph.get_operations():
+        if operation.type == "Const" and operation.name not in open_nodes:
+            closed.add(operation.name)
+        elif _is_plain(operation) and all(tensor.op.name in closed for tensor in operation.inputs):
+            closed.add(operation.name)
+            if operation.type not in _MOVES or any(tensor.op.name in computed for tensor in operation.inputs):
+                computed.add(operation.name)
+    return closed, computed
+
+
+def _is_plain(operation: tf.Operation) -> bool:
+    """Whether it has inputs and one output, runs no functions, and gives the same each time."""
+    calls = any(value.HasField("func") or value.list.func for value in operation.node_def.attr.values())
+    return bool(operation.inputs) and len(operation.outputs) == 1 and not calls and not operation.op_def.is_stateful
+
+
+def _in_float64(graph_def: GraphDef, tensors: list[str]) -> list[np.ndarray]:
+    """The values of tensors of a graph without inputs; none where TensorFlow can't compute them so."""
+    if obstacle(graph_def) or narrow_left(wide := widened(graph_def)):
+        return []
+    graph = tf.Graph()
+    try:
+        with graph.as_default(), ForeignCode(lambda error: _UnknownError(reason(error))):
+            tf.import_graph_def(wide, name="")
+            values: list[np.ndarray] = plain_session(graph).run(tensors)
+            return values
+    except _UnknownError:
+        return []
+
+
+class _UnknownError(Exception):
+    """TensorFlow can't compute the constants in float64."""
+
+
+def uncast() -> tuple[tuple[Any, str, Any], ...]:
+    """(owner, name, what stands in its place) of the three places where tf2onnx would cast them at once."""
+    return (
+        (tfonnx, _BY_TENSORFLOW, _fold_by_tensorflow),
+        (tfonnx, _OF_TENSORFLOW, _fold_of_tensorflow),
+        (ConstFoldOptimizer, _OF_ONNX, _fold_of_onnx),
+    )
+
+
+def _fold_by_tensorflow(graph: Any, known: Any, outputs: Any) -> Any:
+    values, dtypes = _by_tensorflow(graph, known, outputs)
+    casts = [one for one in graph.get_operations() if one.type == "Cast" and one.inputs[0].dtype == tf.float64]
+    for operation in casts:
+        values.pop(operation.outputs[0].name, None)
+    return values, dtypes
+
+
+def _fold_of_tensorflow(graph: Any, ops: Any) -> Any:
+    held = [_is_cast_of_double(graph, op) for op in ops]
+    rest = iter(_of_tensorflow(graph, [op for op, is_held in zip(ops, held, strict=True) if not is_held]))
+    return [op if is_held else next(rest) for op, is_held in zip(ops, held, strict=True)]
+
+
+def _fold_of_onnx(optimizer: Any, node: Any, graph: Any) -> bool:
+    return not _is_cast_of_double(graph, node) and bool(_of_onnx(optimizer, node, graph))
+
+
+def _is_cast_of_double(graph: Any, node: Any) -> bool:
+    return bool(node.type == "Cast" and graph.get_dtype(node.input[0]) == onnx.TensorProto.DOUBLE)

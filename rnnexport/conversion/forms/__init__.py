@@ -1,0 +1,101 @@
+"""Operators of TensorFlow that no converter knows, written in those that all of them know, before any sees the graph.
+
+Complex numbers become pairs of real ones, Fourier transforms products with matrices. ONNX, NumPy and TFLite are made of
+what this gives. SavedModel and the float64 run of the graph keep TensorFlow's own operators: they judge it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import tensorflow as tf
+
+from rnnexport.conversion.forms import complex_numbers, fourier, running, solving
+from rnnexport.conversion.forms.replay import Replay
+from rnnexport.conversion.forms.values import Form, Pair, Value
+from rnnexport.errors import ConversionError
+from rnnexport.source.naming import SourceNames
+from rnnexport.source.trace import TracedModel
+
+_FORMS: Mapping[str, Form] = {**fourier.FORMS, **running.FORMS, **solving.FORMS}
+_COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
+# What was made of traced models that are still there, None where that is the model itself: several artifacts are made
+# of one.
+_made: WeakKeyDictionary[TracedModel, TracedModel | None] = WeakKeyDictionary()
+
+
+def in_forms(traced: TracedModel) -> TracedModel:
+    """The model without operators that have another form; itself where there are none.
+
+    Raises:
+        ConversionError: an input or an output is complex, or an operator has no form here; names it and the layer.
+    """
+    if traced not in _made:
+        _made[traced] = _written(traced) if _has_any(traced.function.graph.as_graph_def()) else None
+    return _made[traced] or traced
+
+
+def _has_any(graph_def: Any) -> bool:
+    bodies = (function.node_def for function in graph_def.library.function)
+    return any(
+        node.op in _FORMS or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
+        for nodes in (graph_def.node, *bodies)
+        for node in nodes
+    )
+
+
+def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
+    is_complex = any(isinstance(value, Pair) for value in inputs) or any(
+        tensor.dtype.is_complex for tensor in operation.outputs
+    )
+    if operation.type in _FORMS:
+        return _FORMS[operation.type]
+    return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation)) if is_complex else None
+
+
+def _written(traced: TracedModel) -> TracedModel:
+    for spec in traced.signature.all_inputs + traced.signature.all_outputs:
+        if spec.dtype.startswith("complex"):
+            raise ConversionError(
+                f"{spec.name} of {traced.name} is {spec.dtype}",
+                "real inputs, outputs and states",
+                "take and give real and imaginary parts, or export to saved-model",
+            )
+    source = tf.Graph()
+    with source.as_default():
+        tf.import_graph_def(traced.function.graph.as_graph_def(), name="")
+    element = source.get_tensor_by_name
+    given, wanted = [list(map(element, names)) for names in (traced.input_tensors, traced.output_tensors)]
+    made: dict[str, Any] = {}
+
+    def write() -> None:
+        inputs = {t.name: tf.compat.v1.placeholder(t.dtype, t.shape, t.op.name) for t in given}
+        outputs = Replay(source, _form_of).write(inputs, wanted)
+        made.update(inputs=list(inputs.values()), outputs=outputs)
+
+    graph = tf.compat.v1.wrap_function(write, [])
+    fetched = {spec.name: tensor for spec, tensor in zip(traced.signature.all_outputs, made["outputs"], strict=True)}
+    return replace(
+        traced,
+        function=graph.prune(made["inputs"], fetched),
+        input_tensors=tuple(tensor.name for tensor in made["inputs"]),
+        output_tensors=tuple(tensor.name for tensor in made["outputs"]),
+        names=_with_parts(traced.names, source),
+    )
+
+
+def _with_parts(names: SourceNames, source: tf.Graph) -> SourceNames:
+    """Names of the parts of complex weights besides."""
+    return replace(names, weights=dict(_parts(names.weights, source)))
+
+
+def _parts(weights: Mapping[str, str], source: tf.Graph) -> Iterator[tuple[str, str]]:
+    constants = {one.name for one in source.get_operations() if one.type == "Const" and one.outputs[0].dtype.is_complex}
+    for node, path in weights.items():
+        if node in constants:
+            yield from ((f"{node}/{part}", f"{path}_{part}") for part in ("real", "imag"))
+        else:
+            yield node, path

@@ -1,0 +1,218 @@
+"""A frozen graph written anew, operator by operator, some of them in other forms.
+
+    Before: z: complex64 = Complex(a, b); y = Real(Mul(z, w))     After: y = a * w_real - b * w_imag
+
+1. What no output depends on is left out.
+2. An operator that has no other form is the one that it was, under its name.
+3. What takes the place of an operator is below its name: `lru/mul` becomes `lru/mul/...`.
+4. The functions of loops and branches are written anew as well: a complex argument of theirs becomes two. Other calls
+   are written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.errors import ConversionError
+
+_LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
+_CHOICES = {
+    "If": tf.raw_ops.If,
+    "StatelessIf": tf.raw_ops.StatelessIf,
+    "Case": tf.raw_ops.Case,
+    "StatelessCase": tf.raw_ops.StatelessCase,
+}
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS})
+
+
+class Replay:
+    """The writing of one graph.
+
+    Args:
+        graph: the graph, with its library of functions.
+        form_of: gives the form of an operator for what it reads; None for one that stays.
+        names: of all operators of the graph.
+    """
+
+    def __init__(self, graph: tf.Graph, form_of: Callable[[tf.Operation, Sequence[Value]], Form | None]) -> None:
+        self._graph, self._form_of = graph, form_of
+        self._functions = {function.signature.name: function for function in graph.as_graph_def().library.function}
+
+    def write(self, given: Mapping[str, Value], wanted: Sequence[Tensor], prefix: str = "") -> list[Value]:
+        """Write what tensors depend on into the default graph.
+
+        Args:
+            given: what stands for placeholders, by the names of these tensors.
+            wanted: tensors of one graph, the model's or that of a function.
+            prefix: of the names.
+
+        Returns:
+            What stands for the tensors.
+
+        Raises:
+            ConversionError: an operator has no form for what it reads; names it and the layer.
+        """
+        known: dict[str, Value] = dict(given)
+        order = list(_order(wanted, known))
+        for operation in order:  # so that nothing new takes a name that is still to come
+            tf.compat.v1.get_default_graph().unique_name(prefix + operation.name, mark_as_used=True)
+        for operation in order:
+            inputs = [known[tensor.name] for tensor in operation.inputs]
+            outputs = self._written(operation, inputs, prefix + operation.name)
+            known |= {tensor.name: value for tensor, value in zip(operation.outputs, outputs, strict=True)}
+        return [known[tensor.name] for tensor in wanted]
+
+    def _written(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
+        if operation.type in _RUNS:
+            return self._run(operation, inputs, name)
+        form = self._form_of(operation, inputs)
+        if form is not None:
+            try:
+                with tf.name_scope(f"{name}/"):
+                    found = form(operation, inputs)
+            except FormError as error:
+                raise _formless(operation, name, str(error)) from error
+            if found is not None:
+                return found
+        if any(isinstance(value, Pair) for value in inputs) or any(
+            tensor.dtype.is_complex for tensor in operation.outputs
+        ):
+            raise _formless(operation, name, "of complex numbers")
+        return list(copied(operation, inputs, name))
+
+    def _run(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
+        if operation.type in _CALLS:
+            return self._called(operation.get_attr("f").name, inputs, f"{name}/")
+        flat, where = list(flattened(inputs)), f"{name}/"
+        if operation.type in _LOOPS:
+            shapes = [tensor.shape for tensor in operation.outputs]
+            body, template = self._function(operation.get_attr("body").name, inputs, shapes)
+            cond, _ = self._function(operation.get_attr("cond").name, inputs, shapes)
+            sizes = list(flattened(inputs, [[shape] for shape in shapes]))
+            found = _LOOPS[operation.type](input=flat, cond=cond, body=body, output_shapes=sizes, name=where)
+            return regrouped(found, template)
+        flat = flat[1:]
+        shapes = [tensor.shape for tensor in operation.inputs[1:]]
+        if "Case" in operation.type:
+            branches = [self._function(one.name, inputs[1:], shapes) for one in operation.get_attr("branches")]
+            functions = {"branches": [branch for branch, _ in branches], "branch_index": inputs[0]}
+        else:
+            sides = ("then_branch", "else_branch")
+            branches = [self._function(operation.get_attr(side).name, inputs[1:], shapes) for side in sides]
+            functions = dict(zip(sides, (branch for branch, _ in branches), strict=True)) | {"cond": inputs[0]}
+        outputs = branches[0][0].outputs
+        kinds = {"Tout": [tensor.dtype for tensor in outputs], "output_shapes": [tensor.shape for tensor in outputs]}
+        found = _CHOICES[operation.type](input=flat, name=where, **functions, **kinds)
+        return regrouped(found, branches[0][1])
+
+    def _opened(self, function: str, shapes: Sequence[tf.TensorShape]) -> Any:
+        with self._graph.as_default():
+            return function_def_to_graph(self._functions[function], shapes)
+
+    def _called(self, function: str, inputs: Sequence[Value], prefix: str) -> list[Value]:
+        inner = self._opened(function, [_shape(value) for value in inputs])
+        given = {tensor.name: value for tensor, value in zip(inner.inputs, inputs, strict=True)}
+        return self.write(given, inner.outputs, prefix)
+
+    def _function(
+        self, name: str, inputs: Sequence[Value], shapes: Sequence[tf.TensorShape]
+    ) -> tuple[Any, list[Value]]:
+        """The function anew, and what its outputs are: numbers in the place of tensors."""
+        inner = self._opened(name, shapes)
+        templates: list[list[Value]] = []
+
+        def body(*flat: Tensor) -> list[Tensor]:
+            given = {tensor.name: value for tensor, value in zip(inner.inputs, regrouped(flat, inputs), strict=True)}
+            outputs = self.write(given, inner.outputs)
+            templates.append(outputs)
+            return list(flattened(outputs))
+
+        kinds = [value.dtype for value in flattened(inputs)]
+        specs = map(tf.TensorSpec, flattened(inputs, [[shape] for shape in shapes]), kinds)
+        return tf.function(body, autograph=False).get_concrete_function(*specs), templates[0]
+
+
+def _order(wanted: Sequence[Tensor], known: Mapping[str, Value]) -> Iterator[tf.Operation]:
+    """The operations that tensors depend on, each behind what it reads."""
+    done: set[str] = set()
+    todo = [(tensor.op, False) for tensor in reversed(wanted) if tensor.name not in known]
+    while todo:
+        operation, is_ready = todo.pop()
+        if is_ready:
+            yield operation
+        elif operation.name not in done:
+            done.add(operation.name)
+            todo.append((operation, True))
+            todo.extend((tensor.op, False) for tensor in reversed(operation.inputs) if tensor.name not in known)
+
+
+def copied(operation: tf.Operation, inputs: Sequence[Tensor], name: str, part: bool = False) -> Sequence[Tensor]:
+    """An operation again, in the default graph, on other inputs.
+
+    Args:
+        operation: of another graph.
+        inputs: what it reads now.
+        name: of the copy; with `part` one like it, where it is taken.
+        part: whether the inputs are one part of complex tensors: types are those of real ones.
+    """
+    attributes = {}
+    for key, value in operation.node_def.attr.items():
+        if not key.startswith("_"):
+            attributes[key] = _of_a_part(value) if part else value
+    dtypes = [tensor.dtype.real_dtype if part else tensor.dtype for tensor in operation.outputs]
+    graph = tf.compat.v1.get_default_graph()
+    made = graph.create_op(
+        operation.type,
+        list(inputs),
+        dtypes,
+        name=name if part else f"{name}/",
+        attrs=attributes,
+        op_def=operation.op_def,
+    )
+    for tensor, known in zip(made.outputs, operation.outputs, strict=True):
+        tensor.set_shape(known.shape)
+    found: Sequence[Tensor] = made.outputs
+    return found
+
+
+def _of_a_part(value: Any) -> Any:
+    """An attribute with real types in the place of complex ones."""
+    real = type(value)()
+    real.CopyFrom(value)
+    if value.HasField("type"):
+        real.type = tf.as_dtype(value.type).real_dtype.as_datatype_enum
+    elif value.HasField("list"):
+        real.list.type[:] = [tf.as_dtype(kind).real_dtype.as_datatype_enum for kind in value.list.type]
+    return real
+
+
+def flattened(values: Sequence[Value], lists: Sequence[Sequence[Any]] | None = None) -> Iterator[Any]:
+    """Both parts of each pair, and every other value; or for each of them what stands in `lists` beside it."""
+    for at, value in enumerate(values):
+        parts = [value.real, value.imag] if isinstance(value, Pair) else [value]
+        yield from parts if lists is None else [lists[at][0]] * len(parts)
+
+
+def regrouped(flat: Sequence[Tensor], like: Sequence[Value]) -> list[Value]:
+    """The inverse of `flattened`, by what is a pair in `like`."""
+    rest = iter(flat)
+    return [Pair(next(rest), next(rest)) if isinstance(value, Pair) else next(rest) for value in like]
+
+
+def _shape(value: Value) -> tf.TensorShape:
+    shape: tf.TensorShape = (value.real if isinstance(value, Pair) else value).shape
+    return shape
+
+
+def _formless(operation: tf.Operation, name: str, why: str) -> ConversionError:
+    return ConversionError(
+        f"no form of {operation.type} {why} in {name.rpartition('/')[0] or name}",
+        "operators that can be written in real numbers",
+        "write the layer with other operations, or export to saved-model",
+    )

@@ -1,0 +1,224 @@
+"""Complex numbers, Fourier transforms, running products and linear equations in ONNX and NumPy: TensorFlow's values."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnnexport
+from benchmarks.edges.artifacts import Column, run
+from benchmarks.edges.cases import Case
+from rnnexport.conversion.forms import in_forms
+from rnnexport.errors import ConversionError
+from rnnexport.signature import Boundary
+from rnnexport.source.describe import describe
+from rnnexport.source.double import Double, double
+from rnnexport.source.trace import trace
+
+COLUMNS = [Column("onnx 13", "onnx", 13), Column("onnx 21", "onnx", 21), Column("numpy", "numpy")]
+RNG = np.random.default_rng(3)
+FEED = {
+    "x": RNG.normal(size=(3, 20)).astype(np.float32),
+    "m": (RNG.normal(size=(2, 4, 4)) + np.eye(4)).astype(np.float32),
+    "v": RNG.normal(size=(2, 4, 3)).astype(np.float32),
+}
+KERNEL = RNG.normal(size=(2, 20, 5)).astype(np.float32)
+
+
+def complex_of(x):
+    return tf.complex(x, 0.5 - 0.7 * tf.reverse(x, [-1]))
+
+
+def parts(z):
+    return tf.stack([tf.math.real(z), tf.math.imag(z)], -1)
+
+
+W = tf.complex(*KERNEL)
+COMPLEX = {
+    "multiplied": lambda z: z * complex_of(tf.math.real(z) + 1.0),
+    "divided": lambda z: z / complex_of(tf.math.real(z) + 1.0),
+    "reciprocal": tf.math.reciprocal,
+    "conjugated": tf.math.conj,
+    "exp": tf.exp,
+    "log": tf.math.log,
+    "sqrt": tf.sqrt,
+    "square": tf.square,
+    "power": lambda z: z ** (0.5 + 1.5j),
+    "sin": tf.sin,
+    "cosh": tf.cosh,
+    "tanh": tf.tanh,
+    "sigmoid": tf.sigmoid,
+    "product": lambda z: tf.matmul(z, W),
+    "adjoint product": lambda z: tf.matmul(z[:, :5], W, adjoint_b=True),
+    "equation": lambda z: tf.einsum("bi,ij->bj", z, W),
+    "sum": lambda z: tf.reduce_sum(z, -1),
+    "mean": lambda z: tf.reduce_mean(z, 0),
+    "running sum": lambda z: tf.cumsum(z, 1, reverse=True),
+    "running product": lambda z: tf.math.cumprod(z, 1, exclusive=True),
+    "product of all": lambda z: tf.reduce_prod(z, 1),
+    "moved": lambda z: tf.transpose(tf.concat([z[:, 2:9], tf.gather(z, [4, 1], axis=1)], 1)),
+    "chosen": lambda z: tf.where(tf.math.real(z) > 0.0, z, tf.math.conj(z)),
+    "padded": lambda z: tf.pad(tf.reshape(z, [3, 4, 5]), [[0, 0], [1, 2], [0, 1]]),
+    "of a real one": lambda z: tf.cast(tf.math.real(z), tf.complex64) * (1.5 - 2.5j),
+}
+SIGNALS = {
+    "rfft": lambda x: parts(tf.signal.rfft(x)),
+    "rfft cut": lambda x: parts(tf.signal.rfft(x, [7])),
+    "rfft filled up": lambda x: parts(tf.signal.rfft(x, [32])),
+    "irfft": lambda x: tf.signal.irfft(complex_of(x)),
+    "irfft odd": lambda x: tf.signal.irfft(complex_of(x), [33]),
+    "fft": lambda x: parts(tf.signal.fft(complex_of(x))),
+    "ifft": lambda x: parts(tf.signal.ifft(complex_of(x))),
+    "fft2d": lambda x: parts(tf.signal.fft2d(tf.reshape(complex_of(x), [3, 4, 5]))),
+    "stft": lambda x: parts(tf.signal.stft(x, 8, 4)),
+    "inverse stft": lambda x: tf.signal.inverse_stft(tf.signal.stft(x, 8, 4), 8, 4),
+    "dct": lambda x: tf.signal.dct(x, norm="ortho"),
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=str)
+def test_values_are_those_of_tensorflow(column):
+    functions = {name: lambda x, f=f: parts(f(complex_of(x))) for name, f in COMPLEX.items()} | SIGNALS
+    functions |= {
+        "size": lambda x: tf.abs(complex_of(x)),
+        "angle": lambda x: tf.math.angle(complex_of(x)),
+        "real running product": lambda x: tf.math.cumprod(x, 0, reverse=True),
+    }
+    for name, found in results(column, "x", functions).items():
+        wanted = functions[name](tf.constant(FEED["x"])).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5 * np.abs(wanted).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("column", COLUMNS[1:], ids=str)
+def test_linear_equations(column):
+    functions = {
+        "solved": tf.linalg.solve,
+        "adjoint": lambda m, v: tf.linalg.solve(m, v, adjoint=True),
+        "triangle": lambda m, v: tf.linalg.triangular_solve(m, v, lower=True),
+        "upper triangle": lambda m, v: tf.linalg.triangular_solve(m, v, lower=False, adjoint=True),
+        "inverse": lambda m, v: tf.linalg.inv(m),
+        "determinant": lambda m, v: tf.linalg.det(m),
+        "sign": lambda m, v: tf.linalg.slogdet(m)[0],
+        "logarithm": lambda m, v: tf.linalg.slogdet(m)[1],
+        "cholesky": lambda m, v: tf.linalg.cholesky(tf.matmul(m, m, transpose_b=True)),
+        # The first pivot is 0: rows change places.
+        "permuted": lambda m, v: tf.linalg.solve(m * (1.0 - tf.eye(4)), v),
+    }
+    for name, found in results(column, "mv", functions).items():
+        wanted = functions[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max(), err_msg=name)
+
+
+def results(column, inputs, functions):
+    found = run(column, [Case(name, "", inputs, function) for name, function in functions.items()], FEED)
+    assert {name: one.refused for name, one in found.items() if one.refused} == {}
+    return {name: one.output for name, one in found.items()}
+
+
+@pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2]], ids=str)
+def test_what_would_overflow_when_squared(column):
+    x = np.array([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0], [np.inf, 1.0]], np.float32)
+    case = Case("size", "", "x", lambda x: tf.abs(tf.complex(x[:, 0], x[:, 1])))
+    found = run(column, [case], {"x": x})["size"].output
+    np.testing.assert_allclose(found, np.float32([5e30, 5e-30, 0, np.inf]), rtol=1e-6)
+
+
+class LinearRecurrentUnit(keras.layers.Layer):
+    """x' = lambda x + B u, y = Re(C x); the state is complex between the timesteps of a loop of its own."""
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, shape):
+        uniform = keras.initializers.RandomUniform(0.2, 0.9, seed=5)
+        self.nu, self.theta = (self.add_weight(shape=(self.units,), initializer=uniform) for _ in range(2))
+        self.into = self.add_weight(shape=(2, shape[-1], self.units))
+        self.out = self.add_weight(shape=(2, self.units, 3))
+
+    def call(self, u_BTI):
+        decay_H = tf.exp(tf.complex(-tf.exp(self.nu), self.theta))
+        u_BTH = tf.matmul(tf.cast(u_BTI, tf.complex64), tf.complex(self.into[0], self.into[1]))
+
+        def step(t, x_BH):
+            return t + 1, decay_H * x_BH + u_BTH[:, t]
+
+        _, x_BH = tf.while_loop(lambda t, x_BH: t < tf.shape(u_BTI)[1], step, [0, tf.zeros_like(u_BTH[:, 0])])
+        return tf.math.real(tf.matmul(x_BH, tf.complex(self.out[0], self.out[1])))
+
+
+class Spectrum(keras.layers.Layer):
+    def call(self, x_BN):
+        return tf.math.log(tf.abs(tf.signal.stft(x_BN, 16, 8)) + 1e-3)
+
+
+def recurrent():
+    keras.utils.set_random_seed(7)
+    x_BTI = keras.Input((None, 4))
+    return keras.Model(x_BTI, LinearRecurrentUnit(5)(x_BTI))
+
+
+def spectral():
+    keras.utils.set_random_seed(8)
+    x_BN = keras.Input((80,))
+    return keras.Model(x_BN, keras.layers.GRU(5)(Spectrum()(x_BN)))
+
+
+@pytest.mark.parametrize("model", [recurrent, spectral])
+@pytest.mark.parametrize("target", ["onnx", "numpy"])
+def test_models_agree_with_a_float64_run_in_complex_numbers(tmp_path, model, target):
+    report = rnnexport.export(model(), target, tmp_path / f"m{'.onnx' if target == 'onnx' else '.py'}").report
+    assert report.status == "passed"
+    assert (report.no_truth, report.no_witness) == ("", "")
+
+
+def test_no_complex_number_is_left_but_in_the_graph_that_judges():
+    source = rnnexport.load(recurrent())
+    traced = trace(source, describe(source, Boundary()), unroll=False)
+    assert any(map(is_complex, nodes_of(traced)))
+    assert not any(map(is_complex, nodes_of(in_forms(traced))))
+    assert in_forms(in_forms(traced)) is in_forms(traced)
+    judge = double(traced)
+    assert isinstance(judge, Double)
+    assert any(tensor.dtype == tf.complex128 for one in judge.graph.get_operations() for tensor in one.outputs)
+
+
+def nodes_of(traced):
+    graph_def = traced.function.graph.as_graph_def()
+    return [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+
+
+def is_complex(node):
+    return any(tf.complex64.as_datatype_enum in (value.type, *value.list.type) for value in node.attr.values())
+
+
+def test_a_model_without_such_operators_is_left_as_it_is():
+    source = rnnexport.load(keras.Sequential([keras.Input((None, 4)), keras.layers.GRU(5)]))
+    traced = trace(source, describe(source, Boundary()), unroll=False)
+    assert in_forms(traced) is traced
+
+
+class Unformed(keras.layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x_BTI):
+        return self.function(x_BTI)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda x: tf.math.real(tf.math.asin(tf.cast(x, tf.complex64))), "no form of Asin of complex numbers in"),
+        (lambda x: tf.linalg.inv(tf.eye(40) + x[:, :1, :1]), "of 40 unknowns, more than 32"),
+    ],
+    ids=["operator", "size"],
+)
+def test_what_has_no_form_is_refused_by_name(tmp_path, function, told):
+    model = keras.Sequential([keras.Input((None, 4)), Unformed(function)])
+    with pytest.raises(ConversionError, match=told):
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
