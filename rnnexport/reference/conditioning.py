@@ -66,7 +66,7 @@ class Conditioning:
 
     def with_spread(self, golden: Golden) -> Golden:
         """The golden with its spread; a call that carries goes on, in each run, from the states of that run."""
-        if not golden.truth or self._dtype not in _DTYPES or self._run_of.fault:  # a faulty program tells nothing
+        if self._run_of.no_truth or self._run_of.fault or self._dtype not in _DTYPES:  # a faulty program tells nothing
             return golden
         if not self._copies:
             self._begin(golden)
@@ -74,7 +74,10 @@ class Conditioning:
         if not found:
             return golden
         moved = {name: _furthest([one[name] for one in found], truth) for name, truth in golden.truth.items()}
-        return replace(golden, spread={name: self._shared(one, golden.expected[name]) for name, one in moved.items()})
+        whole = [name for name in found[0] if name not in golden.truth]
+        chosen = {name: _decided([one[name] for one in found]) for name in whole}
+        real = {name: self._shared(one, golden.expected[name]) for name, one in moved.items()}
+        return replace(golden, spread=chosen | real)
 
     def _begin(self, golden: Golden) -> None:
         """Open the runs: one pair for copies of the rows, where a copy gives what its row does, else as many pairs."""
@@ -88,7 +91,7 @@ class Conditioning:
     def _is_row_by_row(self, golden: Golden) -> bool:
         """Whether copies of the rows behind each other give copies of what comes out, in the first call."""
         specs = (*self.signature.all_inputs, *self.signature.all_outputs)
-        if golden.carries or any(spec.shape[:1] != (BATCH,) for spec in specs):
+        if golden.carries or not golden.truth or any(spec.shape[:1] != (BATCH,) for spec in specs):
             return False
         found = self._run_of.program().run(_copied(golden.feed, _PAIRS), _copied(golden.expected, _PAIRS))
         return bool(found) and all(
@@ -134,6 +137,8 @@ def with_luck(golden: Golden, tolerance: Tolerance) -> Golden:
     """The golden with a spread as large as the source's own error at the few values where that is beyond its bound."""
     spread = dict(golden.spread)
     for name, one in spread.items():
+        if name not in golden.truth:
+            continue
         expected, truth = golden.expected[name], golden.truth[name]
         beyond = excesses(expected, truth, tolerance, leeway(one)) > 1
         spread[name] = np.where(beyond, np.abs(expected - truth), one)
@@ -161,6 +166,11 @@ def require_conditioned(name: str, goldens: Sequence[Golden], tolerance: Toleran
                 "a model whose outputs follow from its inputs in the precision that it computes in",
                 "look for differences of nearly equal numbers, or weights that have diverged",
             )
+
+
+def _decided(runs: Sequence[np.ndarray]) -> np.ndarray:
+    """The spread of whole numbers: infinite where rounding decides which one it is, as of the larger of two scores."""
+    return np.where(np.any(np.stack(runs) != runs[0], axis=0), np.inf, 0.0)
 
 
 def _furthest(runs: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:

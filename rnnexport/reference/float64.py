@@ -84,16 +84,21 @@ class Exact:
         return run
 
     def run(self, feed: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
-        """The float64 outputs for `feed` of those that are real in `expected`; nothing where it can't be run."""
+        """The outputs for `feed`, in float64 if they are real in `expected`; nothing where it can't be run."""
         outputs = self._agreed(feed, expected)
         if self.no_truth:
             return {}
-        floats = {name: array for name, array in expected.items() if np.issubdtype(array.dtype, np.floating)}
+        whole = {name: outputs[name] for name, array in expected.items() if array.dtype.kind in "biu"}
+        floats = {name: array for name, array in expected.items() if is_real(array)}
         if any(outputs[name].shape != array.shape for name, array in floats.items()):
             self.no_truth = "outputs have other shapes in float64: one of them counts steps of a real number"
             return {}
         # Where the source is not finite its own value is all there is to compare with.
-        return {name: np.where(np.isfinite(array), outputs[name], array) for name, array in floats.items()}
+        return whole | {name: np.where(np.isfinite(array), outputs[name], array) for name, array in floats.items()}
+
+    def truth(self, feed: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
+        """The float64 outputs for `feed` of those that are real in `expected`; nothing where it can't be run."""
+        return {name: array for name, array in self.run(feed, expected).items() if is_real(expected[name])}
 
     def _agreed(self, feed: Arrays, expected: Arrays) -> Arrays:
         """What both readings give, or the one that is right."""
@@ -143,8 +148,13 @@ def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) ->
             # A chunk goes on from the float64 states: rounding is not carried into the truth.
             before = {**found[-1].expected, **found[-1].truth}
             feed |= signature.carried(before)
-        found.append(replace(golden, truth=run.run(feed, golden.expected)))
+        found.append(replace(golden, truth=run.truth(feed, golden.expected)))
     return goldens if run.no_truth else tuple(found)
+
+
+def is_real(array: np.ndarray) -> bool:
+    """Whether an output has a truth that is nearer than the source's own value."""
+    return np.issubdtype(array.dtype, np.floating)
 
 
 def doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
@@ -160,7 +170,7 @@ def doubt(goldens: tuple[Golden, ...], tolerance: Tolerance) -> str:
 
 def _off(expected: Arrays, found: Arrays) -> float:
     """How far a reading is from eager Keras, in units of the usual tolerance; infinite where it lacks a number."""
-    floats = {name: array for name, array in expected.items() if np.issubdtype(array.dtype, np.floating)}
+    floats = {name: array for name, array in expected.items() if is_real(array)}
     if any(
         found[name].shape != array.shape or np.any(np.isfinite(array) & ~np.isfinite(found[name]))
         for name, array in floats.items()

@@ -35,7 +35,7 @@ def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[
     conditioning = Conditioning(run, described.signature, narrowest(source))
     for feed, given in calls:
         expected = reference(source, described.signature, feed)
-        golden = conditioning.with_spread(Golden("data", feed, expected, run.run(feed, expected)))
+        golden = conditioning.with_spread(Golden("data", feed, expected, run.truth(feed, expected)))
         golden = with_luck(golden, described.tolerance)
         yield golden
         if given:  # the data say what they expect, too

@@ -50,6 +50,9 @@ def bounds(tolerance: Tolerance, wanted: np.ndarray, least: np.ndarray | None) -
     """How many bounds of those values are wider than the tolerance."""
     if least is None or not wanted.size:
         return Bounds()
+    if not np.issubdtype(wanted.dtype, np.inexact):
+        free = int(np.isinf(least).sum())
+        return Bounds(free, free)
     wider, coarse = uncertain(tolerance, wanted, least)
     largest = np.max(least / tolerance.bound(wanted), initial=1.0, where=wider)
     return Bounds(int(wider.sum()), int(coarse.sum()), float(largest))

@@ -137,7 +137,7 @@ def compare_outputs(
 def compare(name: str, found: np.ndarray | None, wanted: Wanted, tolerance: Tolerance) -> Comparison:
     """Compare one output. NaN passes where the source gives NaN, an infinity against itself, what is empty likewise.
 
-    Integers, bools and text must be equal.
+    Integers, bools and text must be equal, but where rounding decides which of several a value is: an infinite bound.
     """
     value = wanted.value
     if found is None:
@@ -218,7 +218,7 @@ def _out_of(tolerance: Tolerance, found: np.ndarray, wanted: np.ndarray, least: 
     """Which values are out of their bounds."""
     same: np.ndarray = found == wanted
     if not np.issubdtype(wanted.dtype, np.inexact):
-        return ~same
+        return ~same if least is None else ~same & np.isfinite(least)
     same |= np.isnan(found) & np.isnan(wanted)
     with np.errstate(invalid="ignore", over="ignore"):
         within = np.abs(_wide(found) - _wide(wanted)) <= allowed(tolerance, wanted, least)

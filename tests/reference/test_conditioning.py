@@ -106,3 +106,21 @@ def test_a_value_beside_an_edge_is_uncertain_by_the_step_and_its_neighbours_are_
     assert 0 < np.mean(steps > 0) < 1
     for _, expected, _, spread in parts(rounded, "cut"):
         assert np.all(leeway(spread[..., H:]) < 2 * Tolerance().bound(expected[..., H:]))
+
+
+def tied():
+    """Whether a score is larger than another: nearly the same one in the last unit, far apart in all others."""
+    x = keras().Input((None, INPUTS), name="x")
+    h = keras().layers.LSTM(H, return_sequences=True, name="lstm")(x)
+    thrice = keras().ops.concatenate([h[..., :-1] + 2.0, h[..., -1:] * 1.1 + h[..., -1:] * 1.2 + 1e-9], -1)
+    chosen = keras().ops.cast(h * 2.3 > thrice, "int32")
+    return with_weights(keras().Model(x, keras().layers.Identity(name="chosen")(chosen)), 0.5)
+
+
+def test_a_whole_number_is_free_where_rounding_decides_it_and_certain_elsewhere():
+    for golden in described(tied).goldens:
+        (name,) = golden.expected
+        assert golden.truth == {}
+        open_gates = 0.5 < np.abs(golden.feed["x"]).max() < 5  # others leave states near 0, where 1e-9 is much
+        assert np.mean(np.isinf(golden.spread[name][..., -1])) > 0.5 or not open_gates
+        np.testing.assert_array_equal(golden.spread[name][..., :-1], 0)

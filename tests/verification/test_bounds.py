@@ -43,3 +43,12 @@ def test_nan_and_infinities_never_pass_however_wide_the_bound():
         found[1] = wrong
         assert not compare("y", found, anything, T).passed
     assert compare("y", VALUE + np.float32(7), anything, T).passed
+
+
+def test_whole_numbers_are_free_where_their_bound_is_infinite_and_nowhere_else():
+    value = np.array([3, 1, 2, 0])
+    wanted = Wanted(value, spread=np.array([0.0, np.inf, 0.0, 0.0]), least=np.array([0.0, np.inf, 0.0, 0.0]))
+    found = compare("ids", np.array([3, 2, 2, 0]), wanted, T)
+    assert found.passed
+    assert (found.bounds.wider, found.bounds.coarse, found.bounds.largest) == (1, 1, 1.0)
+    assert not compare("ids", np.array([3, 2, 1, 0]), wanted, T).passed
