@@ -14,6 +14,14 @@ from typing import ClassVar
 
 _WRAPPED = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# What Keras puts around the error of a layer: its name or class in front, and what it was called with behind.
+_IN_LAYER = re.compile(
+    r"Exception encountered when calling (?:layer ['\"](?P<name>[^'\"]+)['\"] \(type \w+\)|(?P<kind>\w+)\.call\(\))"
+    r"\.\s*(?P<cause>.+?)\s*(?:Call a|A)rguments received by .*",
+    re.DOTALL,
+)
+_INFERRED = re.compile(r"Could not automatically infer the output .*Error encountered:\s*", re.DOTALL)
+_RUNTIME = re.compile(r"\{\{function_node [^}]*\}\}\s*|\s*\[Op:\w+\](?:\s*name:)?")
 EXIT_PASSED = 0
 EXIT_MISMATCH = 1
 EXIT_USAGE = 2
@@ -115,13 +123,27 @@ def require_path(path: Path, expected: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """The kind of an error and what it says; of one that AutoGraph wrapped in a listing of the code, what it wraps."""
-    text = str(error)
+    """The kind of an error and what it says, and the layer that Keras says it is in.
+
+    Of one that AutoGraph wrapped in a listing of the code, what it wraps; without what the layer was called with.
+    """
+    text = _COLOUR.sub("", str(error))
     if isinstance(error, RaisedError):
         return text
+    kind = type(error).__name__
     if text.lstrip().startswith("in user code:") and (wrapped := _WRAPPED.findall(text)):
-        return str(wrapped[-1])
-    return f"{type(error).__name__}: {text}"
+        kind, _, text = str(wrapped[-1]).partition(": ")
+    layer = layer_of(error)
+    if found := _IN_LAYER.search(text):
+        text = found["cause"].rstrip(".")
+    text = _RUNTIME.sub("", _INFERRED.sub("", text)).strip()
+    return f"{kind}: {text}" + (f" (in {layer})" if layer else "")
+
+
+def layer_of(error: BaseException) -> str:
+    """The name or class of the layer that Keras says an error is in; empty where it says none."""
+    found = _IN_LAYER.search(_COLOUR.sub("", str(error)))
+    return "" if found is None else found["name"] or found["kind"]
 
 
 def one_line(text: str, limit: int = 600) -> str:

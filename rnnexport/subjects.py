@@ -133,6 +133,12 @@ def require_fixed(name: str, signature: Signature) -> None:
 
 
 def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
+    from rnnexport.source.cures import with_sizes
     from rnnexport.source.trace import trace
 
-    return (None if unroll else known.traced) or trace(source, known.signature, unroll=unroll)
+    if not unroll and known.traced is not None:
+        return known.traced
+    try:
+        return trace(source, known.signature, unroll=unroll)
+    except ConversionError as error:
+        raise with_sizes(error, source, known.signature, unroll=unroll) from error

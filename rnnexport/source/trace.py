@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
@@ -218,5 +218,5 @@ def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:
     return ConversionError(
         f"{source.name} can't be traced: {reason(error)}",
         "a call() of TensorFlow or Keras operations on its arguments",
-        "mend the layer that is named; --debug shows the traceback",
+        f"mend {layer_of(error) or 'the call()'}; --debug shows the traceback",
     )

@@ -79,6 +79,56 @@ def test_a_model_whose_code_raises_is_told_in_one_line(tmp_path):
         rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+    # No size helps, so that none is named; the layer is.
+    assert "(in Odd)" in caught.value.found
+    assert "Arguments received" not in caught.value.found
+    assert caught.value.todo == "mend Odd; --debug shows the traceback"
+
+
+def summed(x):
+    """A loop of Python over a length that a graph may not know."""
+    return sum(x[:, t] for t in range(x.shape[1]))[:, None] + x
+
+
+@GROUP
+def test_a_length_that_cures_is_told_and_does(tmp_path):
+    import keras
+
+    class Summed(keras.layers.Layer):
+        def call(self, x):
+            return summed(x)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    x = keras.Input((None, 4), name="x")
+    model = keras.Model(x, keras.layers.GRU(3)(Summed()(x)))
+    with pytest.raises(rnnexport.ConversionError, match=r"can't be traced: TypeError: .*\(in Summed\)") as caught:
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    assert caught.value.todo == "give --timesteps N, with which it can be traced"
+    done = rnnexport.export(model, "onnx", tmp_path / "m.onnx", timesteps=5)
+    assert done.report is not None
+    assert done.report.status == "passed"
+
+
+@GROUP
+def test_a_batch_that_cures_is_told(tmp_path):
+    import keras
+
+    class Looped(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.stack([x[row] * 2 for row in range(x.shape[0])])
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    x = keras.Input((5, 4), name="x")
+    model = keras.Model(x, keras.layers.GRU(3)(Looped()(x)))
+    with pytest.raises(rnnexport.ConversionError, match=r"give --batch N, with which it can be traced"):
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
+    done = rnnexport.export(model, "onnx", tmp_path / "m.onnx", batch=2)
+    assert done.report is not None
+    assert done.report.status == "passed"
 
 
 @GROUP
