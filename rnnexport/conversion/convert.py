@@ -17,6 +17,7 @@ from tf2onnx import convert
 from rnnexport.conversion.canonical import canonicalise, lookalikes
 from rnnexport.conversion.folding import with_exact_constants
 from rnnexport.conversion.handlers import HANDLERS
+from rnnexport.conversion.refusals import no_form
 from rnnexport.conversion.taming import tamed
 from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.trace import TracedModel
@@ -53,15 +54,21 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
             model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:
-        raise ConversionError(
-            f"no ONNX form of {'; '.join(unknown)} (opset {opset})",
-            "operations that tf2onnx can convert",
-            "write them with other operations" + (", or try a higher --opset" if opset < NEWEST_OPSET else ""),
-        )
+        helps = opset < NEWEST_OPSET and _converts(traced, weights)
+        raise no_form(unknown, traced.names.layers, NEWEST_OPSET if helps else None)
     functions = (node for function in graph_def.library.function for node in function.node_def)
     converted: ir.Model = ir.from_proto(model)
     canonicalise(converted, lookalikes([node.name for node in (*graph_def.node, *functions)]))
     return converted
+
+
+def _converts(traced: TracedModel, weights: Collection[str]) -> bool:
+    """Whether the newest opset has all that a model needs."""
+    try:
+        to_onnx(traced, NEWEST_OPSET, weights)
+    except ConversionError:
+        return False
+    return True
 
 
 def _proto(traced: TracedModel, graph_def: Any, opset: int, weights: Iterable[str]) -> onnx.ModelProto:
@@ -94,11 +101,11 @@ def _open(graph_def: Any, weights: Collection[str]) -> None:
             del node.attr["value"]
 
 
-def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[str]:
-    """`Op in layer/path` for every node, in bodies too, that ONNX does not define. tf2onnx leaves them in silently."""
+def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str]]:
+    """(op, path) of every node, in bodies too, that ONNX does not define. tf2onnx leaves them in silently."""
     for node in graph.node:
         if not onnx.defs.has(node.op_type, opset, node.domain):
-            yield f"{node.op_type} in {node.name.rpartition('/')[0] or node.name}"
+            yield node.op_type, node.name.rpartition("/")[0] or node.name
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _unknown_ops(attribute.g, opset)
@@ -108,5 +115,5 @@ def _unconvertible(name: str, error: BaseException) -> ConversionError:
     return ConversionError(
         f"tf2onnx can't convert {name}: {reason(error)}",
         "operations that tf2onnx can convert",
-        "write the layer with other operations; --debug shows the traceback",
+        "report it; TFLite and SavedModel are made without that converter; --debug shows the traceback",
     )

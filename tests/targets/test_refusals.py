@@ -36,6 +36,36 @@ def test_an_op_that_the_format_lacks_is_refused_with_its_layer(to, tmp_path):
     assert "Svd in " in caught.value.found
     assert "spectrum" in caught.value.found
     assert list(tmp_path.iterdir()) == []
+    # What is named as a way out is one.
+    assert "export to saved-model" in caught.value.todo
+    done = rnnexport.export(model_with(eigenvalues, "spectrum"), "saved-model", tmp_path / "m_saved_model")
+    assert done.report is not None
+    assert done.report.status == "passed"
+
+
+@GROUP
+def test_operators_are_told_once_with_their_layer(tmp_path):
+    def thrice(x):
+        return eigenvalues(eigenvalues(eigenvalues(x)))
+
+    with pytest.raises(rnnexport.ConversionError) as caught:
+        rnnexport.export(model_with(thrice, "spectrum"), "onnx", tmp_path / "m.onnx", opset=15)
+    assert caught.value.found == "no ONNX form of Svd in layer spectrum (Odd)"
+    assert "--opset" not in caught.value.todo
+
+
+def test_an_opset_is_named_where_it_helps():
+    from rnnexport.conversion.refusals import no_form
+    from rnnexport.source.naming import LayerName
+
+    layers = [LayerName("m_1/rnn_1", "rnn", "RNN"), LayerName("m_1/rnn_1/while/cell_1", "cell", "Cell")]
+    operators = [("BitwiseAnd", "m_1/rnn_1/while/cell_1/and"), ("BitwiseOr", "m_1/rnn_1"), ("BitwiseOr", "m_1/rnn_10")]
+    told = no_form(operators, layers, 18)
+    assert (
+        told.found
+        == "no ONNX form of BitwiseAnd in layer cell (Cell); BitwiseOr in layer rnn (RNN); BitwiseOr in m_1/rnn_10"
+    )
+    assert told.todo == "give --opset 18"
 
 
 @GROUP

@@ -138,7 +138,7 @@ def _refusal(graphs: Iterable[Any], error: ConverterError) -> ConversionError:
     return ConversionError(
         f"no built-in TFLite form of {'; '.join(places) or one_line(text, 200)}",
         "built-in operators (a Flex op would need TensorFlow in the runtime)",
-        "write the layer with other operations, or export to another target",
+        "write the layer with other operations, or export to saved-model, which keeps every operator",
     )
 
 

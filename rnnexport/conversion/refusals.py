@@ -1,0 +1,36 @@
+"""The refusal of operators that ONNX has no form of: each once, with its layer, and a way that works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rnnexport.errors import ConversionError
+from rnnexport.source.naming import LayerName
+
+# Made of the same graph, whose operators it keeps.
+_ANYWAY = "or export to saved-model, which keeps every operator"
+
+
+def no_form(operators: Iterable[tuple[str, str]], layers: Sequence[LayerName], opset: int | None) -> ConversionError:
+    """What to say of operators without an ONNX form.
+
+    Args:
+        operators: each with the path in the graph that it is at.
+        layers: of the model.
+        opset: one that has all of them; None where none has.
+    """
+    places: dict[str, dict[str, None]] = {}
+    for operator, path in operators:
+        places.setdefault(_place(path, layers), {})[operator] = None
+    told = "; ".join(f"{', '.join(names)} in {place}" for place, names in places.items())
+    todo = f"write it with other operations, {_ANYWAY}" if opset is None else f"give --opset {opset}"
+    return ConversionError(f"no ONNX form of {told}", "operators that ONNX has", todo)
+
+
+def _place(path: str, layers: Sequence[LayerName]) -> str:
+    """The innermost layer at a path of the graph; the path where none is known."""
+    around = [layer for layer in layers if layer.scope and (path == layer.scope or path.startswith(f"{layer.scope}/"))]
+    if not around:
+        return path
+    inner = max(around, key=lambda layer: len(layer.scope))
+    return f"layer {inner.name} ({inner.class_name})"
