@@ -101,7 +101,7 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
         check_names(needed, objects, file.path.name, advise)
         if (stored := file.stored or stored_weights(file.path)) is not None:
             check_sizes(meaning.config, stored, file.path.name)
-    with ForeignCode(partial(_explained, file, objects, advise)):
+    with ForeignCode(partial(_explained, file, api_name, objects, advise)):
         model = _rebuilt(file, meaning, api, objects, loading)
     if not api.owns(model):
         raise ConversionError(f"{file.path.name} holds a {type(model).__name__}", "a model", "save the whole model")
@@ -134,7 +134,9 @@ def _advice(file: SourceFile, loading: Loading, api_name: str, wanted: Reference
     return advice(known.get(wanted.text, wanted), tops, api_name)
 
 
-def _explained(file: SourceFile, objects: CustomObjects, advise: Advise, error: BaseException) -> ConversionError:
+def _explained(
+    file: SourceFile, keras: str, objects: CustomObjects, advise: Advise, error: BaseException
+) -> ConversionError:
     match = _UNKNOWN.search(str(error))
     if match:
         wanted = Reference(match["name"] or match["name2"])
@@ -142,5 +144,6 @@ def _explained(file: SourceFile, objects: CustomObjects, advise: Advise, error: 
     return ConversionError(
         f"{file.path.name} ({file.origin}) can't be rebuilt: {reason(error)}",
         "a model that its own Keras loads",
-        "try it with keras.saving.load_model, or check --custom-objects",
+        f"see what {keras}.models.load_model says of it, and check --custom-objects"
+        + ("; a .keras file holds more than an .h5" if file.container == ".h5" else ""),
     )

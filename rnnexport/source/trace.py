@@ -143,8 +143,14 @@ def _keep_cases(concrete: Any) -> None:
 
 
 def _refuse_assignments(concrete: Any) -> None:
-    """A write to a variable is state that the artifact would have to keep hidden."""
+    """A write to a variable is state that the artifact would have to keep hidden; so is a random number's."""
     for node in _nodes(concrete):
+        if node.op in ("RngReadAndSkip", "RngSkip"):
+            raise ConversionError(
+                f"{node.name} may draw random numbers",
+                "a model that gives the same for the same inputs",
+                "leave that layer out of the model that is exported: what it does in training is not wanted there",
+            )
         if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
             raise hidden_state(f"written by {node.name}")
 

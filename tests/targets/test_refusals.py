@@ -213,3 +213,15 @@ def test_a_subclassed_model_is_told_how_to_declare_its_inputs(tmp_path):
 def test_what_is_no_model_is_refused():
     with pytest.raises(rnnexport.UsageError, match="a list"):
         rnnexport.load([1, 2])
+
+
+@GROUP
+@pytest.mark.parametrize("to", ["onnx", "tflite", "saved-model"])
+def test_a_layer_that_may_draw_random_numbers_is_named(to, tmp_path):
+    """In a branch that is never taken outside of training; freezing leaves it without its generator."""
+    import tf_keras
+
+    x = tf_keras.Input((5, 6, 3))
+    model = tf_keras.Model(x, tf_keras.layers.RandomCrop(4, 3, name="crop")(x))
+    with pytest.raises(rnnexport.ConversionError, match=r"crop/.* may draw random numbers; .*leave that layer out"):
+        rnnexport.export(model, to, tmp_path / f"m{target(to).suffix}")

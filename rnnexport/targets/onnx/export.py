@@ -47,7 +47,9 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ConversionError(
-            f"tf2onnx made an invalid ONNX graph of {traced.name}: {error}", "a graph that onnx accepts", "report it"
+            f"tf2onnx made an invalid ONNX graph of {traced.name}: {error}",
+            "a graph that onnx accepts",
+            "report it; SavedModel and TFLite are made without that converter",
         ) from error
     path.write_bytes(proto.SerializeToString(deterministic=True))
     return lowered
