@@ -7,7 +7,7 @@ import pytest
 from benchmarks.support import functions, layers
 from benchmarks.support.measure import Found, Measured, measure
 from benchmarks.support.models import FAMILIES, Subject, build, public
-from benchmarks.support.page import markdown, short
+from benchmarks.support.page import markdown, placed, short
 from benchmarks.support.table import from_json, shares, to_json
 
 pytestmark = pytest.mark.xdist_group("support")
@@ -78,6 +78,12 @@ def test_the_page_has_everything_that_was_measured():
 def test_what_is_no_part_of_a_model_is_not_counted():
     counts = {target: dict(words) for _, target, words in shares(MEASURED)}
     assert counts == {"onnx": {"exact": 1, "refused": 1}, "tflite": {"exact": 1, "fixed": 1}}
+
+
+def test_tables_go_between_the_marks_of_a_page():
+    page = "# T\n<!-- support -->\nold\n<!-- end of support -->\nrest\n"
+    assert placed(page, "new\n") == "# T\n<!-- support -->\nnew\n<!-- end of support -->\nrest\n"
+    assert placed("", "new\n") == "new\n"
 
 
 def test_a_reason_is_told_without_the_model_it_was_met_in():

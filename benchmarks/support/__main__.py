@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.support.measure import Measured
 from benchmarks.support.models import FAMILIES, Subject, public
-from benchmarks.support.page import markdown
+from benchmarks.support.page import markdown, placed
 from benchmarks.support.table import from_json, to_json, told
 from benchmarks.support.workers import measured
 from rnnexport.publish import staged
@@ -26,7 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, and print the table; 0 where nothing is wrong."""
     asked = _parser().parse_args(arguments)
     found = _measured(asked) if asked.read is None else from_json(json.loads(asked.read.read_text()))
-    _write(asked.markdown, "\n".join(markdown(found)) + "\n")
+    if asked.markdown is not None:
+        before = asked.markdown.read_text() if asked.markdown.is_file() else ""
+        _write(asked.markdown, placed(before, "\n".join(markdown(found)) + "\n"))
     print("\n".join(told(found)))
     return int(any(one.word in ("wrong", "crashed") for item in found for one in item.found.values()))
 
@@ -65,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--targets", default=",".join(TARGET_NAMES), metavar="NAMES", help="with commas between")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every result there, as it comes")
     parser.add_argument("--read", type=Path, metavar="FILE", help="results of --json, instead of measuring")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the tables there; into a page, between its marks"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes")
     return parser
 

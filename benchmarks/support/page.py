@@ -13,6 +13,7 @@ from benchmarks.support.table import shares
 # Of a reason, what is of the model that was measured and of no other.
 _OWN = re.compile(r" in (?:model|function)[\w/]*|\bmodel(?:_1)?/|\(opset \d+\)|; see .*|/tmp/\S+|'[\w ]+_\d+'")
 _LONGEST = 200
+START, END = "<!-- support -->\n", "<!-- end of support -->\n"
 
 
 class Reasons:
@@ -35,6 +36,13 @@ def short(why: str) -> str:
     parts = [" ".join(part.split()) for part in _OWN.sub("", found).split(";")]
     text = "; ".join(dict.fromkeys(part for part in parts if part)).replace("|", "\\|")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def placed(page: str, tables: str) -> str:
+    """A page with these tables between its marks; of one without marks the tables alone."""
+    if START not in page or END not in page:
+        return tables
+    return page.partition(START)[0] + START + tables + END + page.partition(END)[2]
 
 
 def markdown(found: Sequence[Measured]) -> Iterator[str]:
