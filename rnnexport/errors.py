@@ -130,14 +130,13 @@ def reason(error: BaseException) -> str:
     text = _COLOUR.sub("", str(error))
     if isinstance(error, RaisedError):
         return text
-    kind = type(error).__name__
-    if text.lstrip().startswith("in user code:") and (wrapped := _WRAPPED.findall(text)):
-        kind, _, text = str(wrapped[-1]).partition(": ")
+    kind, found = type(error).__name__, _IN_LAYER.search(text)
+    cause = text if found is None else found["cause"].rstrip(".")
+    if cause.lstrip().startswith("in user code:") and (wrapped := _WRAPPED.findall(cause)):
+        kind, _, cause = str(wrapped[-1]).partition(": ")
+    cause = _RUNTIME.sub("", _INFERRED.sub("", cause)).strip()
     layer = layer_of(error)
-    if found := _IN_LAYER.search(text):
-        text = found["cause"].rstrip(".")
-    text = _RUNTIME.sub("", _INFERRED.sub("", text)).strip()
-    return f"{kind}: {text}" + (f" (in {layer})" if layer else "")
+    return f"{kind}: {cause}" + (f" (in {layer})" if layer else "")
 
 
 def layer_of(error: BaseException) -> str:
