@@ -52,10 +52,11 @@ class Subject:
         """
         faults = [known.fault for known in (self.known, *(self.whole or ())[1:]) if known.fault]
         if faults and CONVERTER in kind.writers:
+            what = "model" if faults[0].startswith(f"{self.source.name}, ") else "operator"
             raise ConversionError(
                 f"{CONVERTER} does not compute what {self.source.name} computes: {faults[0]}",
                 "the outputs of its TensorFlow graph to float64 rounding",
-                "report this operator; TFLite and SavedModel are made without that converter",
+                f"report this {what}; TFLite and SavedModel are made without that converter",
             )
 
     def traced(self, *, unroll: bool) -> TracedModel:
