@@ -100,6 +100,22 @@ def convolution(keras):
     return chain(keras, conv, layers.GRU(5, return_sequences=True, name="memory"))
 
 
+def grouped_convolutions(keras):
+    layers = keras.layers
+    mix = layers.Dense(4, activation="tanh")
+    each = layers.Conv1D(8, 3, padding="causal", groups=4, dilation_rate=2, activation="tanh", name="each")
+    halves = layers.Conv1D(6, 2, padding="causal", groups=2, use_bias=False, name="halves")
+    return chain(keras, mix, each, halves, layers.GRU(5, return_sequences=True, name="memory"))
+
+
+def separable_convolution(keras):
+    """Of Keras 3 there is no causal one."""
+    layers = keras.layers
+    kind = {"tf_keras": layers.SeparableConv1D, "keras": layers.Conv1D}[keras.__name__]
+    conv = kind(4, 3, padding="causal", dilation_rate=2, activation="tanh", name="history")
+    return chain(keras, conv, layers.GRU(5, return_sequences=True, name="memory"))
+
+
 def convolutional(keras):
     return chain(keras, keras.layers.ConvLSTM1D(2, 3, return_sequences=True), shape=(None, 5, 2))
 
@@ -214,6 +230,8 @@ CAUSAL = {
     "zeroed": zeroed,
     "stacked": stacked,
     "convolution": convolution,
+    "grouped convolutions": grouped_convolutions,
+    "separable convolution": separable_convolution,
     "convolutional": convolutional,
     "fixed length": fixed_length,
     "nested": nested,

@@ -19,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from rnnexport.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
+from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import SourceNames, source_names
 from rnnexport.source.unrolling import unrolls
@@ -173,6 +174,7 @@ def _named(
     inputs = tuple(tensor.name for tensor in frozen.inputs[: len(signature.all_inputs)])
     outputs = tuple(tensor.name for tensor in frozen.outputs)
     graph_def = frozen.graph.as_graph_def()
+    interpret_compiled(graph_def)
     renamed = _name_tables(graph_def)
 
     def rebuild() -> None:

@@ -1,0 +1,102 @@
+"""What a model compiles by XLA, convolutions in groups above all, is converted like all else."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import onnx
+import pytest
+
+import rnnexport
+from rnnexport.loading import Loading
+from rnnexport.signature import Boundary
+from rnnexport.source.describe import describe
+from rnnexport.source.load import load_source
+from rnnexport.source.reference import reference
+from rnnexport.source.trace import trace
+from tests.streams import chain, with_random_weights
+
+APIS = ("keras", "tf_keras")
+CHANNELS = 6
+
+
+def compiled_cell(keras):
+    """A cell of a recurrence whose step is compiled, and calls a function that is too."""
+    import tensorflow as tf
+
+    class Compiled(keras.layers.Layer):
+        state_size = output_size = 4
+
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1] + 4, 4), name="kernel")
+            self.built = True
+
+        @tf.function(jit_compile=True)
+        def step(self, x, h, kernel):
+            return tf.tanh(tf.matmul(tf.concat([x, h], 1), kernel))
+
+        def call(self, x, states):
+            h = self.step(x, states[0], tf.convert_to_tensor(self.kernel))
+            return h, [h]
+
+    return Compiled()
+
+
+def built(keras, kind):
+    layers = keras.layers
+    shape, made = {
+        "causal": ((None,), lambda: layers.Conv1D(8, 4, padding="causal", groups=2, activation="tanh")),
+        "each channel": ((None,), lambda: layers.Conv1D(12, 3, padding="causal", groups=6, dilation_rate=2)),
+        "dilated": ((None,), lambda: layers.Conv1D(4, 3, padding="same", groups=2, dilation_rate=3)),
+        "strided": ((None,), lambda: layers.Conv1D(9, 3, groups=3, strides=2)),
+        "fixed": ((11,), lambda: layers.Conv1D(9, 3, groups=3)),
+        "images": ((None, 5), lambda: layers.Conv2D(4, 3, padding="same", groups=2)),
+        "cell": ((None,), lambda: layers.RNN(compiled_cell(keras), return_sequences=True)),
+    }[kind]
+    return with_random_weights(chain(keras, made(), shape=(*shape, CHANNELS)), len(kind))
+
+
+def functions(traced):
+    return traced.function.graph.as_graph_def().library.function
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("kind", ["causal", "each channel", "dilated", "strided", "fixed", "images", "cell"])
+def test_nothing_stays_compiled_and_the_values_are_those_of_eager_keras(api, kind):
+    source = load_source(built(importlib.import_module(api), kind), Loading())
+    signature = describe(source, Boundary())
+    traced = trace(source, signature, unroll=False)
+    assert not any("_XlaMustCompile" in function.attr for function in functions(traced))
+    spec = signature.inputs[0]
+    for batch, length in ((2, 11), (3, 7)):
+        shape = (batch, *(length if isinstance(size, str) else size for size in spec.shape[1:]))
+        feed = {spec.name: np.random.default_rng(batch).standard_normal(shape).astype("float32")}
+        for name, wanted in reference(source, signature, feed).items():
+            np.testing.assert_allclose(traced.run(feed)[name], wanted, atol=3e-6)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_convolution_in_groups_is_one_in_onnx(api, tmp_path):
+    keras = importlib.import_module(api)
+    layers = keras.layers
+    conv = layers.Conv1D(8, 4, padding="causal", groups=2, activation="tanh")
+    model = chain(keras, conv, layers.GRU(3, return_sequences=True), shape=(None, CHANNELS))
+    done = rnnexport.export(with_random_weights(model, 2), "onnx", tmp_path / "m.onnx")
+    nodes = [node for node in onnx.load(done.path).graph.node if node.op_type == "Conv"]
+    assert [attribute.i for node in nodes for attribute in node.attribute if attribute.name == "group"] == [2]
+    assert (done.report.status, [one.chosen for one in done.lowering]) == ("passed", ["native"])
+
+
+def test_a_convolution_of_volumes_in_groups_stays_compiled():
+    """TensorFlow has no other kernel of it, so that a SavedModel needs it so."""
+    import keras
+
+    model = chain(keras, keras.layers.Conv3D(6, 2, groups=3), shape=(3, 4, 5, CHANNELS))
+    source = load_source(with_random_weights(model, 2), Loading())
+    signature = describe(source, Boundary())
+    traced = trace(source, signature, unroll=False)
+    assert any("_XlaMustCompile" in function.attr for function in functions(traced))
+    feed = {signature.inputs[0].name: np.random.default_rng(1).standard_normal((2, 3, 4, 5, 6)).astype("float32")}
+    for name, wanted in reference(source, signature, feed).items():
+        np.testing.assert_allclose(traced.run(feed)[name], wanted, atol=3e-6)
