@@ -69,6 +69,10 @@ class ModelApi(Protocol):
     masking: Any  # its Masking class
     autograph: bool  # whether it turns Python's `if` and `for` on tensors into graph operations
 
+    @property
+    def updated(self) -> Sequence[StateVariable]:
+        """What layers change at inference for themselves, and is a state of the model; see `KerasApi.keeping`."""
+
     def inputs(self, model: Model) -> list[NamedTensor]:
         """The inputs in call order; empty for a model that declares none."""
 
@@ -96,7 +100,7 @@ class ModelApi(Protocol):
         """
 
     def states(self, model: Model) -> list[StateVariable]:
-        """The states of the stateful layers, in layer order; a layer that was never called has none."""
+        """The states of the stateful layers, in layer order, and `updated`; a layer that was never called has none."""
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         """What a recurrent layer starts from when it is given `sequences`, in the structure that its cell has."""
@@ -134,6 +138,9 @@ class KerasApi(ModelApi, Protocol):
     """What loading and building a model needs of a Keras besides."""
 
     name: KerasApiName
+
+    def keeping(self, updated: Sequence[StateVariable]) -> KerasApi:
+        """The same Keras, for a model of which these variables, which its layers change at inference, are states."""
 
     def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
         """Load a file that `files.identify` accepted, with its weights. Raises whatever that Keras raises."""
@@ -262,7 +269,8 @@ def hidden_state(variable_name: str) -> ConversionError:
     return ConversionError(
         f"variable {variable_name} changes at inference and is no state of a recurrent layer",
         "state that is an explicit input and output",
-        "keep it in a recurrent layer's cell, or stop changing it when training is False",
+        "keep it in a recurrent layer's cell, or in a weight with a row for each sequence of a fixed batch, or stop "
+        "changing it when training is False",
     )
 
 

@@ -197,6 +197,12 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
                 f"state {stem} of dtype {state.initial.dtype.name}", f"one of {', '.join(DTYPES)}", "compute in another"
             )
         shape, dtype = tuple(state.initial.shape), state.initial.dtype.name
+        if batch == BATCH and not state.by_row:
+            raise ConversionError(
+                f"state {stem} of layer {state.layer} has {shape[0]} rows, and the batch is open",
+                f"a batch of {shape[0]}",
+                f"give --batch {shape[0]}",
+            )
         shape = (batch, *shape[1:]) if state.by_row else shape
         before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)
         initial = np.broadcast_to(state.initial, before.sized({BATCH: 1}))

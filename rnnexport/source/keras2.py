@@ -33,6 +33,7 @@ from rnnexport.source.origin import KerasApiName
 from rnnexport.source.state_cell import StateCell
 from rnnexport.source.time_distributed import steps_of_tf_keras
 from rnnexport.source.unrolling import recurrences_written
+from rnnexport.source.updated import variables_in_cells
 
 
 class Keras2:
@@ -44,6 +45,12 @@ class Keras2:
     autograph = True
     embedding = tf_keras.layers.Embedding
     masking = tf_keras.layers.Masking
+
+    def __init__(self, updated: Sequence[StateVariable] = ()) -> None:
+        self.updated = tuple(updated)
+
+    def keeping(self, updated: Sequence[StateVariable]) -> Keras2:
+        return Keras2(updated)
 
     def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
         # `safe_mode` acts on .keras alone: an .h5 that holds code was refused before.
@@ -129,7 +136,7 @@ class Keras2:
                 StateVariable(layer.name, variable, tf.convert_to_tensor(value).numpy())
                 for variable, value in zip(variables, initial, strict=True)
             ]
-        return found
+        return [*found, *self.updated]
 
     def _stateful(self, model: Model) -> list[Layer]:
         """The stateful layers that have states: those that were called."""
@@ -149,7 +156,9 @@ class Keras2:
         return tf_keras.Model(packed, model.call(packed), name=model.name)
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
-        numbers = [v for v in model.non_trainable_variables if v.dtype.is_floating or v.dtype.is_integer]
+        states = {id(state.variable) for state in self.updated}
+        others = [variable for variable in model.non_trainable_variables if id(variable) not in states]
+        numbers = [variable for variable in others if variable.dtype.is_floating or variable.dtype.is_integer]
         return [(variable.name, variable) for variable in numbers]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -170,7 +179,8 @@ class Keras2:
         try:
             for layer, original in zip(stateful, originals, strict=True):
                 layer.states = tf.nest.map_structure(lambda _: next(remaining), original)
-            outputs = self.call(model, inputs)
+            with variables_in_cells([state.variable for state in self.updated], list(remaining)):
+                outputs = self.call(model, inputs)
         finally:
             for layer, original in zip(stateful, originals, strict=True):
                 layer.states = original

@@ -48,13 +48,17 @@ class Keras3:
     embedding = keras.layers.Embedding
     masking = keras.layers.Masking
 
-    def __init__(self) -> None:
+    def __init__(self, updated: Sequence[StateVariable] = ()) -> None:
+        self.updated = tuple(updated)
         if keras.backend.backend() != "tensorflow":
             raise UsageError(
                 f"Keras with the {keras.backend.backend()} backend",
                 "the tensorflow backend",
                 "set KERAS_BACKEND=tensorflow",
             )
+
+    def keeping(self, updated: Sequence[StateVariable]) -> Keras3:
+        return Keras3(updated)
 
     def load(self, path: Path, custom_objects: CustomObjects, *, safe: bool) -> Model:
         # An .h5 names the operations between layers (those of a mask, say), which Keras finds in a .keras alone.
@@ -161,7 +165,7 @@ class Keras3:
                     StateVariable(layer.name, variable, _array(value, variable.dtype))
                     for variable, value in zip(variables, initial, strict=True)
                 ]
-        return found
+        return [*found, *self.updated]
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         # In the dtype in which the layer carries them from step to step, whatever its cell gives.
@@ -178,7 +182,8 @@ class Keras3:
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
         found = [(variable.path, variable) for variable in model.non_trainable_variables]
-        return [(path, variable) for path, variable in found if "seed_generator" not in path]
+        states = {id(state.variable) for state in self.updated}
+        return [(path, one) for path, one in found if "seed_generator" not in path and id(one) not in states]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         packed = keras.tree.pack_sequence_as(_graph(model).input, list(inputs))

@@ -28,6 +28,7 @@ from rnnexport.source.sizes import check_sizes
 from rnnexport.source.staging import whole_file
 from rnnexport.source.stored import stored_weights
 from rnnexport.source.subclassed import with_inputs
+from rnnexport.source.updated import with_updated_variables
 from rnnexport.source.weights import load_weights
 from rnnexport.source.whereabouts import advice
 
@@ -52,12 +53,12 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
             what its numbers mean.
     """
     if isinstance(model, str | Path):
-        source = _from_file(Path(model), loading)
+        source = with_updated_variables(_from_file(Path(model), loading))
         return replace(source, semantics=(*source.semantics, _UNSAFE)) if loading.allow_unsafe else source
     api = api_of(model)
     if loading.keras_api not in ("auto", api.name):
         raise UsageError(f"a live model of {api.name}, with keras_api={loading.keras_api}", "one", "drop keras_api")
-    return live(with_inputs(SourceModel(model, api, model.name), api, loading.inputs))
+    return with_updated_variables(live(with_inputs(SourceModel(model, api, model.name), api, loading.inputs)))
 
 
 def _from_file(path: Path, loading: Loading) -> SourceModel:

@@ -25,6 +25,7 @@ class Program:
     autograph = False
     embedding = ()  # no layer is one
     masking = ()
+    updated: Sequence[StateVariable] = ()
 
     def inputs(self, model: Model) -> list[NamedTensor]:
         _, specs = model.signatures[SERVING].structured_input_signature

@@ -33,6 +33,7 @@ class Streaming:
         self.embedding = api.embedding
         self.masking = api.masking
         self.autograph = api.autograph
+        self.updated = api.updated
         self.holds_outputs = any(isinstance(one, CarriedRecurrence) and one.held for one in carried)
 
     def inputs(self, model: Model) -> list[NamedTensor]:
@@ -105,6 +106,12 @@ def with_open_lengths(source: SourceModel, signature: Signature) -> SourceModel:
             f"{source.name} is a program, whose layers can't be told",
             "a model with layers, to carry what they remember",
             "stream the Keras model that it was made from",
+        )
+    if source.api.updated:
+        raise ConversionError(
+            f"layer {source.api.updated[0].layer} of {source.name} goes on from call to call by itself",
+            "layers whose states a stream can carry",
+            "export without --stream: what that layer keeps is a state of the artifact then, too",
         )
     if any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in source.api.inputs(source.model)):
         return source
