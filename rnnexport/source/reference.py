@@ -11,6 +11,7 @@ from rnnexport.errors import ConversionError, ForeignCode, reason
 from rnnexport.signature import Signature
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
+from rnnexport.source.short_sequences import short_sequences_refused
 
 
 def run_eager(
@@ -30,7 +31,8 @@ def run_eager(
     try:
         for variable, value in zip(recurrent, states, strict=True):
             variable.assign(value)
-        outputs = source.api.call(source.model, [tf.constant(array) for array in inputs])
+        with short_sequences_refused(source.api, source.model):
+            outputs = source.api.call(source.model, [tf.constant(array) for array in inputs])
         after = [_value(variable) for variable in recurrent]
         changed = [
             name

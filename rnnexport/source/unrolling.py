@@ -3,8 +3,9 @@
 How Keras writes a recurrence does not change what it computes, but for this:
 
 1. Backwards with a mask and `zero_output_for_mask` (so inside `Bidirectional`): both Keras, when they unroll, reverse
-   the inputs but not the mask that zeroes the outputs. A layer that a file unrolls computes that in eager Keras, so it
-   stays unrolled as it is. One that we unroll does what its loop does:
+   the inputs but not the mask that zeroes the outputs. Of a layer that a file unrolls that is what it computes:
+       Before: rnn(x, mask, go_backwards, zero)  After: rnn(x, mask, go_backwards), zero where mask is False
+   One that we unroll does what its loop does:
        Before: rnn(x, mask, go_backwards)        After: rnn(reversed x, reversed mask)
 2. Several outputs a step: tf_keras stacks them as if they were one tensor when it unrolls.
        Before: step -> ([y_BP, a_BQ], states)    After: step -> (ya_B(P+Q), states), cut again behind the last step
@@ -51,18 +52,22 @@ def recurrences_written(backend: ModuleType, layers: Iterable[Layer], *, unroll:
         time_major: bool = False,
         **options: Any,
     ) -> Any:
-        as_asked = options.get("unroll") and go_backwards and mask is not None and options.get("zero_output_for_mask")
-        if unroll and go_backwards and mask is not None and not as_asked:
+        late = options.get("unroll") and go_backwards and mask is not None and options.get("zero_output_for_mask")
+        given = mask
+        if unroll and go_backwards and mask is not None:
             axis = [0 if time_major else 1]
             inputs = tf.nest.map_structure(lambda tensor: tf.reverse(tensor, axis), inputs)
             mask, go_backwards = tf.reverse(mask, axis), False
-        options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major}
-        options["unroll"] = bool(unroll or as_asked)
-        if not unroll:
-            return original(step_function, inputs, initial_states, **options)
+        options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major, "unroll": unroll}
+        options |= {"zero_output_for_mask": False} if late else {}
         joined = _Joined(step_function)
-        last_output, outputs, states = original(joined.step, inputs, initial_states, **options)
-        return joined.cut(last_output), joined.cut(outputs), states
+        step = joined.step if unroll else step_function
+        last_output, outputs, states = original(step, inputs, initial_states, **options)
+        last_output, outputs = joined.cut(last_output), joined.cut(outputs)
+        if late:
+            last_output = _zeroed(last_output, given[0] if time_major else given[:, 0])
+            outputs = _zeroed(outputs, given)
+        return last_output, outputs, states
 
     # A layer that asks for it wants a fixed length even where nothing is unrolled.
     rolled = [layer for layer in layers if not (layer.go_backwards and getattr(layer, "zero_output_for_mask", False))]
@@ -78,6 +83,18 @@ def recurrences_written(backend: ModuleType, layers: Iterable[Layer], *, unroll:
 def unrolls(layer: Layer) -> bool:
     """Whether a recurrent layer asks to be unrolled."""
     return bool(getattr(layer, "unroll", False))
+
+
+def _zeroed(values: Any, mask: Any) -> Any:
+    """Zero where the mask, of the first axes of the values, is False."""
+
+    def zeroed(tensor: Any) -> Any:
+        kept = tf.cast(mask, tf.bool)
+        for _ in range(len(tensor.shape) - len(kept.shape)):
+            kept = kept[..., tf.newaxis]
+        return tf.where(kept, tensor, tf.zeros_like(tensor))
+
+    return tf.nest.map_structure(zeroed, values)
 
 
 class _Joined:

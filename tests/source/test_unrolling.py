@@ -84,7 +84,7 @@ def loops(traced):
     return sum(node.op in ("While", "StatelessWhile") for node in nodes)
 
 
-LOOPS = {"gru": 2, "both ways": 2, "in time": None, "masked both ways": 1, "remembering": 0}
+LOOPS = {"gru": 2, "both ways": 2, "in time": None, "masked both ways": 2, "remembering": 0}
 KINDS = (*LOOPS, "lstm", "one step", "cell", "backwards", "masked", "convolutional")
 
 
