@@ -109,8 +109,8 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
         signature: its boundary.
 
     Raises:
-        ConversionError: nothing is carried; or a layer reads what comes later, is called more than once, or has a cell
-            that starts from what the inputs say; or the model can't be called.
+        ConversionError: nothing is carried, nor kept by a layer of the model's own; or a layer reads what comes later,
+            is called more than once, or has a cell that starts from what the inputs say; or the model can't be called.
     """
     kinds = _Kinds(source.api)
     watched = [layer for layer in source.api.layers(source.model) if kinds.watched(layer)]
@@ -126,7 +126,7 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
             found.append(_recurrence(layer, *seen, by_inputs=layer in by_inputs))
         elif kinds.padding(layer):
             found.append(_history(layer, kinds.padding(layer)))
-    if not found:
+    if not found and not source.api.updated:
         raise ConversionError(
             f"{source.name} has no layer that carries anything from step to step",
             "a recurrent layer, or a causal convolution, over a length that can be cut",

@@ -55,11 +55,12 @@ class Streaming:
         return self._api.plain_loops(model, unroll=unroll)
 
     def states(self, model: Model) -> list[StateVariable]:
-        return [
+        carried = [
             StateVariable(carried.layer.name, cell, initial, by_row=True)
             for carried in self._carried
             for cell, initial in zip(carried.cells, carried.initial, strict=True)
         ]
+        return [*carried, *self.updated]
 
     def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
         return self._api.fresh_states(layer, sequences)
@@ -78,14 +79,15 @@ class Streaming:
         variables: Sequence[StateVariable],
         states: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        cells = [variable.variable for variable in variables]
+        count = len(variables) - len(self.updated)
+        cells = [variable.variable for variable in variables[:count]]
         before = [cell.value for cell in cells]
         try:
-            for cell, state in zip(cells, states, strict=True):
+            for cell, state in zip(cells, states[:count], strict=True):
                 cell.value = state
             with carrying(self._carried):
-                outputs, _ = self._api.call_stateless(model, inputs, (), ())
-            return outputs, [cell.value for cell in cells]
+                outputs, after = self._api.call_stateless(model, inputs, variables[count:], states[count:])
+            return outputs, [*(cell.value for cell in cells), *after]
         finally:
             for cell, value in zip(cells, before, strict=True):
                 cell.value = value
@@ -106,12 +108,6 @@ def with_open_lengths(source: SourceModel, signature: Signature) -> SourceModel:
             f"{source.name} is a program, whose layers can't be told",
             "a model with layers, to carry what they remember",
             "stream the Keras model that it was made from",
-        )
-    if source.api.updated:
-        raise ConversionError(
-            f"layer {source.api.updated[0].layer} of {source.name} goes on from call to call by itself",
-            "layers whose states a stream can carry",
-            "export without --stream: what that layer keeps is a state of the artifact then, too",
         )
     if any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in source.api.inputs(source.model)):
         return source

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnnexport
+from rnnexport.causality import streamed
 from rnnexport.loading import Loading
 from rnnexport.signature import Boundary
 from rnnexport.source.describe import describe
@@ -48,12 +49,12 @@ def ring(keras, rows, shape=None, how="assign"):
     return Ring(name="ring")
 
 
-def streaming_model(api, *, rows=BATCH, batch=BATCH, **options):
+def streaming_model(api, *, rows=BATCH, batch=BATCH, memory=True, stateful=True, **options):
     keras = importlib.import_module(api)
     x = keras.Input((None, FEATURES), batch_size=batch, name="x")
     y = ring(keras, rows, **options)(x)
-    if batch is not None:
-        y = keras.layers.GRU(3, return_sequences=True, stateful=True, name="gru")(y)
+    if batch is not None and memory:
+        y = keras.layers.GRU(3, return_sequences=True, stateful=stateful, name="gru")(y)
     model = with_random_weights(keras.Model(x, y), 3)
     for layer in model.layers:
         if layer.name == "ring":
@@ -162,9 +163,21 @@ def counting(api):
 
 @GROUP
 @pytest.mark.parametrize("api", APIS)
-def test_such_a_model_is_a_stream_already(api):
-    from rnnexport.causality import streamed
-
-    source = load_source(streaming_model(api), Loading())
-    with pytest.raises(rnnexport.ConversionError, match=r"ring .*goes on from call to call by itself.*--stream"):
-        streamed(source, None, lambda text: None)
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_stream_carries_what_it_keeps(api, behind):
+    """Beside what the recurrent layer behind it starts from, which the model itself does not carry."""
+    model = streaming_model(api, stateful=False) if behind else streaming_model(api, rows=1, batch=1, memory=False)
+    rows = BATCH if behind else 1
+    x = some(rows)
+    source = load_source(model, Loading())
+    signature = describe(source, Boundary())
+    feed = {"x": x} | {state.input.name: state.start(rows) for state in signature.states}
+    wanted = reference(source, signature, feed)[signature.outputs[0].name]
+    stream = streamed(source, None, lambda text: None)
+    signature = describe(stream, Boundary())
+    assert [state.layer for state in signature.states] == (["gru", "ring"] if behind else ["ring"])
+    traced = trace(stream, signature, unroll=False)
+    np.testing.assert_allclose(carried(traced.run, signature, x), wanted, atol=3e-6)
+    np.testing.assert_allclose(
+        carried(lambda feed: reference(stream, signature, feed), signature, x), wanted, atol=3e-6
+    )
