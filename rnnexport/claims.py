@@ -64,13 +64,15 @@ class SourceTruth:
     def _made(self, extent: Extent) -> Beside:
         from rnnexport.causality import streamed
         from rnnexport.reference.described import describe_with_truth
+        from rnnexport.source.casting import cast_source
         from rnnexport.source.describe import describe
 
+        source = cast_source(self.source, extent.cast)
         if extent.stream is None:
-            return Beside(self.source, describe_with_truth(self.source, extent.called, self._seed), None)
-        model = streamed(self.source, extent.boundary.batch, self._progress)
+            return Beside(source, describe_with_truth(source, extent.called, self._seed), None)
+        model = cast_source(streamed(self.source, extent.boundary.batch, self._progress), extent.cast)
         described = describe_with_truth(model, extent.called, self._seed)
-        return Beside(model, described, describe(self.source, extent.boundary))
+        return Beside(model, described, describe(source, extent.boundary))
 
     def steps(self, extent: Extent, count: int) -> Steps:
         """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -60,6 +61,7 @@ def export(
     batch: Length = None,
     timesteps: Length = None,
     stream: Length = None,
+    cast: str | None = None,
     data: str | Path | None = None,
     ranges: Mapping[str, tuple[float, float]] = _ANY,
     verify: bool = True,
@@ -81,6 +83,7 @@ def export(
         stream: the steps of a chunk, or `dynamic` for any (one in TFLite), to export the model as a stream: called with
             a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
             sequences.
+        cast: `float32` for an artifact that takes, gives and computes float32, whatever float its source computes in.
         data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see `rnnexport.data`; some
             of them are kept in the artifact.
         ranges: the least and the largest value that an input will have, by its name. Others are not verified on, now
@@ -93,7 +96,7 @@ def export(
     Raises:
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
     """
-    extent = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream)
+    extent = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream, cast or "")
     kind, options = target(to), Options(ExportOptions(opset, lowering), tolerance, verify, _path(data))
     _check_opset([kind], opset)
     place = None if output is None else Path(output)
@@ -119,6 +122,7 @@ def export_all(
     batch: Length = None,
     timesteps: Length = None,
     stream: Length = None,
+    cast: str | None = None,
     tflite_timesteps: int | None = None,
     data: str | Path | None = None,
     ranges: Mapping[str, tuple[float, float]] = _ANY,
@@ -140,8 +144,9 @@ def export_all(
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
     _check_opset(kinds, opset)
-    general = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream)
-    fixed = general if tflite_timesteps is None else Extent(Boundary(batch, tflite_timesteps, _ranges(ranges)), stream)
+    general = Extent(Boundary(batch, timesteps, _ranges(ranges)), stream, cast or "")
+    boundary = general.boundary if tflite_timesteps is None else replace(general.boundary, timesteps=tflite_timesteps)
+    fixed = replace(general, boundary=boundary)
     progress("loading")
     source = load(model, loading)
     orders = [

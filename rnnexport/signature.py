@@ -60,19 +60,23 @@ class Extent:
     Attributes:
         boundary: batch and length, of whole sequences.
         stream: the steps of a chunk, `dynamic` for any, or None for what is no stream.
+        cast: `float32` for an artifact that computes in it whatever its source computes in; empty for the source's.
     """
 
     boundary: Boundary
     stream: Length = None
+    cast: str = ""
 
     def __post_init__(self) -> None:
         number = isinstance(self.stream, int) and not isinstance(self.stream, bool) and self.stream > 0
         if not number and self.stream not in (None, "dynamic"):
             raise UsageError(f"--stream {self.stream}", "a number of timesteps above 0, or 'dynamic'", "change it")
+        if self.cast not in ("", "float32"):
+            raise UsageError(f"--cast {self.cast}", "float32", "change it")
 
     def with_fixed_sizes(self) -> Extent:
         """The same for a format that wants all lengths fixed: there a chunk is one step unless a number is given."""
-        return Extent(self.boundary, 1) if self.stream == "dynamic" else self
+        return replace(self, stream=1) if self.stream == "dynamic" else self
 
     @property
     def called(self) -> Boundary:
@@ -85,13 +89,14 @@ class Extent:
         """A value `from_json` reads back."""
         sizes = {"batch": self.boundary.batch, "timesteps": self.boundary.timesteps, "stream": self.stream}
         ranges = [[one.name, one.low, one.high] for one in self.boundary.ranges]
-        return sizes | ({"ranges": ranges} if ranges else {})
+        return sizes | ({"ranges": ranges} if ranges else {}) | ({"cast": self.cast} if self.cast else {})
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Extent:
         """The inverse of `to_json`. UsageError where `value` holds no sizes."""
         ranges = tuple(Range(str(name), float(low), float(high)) for name, low, high in value.get("ranges", ()))
-        return Extent(Boundary(value.get("batch"), value.get("timesteps"), ranges), value.get("stream"))
+        boundary = Boundary(value.get("batch"), value.get("timesteps"), ranges)
+        return Extent(boundary, value.get("stream"), str(value.get("cast", "")))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from rnnexport.causality import streamed
@@ -92,25 +92,28 @@ def subjects(
         UsageError: a boundary asks for what the model does not allow.
         ConversionError: the model can't be run on enough feeds, or can't be streamed, or decides by an open size.
     """
+    from rnnexport.source.casting import cast_source
     from rnnexport.source.describe import describe
     from rnnexport.source.watching import layer_values
 
     stream = cache(lambda batch: streamed(source, batch, progress))
-    described = cache(lambda boundary: describe_with_truth(source, boundary))
+    cast = cache(lambda dtype: cast_source(source, dtype))
+    described = cache(lambda boundary, dtype: describe_with_truth(cast(dtype), boundary))
     found = {}
     for one in dict.fromkeys(extent for extent, _ in wanted):
-        model = source if one.stream is None else stream(one.boundary.batch)
+        model = cast(one.cast) if one.stream is None else cast_source(stream(one.boundary.batch), one.cast)
         progress(f"running {source.name} in Keras")
-        known = described(one.boundary) if one.stream is None else describe_with_truth(model, one.called)
+        whole_known = partial(described, one.boundary, one.cast)
+        known = whole_known() if one.stream is None else describe_with_truth(model, one.called)
         require_same_at_sizes(model, known)
         layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
         if one.stream is None:
             found[one] = Subject(model, known, layers, None, None)
         elif any(extent == one and kind.entries for extent, kind in wanted):
-            whole = described(one.boundary)
-            found[one] = Subject(model, known, layers, whole.signature, (source, whole))
+            whole = whole_known()
+            found[one] = Subject(model, known, layers, whole.signature, (cast(one.cast), whole))
         else:
-            found[one] = Subject(model, known, layers, describe(source, one.boundary), None)
+            found[one] = Subject(model, known, layers, describe(cast(one.cast), one.boundary), None)
     return found
 
 
@@ -134,6 +137,13 @@ def require_fixed(name: str, signature: Signature) -> None:
 
 
 def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
+    from rnnexport.source.narrowing import in_float32
+
+    traced = _as_it_is(source, known, unroll=unroll)
+    return in_float32(traced) if source.cast else traced
+
+
+def _as_it_is(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
     from rnnexport.source.cures import with_sizes
     from rnnexport.source.trace import trace
 

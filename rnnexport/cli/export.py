@@ -33,6 +33,7 @@ from rnnexport.targets.registry import TARGET_NAMES
 @options.batch_option
 @options.timesteps_option
 @options.stream_option
+@options.cast_option
 @click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
 @input_options
 @options.verify_option
@@ -48,6 +49,7 @@ def command(
     batch: Length,
     timesteps: Length,
     stream: Length,
+    cast: str | None,
     tflite_timesteps: int | None,
     data: Path | None,
     ranges: Bounds,
@@ -77,6 +79,7 @@ def command(
         batch=batch,
         timesteps=timesteps,
         stream=stream,
+        cast=cast,
         tflite_timesteps=tflite_timesteps,
         data=data,
         ranges=ranges,

@@ -61,6 +61,12 @@ stream_option = click.option(
     help="Export a stream: chunks of any length (of one step in TFLite), or of STEPS, with every state as input and "
     "output.",
 )
+cast_option = click.option(
+    "--cast",
+    type=click.Choice(["float32"]),
+    metavar="float32",
+    help="Make the artifact compute in float32 whatever the model computes in; it is compared with the model as it is.",
+)
 verify_option = click.option(
     "--verify/--no-verify", default=True, help="Verify the artifact before it is put in place (default: verify)."
 )

@@ -39,6 +39,7 @@ def export_command(
         batch: Length,
         timesteps: Length,
         stream: Length,
+        cast: str | None,
         data: Path | None,
         ranges: Bounds,
         verify: bool,
@@ -57,6 +58,7 @@ def export_command(
             batch=batch,
             timesteps=timesteps,
             stream=stream,
+            cast=cast,
             data=data,
             ranges=ranges,
             verify=verify,
@@ -73,7 +75,8 @@ def export_command(
 def _shared(command: options.Command) -> options.Command:
     """The options of every target, in the order of the help."""
     command = options.verify_option(options.tolerance_options(options.debug_option(command)))
-    command = options.batch_option(options.timesteps_option(options.stream_option(input_options(command))))
+    command = options.stream_option(options.cast_option(input_options(command)))
+    command = options.batch_option(options.timesteps_option(command))
     return options.loading_options(command)
 
 

@@ -87,10 +87,16 @@ def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) ->
 
 
 def narrowest(source: SourceModel) -> str:
-    """The narrowest dtype that a layer computes in."""
+    """The narrowest dtype that a layer computes in, or that an artifact does which is cast."""
     from rnnexport.source.api import layers_by_dtype
 
-    return min(layers_by_dtype(source.api.layers(source.model)), key=_PRECISIONS.__getitem__, default="float32")
+    found = [*layers_by_dtype(source.api.layers(source.model)), *([source.cast] if source.cast else [])]
+    return min(found, key=_PRECISIONS.__getitem__, default="float32")
+
+
+def rounds_in(source: SourceModel) -> str:
+    """The dtype whose rounding tells right artifacts of it from wrong ones: that which they compute in."""
+    return source.cast or narrowest(source)
 
 
 def _widened(factor: float, widest: float) -> Tolerance:

@@ -187,10 +187,12 @@ def bounds_of(item: ArtifactReport) -> Bounds:
 
 
 def computed_line(item: ArtifactReport) -> str:
-    """The layers by the dtype they compute in; empty where that is float32 alone."""
-    if not set(item.computed_in) - {"float32"}:
+    """The layers by the dtype they compute in; empty where that is float32 alone, in the artifact as well."""
+    cast = "" if item.provenance is None else str(item.provenance.options.get("cast", ""))
+    if not cast and not set(item.computed_in) - {"float32"}:
         return ""
-    return "; ".join(f"{dtype}: {', '.join(layers)}" for dtype, layers in sorted(item.computed_in.items()))
+    told = "; ".join(f"{dtype}: {', '.join(layers)}" for dtype, layers in sorted(item.computed_in.items()))
+    return f"{told}; cast to {cast} in the artifact, which is up to {item.max_abs:.2g} off for it" if cast else told
 
 
 def percent(share: float) -> str:

@@ -73,7 +73,7 @@ def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:
         raise ConversionError(
             f"input {tensor.name} of dtype {tensor.dtype}",
             f"one of {', '.join(DTYPES)}",
-            "convert it outside the model",
+            "give --cast float32" if tensor.dtype == "bfloat16" else "convert it outside the model",
         )
     shape = tuple(_dim(tensor, axis, size, boundary) for axis, size in enumerate(tensor.shape))
     return TensorSpec(tensor.name, tensor.dtype, shape)

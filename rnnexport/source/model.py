@@ -21,6 +21,7 @@ class SourceModel:
         semantics: what was decided about the numbers of an older file, a sentence each.
         again: loads it once more, or copies a live model from its configuration and weights; None where it is made of
             Keras' own layers, which hold nothing that a file loses.
+        cast: the dtype that an artifact of it computes in, where that is not its own; see `casting`.
     """
 
     model: Model
@@ -29,3 +30,4 @@ class SourceModel:
     file: SourceFile | None = None
     semantics: tuple[str, ...] = ()
     again: Callable[[], SourceModel] | None = None
+    cast: str = ""

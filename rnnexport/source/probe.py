@@ -41,9 +41,8 @@ def output_specs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, .
     specs = []
     for name, first, second in zip(names, *runs, strict=True):
         if first.dtype.name not in DTYPES:
-            raise ConversionError(
-                f"output {name} of dtype {first.dtype.name}", f"one of {', '.join(DTYPES)}", "cast it"
-            )
+            cure = "give --cast float32, or cast it" if first.dtype.name == "bfloat16" else "cast it"
+            raise ConversionError(f"output {name} of dtype {first.dtype.name}", f"one of {', '.join(DTYPES)}", cure)
         if 0 in first.shape:
             raise ConversionError(f"output {name} of shape {first.shape}, which is empty", "values", "drop that output")
         specs.append(TensorSpec(name, first.dtype.name, _moved(name, first.shape, second.shape, *sizes)))

@@ -34,6 +34,8 @@ _ORDER = re.compile(r"^\d_")
 _USUAL = Style(kept=frozenset({"Erf", "Erfc"}))
 _EVERYTHING = Style(unrolled=True)
 
+_OTHER_FLOATS = ("bfloat16", "float16", "float64")
+
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
@@ -132,6 +134,12 @@ def _refusal(graphs: Iterable[Any], error: ConverterError) -> ConversionError:
     text = str(error)
     ops = sorted({op for found in _OP_LISTS.findall(text) for op in re.findall(r"\w+", found)})
     nodes = [node for graph in graphs for node in _nodes(graph)]
+    if dtypes := _other_floats(nodes, ops):
+        return ConversionError(
+            f"{' and '.join(dtypes)} in {_layer_of(nodes, ops[0])}",
+            "float32, the one float that LiteRT's operators compute in",
+            "give --cast float32, or export to another target",
+        )
     places = [f"{op} in {_layer_of(nodes, op)}" for op in ops]
     # An op that is there but can't be lowered is told by its place in the graph alone.
     places = places or [f"{op} in {node.rpartition('/')[0] or node}" for op, node in _LOCATIONS.findall(text)[:1]]
@@ -140,6 +148,19 @@ def _refusal(graphs: Iterable[Any], error: ConverterError) -> ConversionError:
         "built-in operators (a Flex op would need TensorFlow in the runtime)",
         "write the layer with other operations, or export to saved-model, which keeps every operator",
     )
+
+
+def _other_floats(nodes: Sequence[Any], ops: Sequence[str]) -> list[str]:
+    """The floats of another width that operators of each of these kinds compute in; none where those of one don't."""
+    found: set[str] = set()
+    for op in ops:
+        values = [value for node in nodes if node.op == op for value in node.attr.values()]
+        types = {number for value in values for number in (value.type, *value.list.type) if number}
+        others = {tf.as_dtype(number).name for number in types} & set(_OTHER_FLOATS)
+        if not others:
+            return []
+        found |= others
+    return sorted(found)
 
 
 def _nodes(graph: Any) -> list[Any]:

@@ -1,0 +1,90 @@
+"""A traced model with every float of another width made float32, and complex128 complex64.
+
+Before:  Cast(x: float32, float64) -> MatMul(float64) -> Cast(float32)
+After:   Cast(x: float32, float32) -> MatMul(float32) -> Cast(float32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2, types_pb2
+
+from rnnexport.source.trace import TracedModel
+
+_REFERENCES = 100  # see `narrow.REFERENCES`
+_NARROWED: Mapping[int, int] = {
+    **dict.fromkeys((types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16), types_pb2.DT_FLOAT),
+    types_pb2.DT_COMPLEX128: types_pb2.DT_COMPLEX64,
+}
+
+
+def in_float32(traced: TracedModel) -> TracedModel:
+    """The model in float32 throughout. What goes in and comes out is float32 already."""
+    graph_def = traced.function.graph.as_graph_def()
+    library = graph_def.library
+    # TensorFlow keeps functions that it has seen, by their names.
+    names = {function.signature.name: f"{function.signature.name}_in_float32" for function in library.function}
+    for node in [*graph_def.node, *(node for function in library.function for node in function.node_def)]:
+        node.op = names.get(node.op, node.op)
+        for key in list(node.attr):
+            if key == "_output_shapes":
+                continue
+            node.attr[key].CopyFrom(_narrowed(node.attr[key], names))
+    for function in library.function:
+        function.signature.name = names[function.signature.name]
+        for arg in (*function.signature.input_arg, *function.signature.output_arg):
+            arg.type = _type(arg.type)
+            arg.ClearField("experimental_full_type")
+            arg.ClearField("handle_data")
+    del library.gradient[:]
+    return _imported(traced, graph_def)
+
+
+def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:
+    graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    element = graph.graph.get_tensor_by_name
+    names = [spec.name for spec in traced.signature.all_outputs]
+    outputs = {name: element(tensor) for name, tensor in zip(names, traced.output_tensors, strict=True)}
+    return replace(traced, function=graph.prune([element(tensor) for tensor in traced.input_tensors], outputs))
+
+
+def _narrowed(value: Any, names: Mapping[str, str]) -> Any:
+    """A copy of an attribute in which all types, tensors and names of functions are those of float32."""
+    narrow = attr_value_pb2.AttrValue()
+    narrow.CopyFrom(value)
+    kind = value.WhichOneof("value")
+    if kind == "type":
+        narrow.type = _type(value.type)
+    elif kind == "tensor":
+        narrow.tensor.CopyFrom(_tensor(value.tensor))
+    elif kind == "func":
+        _narrow_function(narrow.func, names)
+    elif kind == "list":
+        narrow.list.type[:] = [_type(number) for number in value.list.type]
+        for tensor in narrow.list.tensor:
+            tensor.CopyFrom(_tensor(tensor))
+        for function in narrow.list.func:
+            _narrow_function(function, names)
+    return narrow
+
+
+def _narrow_function(called: Any, names: Mapping[str, str]) -> None:
+    called.name = names.get(called.name, called.name)
+    for key in list(called.attr):
+        called.attr[key].CopyFrom(_narrowed(called.attr[key], names))
+
+
+def _type(number: int) -> int:
+    reference = number - number % _REFERENCES
+    return _NARROWED.get(number - reference, number - reference) + reference
+
+
+def _tensor(tensor: Any) -> Any:
+    if tensor.dtype not in _NARROWED:
+        return tensor
+    dtype = tf.as_dtype(_NARROWED[tensor.dtype]).as_numpy_dtype
+    return tf.make_tensor_proto(tf.make_ndarray(tensor).astype(dtype))
