@@ -118,7 +118,7 @@ def _parts(golden: Golden) -> dict[str, np.ndarray]:
 
 def _calls(source: SourceModel, described: Described, count: int, chunk: int, progress: Progress) -> Iterator[Golden]:
     """Each call with what the source gave from its own states, and the float64 run from its own."""
-    from rnnexport.reference.certainty import rounds_in
+    from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.conditioning import Conditioning
     from rnnexport.reference.float64 import Exact
     from rnnexport.source.reference import reference
@@ -126,7 +126,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.
     run = Exact(None if described.no_truth else described.traced, described.no_truth)
-    conditioning = Conditioning(run, signature, rounds_in(source))
+    conditioning = Conditioning(run, signature, narrowest(source))
     expected: Arrays = {}
     truth: Arrays = {}
     for call in range(count // chunk):

@@ -107,8 +107,11 @@ def fill(
         progress: is told what goes on.
         known: what `described` gave for these orders and others.
     """
+    from rnnexport.source.footprint import require_convertible_size
+
     for order in orders:
         _check_order(source, order)
+    require_convertible_size(source)
     orders = [replace(order, extent=_extent(order)) for order in orders]
     known = known or described(source, orders, progress)
     for order in orders:

@@ -94,11 +94,6 @@ def narrowest(source: SourceModel) -> str:
     return min(found, key=_PRECISIONS.__getitem__, default="float32")
 
 
-def rounds_in(source: SourceModel) -> str:
-    """The dtype whose rounding tells right artifacts of it from wrong ones: that which they compute in."""
-    return source.cast or narrowest(source)
-
-
 def _widened(factor: float, widest: float) -> Tolerance:
     """The default tolerance, or that times `factor` rounded up to two digits, to an rtol of `widest` at most."""
     if not factor > 1:

@@ -10,7 +10,7 @@ from rnnexport.coverage import Coverage
 from rnnexport.errors import ConversionError
 from rnnexport.goldens import Arrays, Golden, Recipe
 from rnnexport.reference.asked import asked_for
-from rnnexport.reference.certainty import narrowest, rounds_in, tolerance_for, tolerance_of, without_daring
+from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determined import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
@@ -71,10 +71,10 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
     run, dtype = Exact(traced, no_truth), narrowest(source)
-    tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, rounds_in(source))
+    tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found
-    require_conditioned(source.name, goldens, tolerance)
+    require_conditioned(source.name, goldens, tolerance, cast=bool(source.cast))
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
     notes = learner.notes() + uncertain(found, goldens)

@@ -27,12 +27,12 @@ def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[
         described: its boundary, and what it gives.
         calls: inputs, and the outputs that come with them, if any.
     """
-    from rnnexport.reference.certainty import rounds_in
+    from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.float64 import Exact
     from rnnexport.source.reference import reference
 
     run = Exact(described.traced, described.no_truth)
-    conditioning = Conditioning(run, described.signature, rounds_in(source))
+    conditioning = Conditioning(run, described.signature, narrowest(source))
     for feed, given in calls:
         expected = reference(source, described.signature, feed)
         golden = conditioning.with_spread(Golden("data", feed, expected, run.truth(feed, expected)))

@@ -46,7 +46,7 @@ class Casting:
     def recurrent(self, layer: Layer) -> bool:
         return self._api.recurrent(layer)
 
-    def plain_loops(self, model: Model, *, unroll: bool) -> AbstractContextManager[None]:
+    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
         return self._api.plain_loops(model, unroll=unroll)
 
     def states(self, model: Model) -> list[StateVariable]:

@@ -1,0 +1,55 @@
+"""Weights that no graph of TensorFlow holds are refused by their size, before anything is run."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+import tf_keras
+
+import rnnexport
+from rnnexport.source import footprint
+from rnnexport.targets.registry import TARGET_NAMES, target
+
+GROUP = pytest.mark.xdist_group("footprint")
+WEIGHTS = 3 * 5 + 5 + (5 * 12 + 4 * 12 + 2 * 12)  # of a Dense(5) on 3 features, a GRU(4) on these
+
+
+def model_of(api, calls):
+    class Counted(api.layers.Layer):
+        def call(self, x):
+            calls.append(x.shape)
+            return x
+
+    layers = api.layers
+    x = api.Input((7, 3))
+    shared = layers.Dense(5)
+    return api.Model(x, layers.GRU(4)(Counted()(shared(x))), name="large"), calls
+
+
+@GROUP
+@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("api", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_it_is_refused_at_once(api, to, tmp_path, monkeypatch):
+    model, calls = model_of(api, [])
+    built = len(calls)
+    monkeypatch.setattr(footprint, "LARGEST", 4 * WEIGHTS - 1)
+    with pytest.raises(rnnexport.ConversionError, match=r"large has weights of 0\.00 GB; expected .* GB at most"):
+        rnnexport.export(model, to, tmp_path / f"m{target(to).suffix}")
+    assert list(tmp_path.iterdir()) == []
+    assert len(calls) == built  # it was not run
+
+
+@GROUP
+def test_a_program_is_refused_by_its_variables(tmp_path, monkeypatch):
+    model, _ = model_of(keras, [])
+    model.export(str(tmp_path / "program"), verbose=False)
+    monkeypatch.setattr(footprint, "LARGEST", 4 * WEIGHTS - 1)
+    with pytest.raises(rnnexport.ConversionError, match="has weights of"):
+        rnnexport.export(tmp_path / "program", "onnx", tmp_path / "m.onnx")
+
+
+@GROUP
+def test_one_that_just_fits_is_exported(tmp_path, monkeypatch):
+    model, _ = model_of(tf_keras, [])
+    monkeypatch.setattr(footprint, "LARGEST", 4 * WEIGHTS)
+    assert rnnexport.export(model, "onnx", tmp_path / "m.onnx").report.status == "passed"
