@@ -81,7 +81,6 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.tflite.forms.bits",
     "rnnexport.targets.tflite.forms.einsum",
     "rnnexport.targets.tflite.forms.form",
-    "rnnexport.targets.tflite.forms.linear",
     "rnnexport.targets.tflite.forms.orders",
     "rnnexport.targets.tflite.forms.pictures",
     "rnnexport.targets.tflite.forms.special",

@@ -102,18 +102,18 @@ class _CastState:
 
 
 def cast_source(source: SourceModel, dtype: str) -> SourceModel:
-    """The model for an artifact that computes in `dtype`, which is float32; itself where it computes in no other.
+    """The model for an artifact that computes in `dtype`, which is float32.
 
     Args:
         source: the model, or its stream.
         dtype: empty for what the model computes in.
     """
+    if not dtype:
+        return source
     found = {name: layers for name, layers in layers_by_dtype(source.api.layers(source.model)).items() if name != dtype}
     given = {tensor.dtype for tensor in source.api.inputs(source.model) if tensor.dtype != _cast_name(tensor.dtype)}
-    if not dtype or not (found or given or source.api.name == "saved-model"):
-        return source
     layers = "; ".join(f"{name}: {', '.join(names)}" for name, names in found.items())
-    told = layers or ", ".join(sorted(given)) or "as it was saved"
+    told = layers or ", ".join(sorted(given)) or "parts of it"
     note = f"cast: the artifact computes in {dtype} and is compared with the source as it is ({told})"
     again = source.again
     return replace(

@@ -74,7 +74,8 @@ class Claim:
         """Whether the artifact was cast, from nothing narrower than it is."""
         if self.own is None or not self.own.provenance.options.get("cast"):
             return False
-        return not {"float16", "bfloat16"} & {*self.own.provenance.computed_in}
+        dtypes = {*self.own.provenance.computed_in}
+        return dtypes != {"float32"} and not {"float16", "bfloat16"} & dtypes
 
     def boundary_of(self, entry: str) -> Signature:
         """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""

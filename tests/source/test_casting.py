@@ -96,9 +96,14 @@ def test_states_are_cast_as_well(api, options, tmp_path):
 
 
 @GROUP
-def test_a_model_in_float32_has_nothing_to_cast(tmp_path):
-    exported = rnnexport.export(model_of(keras, "float32"), "tflite", tmp_path / "m.tflite", cast="float32")
-    assert exported.report.provenance.semantics == ()
+def test_float64_inside_a_model_in_float32_is_cast_as_well(tmp_path):
+    x = keras.Input((STEPS, 3))
+    y = keras.layers.GRU(4, return_sequences=True)(x)
+    model = keras.Model(x, keras.layers.Dense(2)(keras.ops.median(y, axis=1)), name="median")
+    with pytest.raises(rnnexport.ConversionError, match=r"float64 in .*give --cast float32"):
+        rnnexport.export(model, "tflite", tmp_path / "m.tflite")
+    exported = rnnexport.export(model, "tflite", tmp_path / "m.tflite", cast="float32")
+    assert exported.report.status == "passed"
 
 
 def test_another_cast_is_a_usage_error(tmp_path):

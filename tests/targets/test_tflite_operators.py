@@ -16,6 +16,7 @@ from benchmarks.edges.cases import Case
 TFLITE = Column("tflite", "tflite")
 RNG = np.random.default_rng(11)
 MATRICES = RNG.standard_normal((2, 4, 4))
+PATCHES = ([1, 2, 2, 1], [1, 1, 3, 1], [1, 3, 2, 1])  # sizes, strides, rates
 FEED = {
     "x": RNG.uniform(-3, 3, (2, 5, 3)).astype(np.float32),
     "y": RNG.uniform(-3, 3, (2, 6, 3)).astype(np.float32),
@@ -43,6 +44,7 @@ OF_ONE = {
     "erf": ("t", np.vectorize(math.erf)),
     "erfc": ("t", np.vectorize(math.erfc)),
     "erfinv": ("u", None),
+    "i0": ("t", np.i0),
 }
 # Name: inputs, what is exported; what it is in NumPy, TensorFlow in float64 where there is nothing.
 OTHERS = {
@@ -77,6 +79,9 @@ OTHERS = {
     "determinant": ("q", ops.det, np.linalg.det),
     "slogdet": ("q", lambda q: ops.stack(ops.slogdet(q)), lambda q: np.stack(np.linalg.slogdet(q))),
     "expm": ("s", lambda s: tf.linalg.expm(0.2 * s), None),
+    "bicubic": ("v", lambda v: keras.ops.image.resize(v[:, 0], (9, 3), interpolation="bicubic"), None),
+    "patches": ("v", lambda v: keras.ops.image.extract_patches(v[:, 0], (2, 3), strides=(1, 2), padding="same"), None),
+    "patches_apart": ("v", lambda v: tf.image.extract_patches(v[:, 0], *PATCHES, "VALID"), None),
     "hsv": ("c", ops.image.rgb_to_hsv, None),
     "rgb": ("c", ops.image.hsv_to_rgb, None),
     "truncatemod": ("xy", lambda x, y: tf.truncatemod(x, y[:, :5]), lambda x, y: np.fmod(x, y[:, :5])),

@@ -13,7 +13,6 @@ from rnnexport.targets.tflite.forms.arithmetic import ARITHMETIC
 from rnnexport.targets.tflite.forms.bits import BITS
 from rnnexport.targets.tflite.forms.einsum import EINSUM
 from rnnexport.targets.tflite.forms.form import Form
-from rnnexport.targets.tflite.forms.linear import LINEAR
 from rnnexport.targets.tflite.forms.orders import ORDERS
 from rnnexport.targets.tflite.forms.pictures import PICTURES
 from rnnexport.targets.tflite.forms.special import SPECIAL
@@ -23,7 +22,6 @@ FORMS: Mapping[str, Form] = {
     **ANGLES,
     **BITS,
     **EINSUM,
-    **LINEAR,
     **ORDERS,
     **PICTURES,
     **SPECIAL,

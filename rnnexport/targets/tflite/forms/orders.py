@@ -9,8 +9,6 @@ import tensorflow as tf
 
 from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known, reshaped, sizes
 
-_MOST_STEPS = 512  # of a product along an axis, one operator each
-
 
 def _gathered(operation: Operation, x: tf.Tensor, places: tf.Tensor, axis: tf.Tensor) -> tf.Tensor | None:
     """Some of the sizes of a tensor, one by one, so that those that are known are known behind it."""
@@ -41,24 +39,6 @@ def _rolled(x: tf.Tensor, shift: tf.Tensor, axis: int) -> tf.Tensor:
         return tf.concat([front, back], axis)
     cut = tf.math.floormod(-tf.cast(shift, tf.int32), size)
     return tf.gather(x, tf.math.floormod(tf.range(size) + cut, size), axis=axis)
-
-
-def _cumprod(operation: Operation, x: tf.Tensor, axis: tf.Tensor) -> tf.Tensor | None:
-    """Products from the first to each, one after the other as TensorFlow takes them."""
-    place = known(axis)
-    if place is None or x.shape.rank is None or not fixed(x, int(place)) or x.shape[int(place)] > _MOST_STEPS:
-        return None
-    parts = tf.unstack(x, axis=int(place))
-    if operation.get_attr("reverse"):
-        parts.reverse()
-    found: list[tf.Tensor] = []
-    for part in parts:
-        found.append(found[-1] * part if found else part)
-    if operation.get_attr("exclusive"):
-        found = [tf.ones_like(found[0]), *found[:-1]]
-    if operation.get_attr("reverse"):
-        found.reverse()
-    return tf.stack(found, axis=int(place))
 
 
 def _cross(operation: Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -126,7 +106,6 @@ def _cross_entropy(operation: Operation, logits: tf.Tensor, labels: tf.Tensor) -
 
 ORDERS: Mapping[str, Form] = {
     "Cross": _cross,
-    "Cumprod": _cumprod,
     "DenseBincount": _bincount,
     "EuclideanNorm": _euclidean_norm,
     "GatherV2": _gathered,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
-from rnnexport.targets.tflite.forms.form import Form, Operation, fixed
+from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known, reshaped, sizes
 
 
 def _pool(pool: Callable[..., tf.Tensor]) -> Form:
@@ -26,6 +27,47 @@ def _pool(pool: Callable[..., tf.Tensor]) -> Form:
         return tf.reshape(column, [-1, int(column.shape[1]), H, W, C])
 
     return form
+
+
+def _patches(operation: Operation, x_NHWC: tf.Tensor) -> tf.Tensor | None:
+    """ExtractImagePatches: for each place in a patch the pixels that lie there, side by side."""
+    if not fixed(x_NHWC, 1, 2):
+        return None
+    extents, strides, rates = (operation.get_attr(key)[1:3] for key in ("ksizes", "strides", "rates"))
+    counts, pads = [], []
+    for length, size, stride, rate in zip(map(int, x_NHWC.shape[1:3]), extents, strides, rates, strict=True):
+        span = (size - 1) * rate + 1
+        same = operation.get_attr("padding") == b"SAME"
+        counts.append(-(-length // stride) if same else (length - span) // stride + 1)
+        missing = max((counts[-1] - 1) * stride + span - length, 0) if same else 0
+        pads.append([missing // 2, missing - missing // 2])
+    wide = tf.pad(x_NHWC, [[0, 0], *pads, [0, 0]])
+    ends = [(count - 1) * stride + 1 for count, stride in zip(counts, strides, strict=True)]
+    places = [(row * rates[0], column * rates[1]) for row in range(extents[0]) for column in range(extents[1])]
+    parts = [wide[:, y : y + ends[0] : strides[0], x : x + ends[1] : strides[1]] for y, x in places]
+    return tf.concat(parts, -1)
+
+
+def _bicubic(operation: Operation, x_NHWC: tf.Tensor, size: tf.Tensor) -> tf.Tensor | None:
+    """A product with a matrix for each axis, made by TensorFlow's own kernel of the unit matrix."""
+    wanted = known(size)
+    if wanted is None or not fixed(x_NHWC, 1, 2, 3):
+        return None
+    options = {key: operation.get_attr(key) for key in ("align_corners", "half_pixel_centers")}
+    rows_hH, columns_wW = (
+        _resizing(int(length), int(to), options) for length, to in zip(x_NHWC.shape[1:3], wanted, strict=True)
+    )
+    N, H, W, C = sizes(tf.cast(x_NHWC, tf.float32))
+    x = tf.matmul(rows_hH, reshaped(tf.cast(x_NHWC, tf.float32), [N, H, W * C]))
+    x = tf.matmul(columns_wW, tf.reshape(x, [-1, W, C]))
+    return tf.reshape(x, [-1, len(rows_hH), len(columns_wW), C])
+
+
+def _resizing(length: int, wanted: int, options: Mapping[str, bool]) -> np.ndarray:
+    unit = np.eye(length, dtype=np.float32)[None, :, None, :]
+    with tf.init_scope():
+        found: np.ndarray = tf.raw_ops.ResizeBicubic(images=unit, size=[wanted, 1], **options).numpy()
+    return found[0, :, 0]
 
 
 def _hsv(operation: Operation, rgb: tf.Tensor) -> tf.Tensor:
@@ -56,7 +98,9 @@ def _rgb(operation: Operation, hsv: tf.Tensor) -> tf.Tensor:
 
 PICTURES: Mapping[str, Form] = {
     "AvgPool3D": _pool(tf.nn.avg_pool2d),
+    "ExtractImagePatches": _patches,
     "HSVToRGB": _rgb,
     "MaxPool3D": _pool(tf.nn.max_pool2d),
     "RGBToHSV": _hsv,
+    "ResizeBicubic": _bicubic,
 }

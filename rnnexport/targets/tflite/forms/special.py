@@ -41,6 +41,15 @@ _INVERSE_Q = (
 )
 
 
+# I0(x) by powers of (x / 3.75)^2 below 3.75, exp(x) / sqrt(x) by powers of 3.75 / x from there on (Abramowitz and
+# Stegun, 9.8.1 and 9.8.2: to 2e-7).
+_BESSEL_P = (0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
+_BESSEL_Q = (
+    *(0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592),
+    0.39894228,
+)
+
+
 def _polynomial(x: tf.Tensor, coefficients: Sequence[float]) -> tf.Tensor:
     found = tf.zeros_like(x)
     for coefficient in coefficients:
@@ -71,7 +80,15 @@ def _erfinv(x: tf.Tensor) -> tf.Tensor:
     return tf.where(rest > 0.0, x * tf.where(w < 5.0, near, far), x / rest + tf.sqrt(rest))
 
 
+def _bessel(x: tf.Tensor) -> tf.Tensor:
+    size = tf.abs(x)
+    near = _polynomial(tf.square(size / 3.75), _BESSEL_P)
+    far = tf.maximum(size, 3.75)
+    return tf.where(size < 3.75, near, tf.exp(far) / tf.sqrt(far) * _polynomial(3.75 / far, _BESSEL_Q))
+
+
 SPECIAL: Mapping[str, Form] = {
+    "BesselI0": on_floats(_bessel),
     "Erf": on_floats(_erf),
     "Erfc": on_floats(_erfc),
     "Erfinv": on_floats(_erfinv),
