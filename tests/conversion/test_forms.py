@@ -166,7 +166,23 @@ def spectral():
     return keras.Model(x_BN, keras.layers.GRU(5)(Spectrum()(x_BN)))
 
 
-@pytest.mark.parametrize("model", [recurrent, spectral])
+class Scanned(keras.layers.Layer):
+    """Keras chooses by sizes in branches; nearly all of them are known."""
+
+    def call(self, x_BTI):
+        def combined(one, other):
+            return other[0] * one[0], other[0] * one[1] + other[1]
+
+        _, y_BTI = keras.ops.associative_scan(combined, (keras.ops.sigmoid(x_BTI), x_BTI), axis=1)
+        return tf.ensure_shape(y_BTI, [None, 7, 4])
+
+
+def scanned():
+    x_BTI = keras.Input((7, 4))
+    return keras.Model(x_BTI, keras.layers.GRU(3)(Scanned()(x_BTI)))
+
+
+@pytest.mark.parametrize("model", [recurrent, scanned, spectral])
 @pytest.mark.parametrize("target", ["onnx", "numpy"])
 def test_models_agree_with_a_float64_run_in_complex_numbers(tmp_path, model, target):
     report = rnnexport.export(model(), target, tmp_path / f"m{'.onnx' if target == 'onnx' else '.py'}").report

@@ -179,11 +179,46 @@ def test_the_extreme_of_nothing(column):
     np.testing.assert_array_equal(found["least"][[1, 2]], [[largest, largest], [1.0, -4.0]])
 
 
-def test_sorted_extremes_are_refused():
-    """They give 0 for a segment without elements, where tf2onnx has -inf."""
-    r, k = np.array([[1.0], [3.0]], np.float32), np.array([0, 2], np.int32)
-    found = run(ONNX, [Case("most", "", "rk", tf.math.segment_max)], {"r": r, "k": k})
-    assert found["most"].refused == "no ONNX form of SegmentMax in SegmentMax"
+@pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), Column("onnx", "onnx", 18), NUMPY], ids=str)
+def test_segments(column):
+    """Of ids in order a segment without rows is 0, or 1; of others a row below 0 is in no segment."""
+    r = np.array([[1.0, -4.0], [3.0, -2.0], [np.inf, 5.0], [-1.5, 2.0]], np.float32)
+    k, j = np.array([0, 0, 2, 4], np.int32), np.array([3, -1, 0, 3], np.int32)
+    found = outputs(
+        column,
+        {"r": r, "k": k, "j": j},
+        most=lambda r, k, j: tf.math.segment_max(r, k),
+        least=lambda r, k, j: tf.math.segment_min(r, k),
+        mean=lambda r, k, j: tf.math.segment_mean(r, k),
+        product=lambda r, k, j: tf.math.segment_prod(r, k),
+        total=lambda r, k, j: tf.math.segment_sum(r, k),
+        apart=lambda r, k, j: tf.math.unsorted_segment_sum(r, j, 5),
+        largest=lambda r, k, j: tf.math.unsorted_segment_max(tf.cast(r[:, 1:], tf.int32), j, 4),
+    )
+    np.testing.assert_array_equal(found["most"], [[3, -2], [0, 0], [np.inf, 5], [0, 0], [-1.5, 2]])
+    np.testing.assert_array_equal(found["least"], [[1, -4], [0, 0], [np.inf, 5], [0, 0], [-1.5, 2]])
+    np.testing.assert_array_equal(found["mean"], [[2, -3], [0, 0], [np.inf, 5], [0, 0], [-1.5, 2]])
+    np.testing.assert_array_equal(found["product"], [[3, 8], [1, 1], [np.inf, 5], [1, 1], [-1.5, 2]])
+    np.testing.assert_array_equal(found["total"], [[4, -6], [0, 0], [np.inf, 5], [0, 0], [-1.5, 2]])
+    np.testing.assert_array_equal(found["apart"], [[np.inf, 5], [0, 0], [0, 0], [-0.5, -2], [0, 0]])
+    np.testing.assert_array_equal(found["largest"], [[5], [-(2**31)], [-(2**31)], [2]])
+
+
+@pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), NUMPY], ids=str)
+def test_places_among_boundaries(column):
+    x = np.array([[-2.0, -1.0, 0.25, 5.0, np.inf, np.nan]], np.float32)
+    boundaries = [-1.0, 0.0, 0.25, 5.5]
+    row = tf.constant([boundaries], tf.float32)
+    found = outputs(
+        column,
+        {"x": x},
+        bucket=keras.layers.Discretization(boundaries),
+        lower=lambda x: tf.searchsorted(row, x[:, :5]),
+        upper=lambda x: tf.searchsorted(row, x[:, :5], "right", tf.int64),
+    )
+    np.testing.assert_array_equal(found["bucket"], [[0, 1, 3, 3, 4, 4]])
+    np.testing.assert_array_equal(found["lower"], [[0, 0, 2, 3, 4]])
+    np.testing.assert_array_equal(found["upper"], [[0, 1, 3, 3, 4]])
 
 
 @keras.saving.register_keras_serializable("tests")

@@ -13,14 +13,21 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms import complex_numbers, fourier, running, solving
+from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, solving, sorting
+from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.errors import ConversionError
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
-_FORMS: Mapping[str, Form] = {**fourier.FORMS, **running.FORMS, **solving.FORMS}
+_FORMS: Mapping[str, Form] = {
+    **fourier.FORMS,
+    **running.FORMS,
+    **segments.FORMS,
+    **solving.FORMS,
+    **sorting.FORMS,
+}
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
 # What was made of traced models that are still there, None where that is the model itself: several artifacts are made
 # of one.
@@ -39,8 +46,9 @@ def in_forms(traced: TracedModel) -> TracedModel:
 
 
 def _has_any(graph_def: Any) -> bool:
+    """Whether there is something to write: an operator with another form, a complex number, a branch that is known."""
     bodies = (function.node_def for function in graph_def.library.function)
-    return any(
+    return has_known_branch(graph_def) or any(
         node.op in _FORMS or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
         for nodes in (graph_def.node, *bodies)
         for node in nodes

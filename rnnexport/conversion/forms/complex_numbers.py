@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms.replay import copied
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 
 # Operators that move numbers, or add them up: the same is done to both parts.
 _OF_EACH_PART = frozenset(

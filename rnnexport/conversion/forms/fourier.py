@@ -49,12 +49,17 @@ def _fitted(x: Tensor, n: Tensor) -> Tensor:
     size = _size(x, -1)
     if isinstance(size, int) and isinstance(n, int):
         if size >= n:
-            return x if size == n else x[..., :n]
+            return x if size == n else _first(x, n)
         missing: Tensor = n - size
     else:
-        x, missing = x[..., :n], tf.maximum(n - size, 0)
+        x, missing = _first(x, n), tf.maximum(n - size, 0)
     rank = x.shape.rank
     return tf.pad(x, tf.concat([tf.zeros([rank - 1, 2], tf.int32), [[0, missing]]], 0))
+
+
+def _first(x: Tensor, n: Tensor) -> Tensor:
+    """The first n along the last axis; a slice with an ellipsis is not converted where a rank is not known."""
+    return x[(*[slice(None)] * (x.shape.rank - 1), slice(0, n))]
 
 
 def _length(given: Value) -> Tensor:

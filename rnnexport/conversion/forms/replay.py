@@ -6,7 +6,8 @@
 2. An operator that has no other form is the one that it was, under its name.
 3. What takes the place of an operator is below its name: `lru/mul` becomes `lru/mul/...`.
 4. The functions of loops and branches are written anew as well: a complex argument of theirs becomes two. Other calls
-   are written out.
+   are written out, and so is the branch that is taken where the condition is known.
+5. Integers that depend on constants alone are constants: sizes, axes, conditions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.conversion.forms.known import CASES, known_integers
+from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 from rnnexport.errors import ConversionError
 
 _LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
@@ -27,6 +29,7 @@ _CHOICES = {
     "Case": tf.raw_ops.Case,
     "StatelessCase": tf.raw_ops.StatelessCase,
 }
+
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS})
 
@@ -71,6 +74,9 @@ class Replay:
     def _written(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
         if operation.type in _RUNS:
             return self._run(operation, inputs, name)
+        if (number := known_integers(operation, inputs)) is not None:
+            with tf.name_scope(""):
+                return [tf.constant(number, operation.outputs[0].dtype, name=f"{name}/")]
         form = self._form_of(operation, inputs)
         if form is not None:
             try:
@@ -97,15 +103,17 @@ class Replay:
             sizes = list(flattened(inputs, [[shape] for shape in shapes]))
             found = _LOOPS[operation.type](input=flat, cond=cond, body=body, output_shapes=sizes, name=where)
             return regrouped(found, template)
+        chosen = tf.get_static_value(inputs[0])
+        if chosen is not None:
+            return self._called(_branches(operation)[_place(operation, chosen)], inputs[1:], where)
         flat = flat[1:]
         shapes = [tensor.shape for tensor in operation.inputs[1:]]
-        if "Case" in operation.type:
-            branches = [self._function(one.name, inputs[1:], shapes) for one in operation.get_attr("branches")]
-            functions = {"branches": [branch for branch, _ in branches], "branch_index": inputs[0]}
+        branches = [self._function(branch, inputs[1:], shapes) for branch in _branches(operation)]
+        made = [branch for branch, _ in branches]
+        if operation.type in CASES:
+            functions: dict[str, Any] = {"branches": made, "branch_index": inputs[0]}
         else:
-            sides = ("then_branch", "else_branch")
-            branches = [self._function(operation.get_attr(side).name, inputs[1:], shapes) for side in sides]
-            functions = dict(zip(sides, (branch for branch, _ in branches), strict=True)) | {"cond": inputs[0]}
+            functions = {"then_branch": made[0], "else_branch": made[1], "cond": inputs[0]}
         outputs = branches[0][0].outputs
         kinds = {"Tout": [tensor.dtype for tensor in outputs], "output_shapes": [tensor.shape for tensor in outputs]}
         found = _CHOICES[operation.type](input=flat, name=where, **functions, **kinds)
@@ -138,6 +146,21 @@ class Replay:
         return tf.function(body, autograph=False).get_concrete_function(*specs), templates[0]
 
 
+def _branches(operation: tf.Operation) -> list[str]:
+    """The functions of a choice."""
+    if operation.type in CASES:
+        return [branch.name for branch in operation.get_attr("branches")]
+    return [operation.get_attr(side).name for side in ("then_branch", "else_branch")]
+
+
+def _place(operation: tf.Operation, chosen: Any) -> int:
+    """The number of the branch that is taken; the last one for an index that is none."""
+    if operation.type not in CASES:
+        return 0 if chosen else 1
+    count = len(_branches(operation))
+    return int(chosen) if 0 <= chosen < count else count - 1
+
+
 def _order(wanted: Sequence[Tensor], known: Mapping[str, Value]) -> Iterator[tf.Operation]:
     """The operations that tensors depend on, each behind what it reads."""
     done: set[str] = set()
@@ -150,46 +173,6 @@ def _order(wanted: Sequence[Tensor], known: Mapping[str, Value]) -> Iterator[tf.
             done.add(operation.name)
             todo.append((operation, True))
             todo.extend((tensor.op, False) for tensor in reversed(operation.inputs) if tensor.name not in known)
-
-
-def copied(operation: tf.Operation, inputs: Sequence[Tensor], name: str, part: bool = False) -> Sequence[Tensor]:
-    """An operation again, in the default graph, on other inputs.
-
-    Args:
-        operation: of another graph.
-        inputs: what it reads now.
-        name: of the copy; with `part` one like it, where it is taken.
-        part: whether the inputs are one part of complex tensors: types are those of real ones.
-    """
-    attributes = {}
-    for key, value in operation.node_def.attr.items():
-        if not key.startswith("_"):
-            attributes[key] = _of_a_part(value) if part else value
-    dtypes = [tensor.dtype.real_dtype if part else tensor.dtype for tensor in operation.outputs]
-    graph = tf.compat.v1.get_default_graph()
-    made = graph.create_op(
-        operation.type,
-        list(inputs),
-        dtypes,
-        name=name if part else f"{name}/",
-        attrs=attributes,
-        op_def=operation.op_def,
-    )
-    for tensor, known in zip(made.outputs, operation.outputs, strict=True):
-        tensor.set_shape(known.shape)
-    found: Sequence[Tensor] = made.outputs
-    return found
-
-
-def _of_a_part(value: Any) -> Any:
-    """An attribute with real types in the place of complex ones."""
-    real = type(value)()
-    real.CopyFrom(value)
-    if value.HasField("type"):
-        real.type = tf.as_dtype(value.type).real_dtype.as_datatype_enum
-    elif value.HasField("list"):
-        real.list.type[:] = [tf.as_dtype(kind).real_dtype.as_datatype_enum for kind in value.list.type]
-    return real
 
 
 def flattened(values: Sequence[Value], lists: Sequence[Sequence[Any]] | None = None) -> Iterator[Any]:

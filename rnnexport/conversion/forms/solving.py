@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import tensorflow as tf
 
@@ -40,34 +41,52 @@ def _count(matrix: Tensor) -> int:
 def solution(matrix: Tensor, right: Tensor) -> Tensor:
     """X of `matrix @ x = right`, `[..., N, N]` and `[..., N, K]`."""
     n = _count(matrix)
-    rows, _ = _eliminated(tf.concat([matrix, right], -1), n)
+    matrix, right, _ = _eliminated(matrix, right, n)
     found: list[Tensor] = []
     for at in reversed(range(n)):
-        known = rows[..., at, n:]
-        for column, value in zip(range(n - 1, at, -1), found, strict=False):
-            known = known - rows[..., at, column, None] * value
-        found.append(known / rows[..., at, at, None])
-    return tf.stack(found[::-1], -2)
+        found.insert(0, _unknown(_rows(matrix, at), _rows(right, at), at, range(at + 1, n), found))
+    return tf.concat(found, -2)
 
 
-def _eliminated(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The upper triangle that the first n columns become, and whether an odd number of rows changed places."""
+def _unknown(row: Tensor, known: Tensor, at: int, others: Sequence[int], values: Sequence[Tensor]) -> Tensor:
+    """One row of unknowns: what the others leave of `known`, over the number at `at`; rows are `[..., 1, N]`."""
+    if others:
+        known = known - tf.matmul(_columns(row, *others), tf.concat(values, -2))
+    return known / _columns(row, at)
+
+
+def _rows(matrix: Tensor, *at: int) -> Tensor:
+    # Slices with an ellipsis are not converted where a rank is not known, as in loops.
+    return tf.gather(matrix, list(at), axis=-2)
+
+
+def _columns(matrix: Tensor, *at: int) -> Tensor:
+    return tf.gather(matrix, list(at), axis=-1)
+
+
+def _eliminated(matrix: Tensor, right: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The upper triangle that a matrix becomes, its other side, and whether an odd number of rows changed places."""
     numbers = tf.range(n)
-    is_odd = tf.zeros_like(rows[..., 0, 0], tf.bool)
+    is_odd = tf.zeros_like(tf.squeeze(_columns(_rows(matrix, 0), 0), [-2, -1]), tf.bool)
     for at in range(n):
-        candidates = tf.where(numbers >= at, tf.abs(rows[..., :, at]), tf.constant(-1, rows.dtype))
-        chosen = tf.argmax(candidates, -1, tf.int32)
-        is_chosen = tf.equal(numbers, chosen[..., None])[..., None]
-        pivot = tf.reduce_sum(tf.where(is_chosen, rows, tf.zeros_like(rows)), -2, keepdims=True)
-        replaced = rows[..., at, None, :]
+        sizes = tf.abs(tf.squeeze(_columns(matrix, at), -1))
+        chosen = tf.argmax(tf.where(numbers >= at, sizes, tf.constant(-1, matrix.dtype)), -1, tf.int32)
         is_odd = tf.math.logical_xor(is_odd, tf.not_equal(chosen, at))
-        rows = tf.where(is_chosen, replaced, rows)
-        rows = tf.where(tf.equal(numbers, at)[:, None], pivot, rows)
-        if at + 1 < n:
-            factors = rows[..., :, at, None] / pivot[..., at, None]
-            below = tf.where((numbers > at)[:, None], factors, tf.zeros_like(factors))
-            rows = rows - below * pivot
-    return rows, is_odd
+        is_chosen = tf.expand_dims(tf.equal(numbers, tf.expand_dims(chosen, -1)), -1)
+        is_here, is_below = (tf.expand_dims(which, -1) for which in (tf.equal(numbers, at), numbers > at))
+        pivots = [tf.reduce_sum(tf.where(is_chosen, x, tf.zeros_like(x)), -2, keepdims=True) for x in (matrix, right)]
+        matrix, right = (
+            tf.where(is_here, pivot, tf.where(is_chosen, _rows(x, at), x))
+            for x, pivot in zip((matrix, right), pivots, strict=True)
+        )
+        factors = _columns(matrix, at) / _columns(pivots[0], at)
+        factors = tf.where(is_below, factors, tf.zeros_like(factors))
+        matrix, right = (x - factors * pivot for x, pivot in zip((matrix, right), pivots, strict=True))
+    return matrix, right, is_odd
+
+
+def _diagonal(matrix: Tensor, n: int) -> list[Tensor]:
+    return [tf.squeeze(_columns(_rows(matrix, at), at), [-2, -1]) for at in range(n)]
 
 
 def _determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -75,10 +94,8 @@ def _determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value
     del operation
     (matrix,) = inputs
     n = _count(matrix)
-    rows, is_odd = _eliminated(matrix, n)
-    total = rows[..., 0, 0]
-    for at in range(1, n):
-        total = total * rows[..., at, at]
+    triangle, _, is_odd = _eliminated(matrix, matrix, n)
+    total = reduce(tf.multiply, _diagonal(triangle, n))
     return [tf.where(is_odd, -total, total)]
 
 
@@ -87,10 +104,11 @@ def _log_determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[V
     del operation
     (matrix,) = inputs
     n = _count(matrix)
-    rows, is_odd = _eliminated(matrix, n)
-    diagonal = tf.linalg.diag_part(rows)
-    sign = tf.reduce_prod(tf.sign(diagonal), -1)
-    return [tf.where(is_odd, -sign, sign), tf.reduce_sum(tf.math.log(tf.abs(diagonal)), -1)]
+    triangle, _, is_odd = _eliminated(matrix, matrix, n)
+    diagonal = _diagonal(triangle, n)
+    sign = reduce(tf.multiply, map(tf.sign, diagonal))
+    size = reduce(tf.add, [tf.math.log(tf.abs(one)) for one in diagonal])
+    return [tf.where(is_odd, -sign, sign), size]
 
 
 def _triangle_solved(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -101,25 +119,21 @@ def _triangle_solved(operation: tf.Operation, inputs: Sequence[Value]) -> list[V
         matrix, lower = tf.linalg.matrix_transpose(matrix), not lower
     found: dict[int, Tensor] = {}
     for at in range(n) if lower else reversed(range(n)):
-        known = right[..., at, :]
-        for column, value in found.items():
-            known = known - matrix[..., at, column, None] * value
-        found[at] = known / matrix[..., at, at, None]
-    return [tf.stack([found[at] for at in range(n)], -2)]
+        found[at] = _unknown(_rows(matrix, at), _rows(right, at), at, list(found), list(found.values()))
+    return [tf.concat([found[at] for at in range(n)], -2)]
 
 
 def _cholesky(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The lower triangle L of L Lᵀ, column by column."""
     del operation
-    (matrix,) = inputs
-    n = _count(matrix)
-    rest, columns = matrix, []
+    (rest,) = inputs
+    n, columns = _count(rest), []
     for at in range(n):
-        root = tf.sqrt(rest[..., at, at, None])
-        column = tf.concat([tf.zeros_like(rest[..., :at, at]), root, rest[..., at + 1 :, at] / root], -1)
-        columns.append(column)
-        rest = rest - column[..., :, None] * column[..., None, :]
-    return [tf.stack(columns, -1)]
+        is_below = tf.expand_dims(tf.range(n) >= at, -1)
+        column = _columns(rest, at) / tf.sqrt(_columns(_rows(rest, at), at))
+        columns.append(tf.where(is_below, column, tf.zeros_like(column)))
+        rest = rest - tf.matmul(columns[-1], columns[-1], transpose_b=True)
+    return [tf.concat(columns, -1)]
 
 
 FORMS: Mapping[str, Form] = {

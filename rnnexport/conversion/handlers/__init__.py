@@ -7,7 +7,4 @@ from rnnexport.conversion.handlers.making import Handlers, handlers
 
 _FAMILIES = (angles, choices, division, reductions, special)
 
-HANDLERS: Handlers = {
-    **handlers({op: handler for family in _FAMILIES for op, handler in family.HANDLERS.items()}),
-    **reductions.WRAPPED,
-}
+HANDLERS: Handlers = handlers({op: handler for family in _FAMILIES for op, handler in family.HANDLERS.items()})

@@ -1,0 +1,38 @@
+"""Places in sorted rows: how many elements are below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rnnexport.conversion.forms.values import Form, Tensor, Value
+
+
+def _bucket(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """Bucketize: how many boundaries are not above x; of a NaN all, since none is."""
+    (x,) = inputs
+    boundaries = np.array(operation.get_attr("boundaries"), np.float32)
+    value = tf.cast(x, tf.float64 if x.dtype in (tf.int32, tf.int64, tf.float64) else tf.float32)
+    return [_count(tf.logical_not(tf.expand_dims(value, -1) < tf.cast(boundaries, value.dtype)), tf.int32)]
+
+
+def _lower(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """LowerBound: how many elements of a sorted row are below each value."""
+    rows_BN, values_BM = inputs
+    return [_count(rows_BN[:, None, :] < values_BM[:, :, None], operation.outputs[0].dtype)]
+
+
+def _upper(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """UpperBound: how many are not above it."""
+    rows_BN, values_BM = inputs
+    above = values_BM[:, :, None] < rows_BN[:, None, :]
+    return [_count(tf.logical_not(above), operation.outputs[0].dtype)]
+
+
+def _count(which: Tensor, dtype: tf.DType) -> Tensor:
+    return tf.reduce_sum(tf.cast(which, dtype), -1)
+
+
+FORMS: Mapping[str, Form] = {"Bucketize": _bucket, "LowerBound": _lower, "UpperBound": _upper}
