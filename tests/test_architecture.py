@@ -71,6 +71,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.forms.replay",
     "rnnexport.conversion.forms.running",
     "rnnexport.conversion.forms.segments",
+    "rnnexport.conversion.forms.slicing",
     "rnnexport.conversion.forms.solving",
     "rnnexport.conversion.forms.sorting",
     "rnnexport.conversion.forms.values",

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, solving, sorting
+from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, slicing, solving, sorting
 from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
@@ -61,7 +61,9 @@ def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
     )
     if operation.type in _FORMS:
         return _FORMS[operation.type]
-    return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation)) if is_complex else None
+    if not is_complex or operation.type in slicing.FORMS:
+        return slicing.FORMS.get(operation.type)  # which is no reason to write a model anew
+    return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation))
 
 
 def _written(traced: TracedModel) -> TracedModel:

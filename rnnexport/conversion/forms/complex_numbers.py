@@ -29,7 +29,7 @@ _OF_EACH_PART = frozenset(
         *("MatrixDiagV3", "MatrixSetDiagV3", "Mean", "MirrorPad", "Neg", "Pack", "ParallelConcat", "Pad", "PadV2"),
         *("PreventGradient", "Reshape", "ReverseSequence", "ReverseV2", "Roll", "ScatterNd", "SegmentSum", "Select"),
         *("SelectV2", "Slice", "Snapshot", "SpaceToBatchND", "Split", "SplitV", "Squeeze", "StopGradient"),
-        *("StridedSlice", "Sub", "Sum", "TensorListFromTensor", "TensorListGetItem", "TensorListReserve"),
+        *("Sub", "Sum", "TensorListFromTensor", "TensorListGetItem", "TensorListReserve"),
         *("TensorListSetItem", "TensorListStack", "TensorScatterAdd", "TensorScatterUpdate", "Tile", "Transpose"),
         *("Unpack", "UnsortedSegmentSum", "ZerosLike"),
     )
@@ -38,10 +38,11 @@ _OF_EACH_PART = frozenset(
 
 def of_each_part(operation: tf.Operation) -> Form | None:
     """The form of an operator that does the same to both parts; None for any other."""
-    return _each_part if operation.type in _OF_EACH_PART else None
+    return each_part if operation.type in _OF_EACH_PART else None
 
 
-def _each_part(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+def each_part(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """The operator on the real parts, and on the imaginary ones."""
     reals = [value.real if isinstance(value, Pair) else value for value in inputs]
     imags = [value.imag if isinstance(value, Pair) else value for value in inputs]
     parts = (copied(operation, reals, "real", part=True), copied(operation, imags, "imag", part=True))

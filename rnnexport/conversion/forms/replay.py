@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
 from rnnexport.conversion.forms.known import CASES, known_integers
@@ -31,6 +32,7 @@ _CHOICES = {
 }
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_LOWERED = "_lower_using_switch_merge"
 _RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS})
 
 
@@ -69,6 +71,7 @@ class Replay:
             inputs = [known[tensor.name] for tensor in operation.inputs]
             outputs = self._written(operation, inputs, prefix + operation.name)
             known |= {tensor.name: value for tensor, value in zip(operation.outputs, outputs, strict=True)}
+        _keep_loops(tf.compat.v1.get_default_graph())
         return [known[tensor.name] for tensor in wanted]
 
     def _written(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
@@ -141,9 +144,20 @@ class Replay:
             templates.append(outputs)
             return list(flattened(outputs))
 
-        kinds = [value.dtype for value in flattened(inputs)]
-        specs = map(tf.TensorSpec, flattened(inputs, [[shape] for shape in shapes]), kinds)
+        # tf2onnx takes a name that a function and one inside it have in common for one value.
+        sizes = flattened(inputs, [[shape] for shape in shapes])
+        specs = [
+            tf.TensorSpec(shape, value.dtype, f"{name}_{at}")
+            for at, (shape, value) in enumerate(zip(sizes, flattened(inputs), strict=True))
+        ]
         return tf.function(body, autograph=False).get_concrete_function(*specs), templates[0]
+
+
+def _keep_loops(graph: tf.Graph) -> None:
+    """Loops and choices that a form made are to stay what they are: no format has their older operators."""
+    for operation in graph.get_operations():
+        if operation.type in _RUNS and operation.node_def.attr[_LOWERED].b:
+            operation._set_attr(_LOWERED, attr_value_pb2.AttrValue(b=False))
 
 
 def _branches(operation: tf.Operation) -> list[str]:

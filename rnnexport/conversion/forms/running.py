@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,9 +44,20 @@ def _products(parts: Sequence[Tensor], exclusive: bool) -> list[Tensor]:
         for at in range(1, count):
             steps[at] = _multiplied(steps[at - 1], steps[at])
         return [tf.stack(column) for column in zip(*steps, strict=True)] if steps else list(parts)
-    first = tuple(one[0] for one in ones)
-    found = tf.scan(lambda before, each: tuple(_multiplied(before, each)), tuple(parts), first)
-    return list(found)
+    return _in_a_loop(parts, [one[0] for one in ones])
+
+
+def _in_a_loop(parts: Sequence[Tensor], first: Sequence[Tensor]) -> list[Tensor]:
+    """What `tf.scan` has in lists of elements, which have no ONNX form where they are read."""
+    steps = tf.shape(parts[0])[0]
+    arrays = [tf.TensorArray(one.dtype, steps, element_shape=one.shape) for one in first]
+
+    def step(at: Tensor, before: list[Tensor], kept: list[Any]) -> tuple[Tensor, list[Tensor], list[Any]]:
+        after = _multiplied(before, [tf.gather(part, at) for part in parts])
+        return at + 1, after, [array.write(at, one) for array, one in zip(kept, after, strict=True)]
+
+    _, _, kept = tf.while_loop(lambda at, *_: at < steps, step, (0, list(first), arrays))
+    return [array.stack() for array in kept]
 
 
 def _multiplied(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[Tensor]:

@@ -45,14 +45,19 @@ def solution(matrix: Tensor, right: Tensor) -> Tensor:
     found: list[Tensor] = []
     for at in reversed(range(n)):
         found.insert(0, _unknown(_rows(matrix, at), _rows(right, at), at, range(at + 1, n), found))
-    return tf.concat(found, -2)
+    return _joined(found, 2)
 
 
 def _unknown(row: Tensor, known: Tensor, at: int, others: Sequence[int], values: Sequence[Tensor]) -> Tensor:
     """One row of unknowns: what the others leave of `known`, over the number at `at`; rows are `[..., 1, N]`."""
     if others:
-        known = known - tf.matmul(_columns(row, *others), tf.concat(values, -2))
+        known = known - tf.matmul(_columns(row, *others), _joined(values, 2))
     return known / _columns(row, at)
+
+
+def _joined(parts: Sequence[Tensor], from_last: int) -> Tensor:
+    # Neither is a join along an axis that is counted from the last.
+    return tf.concat(parts, parts[0].shape.rank - from_last)
 
 
 def _rows(matrix: Tensor, *at: int) -> Tensor:
@@ -120,7 +125,7 @@ def _triangle_solved(operation: tf.Operation, inputs: Sequence[Value]) -> list[V
     found: dict[int, Tensor] = {}
     for at in range(n) if lower else reversed(range(n)):
         found[at] = _unknown(_rows(matrix, at), _rows(right, at), at, list(found), list(found.values()))
-    return [tf.concat([found[at] for at in range(n)], -2)]
+    return [_joined([found[at] for at in range(n)], 2)]
 
 
 def _cholesky(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -133,7 +138,7 @@ def _cholesky(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
         column = _columns(rest, at) / tf.sqrt(_columns(_rows(rest, at), at))
         columns.append(tf.where(is_below, column, tf.zeros_like(column)))
         rest = rest - tf.matmul(columns[-1], columns[-1], transpose_b=True)
-    return [tf.concat(columns, -1)]
+    return [_joined(columns, 1)]
 
 
 FORMS: Mapping[str, Form] = {
