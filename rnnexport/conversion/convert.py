@@ -58,6 +58,7 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
         raise no_form(unknown, traced.names.layers, NEWEST_OPSET if helps else None)
     functions = (node for function in graph_def.library.function for node in function.node_def)
     converted: ir.Model = ir.from_proto(model)
+    _complete(converted)
     canonicalise(converted, lookalikes([node.name for node in (*graph_def.node, *functions)]))
     return converted
 
@@ -109,6 +110,17 @@ def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str]
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _unknown_ops(attribute.g, opset)
+
+
+def _complete(model: ir.Model) -> None:
+    """Give the step and the condition that loops begin with their rank, which ONNX Runtime asks for.
+
+    Before: body(step, cond, ...)     After: body(step: [], cond: [], ...)
+    """
+    for node in model.graph.all_nodes():
+        if node.op_type == "Loop":
+            for value in node.attributes["body"].as_graph().inputs[:2]:
+                value.shape = value.shape if value.shape is not None else ir.Shape([])
 
 
 def _unconvertible(name: str, error: BaseException) -> ConversionError:

@@ -182,7 +182,34 @@ def scanned():
     return keras.Model(x_BTI, keras.layers.GRU(3)(Scanned()(x_BTI)))
 
 
-@pytest.mark.parametrize("model", [recurrent, scanned, spectral])
+class Discretised(keras.layers.Layer):
+    """h' = exp(A / 4) h + A⁻¹ (exp(A / 4) - 1) B x: a loop and branches in a loop, and equations to solve in both."""
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = self.state_size = units
+
+    def build(self, shape):
+        normal = keras.initializers.RandomNormal(stddev=0.6, seed=2)
+        self.a = self.add_weight(shape=(self.units, self.units), initializer=normal)
+        self.b = self.add_weight(shape=(shape[-1], self.units), initializer=normal)
+
+    def call(self, x_BI, states):
+        a_HH, one_HH = self.a - tf.eye(self.units), tf.eye(self.units)
+        step_HH = tf.linalg.expm(0.25 * a_HH)
+        h_BH = states[0] @ step_HH + x_BI @ self.b @ tf.linalg.solve(a_HH, step_HH - one_HH)
+        return h_BH, [h_BH]
+
+
+def discretised():
+    keras.utils.set_random_seed(9)
+    return keras.Sequential([keras.Input((None, 3)), keras.layers.RNN(Discretised(2), return_sequences=True)])
+
+
+LONG = pytest.param(discretised, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("model", [recurrent, scanned, spectral, LONG])
 @pytest.mark.parametrize("target", ["onnx", "numpy"])
 def test_models_agree_with_a_float64_run_in_complex_numbers(tmp_path, model, target):
     report = rnnexport.export(model(), target, tmp_path / f"m{'.onnx' if target == 'onnx' else '.py'}").report
