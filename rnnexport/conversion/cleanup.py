@@ -79,8 +79,27 @@ def quiet() -> Iterator[None]:
 
 def infer_shapes(model: ir.Model) -> None:
     """Give values ranks, dtypes and known sizes, inside bodies too."""
-    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    infer = common.ShapeInferencePass(check_type=False, strict_mode=False)
+    infer(model)
+    while _give_ranks(model):
+        infer(model)
     forget_invented_dims(model.graph)
+
+
+def _give_ranks(model: ir.Model) -> bool:
+    """Give what is reshaped the rank that the length of its new shape says; the sizes may be computed.
+
+    Returns:
+        Whether there was any: others may follow from it.
+    """
+    found = False
+    for node in model.graph.all_nodes():
+        if node.op_type == "Reshape" and node.outputs[0].shape is None:
+            sizes = node.inputs[1].shape if node.inputs[1] is not None else None
+            if sizes is not None and len(sizes) == 1 and isinstance(sizes[0], int):
+                node.outputs[0].shape = ir.Shape([None] * sizes[0])
+                found = True
+    return found
 
 
 def fold_constants(model: ir.Model) -> None:
