@@ -112,6 +112,7 @@ class TensorSpec:
         columns: the places on the last axis that hold these ids; None for all.
         range: the least and the largest value that feeds are made of; None for what the dtype suggests.
         mask: the value that marks padding, at a timestep; None where the model has no mask.
+        keys: some of the integers that a lookup knows, which feeds are to have; None where nothing is looked up.
     """
 
     name: str
@@ -122,6 +123,7 @@ class TensorSpec:
     words: int | None = None
     columns: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
+    keys: tuple[int, ...] | None = None
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every dynamic dimension given its size. KeyError where one has none."""
@@ -134,13 +136,14 @@ class TensorSpec:
         """A value `from_json` reads back."""
         optional: dict[str, Any] = {"high": self.high, "mask": self.mask, "words": self.words}
         optional |= {"columns": self.columns and list(self.columns), "range": self.range and list(self.range)}
+        optional |= {"keys": self.keys and list(self.keys)}
         given = {key: value for key, value in optional.items() if value is not None}
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)} | given
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TensorSpec:
         """The inverse of `to_json`. KeyError or TypeError where `value` is of another form."""
-        columns, bounds = value.get("columns"), value.get("range")
+        columns, bounds, keys = value.get("columns"), value.get("range"), value.get("keys")
         return TensorSpec(
             value["name"],
             value["dtype"],
@@ -150,6 +153,7 @@ class TensorSpec:
             value.get("words"),
             None if columns is None else tuple(map(int, columns)),
             None if bounds is None else (float(bounds[0]), float(bounds[1])),
+            None if keys is None else tuple(map(int, keys)),
         )
 
     def ids(self, array: np.ndarray) -> np.ndarray:

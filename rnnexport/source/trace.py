@@ -22,6 +22,7 @@ from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import SourceNames, source_names
+from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
@@ -109,7 +110,7 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None) -
         return [tf.identity(tensor) for tensor in [*outputs, *states]]
 
     plain_loops = source.api.plain_loops(source.model, unroll=unroll)
-    with plain_loops, ForeignCode(lambda error: _untraceable(source, error)):
+    with plain_loops, constant_tables(), ForeignCode(lambda error: _untraceable(source, error)):
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _refuse_assignments(concrete)
         _keep_cases(concrete)

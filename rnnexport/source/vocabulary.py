@@ -32,6 +32,7 @@ _JOINING = frozenset({"Pack", "ConcatV2"})
 # After these an id is inside its vocabulary whatever the input is: that many ids are a good choice, and no bound.
 _BOUNDING = {"Minimum": (0, 1), "Maximum": (0, 1), "ClipByValue": (0,), "FloorMod": (0,)}
 _MOST_PLACES = 20_000
+_MOST_KEYS = 64
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,35 @@ class _Ids:
 def with_vocabularies(traced: TracedModel) -> Signature:
     """The signature of a traced model, its inputs with the vocabularies that the graph says they index."""
     scopes = Scopes(traced.function.graph.as_graph_def())
+    keys = _keys(scopes)
     found: dict[str, list[tuple[_Ids, int, bool]]] = {}
     for table in _tables(scopes):
         for ids in _origins(scopes, _Ids(table.ids)):
             found.setdefault(ids.place.node, []).append((ids, table.words, table.forgiving))
     names = [tensor.partition(":")[0] for tensor in traced.input_tensors]
-    inputs = [_told(spec, found.get(name, ())) for spec, name in zip(traced.signature.inputs, names, strict=False)]
+    pairs = zip(traced.signature.inputs, names, strict=False)
+    inputs = [_told(_searched(spec, keys.get(name, [])), found.get(name, ())) for spec, name in pairs]
     return replace(traced.signature, inputs=tuple(inputs))
+
+
+def _keys(scopes: Scopes) -> dict[str, list[int]]:
+    """The sorted integers among which the numbers of an input are searched, by the input; see `source.tables`."""
+    found: dict[str, list[int]] = {}
+    for place, node in scopes.nodes():
+        row = scopes.value(place.input(node, 0)) if node.op == "LowerBound" else None
+        if row is not None and row.dtype.kind == "i":
+            for ids in _origins(scopes, _Ids(place.input(node, 1))):
+                found.setdefault(ids.place.node, []).extend(map(int, row.ravel()))
+    return found
+
+
+def _searched(spec: TensorSpec, keys: list[int]) -> TensorSpec:
+    """The input with some of the keys, the first and the last among them; a vocabulary behind them bounds no input."""
+    if not keys or not spec.dtype.startswith("int"):
+        return spec
+    ordered = sorted(set(keys))
+    places = {round(at * (len(ordered) - 1) / (_MOST_KEYS - 1)) for at in range(_MOST_KEYS)}
+    return replace(spec, keys=tuple(ordered[at] for at in sorted(places)), high=None, words=None)
 
 
 @dataclass(frozen=True)

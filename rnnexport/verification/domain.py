@@ -93,6 +93,12 @@ def _real(
 
 
 def _whole(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], domain: Domain) -> np.ndarray:
+    if spec.keys is not None and spec.range is None:
+        # What is looked up, and as often what lies beside it.
+        near = rng.choice(spec.keys, shape) + rng.integers(-1, 2, shape) * rng.integers(0, 2, shape)
+        kind = np.iinfo(spec.dtype)
+        found: np.ndarray = np.clip(near, kind.min, kind.max)
+        return found
     first, last = _ends(spec, domain)
     return rng.integers(first, last + 1, shape)
 

@@ -21,13 +21,13 @@ def _bucket(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 def _lower(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """LowerBound: how many elements of a sorted row are below each value."""
     rows_BN, values_BM = inputs
-    return [_count(rows_BN[:, None, :] < values_BM[:, :, None], operation.outputs[0].dtype)]
+    return [_count(tf.expand_dims(rows_BN, 1) < tf.expand_dims(values_BM, 2), operation.outputs[0].dtype)]
 
 
 def _upper(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """UpperBound: how many are not above it."""
     rows_BN, values_BM = inputs
-    above = values_BM[:, :, None] < rows_BN[:, None, :]
+    above = tf.expand_dims(values_BM, 2) < tf.expand_dims(rows_BN, 1)
     return [_count(tf.logical_not(above), operation.outputs[0].dtype)]
 
 
