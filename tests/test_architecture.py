@@ -74,6 +74,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.forms.slicing",
     "rnnexport.conversion.forms.solving",
     "rnnexport.conversion.forms.sorting",
+    "rnnexport.conversion.forms.special",
     "rnnexport.conversion.forms.values",
     "rnnexport.conversion.handlers.making",
     "rnnexport.conversion.taming",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,31 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras import activations, ops
 
-Function = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operator.
-
-    Attributes:
-        name: of it, and of the output that it gives.
-        family: under which the table has it.
-        inputs: that it takes, a letter each.
-        function: of these.
-        ulps: how far a right result may be from TensorFlow's or from the exact one, in units of the last place.
-        conditioned: whether a result may be off by so many units of the largest number that goes into it: sums cancel.
-        exact: of float64 arrays, where TensorFlow in float64 is off as well.
-    """
-
-    name: str
-    family: str
-    inputs: str
-    function: Function
-    ulps: float = 16
-    conditioned: bool = False
-    exact: Callable[..., np.ndarray] | None = None
-
+from benchmarks.edges.case import Case, Function
+from benchmarks.edges.signals import signal_cases
 
 _ONE = (
     *("absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "ceil", "cos", "cosh", "erf", "exp"),
@@ -74,7 +50,19 @@ _TWO = (
     *("arctan2", "logaddexp", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "hypot"),
     *("heaviside", "logaddexp2"),
 )
-_WHOLE = ("floor_divide", "mod", "add", "multiply", "maximum", "minimum", "less", "equal", "bitwise_and", "bitwise_xor")
+_WHOLE = (
+    "floor_divide",
+    "mod",
+    "add",
+    "multiply",
+    "maximum",
+    "minimum",
+    "less",
+    "equal",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+)
 _REDUCED = ("sum", "mean", "max", "min", "prod", "std", "var", "argmax", "argmin", "any", "all", "count_nonzero")
 _ALONG = ("cumsum", "cumprod", "logsumexp", "sort", "argsort", "flip", "diff", "norm")
 
@@ -90,6 +78,7 @@ def cases() -> tuple[Case, ...]:
         *_integers(),
         *_of_rows(),
         *_choices(),
+        *signal_cases(),
         *_layers(),
     )
     assert len({case.name for case in found}) == len(found)
@@ -173,6 +162,7 @@ def _integers() -> Iterator[Case]:
             yield Case(f"int_{name}", "of integers", "ij", getattr(ops, name))
     yield Case("int_truncatediv", "of integers", "ij", lambda i, j: tf.truncatediv(i, j))
     yield Case("int_truncatemod", "of integers", "ij", lambda i, j: tf.truncatemod(i, j))
+    yield Case("int_invert", "of integers", "i", lambda i: tf.bitwise.invert(i))
     yield Case("int_absolute", "of integers", "i", lambda i: ops.absolute(i))
     yield Case("int_sign", "of integers", "i", lambda i: ops.sign(i))
     yield Case("int_negative", "of integers", "i", lambda i: ops.negative(i))

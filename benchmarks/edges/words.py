@@ -31,6 +31,7 @@ class Word:
 
 
 _ORDERED = ("argmax", "argmin", "sort", "argsort", "top_k", "top_k_indices", "sparsemax")
+_TRANSFORMS = ("rfft", "irfft", "fft", "dct", "solve")
 _FAR = "float32 numbers above 1.7e38"
 WORDS = (
     Word(
@@ -157,12 +158,27 @@ WORDS = (
         "TensorFlow's graph optimizer, which runs where a SavedModel is loaded, moves constants, so that `(x + c) - c` "
         "is x and does not round, and writes `not x < y` as `x >= y`; eager TensorFlow does not.",
     ),
+    Word(
+        "onnx",
+        _TRANSFORMS,
+        NOT_FINITE,
+        "A transform is a product with a matrix, and the solution of equations a row of products: an infinity is NaN "
+        "next to a 0 or to another infinity. TensorFlow's own transforms have zeros there.",
+    ),
+    Word("numpy", _TRANSFORMS, NOT_FINITE, "The same products in NumPy."),
+    Word("tflite", _TRANSFORMS, NOT_FINITE, "The same products in LiteRT."),
+    Word(
+        "tflite",
+        ("complex_abs", "complex_exp", "bucketize"),
+        ("nan",),
+        "LiteRT's MINIMUM and MAXIMUM pass over a NaN, and its converter writes `not x < y` as `x >= y`.",
+    ),
 )
 
 # Those that a format has no form of. What is said where they are refused is the reason.
 REFUSED = {
-    "onnx": ("erfinv", "cumprod", "int_bitwise_and", "int_bitwise_xor"),
-    "numpy": ("erfinv", "cumprod"),
+    "onnx": (),
+    "numpy": (),
     "tflite": (
         "add_in_float16",
         "where_in_float16",

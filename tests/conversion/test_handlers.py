@@ -204,6 +204,36 @@ def test_segments(column):
     np.testing.assert_array_equal(found["largest"], [[5], [-(2**31)], [-(2**31)], [2]])
 
 
+@pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), Column("onnx", "onnx", 18), NUMPY], ids=str)
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "int8"])
+def test_bits(column, kind):
+    ends = np.iinfo(kind)
+    i = np.array([[0, 1, 6, ends.max, ends.max - 4, 77]], kind)
+    j = np.array([[ends.min, 3, ends.max, 12, 1, ends.max // 3]], kind)
+    found = outputs(
+        column,
+        {"i": i, "j": j},
+        both=tf.bitwise.bitwise_and,
+        either=tf.bitwise.bitwise_or,
+        one=tf.bitwise.bitwise_xor,
+        none=lambda i, j: tf.bitwise.invert(j),
+        negative=lambda i, j: tf.bitwise.bitwise_xor(tf.bitwise.invert(i), j),
+    )
+    np.testing.assert_array_equal(found["both"], i & j)
+    np.testing.assert_array_equal(found["either"], i | j)
+    np.testing.assert_array_equal(found["one"], i ^ j)
+    np.testing.assert_array_equal(found["none"], ~j)
+    np.testing.assert_array_equal(found["negative"], ~i ^ j)
+    assert {one.dtype for one in found.values()} == {np.dtype(kind)}
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_the_bits_of_an_integer_with_another_sign(column):
+    i = np.array([[0, -1, 5, -(2**31)]], np.int32)
+    found = outputs(column, {"i": i}, bits=lambda i: tf.bitcast(tf.bitcast(i, tf.uint32), tf.int32))
+    np.testing.assert_array_equal(found["bits"], i)
+
+
 @pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), NUMPY], ids=str)
 def test_places_among_boundaries(column):
     x = np.array([[-2.0, -1.0, 0.25, 5.0, np.inf, np.nan]], np.float32)

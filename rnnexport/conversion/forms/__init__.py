@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, slicing, solving, sorting
+from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, slicing, solving, sorting, special
 from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
@@ -27,6 +27,7 @@ _FORMS: Mapping[str, Form] = {
     **segments.FORMS,
     **solving.FORMS,
     **sorting.FORMS,
+    **special.FORMS,
 }
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
 # What was made of traced models that are still there, None where that is the model itself: several artifacts are made

@@ -117,8 +117,8 @@ def size_of(z: Pair) -> Tensor:
     a, b = tf.abs(z.real), tf.abs(z.imag)
     large, small = tf.maximum(a, b), tf.minimum(a, b)
     ratio = small / large
-    size = large * tf.sqrt(1 + ratio * ratio)
-    return tf.where(tf.logical_or(tf.equal(large, 0), tf.equal(large, large.dtype.as_numpy_dtype("inf"))), large, size)
+    size = tf.where(tf.equal(large, 0), large, large * tf.sqrt(1 + ratio * ratio))
+    return tf.where(tf.math.is_inf(a), a, tf.where(tf.math.is_inf(b), b, size))
 
 
 def _angle(z: Value) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rnnexport.conversion.handlers.bits import bitwise
 from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
 
 _SIGN_BIT = -(2**31)
@@ -45,7 +46,7 @@ def _bitwise_and(node: Rewrite) -> None:
         bit, zero = (node.constant(np.array(value, np.int32)) for value in (_SIGN_BIT, 0))
         node.last("Where", _is_negative(node, read[0]), bit, zero)
     else:
-        node.last("BitwiseAnd", left, right)
+        bitwise(node)
 
 
 HANDLERS: Mapping[str, Handler] = {"Atan2": _atan2, "BitwiseAnd": _bitwise_and}

@@ -19,6 +19,8 @@ class Rewrite:
     Attributes:
         op: its operator.
         inputs: what it reads.
+        opset: of the graph.
+        result_dtype: of what it gives, the number that ONNX has for it.
     """
 
     def __init__(self, graph: Any, node: Any) -> None:
@@ -26,6 +28,8 @@ class Rewrite:
         self.inputs: list[Tensor] = list(node.input)
         self._graph, self._node, self._name, self._outputs = graph, node, node.name, list(node.output)
         self._shapes, self._dtypes = node.output_shapes, node.output_dtypes
+        self.opset: int = graph.opset
+        self.result_dtype: int = self._dtypes[0]
         graph.remove_node(node.name)
 
     def __call__(self, op: str, *inputs: Tensor, **attributes: Any) -> Tensor:
