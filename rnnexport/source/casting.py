@@ -30,6 +30,7 @@ class Casting:
         self.embedding = api.embedding
         self.masking = api.masking
         self.autograph = api.autograph
+        self.updated = tuple(api.updated)
 
     def inputs(self, model: Model) -> list[NamedTensor]:
         return [replace(tensor, dtype=_cast_name(tensor.dtype)) for tensor in self._api.inputs(model)]
