@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rnnexport.source.packages import Reference, top_of
+from rnnexport.source.packages import LIBRARIES, Reference, top_of
 
 _MOST_FILES = 2000
 _REGISTERS = re.compile(r"register_keras_serializable|get_custom_objects")
@@ -49,7 +49,8 @@ def advice(wanted: Reference, packages: Collection[str], keras: str) -> str:
 def _places(wanted: Reference, packages: Collection[str], keras: str) -> list[Place]:
     """Where it is defined, the likeliest first."""
     package = wanted.text.rpartition(">")[0].replace("-", "_")
-    tops = [top for top in dict.fromkeys((top_of(wanted.module), package, *sorted(packages))) if top.isidentifier()]
+    candidates = dict.fromkeys((top_of(wanted.module), package, *sorted(packages)))
+    tops = [top for top in candidates if top.isidentifier() and top not in LIBRARIES]
     found = [place for top in tops for place in _defining(top, wanted.name)]
     return sorted(found, key=lambda place: (place.module != wanted.module, not place.registers, _other(place, keras)))
 
