@@ -11,15 +11,13 @@ from typing import Any
 
 _COMPILED = "_XlaMustCompile"
 _WHOLE = "_noinline"  # what is compiled must not be written out where it is called
-# In groups, TensorFlow has no kernel of it but a compiled one.
-_COMPILED_ALONE = "Conv3D"
 
 
 def interpret_compiled(graph_def: Any) -> None:
     """Let TensorFlow run the functions of a graph operator by operator, in place, but those that it can't run so."""
     functions = graph_def.library.function
     found = [one for one in functions if _COMPILED in one.attr and one.attr[_COMPILED].b]
-    plain = [one for one in found if all(node.op != _COMPILED_ALONE for node in one.node_def)]
+    plain = [one for one in found if not any(map(_is_compiled_alone, one.node_def))]
     if not plain:
         return
     names = {function.signature.name for function in plain}
@@ -36,6 +34,11 @@ def interpret_compiled(graph_def: Any) -> None:
         for value in node.attr.values():
             for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
                 called.name += "_plain"
+
+
+def _is_compiled_alone(node: Any) -> bool:
+    """Whether TensorFlow has no kernel of an operator on a CPU but a compiled one."""
+    return bool(node.op == "Conv3D" and node.attr["data_format"].s == b"NCDHW")
 
 
 def _nodes(graph_def: Any) -> Iterator[Any]:

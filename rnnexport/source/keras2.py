@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
+from tf_keras.src.layers.convolutional.base_conv import Conv
 from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from rnnexport.signature import unique_names
@@ -28,6 +29,7 @@ from rnnexport.source.api import (
     rows_of_states,
 )
 from rnnexport.source.configs import Config
+from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.state_cell import StateCell
@@ -124,6 +126,7 @@ class Keras2:
             attributes_set(recurrent, {"_could_use_gpu_kernel": False}),
             recurrences_written(backend, recurrent, unroll=unroll),
             steps_of_tf_keras(tf_keras.layers.TimeDistributed, backend),
+            convolutions_written(Conv),
         ):
             yield
 

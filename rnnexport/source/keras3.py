@@ -29,6 +29,7 @@ from rnnexport.source.api import (
     rows_of_states,
 )
 from rnnexport.source.configs import Config
+from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.scan import scans_that_carry_values
@@ -151,6 +152,7 @@ class Keras3:
             recurrences_written(backend, recurrent, unroll=unroll),
             steps_of_keras_3(keras.layers.TimeDistributed),
             scans_that_carry_values(),
+            convolutions_written(),
         ):
             yield
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.source.api import Layer
+from rnnexport.source.api import Layer, attributes_set
 from rnnexport.source.rows import rows_are_independent
 
 _lock = threading.Lock()
@@ -49,7 +49,7 @@ def steps_of_keras_3(layer_class: Any) -> Iterator[None]:
             return original(self, inputs, training=training, mask=mask)
         return _looped(step, inputs, masks)
 
-    with _lock, _replaced(layer_class, {"call": call}):
+    with _lock, attributes_set([layer_class], {"call": call}):
         yield
 
 
@@ -78,7 +78,7 @@ def steps_of_tf_keras(layer_class: Any, backend: Any) -> Iterator[None]:
     def compute_mask(self: Layer, inputs: Any, mask: Any = None) -> Any:
         return original_mask(self, inputs, mask) if self._always_use_reshape else mask
 
-    with _lock, _replaced(layer_class, {"call": call, "compute_mask": compute_mask}):
+    with _lock, attributes_set([layer_class], {"call": call, "compute_mask": compute_mask}):
         yield
 
 
@@ -110,18 +110,6 @@ def _in_tf_keras(layer: Layer, step: Callable[..., Any], rows: Any) -> Any:
 
 def _is_stateful(layer: Layer) -> bool:
     return any(getattr(one, "stateful", False) for one in layer._flatten_layers())
-
-
-@contextmanager
-def _replaced(owner: Any, methods: dict[str, Any]) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in methods}
-    try:
-        for name, method in methods.items():
-            setattr(owner, name, method)
-        yield
-    finally:
-        for name, method in before.items():
-            setattr(owner, name, method)
 
 
 def _folded(layer: Callable[..., Any], x_BT: Any, masks: dict[str, Any]) -> Any:

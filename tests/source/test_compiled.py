@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import rnnexport
+from rnnexport.conversion.convert import to_onnx
 from rnnexport.loading import Loading
 from rnnexport.signature import Boundary
 from rnnexport.source.describe import describe
@@ -51,10 +52,20 @@ def built(keras, kind):
         "dilated": ((None,), lambda: layers.Conv1D(4, 3, padding="same", groups=2, dilation_rate=3)),
         "strided": ((None,), lambda: layers.Conv1D(9, 3, groups=3, strides=2)),
         "fixed": ((11,), lambda: layers.Conv1D(9, 3, groups=3)),
+        "dilated, even": ((None,), lambda: layers.Conv1D(4, 4, padding="same", dilation_rate=3)),
+        "dilated, each": ((None,), lambda: layers.DepthwiseConv1D(4, padding="same", dilation_rate=3)),
+        "dilated, separable": ((None,), lambda: layers.SeparableConv1D(4, 4, padding="same", dilation_rate=3)),
+        "volumes": ((None, 5, 4), lambda: layers.Conv3D(9, 2, padding="same", groups=3)),
         "images": ((None, 5), lambda: layers.Conv2D(4, 3, padding="same", groups=2)),
         "cell": ((None,), lambda: layers.RNN(compiled_cell(keras), return_sequences=True)),
     }[kind]
     return with_random_weights(chain(keras, made(), shape=(*shape, CHANNELS)), len(kind))
+
+
+KINDS = (
+    *("causal", "each channel", "strided", "fixed", "images", "volumes", "cell"),
+    *("dilated", "dilated, even", "dilated, each", "dilated, separable"),
+)
 
 
 def functions(traced):
@@ -62,7 +73,7 @@ def functions(traced):
 
 
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("kind", ["causal", "each channel", "dilated", "strided", "fixed", "images", "cell"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_stays_compiled_and_the_values_are_those_of_eager_keras(api, kind):
     source = load_source(built(importlib.import_module(api), kind), Loading())
     signature = describe(source, Boundary())
@@ -88,15 +99,23 @@ def test_a_convolution_in_groups_is_one_in_onnx(api, tmp_path):
     assert (done.report.status, [one.chosen for one in done.lowering]) == ("passed", ["native"])
 
 
-def test_a_convolution_of_volumes_in_groups_stays_compiled():
-    """TensorFlow has no other kernel of it, so that a SavedModel needs it so."""
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("kind", ["dilated, even", "dilated, each", "dilated, separable"])
+def test_the_padding_of_a_dilated_convolution_is_not_computed_from_the_length(api, kind):
+    source = load_source(built(importlib.import_module(api), kind), Loading())
+    model = to_onnx(trace(source, describe(source, Boundary()), unroll=False), 17)
+    assert len(list(model.graph)) < 12
+
+
+def test_a_convolution_with_the_channels_in_front_stays_compiled():
+    """TensorFlow has no other kernel of it on a CPU, so that a SavedModel needs it so."""
     import keras
 
-    model = chain(keras, keras.layers.Conv3D(6, 2, groups=3), shape=(3, 4, 5, CHANNELS))
-    source = load_source(with_random_weights(model, 2), Loading())
+    conv = keras.layers.Conv3D(4, 2, data_format="channels_first")
+    source = load_source(with_random_weights(chain(keras, conv, shape=(CHANNELS, 3, 4, 5)), 2), Loading())
     signature = describe(source, Boundary())
     traced = trace(source, signature, unroll=False)
     assert any("_XlaMustCompile" in function.attr for function in functions(traced))
-    feed = {signature.inputs[0].name: np.random.default_rng(1).standard_normal((2, 3, 4, 5, 6)).astype("float32")}
+    feed = {signature.inputs[0].name: np.random.default_rng(1).standard_normal((2, 6, 3, 4, 5)).astype("float32")}
     for name, wanted in reference(source, signature, feed).items():
         np.testing.assert_allclose(traced.run(feed)[name], wanted, atol=3e-6)
