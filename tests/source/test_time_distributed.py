@@ -54,6 +54,9 @@ def of_each_row(keras):
         def call(self, x):
             return tf.tanh(x * self.scale) + 1
 
+        def compute_mask(self, x, mask=None):
+            return None if mask is None else tf.logical_not(mask)  # which neither Keras asks for in eager mode
+
         def compute_output_shape(self, shape):
             return shape
 
