@@ -80,6 +80,7 @@ OTHERS = {
     "slogdet": ("q", lambda q: ops.stack(ops.slogdet(q)), lambda q: np.stack(np.linalg.slogdet(q))),
     "expm": ("s", lambda s: tf.linalg.expm(0.2 * s), None),
     "bicubic": ("v", lambda v: keras.ops.image.resize(v[:, 0], (9, 3), interpolation="bicubic"), None),
+    "lanczos": ("v", lambda v: keras.ops.image.resize(v[:, 0], (9, 3), interpolation="lanczos3"), None),
     "patches": ("v", lambda v: keras.ops.image.extract_patches(v[:, 0], (2, 3), strides=(1, 2), padding="same"), None),
     "patches_apart": ("v", lambda v: tf.image.extract_patches(v[:, 0], *PATCHES, "VALID"), None),
     "hsv": ("c", ops.image.rgb_to_hsv, None),

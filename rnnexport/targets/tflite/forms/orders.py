@@ -19,6 +19,19 @@ def _gathered(operation: Operation, x: tf.Tensor, places: tf.Tensor, axis: tf.Te
     return tf.stack([tf.cast(found[int(at)], x.dtype) for at in wanted]) if len(wanted) else None
 
 
+def _some_sizes(
+    operation: Operation, x: tf.Tensor, begin: tf.Tensor, end: tf.Tensor, strides: tf.Tensor
+) -> tf.Tensor | None:
+    """A part of the sizes of a tensor, where all in it are known, though others are not."""
+    numbers = [found for one in (begin, end, strides) if (found := known(one)) is not None and found.size == 1]
+    masks = [operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")]
+    if x.op.type != "Shape" or len(numbers) < 3 or any(masks[2:]):
+        return None
+    first, last, step = (int(np.ravel(one)[0]) for one in numbers)
+    part = list(x.op.inputs[0].shape)[None if masks[0] else first : None if masks[1] else last : step]
+    return None if None in part else tf.constant(part, x.dtype)
+
+
 def _roll(operation: Operation, x: tf.Tensor, shifts: tf.Tensor, axes: tf.Tensor) -> tf.Tensor | None:
     places = known(axes)
     if x.shape.rank is None or places is None:
@@ -64,7 +77,7 @@ def _bound(less: bool) -> Form:
     """How many of the sorted numbers are less than each value, or not above it."""
 
     def form(operation: Operation, rows: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        one, other = rows[:, None, :], values[:, :, None]
+        one, other = tf.expand_dims(rows, 1), tf.expand_dims(values, 2)
         return tf.reduce_sum(tf.cast(one < other if less else one <= other, operation.get_attr("out_type")), -1)
 
     return form
@@ -113,6 +126,7 @@ ORDERS: Mapping[str, Form] = {
     "LowerBound": _bound(less=True),
     "MatrixDiagPartV3": _diagonal,
     "Roll": _roll,
+    "StridedSlice": _some_sizes,
     "SparseSoftmaxCrossEntropyWithLogits": _cross_entropy,
     "UpperBound": _bound(less=False),
 }

@@ -54,19 +54,42 @@ def _bicubic(operation: Operation, x_NHWC: tf.Tensor, size: tf.Tensor) -> tf.Ten
     if wanted is None or not fixed(x_NHWC, 1, 2, 3):
         return None
     options = {key: operation.get_attr(key) for key in ("align_corners", "half_pixel_centers")}
-    rows_hH, columns_wW = (
-        _resizing(int(length), int(to), options) for length, to in zip(x_NHWC.shape[1:3], wanted, strict=True)
-    )
+
+    def resized(unit: np.ndarray, axis: int) -> tf.Tensor:
+        return tf.raw_ops.ResizeBicubic(images=unit, size=[wanted[axis], 1], **options)
+
+    return _resampled(x_NHWC, resized)
+
+
+def _scaled(
+    operation: Operation, x_NHWC: tf.Tensor, size: tf.Tensor, scale: tf.Tensor, translation: tf.Tensor
+) -> tf.Tensor | None:
+    """ScaleAndTranslate, in the same way."""
+    wanted, factors, moves = known(size), known(scale), known(translation)
+    if wanted is None or factors is None or moves is None or not fixed(x_NHWC, 1, 2, 3):
+        return None
+    options = {"kernel_type": operation.get_attr("kernel_type").decode(), "antialias": operation.get_attr("antialias")}
+
+    def resized(unit: np.ndarray, axis: int) -> tf.Tensor:
+        return tf.raw_ops.ScaleAndTranslate(
+            images=unit, size=[wanted[axis], 1], scale=[factors[axis], 1.0], translation=[moves[axis], 0.0], **options
+        )
+
+    return _resampled(x_NHWC, resized)
+
+
+def _resampled(x_NHWC: tf.Tensor, resized: Callable[[np.ndarray, int], tf.Tensor]) -> tf.Tensor:
+    """A picture whose rows and columns are weighted sums, by what becomes of the columns of a unit matrix."""
+    rows_hH, columns_wW = (_weights(int(x_NHWC.shape[axis + 1]), axis, resized) for axis in (0, 1))
     N, H, W, C = sizes(tf.cast(x_NHWC, tf.float32))
     x = tf.matmul(rows_hH, reshaped(tf.cast(x_NHWC, tf.float32), [N, H, W * C]))
     x = tf.matmul(columns_wW, tf.reshape(x, [-1, W, C]))
     return tf.reshape(x, [-1, len(rows_hH), len(columns_wW), C])
 
 
-def _resizing(length: int, wanted: int, options: Mapping[str, bool]) -> np.ndarray:
-    unit = np.eye(length, dtype=np.float32)[None, :, None, :]
+def _weights(length: int, axis: int, resized: Callable[[np.ndarray, int], tf.Tensor]) -> np.ndarray:
     with tf.init_scope():
-        found: np.ndarray = tf.raw_ops.ResizeBicubic(images=unit, size=[wanted, 1], **options).numpy()
+        found: np.ndarray = resized(np.eye(length, dtype=np.float32)[None, :, None, :], axis).numpy()
     return found[0, :, 0]
 
 
@@ -103,4 +126,5 @@ PICTURES: Mapping[str, Form] = {
     "MaxPool3D": _pool(tf.nn.max_pool2d),
     "RGBToHSV": _hsv,
     "ResizeBicubic": _bicubic,
+    "ScaleAndTranslate": _scaled,
 }
