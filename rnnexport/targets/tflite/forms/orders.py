@@ -73,16 +73,6 @@ def _diagonal(operation: Operation, x: tf.Tensor, k: tf.Tensor, padding: tf.Tens
     return flat[..., start : start + (count - 1) * (columns + 1) + 1 : columns + 1]
 
 
-def _bound(less: bool) -> Form:
-    """How many of the sorted numbers are less than each value, or not above it."""
-
-    def form(operation: Operation, rows: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        one, other = tf.expand_dims(rows, 1), tf.expand_dims(values, 2)
-        return tf.reduce_sum(tf.cast(one < other if less else one <= other, operation.get_attr("out_type")), -1)
-
-    return form
-
-
 def _bincount(operation: Operation, values: tf.Tensor, size: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
     """How often each number occurs, or the sum of its weights; where the number of bins is known."""
     count = known(size)
@@ -123,10 +113,8 @@ ORDERS: Mapping[str, Form] = {
     "EuclideanNorm": _euclidean_norm,
     "GatherV2": _gathered,
     "InTopKV2": _in_top_k,
-    "LowerBound": _bound(less=True),
     "MatrixDiagPartV3": _diagonal,
     "Roll": _roll,
     "StridedSlice": _some_sizes,
     "SparseSoftmaxCrossEntropyWithLogits": _cross_entropy,
-    "UpperBound": _bound(less=False),
 }

@@ -1,4 +1,4 @@
-"""The error function and its kin, by the approximations of Eigen, XLA (Cephes' ndtrf.c, Giles 2012) and Cephes.
+"""The error function and its kin, by the approximations of Eigen and XLA, of Cephes, and of Abramowitz and Stegun.
 
 Coefficients are those of single precision, the highest power first.
 """
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from rnnexport.targets.tflite.forms.arithmetic import log1p
 from rnnexport.targets.tflite.forms.form import Form, on_floats
 
 # erf(x) = x P(x^2) / Q(x^2) for |x| < 4 (Eigen, XLA): 1 to float32 from there on.
@@ -30,17 +29,6 @@ _ERFC_R = (
     *(-1.047766399936249e1, 1.297719955372516e1, -7.495518717768503, 2.921019019210786),
     *(-1.015265279202700, 4.218463358204948e-1, -2.820767439740514e-1, 5.641895067754075e-1),
 )
-# erfinv(x) = x P(w - 2.5) with w = -log(1 - x^2) below 5, x Q(sqrt(w) - 3) from there on (Giles).
-_INVERSE_P = (
-    *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503),
-    *(-0.00417768164, 0.246640727, 1.50140941),
-)
-_INVERSE_Q = (
-    *(-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613),
-    *(0.00943887047, 1.00167406, 2.83297682),
-)
-
-
 # I0(x) by powers of (x / 3.75)^2 below 3.75, exp(x) / sqrt(x) by powers of 3.75 / x from there on (Abramowitz and
 # Stegun, 9.8.1 and 9.8.2: to 2e-7).
 _BESSEL_P = (0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
@@ -72,14 +60,6 @@ def _erfc(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.abs(x) < 1.0, 1.0 - _erf(x), tf.where(x < 0.0, 2.0 - tail, tail))
 
 
-def _erfinv(x: tf.Tensor) -> tf.Tensor:
-    w = -log1p(-x * x)
-    near = _polynomial(w - 2.5, _INVERSE_P)
-    far = _polynomial(tf.sqrt(tf.maximum(w, 5.0)) - 3.0, _INVERSE_Q)
-    rest = 1.0 - tf.abs(x)  # infinite where that is 0, and no number below
-    return tf.where(rest > 0.0, x * tf.where(w < 5.0, near, far), x / rest + tf.sqrt(rest))
-
-
 def _bessel(x: tf.Tensor) -> tf.Tensor:
     size = tf.abs(x)
     near = _polynomial(tf.square(size / 3.75), _BESSEL_P)
@@ -91,5 +71,4 @@ SPECIAL: Mapping[str, Form] = {
     "BesselI0": on_floats(_bessel),
     "Erf": on_floats(_erf),
     "Erfc": on_floats(_erfc),
-    "Erfinv": on_floats(_erfinv),
 }
