@@ -65,6 +65,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.convert",
     "rnnexport.conversion.folding",
     "rnnexport.conversion.forms",
+    "rnnexport.conversion.forms.arrays",
     "rnnexport.conversion.forms.complex_numbers",
     "rnnexport.conversion.forms.fourier",
     "rnnexport.conversion.forms.known",

@@ -91,6 +91,30 @@ def test_values_are_those_of_tensorflow(column):
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5 * np.abs(wanted).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2]], ids=str)
+def test_parts_of_arrays(column):
+    order = tf.constant([2, 0, 3, 1])
+    functions = {
+        "crossed": lambda m, v: tf.linalg.cross(v, 2.0 - v[:, :, ::-1]),
+        "among the first": lambda m, v: tf.math.in_top_k([1, 3, 0, 2], m[0], 2),
+        "inverse order": lambda m, v: tf.math.invert_permutation(order + tf.cast(0.0 * m[0, 0, 0], tf.int32)),
+        "windows": lambda m, v: tf.image.extract_patches(
+            m[..., None], [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], "SAME"
+        ),
+        "spread windows": lambda m, v: tf.image.extract_patches(
+            m[..., None], [1, 2, 2, 1], [1, 1, 1, 1], [1, 2, 1, 1], "VALID"
+        ),
+        "replaced": lambda m, v: keras.ops.slice_update(m, (0, 1, 2), v[:, :2, :2]),
+        "replaced at the end": lambda m, v: keras.ops.slice_update(m, (1, 3, 3), v[:, :3, :2]),
+        "inverse error function": lambda m, v: tf.math.erfinv(tf.tanh(m)),
+        "quantile": lambda m, v: tf.math.ndtri(0.5 + 0.4999 * tf.sin(m)),
+    }
+    for name, found in results(column, "mv", functions).items():
+        wanted = functions[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()
+        assert found.dtype == wanted.dtype, name
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("column", COLUMNS[1:], ids=str)
 def test_linear_equations(column):
     functions = {

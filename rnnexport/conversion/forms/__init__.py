@@ -13,7 +13,17 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms import complex_numbers, fourier, running, segments, slicing, solving, sorting, special
+from rnnexport.conversion.forms import (
+    arrays,
+    complex_numbers,
+    fourier,
+    running,
+    segments,
+    slicing,
+    solving,
+    sorting,
+    special,
+)
 from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
@@ -22,6 +32,7 @@ from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
 _FORMS: Mapping[str, Form] = {
+    **arrays.FORMS,
     **fourier.FORMS,
     **running.FORMS,
     **segments.FORMS,
