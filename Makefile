@@ -34,7 +34,7 @@ samples-table: $(READY) ## Print the table of samples in the README, from what t
 	@$(BIN)/python -m samples.support build/demo/report.json
 
 support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes an hour
-	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown build/support/support.md
+	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown docs/support.md
 
 bench: $(READY) ## Time recurrences, steps of a stream and NumPy programs beside other runtimes; takes minutes
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json

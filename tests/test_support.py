@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from benchmarks.support import functions, layers
@@ -78,6 +81,14 @@ def test_the_page_has_everything_that_was_measured():
 def test_what_is_no_part_of_a_model_is_not_counted():
     counts = {target: dict(words) for _, target, words in shares(MEASURED)}
     assert counts == {"onnx": {"exact": 1, "refused": 1}, "tflite": {"exact": 1, "fixed": 1}}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_has_every_public_name(family):
+    """`make support` writes it."""
+    page = (Path(__file__).parent.parent / "docs" / "support.md").read_text()
+    own = page.partition(f"## `{family}`\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", own)) == set(public(family))
 
 
 def test_tables_go_between_the_marks_of_a_page():

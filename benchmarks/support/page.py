@@ -11,7 +11,10 @@ from benchmarks.support.models import FAMILIES, Family, public
 from benchmarks.support.table import shares
 
 # Of a reason, what is of the model that was measured and of no other.
-_OWN = re.compile(r" in (?:model|function)[\w/]*|\bmodel(?:_1)?/|\(opset \d+\)|; see .*|/tmp/\S+|'[\w ]+_\d+'")
+_OWN = re.compile(
+    r" in layer \w+ \(\w+\)| in \w+__\d+|, in float64 .*"
+    r"| in (?:model|function)[\w/]*|\bmodel(?:_1)?/|\(opset \d+\)|; see .*|/tmp/\S+|'[\w ]+_\d+'"
+)
 _LONGEST = 200
 START, END = "<!-- support -->\n", "<!-- end of support -->\n"
 
