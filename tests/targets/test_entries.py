@@ -355,7 +355,7 @@ def test_what_tflite_lacks_is_refused_with_its_layer_whichever_function_it_is_in
     odd_chunk = replace(odd, signature=replace(odd.signature, states=chunk.signature.states))
     pairs = {"chunk": (odd_chunk, sequence), "sequence": (chunk, odd)}
     path = tmp_path / "m.tflite"
-    with pytest.raises(rnnexport.ConversionError, match=r"no built-in TFLite form of Eig in .*spectrum"):
+    with pytest.raises(rnnexport.ConversionError, match=r"form of Eig .*in .*spectrum"):
         target("tflite").export(graphs_of(*pairs[where], True), [], path, OPTIONS)
     assert not path.exists()
 
