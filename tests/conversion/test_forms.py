@@ -281,8 +281,10 @@ class Unformed(keras.layers.Layer):
     [
         (lambda x: tf.math.real(tf.math.asin(tf.cast(x, tf.complex64))), "no form of Asin of complex numbers in"),
         (lambda x: tf.linalg.inv(tf.eye(40) + x[:, :1, :1]), "of 40 unknowns, more than 32"),
+        (lambda x: tf.abs(tf.signal.rfft(x, [8192])), "no form of RFFT of 8192 numbers in"),
+        (lambda x: tf.math.cumprod(x, tf.shape(x)[1] * 0 + 2), "along an axis that is computed"),
     ],
-    ids=["operator", "size"],
+    ids=["operator", "size", "transform", "axis"],
 )
 def test_what_has_no_form_is_refused_by_name(tmp_path, function, told):
     model = keras.Sequential([keras.Input((None, 4)), Unformed(function)])
