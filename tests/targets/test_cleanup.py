@@ -183,3 +183,20 @@ def test_a_step_that_fails_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(cleanup, "STEPS", (give_up,))
     with pytest.raises(ConversionError, match="give_up can't deal with the ONNX graph of g: ValueError: not this one"):
         clean_up(parsed(LOOP))
+
+
+def test_what_is_reshaped_has_the_rank_that_its_computed_sizes_say():
+    """Twice: the rank of the second follows from that of the first."""
+    text = (
+        '<ir_version: 8, opset_import: ["": 13]> '
+        + """g (float[batch, time, 4] x, int64[3] sizes, int64[3] others) => (float z) {
+      a = Reshape(x, sizes)
+      b = Transpose<perm = [1, 0, 2]>(a)
+      c = Reshape(b, others)
+      z = ReduceSum<keepdims = 0>(c)
+    }"""
+    )
+    model = ir.from_proto(onnx.parser.parse_model(text))
+    cleanup.infer_shapes(model)
+    ranks = {value.name: len(value.shape) for node in model.graph for value in node.outputs if value.shape is not None}
+    assert ranks == {"a": 3, "b": 3, "c": 3, "z": 0}
