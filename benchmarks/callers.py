@@ -15,7 +15,7 @@ import tensorflow as tf
 import rnnexport
 from benchmarks.cells import call
 from benchmarks.host import one_thread_session
-from rnnexport.signature import Signature, argument_name
+from rnnexport.core.signature import Signature, argument_name
 from rnnexport.targets.numpy.program import opened
 from rnnexport.targets.registry import target
 

@@ -16,7 +16,7 @@ import numpy as np
 import tf_keras
 
 from benchmarks.custom_cells import LayerNormLSTMCell, MinimalGatedCell, PeepholeLSTMCell
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from samples.attention_decoder import AttentionDecoder
 from samples.cgru_cell import CGRUCell
 from samples.conv3d_gru import Conv3DGRUCell

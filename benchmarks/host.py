@@ -15,7 +15,7 @@ import onnxruntime
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
-from rnnexport.versions import installed
+from rnnexport.core.versions import installed
 
 GEMM = 1024
 GEMM_OPERATIONS = 2 * GEMM**3

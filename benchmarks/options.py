@@ -16,7 +16,7 @@ from benchmarks.host import one_tensorflow_thread
 from benchmarks.timing import Budget
 from rnnexport.cli.progress import ProgressLine
 from rnnexport.cli.session import captured_stderr
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 
 QUICK = Budget(seconds=0.2, turn_seconds=0.003, rounds=3)
 _PIPE_WIDTH = 150

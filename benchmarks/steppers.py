@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 import rnnexport
 from benchmarks.host import one_thread_session
 from benchmarks.step_models import StepModel, stepped_by_keras
-from rnnexport.signature import Signature, argument_name
+from rnnexport.core.signature import Signature, argument_name
 from rnnexport.targets.base import STEP
 from rnnexport.targets.registry import target
 

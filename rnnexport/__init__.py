@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.errors import (
+from rnnexport.core.errors import (
     ConversionError,
     MismatchError,
     ProviderError,
@@ -24,20 +24,20 @@ from rnnexport.version import __version__
 
 if TYPE_CHECKING:
     from rnnexport import runtime
-    from rnnexport.loading import Loading
-    from rnnexport.lowered import Lowered, LoweringRequest
-    from rnnexport.orders import Exported
-    from rnnexport.pipeline import export, export_all, load
-    from rnnexport.resealing import reseal
+    from rnnexport.api.export import export, export_all, load
+    from rnnexport.api.export_job import Exported
+    from rnnexport.api.reseal import reseal
+    from rnnexport.api.verify import verify
+    from rnnexport.core.load_options import LoadOptions
+    from rnnexport.core.lowering import LoweringDecision, LoweringRequest
     from rnnexport.verification.report import Report
     from rnnexport.verification.tolerance import Override
-    from rnnexport.verifying import verify
 
 __all__ = [
     "ConversionError",
     "Exported",
-    "Loading",
-    "Lowered",
+    "LoadOptions",
+    "LoweringDecision",
     "LoweringRequest",
     "MismatchError",
     "Override",
@@ -56,17 +56,17 @@ __all__ = [
 
 # Imported when they are asked for: a command line that verifies must not pay for what exports.
 _HOMES = {
-    "Exported": "orders",
-    "Loading": "loading",
-    "Lowered": "lowered",
-    "LoweringRequest": "lowered",
+    "Exported": "api.export_job",
+    "LoadOptions": "core.load_options",
+    "LoweringDecision": "core.lowering",
+    "LoweringRequest": "core.lowering",
     "Override": "verification.tolerance",
     "Report": "verification.report",
-    "export": "pipeline",
-    "export_all": "pipeline",
-    "load": "pipeline",
-    "reseal": "resealing",
-    "verify": "verifying",
+    "export": "api.export",
+    "export_all": "api.export",
+    "load": "api.export",
+    "reseal": "api.reseal",
+    "verify": "api.verify",
 }
 
 

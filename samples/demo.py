@@ -12,9 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 import rnnexport
+from rnnexport.artifact.atomic_write import staged
 from rnnexport.cli.progress import ProgressLine
 from rnnexport.cli.session import captured_stderr
-from rnnexport.publish import staged
 from rnnexport.report.json_view import to_json
 from rnnexport.report.text import matrix_table
 from rnnexport.targets.registry import TARGET_NAMES
@@ -32,7 +32,7 @@ def run(sample: Sample, folder: Path, console: Console) -> Report:
         model,
         TARGET_NAMES,
         folder,
-        loading=rnnexport.Loading([str(sample.path)]),
+        loading=rnnexport.LoadOptions([str(sample.path)]),
         tflite_timesteps=sample.timesteps,
         progress=lambda message: progress(f"{sample.name}: {message}"),
     )

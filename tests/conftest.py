@@ -12,9 +12,9 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from rnnexport.loading import Loading
-from rnnexport.orders import Exported
-from rnnexport.pipeline import export_all
+from rnnexport.api.export import export_all
+from rnnexport.api.export_job import Exported
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES_BY_NAME
 from tests.warm import Warm
@@ -51,7 +51,7 @@ def exported(
                 saved(name),
                 TARGET_NAMES,
                 tmp_path_factory.mktemp(name),
-                loading=Loading([str(sample.path)]),
+                loading=LoadOptions([str(sample.path)]),
                 tflite_timesteps=sample.timesteps,
             )
             done[name] = dict(zip(TARGET_NAMES, artifacts, strict=True))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.loading import Loading
+from rnnexport.core.load_options import LoadOptions
 
 BATCH, TIME, FEATURES = 3, 7, 5
 
@@ -31,7 +31,7 @@ class Written:
 
     path: Path
     live: Any
-    loading: Loading = field(default_factory=Loading)
+    loading: LoadOptions = field(default_factory=LoadOptions)
 
 
 def _recurrent(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -143,7 +143,7 @@ def _written(model: Any, form: str, folder: Path, weights: str) -> Written:
         return Written(folder / "model.json", model)
     # Weights of tf_keras by their place do not tell who wrote them, which matters to hard_sigmoid alone.
     api: Any = "tf_keras" if "hard_sigmoid" in str(model.get_config()) and weights == "model.h5" else "auto"
-    return Written(path, model, Loading(keras_api=api, builder=lambda: type(model).from_config(model.get_config())))
+    return Written(path, model, LoadOptions(keras_api=api, builder=lambda: type(model).from_config(model.get_config())))
 
 
 def edited_h5(layer: str, folder: Path, version: str, backend: str | None = None) -> tuple[Path, Any, dict[str, Any]]:

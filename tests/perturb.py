@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.seal import seal_of, sealed, with_seal
+from rnnexport.artifact.checksum import seal_of, sealed, with_seal
 from rnnexport.targets.numpy import archive
 from rnnexport.targets.numpy.metadata import sealed as sealed_entries
 from rnnexport.targets.registry import companions_of

@@ -77,7 +77,7 @@ def _feeds(report):
 def test_every_artifact_verifies_against_its_source_on_new_inputs(sample, exported, saved):
     artifacts = exported(sample.name)
     paths = [artifacts[to].path for to in TARGET_NAMES]
-    report = rnnexport.verify(paths, source=saved(sample.name), loading=rnnexport.Loading([str(sample.path)]))
+    report = rnnexport.verify(paths, source=saved(sample.name), loading=rnnexport.LoadOptions([str(sample.path)]))
     assert [item.status for item in report.artifacts] == ["passed"] * len(TARGET_NAMES)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport import orders
-from rnnexport.errors import MismatchError
-from rnnexport.pipeline import export_all
-from rnnexport.signature import argument_name
+from rnnexport.api import export_job as orders
+from rnnexport.api.export import export_all
+from rnnexport.core.errors import MismatchError
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.registry import TARGET_NAMES, target
 from rnnexport.verification.tolerance import Tolerance
 

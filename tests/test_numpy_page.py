@@ -72,9 +72,9 @@ def figures(text):
 
 
 def test_the_python_of_the_page_gives_what_keras_gives(saved, tmp_path, monkeypatch):
-    code = rnnexport.Loading([str(SAMPLES_BY_NAME["stateful_gru"].path)])
+    code = rnnexport.LoadOptions([str(SAMPLES_BY_NAME["stateful_gru"].path)])
     rnnexport.export(saved("stateful_gru"), "numpy", tmp_path / "stateful_gru.py", loading=code, verify=False)
-    code = rnnexport.Loading([str(SAMPLES_BY_NAME["cgru_no_bias"].path)])
+    code = rnnexport.LoadOptions([str(SAMPLES_BY_NAME["cgru_no_bias"].path)])
     (tmp_path / "programs").mkdir()
     to = tmp_path / "programs" / "cgru_no_bias.py"
     rnnexport.export(saved("cgru_no_bias"), "numpy", to, loading=code, stream="dynamic", verify=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.errors import RaisedError, layer_of, reason
+from rnnexport.core.errors import RaisedError, layer_of, reason
 
 X = np.ones((2, 5), "float32")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import rnnexport
-import rnnexport.pipeline
+import rnnexport.api.export
 from rnnexport import runtime
-from rnnexport.proof import Proof
+from rnnexport.artifact.provenance import Proof
 from rnnexport.targets.registry import TARGET_NAMES, target
 from samples.catalog import SAMPLES_BY_NAME
 from tests.streams import CHUNKINGS, STEPS, build, inputs_of
@@ -140,7 +140,7 @@ def test_a_tflite_file_with_a_length_takes_sequences_of_it_too(artifact):
 def test_the_stateful_stack_of_the_seeds_streams_in_every_format(tmp_path):
     model = SAMPLES_BY_NAME["stateful_gru"].build()
     x = np.random.default_rng(8).standard_normal((1, 12, 4)).astype("float32")
-    for exported in rnnexport.pipeline.export_all(model, TARGET_NAMES, tmp_path, stream="dynamic"):
+    for exported in rnnexport.api.export.export_all(model, TARGET_NAMES, tmp_path, stream="dynamic"):
         for layer in model.layers[1:4]:
             layer.reset_states()
         wanted = np.concatenate([np.asarray(model(x[:, at : at + 1])) for at in range(12)], axis=1)

@@ -20,7 +20,7 @@ from benchmarks.edges.artifacts import COLUMNS
 from benchmarks.edges.cases import cases
 from benchmarks.edges.table import Cell, faults, markdown, measured
 from benchmarks.edges.values import inputs
-from rnnexport.publish import staged
+from rnnexport.artifact.atomic_write import staged
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,10 +13,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from benchmarks.edges.cases import Case
-from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, one_line, reason
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import LoweringRequest
-from rnnexport.signature import Signature, TensorSpec
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError, one_line, reason
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.trace import Graphs, TracedModel
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.registry import target

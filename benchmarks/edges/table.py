@@ -11,7 +11,7 @@ from benchmarks.edges.artifacts import Column, Found, eager, exact, run_all
 from benchmarks.edges.cases import Case
 from benchmarks.edges.verdicts import Verdict, judge
 from benchmarks.edges.words import REFUSED, WORDS, Word, words_on
-from rnnexport.goldens import Arrays
+from rnnexport.artifact.goldens import Arrays
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.false_alarms.judge import Answer, Judged, judge, to_json
-from rnnexport.publish import staged
+from rnnexport.artifact.atomic_write import staged
 from rnnexport.targets.registry import TARGET_NAMES
 
 _ANSWERS: tuple[Answer, ...] = ("verified", "mismatch", "refused", "crashed")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import rnnexport
 from benchmarks.false_alarms.models import Drawn, draw
-from rnnexport.errors import RnnExportError
+from rnnexport.core.errors import RnnExportError
 from rnnexport.targets.registry import target
 from rnnexport.verification.report import ArtifactReport
 

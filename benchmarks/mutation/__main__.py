@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.mutation.judge import KINDS, Judged, judge_subject
 from benchmarks.mutation.results import failed, show, to_json
 from benchmarks.mutation.subjects import FORMS, OTHERS, names
-from rnnexport.publish import staged
+from rnnexport.artifact.atomic_write import staged
 
 
 def main(arguments: Sequence[str]) -> int:

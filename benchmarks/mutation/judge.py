@@ -19,14 +19,14 @@ from benchmarks.mutation.faults import FAULTS
 from benchmarks.mutation.subjects import FORMS, OTHERS, Artifact, prepare
 from benchmarks.mutation.truth import Figures, Runs, figures, run_all
 from benchmarks.mutation.view import mutants
-from rnnexport.claims import Asked, claim_of
-from rnnexport.errors import MismatchError, UsageError
-from rnnexport.goldens import Golden
-from rnnexport.seal import sealed
+from rnnexport.api.expectations import Asked, claim_of
+from rnnexport.artifact.checksum import sealed
+from rnnexport.artifact.goldens import Golden
+from rnnexport.core.errors import MismatchError, UsageError
 from rnnexport.targets.base import Target
-from rnnexport.verification.judge import Claim, verify_artifact
 from rnnexport.verification.precision import precision
 from rnnexport.verification.report import ArtifactReport
+from rnnexport.verification.run_artifact import Expectation, verify_artifact
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 # The kinds of faults: those of ONNX files, and one that is seen in other artifacts alone.
@@ -128,7 +128,7 @@ def changes(artifact: Artifact, faults: Sequence[str]) -> Iterator[Change]:
 def unmutated(artifact: Artifact, goldens: Sequence[Golden]) -> ArtifactReport:
     """What verification says of the artifact itself on other calls than its own."""
     known = artifact.proof.provenance
-    claim = Claim(known.signature, goldens, Tolerances(Tolerance(**known.tolerance)), no_truth=known.no_truth)
+    claim = Expectation(known.signature, goldens, Tolerances(Tolerance(**known.tolerance)), no_truth=known.no_truth)
     return verify_artifact(artifact.target, artifact.path, claim)
 
 
@@ -154,9 +154,9 @@ class Bench:
         self._original: Runs | None = None
 
     @cached_property
-    def _claim(self) -> Claim:
+    def _claim(self) -> Expectation:
         claim = claim_of(self._kind, self._artifact.path, Asked(None, None, Override()))
-        assert isinstance(claim, Claim), claim
+        assert isinstance(claim, Expectation), claim
         return claim
 
     def verdict(self, change: Change) -> Verdict:

@@ -17,23 +17,23 @@ from typing import Any
 import numpy as np
 
 import rnnexport
-from rnnexport.causality import streamed
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Golden, from_bytes, to_bytes
-from rnnexport.lowered import LoweringRequest
-from rnnexport.progress import silent
-from rnnexport.proof import Proof
-from rnnexport.publish import staged
+from rnnexport.artifact.atomic_write import staged
+from rnnexport.artifact.goldens import Golden, from_bytes, to_bytes
+from rnnexport.artifact.provenance import Proof
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.progress import silent
+from rnnexport.core.signature import Boundary, Extent, Signature
+from rnnexport.core.versions import installed
 from rnnexport.reference.certainty import narrowest
 from rnnexport.reference.conditioning import Conditioning
-from rnnexport.reference.described import describe_with_truth
+from rnnexport.reference.describe import describe_with_truth
 from rnnexport.reference.float64 import Exact
-from rnnexport.signature import Boundary, Extent, Signature
+from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import target
 from rnnexport.verification.feeds import PLANNED, beside, feed_at, wanted
-from rnnexport.versions import installed
 from samples.catalog import SAMPLES_BY_NAME
 
 # Loops stay loops, become Scans, or what is fastest: the operators, as far as the recurrences have that form.
@@ -199,7 +199,7 @@ def _calls(
     source: SourceModel, signature: Signature, seed: int, truth: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 ) -> dict[int, Golden]:
     """By their place in the plan the calls of a verification, long, wide and large ones among them."""
-    from rnnexport.source.reference import reference
+    from rnnexport.source.eager import reference
 
     found: dict[int, Golden] = {}
     for index in (*range(PLANNED), *beside(signature)):

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, MismatchError, reason
-from rnnexport.goldens import Golden
+from rnnexport.artifact.goldens import Golden
+from rnnexport.core.errors import ForeignCode, MismatchError, reason
 from rnnexport.targets.base import Target
 from rnnexport.verification.tolerance import Tolerance
 

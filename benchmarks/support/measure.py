@@ -11,12 +11,12 @@ from time import perf_counter
 from typing import Any, Literal
 
 import rnnexport
-from benchmarks.support.models import Built, CannotBuildError, Subject, build, not_applicable
-from rnnexport.errors import MismatchError, RnnExportError
-from rnnexport.lowered import LoweringRequest
-from rnnexport.orders import Options, Order, described, fill
-from rnnexport.progress import silent
-from rnnexport.signature import Boundary, Extent
+from benchmarks.support.models import Built, CannotBuildError, Reference, build, not_applicable
+from rnnexport.api.export_job import ExportJob, Options, described, fill
+from rnnexport.core.errors import MismatchError, RnnExportError
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.progress import silent
+from rnnexport.core.signature import Boundary, Extent
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.targets.registry import target
 from rnnexport.verification.tolerance import Override
@@ -51,13 +51,13 @@ class Measured:
         seconds: that it took.
     """
 
-    subject: Subject
+    subject: Reference
     sizes: str
     found: Mapping[str, Found]
     seconds: float
 
 
-def measure(subject: Subject, targets: Sequence[str]) -> Measured:
+def measure(subject: Reference, targets: Sequence[str]) -> Measured:
     """Export the model of that subject to each target, and verify each artifact."""
     start = perf_counter()
     why = not_applicable(subject)
@@ -84,7 +84,7 @@ def _exports(built: Built, targets: Sequence[str], folder: Path) -> dict[str, Fo
     def export(name: str, steps: int | None) -> Found:
         kind = target(name)
         path = folder / f"m_{name.replace('-', '_')}{kind.suffix}"
-        order = Order(kind, path, Extent(Boundary(None, steps)))
+        order = ExportJob(kind, path, Extent(Boundary(None, steps)))
         if order.extent not in known:
             known[order.extent] = _word(lambda: described(source, [order], silent))
         subjects = known[order.extent]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.support import layers as of_layers
-from rnnexport.errors import ForeignCode, one_line
+from rnnexport.core.errors import ForeignCode, one_line
 
 _STEPS = 6  # where a length is fixed
 _SAMPLES = 40  # of sound

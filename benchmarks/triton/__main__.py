@@ -29,7 +29,7 @@ from tritonclient.utils import InferenceServerException
 
 import rnnexport
 from benchmarks.triton.runtime import Runtime
-from rnnexport.signature import TensorSpec
+from rnnexport.core.signature import TensorSpec
 from rnnexport.triton.repository import write_repository
 from rnnexport.triton.serving import Serving
 from samples.catalog import SAMPLES_BY_NAME

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from rnnexport.api.inspect import inspect_file, inspect_lowering, inspect_model
 from rnnexport.cli import options
 from rnnexport.cli.outcome import warn_of_faults
 from rnnexport.cli.session import Session, session_of
-from rnnexport.errors import UsageError
-from rnnexport.inspection import inspect_file, inspect_lowering, inspect_model
-from rnnexport.loading import Loading
-from rnnexport.lowered import LoweringRequest
+from rnnexport.core.errors import UsageError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
 from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.text import inspection_tables, signature_table
 
@@ -54,7 +54,7 @@ def command(ctx: click.Context, file: Path, lowering: bool) -> None:
         _show_lowering(session, file, loading, request)
 
 
-def _show_lowering(session: Session, file: Path, loading: Loading, request: LoweringRequest) -> None:
+def _show_lowering(session: Session, file: Path, loading: LoadOptions, request: LoweringRequest) -> None:
     lowered = inspect_lowering(file, loading, request, session.progress)
     session.line.stop()
     session.show(recurrences_table(lowered) if lowered else "no recurrences")

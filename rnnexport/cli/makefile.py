@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from rnnexport.publish import writing
+from rnnexport.artifact.atomic_write import writing
 
 _MAKEFILE = Path(__file__).parents[1] / "rnnexport.mk"
 _STDOUT = 1

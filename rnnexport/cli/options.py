@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from rnnexport.loading import KERAS_API_CHOICES, WEIGHTS_BY, Loading
-from rnnexport.lowered import FORM_CHOICES, PROVIDER_CHOICES, LoweringRequest
-from rnnexport.signature import Length
+from rnnexport.core.load_options import KERAS_API_CHOICES, WEIGHTS_BY, LoadOptions
+from rnnexport.core.lowering import FORM_CHOICES, PROVIDER_CHOICES, LoweringRequest
+from rnnexport.core.signature import Length
 from rnnexport.targets.base import DEFAULT_OPSET
 from rnnexport.targets.registry import ALL_PROVIDERS, OPSETS
 from rnnexport.verification.tolerance import Override, Tolerance
@@ -201,10 +201,10 @@ def loading_options(command: Command) -> Command:
     return command
 
 
-def loading_of(ctx: click.Context) -> Loading:
+def loading_of(ctx: click.Context) -> LoadOptions:
     """What the options of `loading_options` say."""
     said = ctx.meta[_KEPT]
-    return Loading(
+    return LoadOptions(
         custom_objects=said["custom_objects"],
         keras_api=said["keras_api"],
         builder=said["builder"],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rnnexport.api.export_job import Exported
 from rnnexport.cli.session import Session
-from rnnexport.lowered import Lowered
-from rnnexport.orders import Exported
+from rnnexport.core.lowering import LoweringDecision
 from rnnexport.report.text import report_table
 from rnnexport.verification.report import Report
 
@@ -23,14 +23,14 @@ def print_exported(session: Session, exported: Sequence[Exported]) -> None:
         print_lowering(session, item.lowering)
 
 
-def print_lowering(session: Session, lowering: Sequence[Lowered]) -> None:
+def print_lowering(session: Session, lowering: Sequence[LoweringDecision]) -> None:
     """A line for each recurrence; a warning for each that showed a fault of rnnexport."""
     for recurrence in lowering:
         session.show(f"  {recurrence.name}: {recurrence.what}, as {recurrence.chosen}: {recurrence.why}")
     warn_of_faults(session, lowering)
 
 
-def warn_of_faults(session: Session, lowering: Sequence[Lowered]) -> None:
+def warn_of_faults(session: Session, lowering: Sequence[LoweringDecision]) -> None:
     """A form that was derived and then computed something else was not taken; whoever sees it should tell."""
     for recurrence in lowering:
         if recurrence.fault:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from rnnexport.api.reseal import reseal
 from rnnexport.cli import options
 from rnnexport.cli.limits import limit_options, limits_of
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.session import session_of
-from rnnexport.resealing import reseal
 
 
 @click.command("reseal")

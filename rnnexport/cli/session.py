@@ -20,9 +20,9 @@ from typing import IO, Any
 import click
 from rich.console import Console, RenderableType
 
+from rnnexport.artifact.atomic_write import writing
 from rnnexport.cli.progress import ProgressLine
-from rnnexport.errors import EXIT_USAGE, RnnExportError, one_line
-from rnnexport.publish import writing
+from rnnexport.core.errors import EXIT_USAGE, RnnExportError, one_line
 
 EXIT_FAULT = 5
 _EXIT_INTERRUPTED = 130

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from rnnexport import pipeline
+from rnnexport.api import export as pipeline
 from rnnexport.cli import options
 from rnnexport.cli.inputs import Bounds, input_options
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.session import session_of
-from rnnexport.signature import Length
+from rnnexport.core.signature import Length
 from rnnexport.targets.base import DEFAULT_OPSET
 
 

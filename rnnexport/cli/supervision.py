@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from rnnexport.errors import EXIT_CONVERSION
+from rnnexport.artifact.leftovers import held_folder
+from rnnexport.core.errors import EXIT_CONVERSION
 from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.process import memory_of
-from rnnexport.leftovers import held_folder
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWN_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
+from rnnexport.api.verify import verify
+from rnnexport.artifact.atomic_write import check_destination, write_text, writing
 from rnnexport.cli import options
 from rnnexport.cli.limits import limit_options, limits_of
 from rnnexport.cli.session import session_of
-from rnnexport.errors import UsageError, require_path
-from rnnexport.publish import check_destination, write_text, writing
+from rnnexport.core.errors import UsageError, require_path
 from rnnexport.report.text import report_table
 from rnnexport.targets.registry import companions_of
 from rnnexport.verification.report import Report
-from rnnexport.verifying import verify
 
 # The views that are written to files, imported when they are asked for.
 _VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "html": ("html", "to_html")}

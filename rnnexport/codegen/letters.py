@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rnnexport.codegen.expression import Shape
 from rnnexport.codegen.layout import bracketed
-from rnnexport.signature import BATCH, TIME, Dim, Signature, TensorSpec
+from rnnexport.core.signature import BATCH, TIME, Dim, Signature, TensorSpec
 
 _DIMS = {BATCH: "B", TIME: "T"}
 _OPEN = "SUVWXYZ"

@@ -15,7 +15,7 @@ from rnnexport.codegen.letters import Legend
 from rnnexport.codegen.naming import LOCALS, RESERVED, START, quoted, shown
 from rnnexport.codegen.operators import closure_of, source_of
 from rnnexport.codegen.rules.common import literal
-from rnnexport.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name, unique_names
+from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name, unique_names
 from rnnexport.version import __version__
 
 _SKELETON = (skeleton.load_weights, skeleton.checked)

@@ -16,9 +16,9 @@ import numpy as np
 
 from rnnexport.codegen.loading import opened
 from rnnexport.codegen.program import Program, write_program
-from rnnexport.errors import ConversionError, ForeignCode, reason
-from rnnexport.signature import Signature, TensorSpec
-from rnnexport.source.narrow import obstacle
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.signature import Signature, TensorSpec
+from rnnexport.source.float64_safety import obstacle
 from rnnexport.source.trace import TracedModel
 
 _WIDE = dict.fromkeys(("float16", "bfloat16", "float32"), "float64") | {"complex64": "complex128"}

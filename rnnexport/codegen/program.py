@@ -20,8 +20,8 @@ from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.convert import to_onnx
 from rnnexport.conversion.forms import in_forms
+from rnnexport.core.signature import Signature, unique_names
 from rnnexport.lowering.terms import Term, below
-from rnnexport.signature import Signature, unique_names
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 

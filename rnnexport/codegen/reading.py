@@ -14,13 +14,13 @@ import onnx_ir as ir
 
 from rnnexport.codegen.tidying import tidied
 from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.counting import Refusal
-from rnnexport.lowering.hoisting import changed, lifted, without_twins
+from rnnexport.lowering.loop_invariants import changed, lifted, without_twins
 from rnnexport.lowering.reading import outer, read, shape_of
+from rnnexport.lowering.rebuild import rewritten, substituted
 from rnnexport.lowering.recurrence import Recurrence, name_of, recognise
-from rnnexport.lowering.rewriting import rewritten, substituted
 from rnnexport.lowering.sequences import length_term
 from rnnexport.lowering.terms import Call, Shape, Term, Terms, below
+from rnnexport.lowering.trip_count import Refusal
 
 # Calls that are no ONNX operators. Inputs of the first: sequences, initial states, constants, and the number of steps
 # where there is no sequence; of the second: limit, condition, initial states, constants; outputs of both: what each

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnexport.codegen.expression import Shape, Size
 from rnnexport.codegen.reading import CHOICE, SCAN, Step
-from rnnexport.lowering.batching import ELEMENTWISE, REDUCTIONS
 from rnnexport.lowering.terms import Term, below
+from rnnexport.lowering.vectorize_time import ELEMENTWISE, REDUCTIONS
 
 Known = dict[Term, Shape | None]
 Rule = Callable[[Term, Sequence["Shape | None"]], "Shape | None"]

@@ -31,7 +31,7 @@ from rnnexport.codegen.expression import (
 from rnnexport.codegen.looping import loop, loop_pattern
 from rnnexport.codegen.reading import CHOICE, REPEAT, SCAN, Step
 from rnnexport.codegen.rules import rule_of
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.lowering.terms import Term, below
 
 TOKEN = re.compile(r"\b_t(\d+)_\b")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.errors import ConversionError
-from rnnexport.signature import TensorSpec
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import TensorSpec
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel

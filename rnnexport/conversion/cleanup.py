@@ -22,7 +22,7 @@ from onnx_ir.passes import common
 from onnxscript.optimizer import FOLDED_FROM_KEY, fold_constants_ir
 
 from rnnexport.conversion.boundary import forget_invented_dims
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 
 # What is folded: operators that move numbers, or whose result IEEE 754 and integers leave no choice in. Others (Exp,
 # MatMul, ...) have last digits of their own in each implementation, and onnx's own evaluator, which folds, computes an

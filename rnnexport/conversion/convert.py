@@ -19,7 +19,7 @@ from rnnexport.conversion.folding import with_exact_constants
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.conversion.refusals import no_form
 from rnnexport.conversion.taming import tamed
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.trace import TracedModel
 
 # The newest that tf2onnx writes.

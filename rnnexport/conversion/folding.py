@@ -21,9 +21,9 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tf2onnx import tfonnx
 from tf2onnx.optimizer import ConstFoldOptimizer
 
-from rnnexport.errors import ForeignCode, reason
+from rnnexport.core.errors import ForeignCode, reason
 from rnnexport.source.double import plain_session
-from rnnexport.source.narrow import narrow_left, obstacle
+from rnnexport.source.float64_safety import narrow_left, obstacle
 from rnnexport.source.widening import widened
 
 GraphDef = Any

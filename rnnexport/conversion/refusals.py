@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.naming import LayerName
 
 # Made of the same graph, whose operators it keeps.

@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 
 import rnnexport
-from rnnexport.errors import CrashError
+from rnnexport.core.errors import CrashError
 from rnnexport.isolation.limits import GIGABYTE
 from rnnexport.isolation.wire import ClosedError, Message, TooLargeError, receive, send
 
 # What a fork of this process would have half of: their threads are not forked with it.
 _RUNTIMES = ("tensorflow", "onnxruntime", "ai_edge_litert", "keras", "tf_keras", "torch", "jax")
-_CODE = "from rnnexport.isolation.nursery import main; main({})"
+_CODE = "from rnnexport.isolation.fork_server import main; main({})"
 _WATCH = 0.05  # seconds between two looks at a worker that computes
 _ANSWER = 1 << 12
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Nursery:
+class ForkServer:
     """See the package. There is one for this process, which ends with it."""
 
-    _of_process: tuple[int, Nursery] | None = None
+    _of_process: tuple[int, ForkServer] | None = None
     _lock = threading.Lock()
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Nursery:
         theirs.close()
 
     @classmethod
-    def here(cls) -> Nursery:
+    def here(cls) -> ForkServer:
         """That of this process, made when first asked for: best before a runtime is loaded, which makes it quick."""
         with cls._lock:
             if cls._of_process is None or cls._of_process[0] != os.getpid():
@@ -74,13 +74,13 @@ class Nursery:
                 socket.send_fds(self._control, [json.dumps(request).encode()], list(passed))
                 answer = self._control.recv(_ANSWER)
             if not answer:
-                Nursery._of_process = None  # the next one is another
+                ForkServer._of_process = None  # the next one is another
                 raise CrashError("the process that artifacts are run from ended", "it, alive", "run it again")
             return json.loads(answer)
 
     def _fork(self, theirs: socket.socket) -> None:
         if os.fork() == 0:
-            from rnnexport.isolation.nursery import main
+            from rnnexport.isolation.fork_server import main
 
             descriptor = theirs.detach()
             os.setsid()  # what a terminal sends to this process is not for workers
@@ -118,7 +118,7 @@ class Worker:
     def __init__(self, label: str, modules: Iterable[str], memory: int, timeout: float) -> None:
         self._label = label
         self._memory, self._timeout = memory, timeout
-        self._nursery = Nursery.here()
+        self._nursery = ForkServer.here()
         self._nursery.imports(modules)
         self._id, self._channel = self._nursery.born()
         self._channel.settimeout(timeout)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport import errors
-from rnnexport.errors import RaisedError, RnnExportError
+from rnnexport.artifact.layer_map import InnerValue, InnerValues
+from rnnexport.core import errors
+from rnnexport.core.errors import RaisedError, RnnExportError
+from rnnexport.core.placement import PlacedNode, Placement
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.process import Worker
 from rnnexport.isolation.wire import Message
-from rnnexport.placement import PlacedNode, Placement
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
-from rnnexport.trail import InnerValue, InnerValues
 
 _ERRORS = ("UsageError", "ConversionError", "MismatchError", "ProviderError")
 

@@ -8,28 +8,28 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from rnnexport.errors import ConversionError
-from rnnexport.lowered import FORMS, CannotRun, Lowered, LoweringRequest
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.lowering import FORMS, CannotRun, LoweringDecision, LoweringRequest
+from rnnexport.lowering.autotune import Measure, measured, resized, size_told
 from rnnexport.lowering.bidirectional import join_directions
-from rnnexport.lowering.checking import Feed, Run, disagreement, nudged, trials
-from rnnexport.lowering.choosing import Choice, choose
-from rnnexport.lowering.deriving import derive
+from rnnexport.lowering.candidates import derive
+from rnnexport.lowering.cost_model import Choice, choose
+from rnnexport.lowering.differential_check import Feed, Run, disagreement, nudged, trials
+from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.hoisting import is_zero
-from rnnexport.lowering.isolating import Boundary, alone, boundary_of, untouched
-from rnnexport.lowering.placing import put_in_place, replace_value
+from rnnexport.lowering.insert import put_in_place, replace_value
+from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.reading import outer
 from rnnexport.lowering.recurrence import name_of
-from rnnexport.lowering.reversing import double_reversals
+from rnnexport.lowering.reverse import double_reversals
 from rnnexport.lowering.terms import Terms
-from rnnexport.lowering.tuning import Measure, measured, resized, size_told
 
 _SEED = 4
 
 
 def lower(
     model: ir.Model, request: LoweringRequest, feeds: Sequence[Feed], run: Run, measure: Measure
-) -> tuple[Lowered, ...]:
+) -> tuple[LoweringDecision, ...]:
     """Give every `Loop` of `model`, in place, the fastest form that is proven equal.
 
     Args:
@@ -66,7 +66,7 @@ class _Lowering:
         self._derived = derive(loop)
         self._boundary = boundary_of(loop, self._derived.forms.values())
 
-    def by(self, request: LoweringRequest, measure: Measure) -> Lowered:
+    def by(self, request: LoweringRequest, measure: Measure) -> LoweringDecision:
         """Check, choose, and put in place."""
         derived = self._derived
         unfit: Mapping[str, str] = {}
@@ -84,7 +84,7 @@ class _Lowering:
             put_in_place(self._model.graph, self._loop, forms[choice.form], derived.constants)
         proven = tuple(form for form in FORMS if form in forms or form == "loop")
         fault = "; ".join(f"{form}: {what}" for form, what in faults.items())
-        return Lowered(name, derived.what, choice.form, choice.why, proven, refused, fault)
+        return LoweringDecision(name, derived.what, choice.form, choice.why, proven, refused, fault)
 
     def _checked(self) -> tuple[dict[str, str], dict[str, str]]:
         """(unfit, faults): forms that the runtime refuses, and forms that do not agree with the Loop.

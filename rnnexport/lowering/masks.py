@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from rnnexport.lowering.hoisting import is_zero
+from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.terms import Term
 
 

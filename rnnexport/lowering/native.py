@@ -14,20 +14,20 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.lowering.algebra import Lanes, Unreadable, single, stretched, times
-from rnnexport.lowering.batching import Batching
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell, Part
 from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.counting import Refusal
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.gates import Function
-from rnnexport.lowering.hoisting import is_zero
-from rnnexport.lowering.matching import matched
+from rnnexport.lowering.loop_invariants import is_zero
+from rnnexport.lowering.match import matched
+from rnnexport.lowering.normal_form import NormalForms
+from rnnexport.lowering.rebuild import substituted
 from rnnexport.lowering.recurrence import Recurrence, State
-from rnnexport.lowering.reversing import turn_round, turned
-from rnnexport.lowering.rewriting import substituted
+from rnnexport.lowering.reverse import turn_round, turned
 from rnnexport.lowering.sequences import length_term, steps_term
-from rnnexport.lowering.symbols import NormalForms
 from rnnexport.lowering.terms import Shape, Term, below
+from rnnexport.lowering.trip_count import Refusal
+from rnnexport.lowering.vectorize_time import Batching
 
 # Added to an update gate where a mask is 0: the gate is then 1 unless its sum is below -1e9, which takes a state of
 # that size: the input is 0 there.

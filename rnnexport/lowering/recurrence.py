@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.counting import Length, Refusal, length_of
 from rnnexport.lowering.reading import RANDOM, outer, read, shape_of
-from rnnexport.lowering.rewriting import rewritten, substituted
+from rnnexport.lowering.rebuild import rewritten, substituted
 from rnnexport.lowering.sequences import Sequences, element_at, length_term
 from rnnexport.lowering.sizes import Size, index_of, size_of, size_term
 from rnnexport.lowering.terms import Term, Terms, below
+from rnnexport.lowering.trip_count import Length, Refusal, length_of
 
 _NOTHING: Mapping[ir.Value, Term] = {}
 # A loop inside a step is read as its steps where there are no more of them than this.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.counting import Length
-from rnnexport.lowering.reversing import read_reversal
+from rnnexport.lowering.reverse import read_reversal
 from rnnexport.lowering.sizes import Index, Size, dimension, index_of, size_term
 from rnnexport.lowering.terms import Term, Terms
+from rnnexport.lowering.trip_count import Length
 
 
 class Sequences:

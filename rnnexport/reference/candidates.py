@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnexport.goldens import Arrays
-from rnnexport.signature import BATCH, Signature, TensorSpec
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.signature import BATCH, Signature, TensorSpec
 from rnnexport.verification.domain import Domain, values, with_ends
 from rnnexport.verification.feeds import sizes_of
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.goldens import Arrays, Golden
-from rnnexport.signature import Signature
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.signature import Signature
 from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import excess, excesses
 from rnnexport.verification.feeds import DARING, Feed, rounded
@@ -38,7 +38,7 @@ def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple
         signature: what goes in and comes out.
         runs: feeds, with what the source gave for them.
     """
-    from rnnexport.source.reference import reference
+    from rnnexport.source.eager import reference
 
     dtype = narrowest(source)
     moved = [

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Arrays, Golden
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import BATCH, Signature
 from rnnexport.reference.certainty import tolerance_for
 from rnnexport.reference.rounding import Rounding
-from rnnexport.signature import BATCH, Signature
 from rnnexport.verification.bounds import bounds, leeway, uncertain
 from rnnexport.verification.compare import excesses
 from rnnexport.verification.tolerance import Tolerance

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rnnexport.artifact.goldens import Arrays
 from rnnexport.codegen.oracle import NoOracle, Oracle, oracle
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Arrays
+from rnnexport.core.errors import ConversionError
 from rnnexport.reference.witness import Allowed, where_numbers
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Arrays
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import TIME, Signature
 from rnnexport.reference.certainty import largest_excess
-from rnnexport.reference.learning import Learner
-from rnnexport.signature import TIME, Signature
+from rnnexport.reference.domain import Learner
 from rnnexport.verification.feeds import PLANNED, REQUIRED, Feed, beside, wanted
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _require_values(source: SourceModel, runs: Runs) -> None:
 
 def require_repeatable(source: SourceModel, signature: Signature, run: tuple[Feed, Arrays]) -> None:
     """What differs from itself can be compared with nothing, and must not pass for rounding."""
-    from rnnexport.source.reference import reference
+    from rnnexport.source.eager import reference
 
     feed, expected = run
     if largest_excess(expected, reference(source, signature, feed.arrays)) > 1:

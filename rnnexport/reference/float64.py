@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Arrays, Golden
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Signature
 from rnnexport.reference.certainty import beyond, largest_excess
 from rnnexport.reference.witness import Allowed, where_numbers
-from rnnexport.signature import Signature
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.coverage import Coverage
-from rnnexport.goldens import Arrays, Golden
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.coverage import Coverage
+from rnnexport.core.signature import Signature, timesteps
 from rnnexport.reference.candidates import candidates, cut, inside, is_real, joined
-from rnnexport.signature import Signature, timesteps
 from rnnexport.verification.domain import Domain
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.errors import ConversionError, ForeignCode
-from rnnexport.goldens import Arrays
-from rnnexport.reference.described import Described
-from rnnexport.signature import BATCH, TIME, Dim, Signature, TensorSpec
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.errors import ConversionError, ForeignCode
+from rnnexport.core.signature import BATCH, TIME, Dim, Signature, TensorSpec
+from rnnexport.reference.describe import Described
 from rnnexport.verification.compare import excess
 from rnnexport.verification.tolerance import Tolerance
 
@@ -93,7 +93,7 @@ def _require_same(
 
 def _expected(source: SourceModel, signature: Signature, feed: Arrays, sizes: Mapping[str, int]) -> Arrays | None:
     """What eager Keras gives, or what stands for it; None where there is nothing."""
-    from rnnexport.source.reference import reference
+    from rnnexport.source.eager import reference
 
     try:
         if max(sizes.values()) <= _EAGERLY:

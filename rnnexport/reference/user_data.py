@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rnnexport.goldens import Arrays, Golden
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.signature import BATCH, Signature
 from rnnexport.reference.conditioning import Conditioning, with_luck
-from rnnexport.signature import BATCH, Signature
 
 if TYPE_CHECKING:
-    from rnnexport.data import Rows
-    from rnnexport.reference.described import Described
+    from rnnexport.reference.describe import Described
     from rnnexport.source.model import SourceModel
+    from rnnexport.verification.user_data import Rows
 
 _KEPT = 3  # calls
 _LARGEST = 1 << 16  # values of one call that is kept
@@ -29,7 +29,7 @@ def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[
     """
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.float64 import Exact
-    from rnnexport.source.reference import reference
+    from rnnexport.source.eager import reference
 
     run = Exact(described.traced, described.no_truth)
     conditioning = Conditioning(run, described.signature, narrowest(source))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.goldens import Arrays
+from rnnexport.artifact.goldens import Arrays
 
 if TYPE_CHECKING:
     from rnnexport.source.double import Double

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from rnnexport.errors import UsageError
-from rnnexport.lowered import FORMS, Lowered
-from rnnexport.proof import Provenance
+from rnnexport.artifact.provenance import Provenance
+from rnnexport.core.errors import UsageError
+from rnnexport.core.lowering import FORMS, LoweringDecision
 from rnnexport.report import words
 from rnnexport.report.charts import Curve, drift_chart, histogram_chart
 from rnnexport.verification.compare import Comparison
@@ -189,7 +189,7 @@ def _followed(feed: FeedReport, item: ArtifactReport) -> _Followed:
     return _Followed(feed.label, words.steps_line(feed, item.tolerances), tuple(drawn))
 
 
-def _forms(recurrence: Lowered) -> Sequence[tuple[str, str, str]]:
+def _forms(recurrence: LoweringDecision) -> Sequence[tuple[str, str, str]]:
     """The forms that were looked at: form, `chosen`, `proven` or `refused`, reason."""
     told = []
     for form in FORMS:

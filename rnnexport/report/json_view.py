@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rnnexport.placement import Placement
-from rnnexport.proof import Provenance
+from rnnexport.artifact.provenance import Provenance
+from rnnexport.core.placement import Placement
 from rnnexport.report.words import against_truth, bounds_of, wrong
 from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison

@@ -8,13 +8,13 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from rnnexport.lowered import FORMS, Lowered
+from rnnexport.core.lowering import FORMS, LoweringDecision
 from rnnexport.report.terminal import said
 
 _CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
 
 
-def recurrences_table(lowering: Sequence[Lowered]) -> RenderableType:
+def recurrences_table(lowering: Sequence[LoweringDecision]) -> RenderableType:
     """For each recurrence what it is, the form it has and why, the forms it could have, and why not the others."""
     table = Table(box=box.SIMPLE, pad_edge=False, show_header=False, title="recurrences", title_justify="left")
     for overflow in (None, None, "fold"):
@@ -27,7 +27,7 @@ def recurrences_table(lowering: Sequence[Lowered]) -> RenderableType:
     return table
 
 
-def _forms(recurrence: Lowered) -> Iterator[tuple[str, str, str, str]]:
+def _forms(recurrence: LoweringDecision) -> Iterator[tuple[str, str, str, str]]:
     """A row a form: its name, the verdict with its style, the reason."""
     for form in FORMS:
         if form == recurrence.chosen:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rnnexport.core.signature import Signature, StateSpec
 from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.terminal import said
 from rnnexport.report.words import (
@@ -29,12 +30,11 @@ from rnnexport.report.words import (
     values_of,
     wrong,
 )
-from rnnexport.signature import Signature, StateSpec
 from rnnexport.targets.registry import model_name
 from rnnexport.verification.report import ArtifactReport, Located, Report
 
 if TYPE_CHECKING:
-    from rnnexport.inspection import Inspection
+    from rnnexport.api.inspect import Inspection
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 _WIDE, _WIDEST = 100, 160

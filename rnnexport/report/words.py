@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
-from rnnexport.placement import Placement
+from rnnexport.core.placement import Placement
 from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Report, Status

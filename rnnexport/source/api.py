@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, UsageError
+from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.source.configs import Config
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.configs import Config, nested_deeper
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import CONFIG_LIMIT
@@ -46,7 +46,7 @@ def read_architecture(path: Path) -> tuple[Config, Origin]:
     return config, origin
 
 
-def architecture_for(weights: Path, loading: Loading) -> Path | None:
+def architecture_for(weights: Path, loading: LoadOptions) -> Path | None:
     """The architecture that was named, or lies beside the weights; None where there is none."""
     if loading.architecture is not None:
         return Path(loading.architecture)

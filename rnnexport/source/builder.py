@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, ForeignCode, UsageError, reason
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.api import KerasApi, Model, api_of
 from rnnexport.source.custom_objects import import_code
 from rnnexport.source.files import SourceFile
@@ -17,7 +17,7 @@ from rnnexport.source.theano import refuse_theano_kernels
 _FORM = "module:function or file.py:function"
 
 
-def build(file: SourceFile, loading: Loading) -> tuple[Model, KerasApi]:
+def build(file: SourceFile, loading: LoadOptions) -> tuple[Model, KerasApi]:
     """The model of the builder that `loading` names, and the Keras it belongs to.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from rnnexport.errors import ConversionError
-from rnnexport.signature import BATCH, Signature, TensorSpec
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import BATCH, Signature, TensorSpec
 from rnnexport.source.model import SourceModel
 from rnnexport.source.trace import trace
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from rnnexport.errors import ConversionError, ForeignCode, RnnExportError, UsageError
+from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError, UsageError
 from rnnexport.source.packages import LIBRARIES, is_installed, packages_of
 
 CustomObjects = Mapping[str, object]

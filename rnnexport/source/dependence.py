@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.errors import ForeignCode
-from rnnexport.signature import Signature
+from rnnexport.core.errors import ForeignCode
+from rnnexport.core.signature import Signature
 from rnnexport.source.api import Layer
 from rnnexport.source.carrying import LayerCall, calls_replaced
+from rnnexport.source.eager import explain_call
 from rnnexport.source.model import SourceModel
-from rnnexport.source.reference import explain_call
 
 # Operators that read the shape of a tensor, and none of its values.
 _SHAPE_ALONE = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.signature import (
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.signature import (
     BATCH,
     TIME,
     Boundary,

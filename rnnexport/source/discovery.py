@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode
-from rnnexport.signature import Signature
+from rnnexport.core.errors import ConversionError, ForeignCode
+from rnnexport.core.signature import Signature
 from rnnexport.source.api import SEQUENCE_RANK, Layer, ModelApi
 from rnnexport.source.carrying import Carried, CarriedHistory, CarriedRecurrence, LayerCall, calls_replaced
 from rnnexport.source.dependence import started_by_inputs
+from rnnexport.source.eager import explain_call, run_eager
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import some_feed
-from rnnexport.source.reference import explain_call, run_eager
 from rnnexport.source.state_cell import StateCell
 
 _CONVOLUTIONS = (

@@ -16,9 +16,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
 from rnnexport.codegen.meaning import meant
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.elementary import Meaning
-from rnnexport.source.narrow import GraphDef, narrow_left, obstacle
+from rnnexport.source.float64_safety import GraphDef, narrow_left, obstacle
 from rnnexport.source.trace import TracedModel
 from rnnexport.source.widening import widened
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from rnnexport.errors import ConversionError, UsageError, require_path
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError, require_path
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.architecture import architecture_for, read_architecture, weights_beside
 from rnnexport.source.configs import Config, nested_deeper, serialised_objects
 from rnnexport.source.keras1 import looks_like_keras1
@@ -34,7 +34,7 @@ _NOT_LAYERS = ("DTypePolicy", "Policy")
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 _MODEL_FILE = "a model saved as .keras or .h5, weights, a JSON architecture or a SavedModel folder"
 _SAVE_AGAIN = "save it again with model.save('model.keras')"
-_DEFAULT = Loading()
+_DEFAULT = LoadOptions()
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SourceFile:
         return found
 
 
-def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
+def identify(path: Path, loading: LoadOptions = _DEFAULT) -> SourceFile:
     """Look at a model file.
 
     Args:
@@ -104,7 +104,7 @@ def identify(path: Path, loading: Loading = _DEFAULT) -> SourceFile:
     return source
 
 
-def _file(path: Path, loading: Loading) -> SourceFile:
+def _file(path: Path, loading: LoadOptions) -> SourceFile:
     if not path.is_file():
         raise UsageError(f"{path} is no regular file", _MODEL_FILE, "check the path")
     try:
@@ -123,14 +123,14 @@ def _file(path: Path, loading: Loading) -> SourceFile:
     raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
 
 
-def _folder(path: Path, loading: Loading) -> SourceFile:
+def _folder(path: Path, loading: LoadOptions) -> SourceFile:
     if not is_saved_model(path):
         raise ConversionError(f"{path} is a folder without saved_model.pb", _MODEL_FILE, _SAVE_AGAIN)
     program = read_saved_model(path, allow_unsafe=loading.allow_unsafe)
     return SourceFile(path, "saved-model", Origin(None), digest(path), weights=path, program=program)
 
 
-def _keras_zip(path: Path, loading: Loading) -> SourceFile:
+def _keras_zip(path: Path, loading: LoadOptions) -> SourceFile:
     try:
         with zipfile.ZipFile(path) as archive:
             if not {"metadata.json", "config.json"} <= set(archive.namelist()):
@@ -148,7 +148,7 @@ def _keras_zip(path: Path, loading: Loading) -> SourceFile:
     return SourceFile(path, ".keras", origin, _sha256(path), _object(path, config), path)
 
 
-def _hdf5(path: Path, loading: Loading) -> SourceFile:
+def _hdf5(path: Path, loading: LoadOptions) -> SourceFile:
     if not loading.allow_unsafe:
         with path.open("rb") as stream:
             check_hdf5(stream, path.name)
@@ -172,7 +172,7 @@ def _recorded(config: Any, version: Any, backend: Any) -> Origin:
     return Origin("1") if isinstance(config, dict) and looks_like_keras1(config) else Origin(None)
 
 
-def _architecture(path: Path, loading: Loading) -> SourceFile:
+def _architecture(path: Path, loading: LoadOptions) -> SourceFile:
     read_architecture(path)  # what is wrong with it comes before what is missing beside it
     weights = weights_beside(path)
     if not loading.allow_unsafe:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.model import SourceModel
 from rnnexport.source.saved_model_file import SERVING
 

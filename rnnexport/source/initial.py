@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.signature import BATCH, Signature, StateSpec, argument_name
+from rnnexport.core.signature import BATCH, Signature, StateSpec, argument_name
 
 
 def initial_state(signature: Signature, argument: str) -> Any:

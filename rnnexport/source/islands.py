@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.signature import Signature, TensorSpec
+from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.inside import Scope, is_plain, runs_functions
 from rnnexport.source.trace import TracedModel
 

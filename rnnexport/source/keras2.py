@@ -14,7 +14,7 @@ from tf_keras.src import backend
 from tf_keras.src.layers.convolutional.base_conv import Conv
 from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-from rnnexport.signature import unique_names
+from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (
     Layer,
     Model,

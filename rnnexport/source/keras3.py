@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras.src import backend
 from keras.src.utils.naming import to_snake_case
 
-from rnnexport.errors import UsageError
-from rnnexport.signature import unique_names
+from rnnexport.core.errors import UsageError
+from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (
     Layer,
     Model,

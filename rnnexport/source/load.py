@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, ForeignCode, UsageError, reason
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.api import KerasApi, Model, api_named, api_of
 from rnnexport.source.builder import build
 from rnnexport.source.configs import without_key
@@ -21,11 +21,11 @@ from rnnexport.source.origin import choose_api
 from rnnexport.source.packages import LIBRARIES, Reference, top_of
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.reloading import live, loaded
+from rnnexport.source.rewrite_file import whole_file
 from rnnexport.source.safety import Advise, check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret
 from rnnexport.source.sizes import check_sizes
-from rnnexport.source.staging import whole_file
 from rnnexport.source.stored import stored_weights
 from rnnexport.source.subclassed import with_inputs
 from rnnexport.source.updated import with_updated_variables
@@ -36,11 +36,11 @@ from rnnexport.source.whereabouts import advice
 _UNKNOWN = re.compile(
     r"Could not locate (?P<kind>\w+) '(?P<name>[^']+)'|Unknown (?P<kind2>[\w ]+): '?(?P<name2>[\w>]+)"
 )
-_DEFAULT = Loading()
+_DEFAULT = LoadOptions()
 _UNSAFE = "let in with --allow-unsafe: code in the file may have run"
 
 
-def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> SourceModel:
+def load_source(model: str | Path | Model, loading: LoadOptions = _DEFAULT) -> SourceModel:
     """Load a model file with the Keras whose numbers it has, or wrap a live model.
 
     Args:
@@ -61,7 +61,7 @@ def load_source(model: str | Path | Model, loading: Loading = _DEFAULT) -> Sourc
     return with_updated_variables(live(with_inputs(SourceModel(model, api, model.name), api, loading.inputs)))
 
 
-def _from_file(path: Path, loading: Loading) -> SourceModel:
+def _from_file(path: Path, loading: LoadOptions) -> SourceModel:
     file = identify(path, loading)
     if not loading.allow_unsafe:
         check_weights(file)
@@ -69,7 +69,7 @@ def _from_file(path: Path, loading: Loading) -> SourceModel:
     return loaded(partial(_loaded, path, file, loading), own_code=own_code)
 
 
-def _loaded(path: Path, file: SourceFile, loading: Loading) -> SourceModel:
+def _loaded(path: Path, file: SourceFile, loading: LoadOptions) -> SourceModel:
     if file.container == "saved-model":
         notes = (f"run through its signature {SERVING}; its layers can't be told, nor its padding and vocabularies",)
         return SourceModel(load_program(file), Program(), file.path.name, file, notes)
@@ -88,7 +88,7 @@ def _loaded(path: Path, file: SourceFile, loading: Loading) -> SourceModel:
     return _with_config(file, loading, name)
 
 
-def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
+def _with_config(file: SourceFile, loading: LoadOptions, name: str) -> SourceModel:
     """A file that holds, or lies beside, its configuration."""
     api_name, _ = choose_api(file.origin, loading.keras_api, file.path.name)
     meaning = interpret(file.config, file.origin, file.stored, api_name, file.path.name)
@@ -109,7 +109,7 @@ def _with_config(file: SourceFile, loading: Loading, name: str) -> SourceModel:
     return with_inputs(SourceModel(model, api, name, file, meaning.notes), api, loading.inputs)
 
 
-def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomObjects, loading: Loading) -> Model:
+def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomObjects, loading: LoadOptions) -> Model:
     safe = not loading.allow_unsafe
     if file.architecture is None:
         with whole_file(file, meaning.config) as path:
@@ -126,7 +126,7 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     return model
 
 
-def _advice(file: SourceFile, loading: Loading, api_name: str, wanted: Reference) -> str:
+def _advice(file: SourceFile, loading: LoadOptions, api_name: str, wanted: Reference) -> str:
     """What to do for a class or function that is not known."""
     known = {one.text: one for one in references(file.config)}
     given = [] if isinstance(loading.custom_objects, Mapping) else loading.custom_objects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from rnnexport.source.api import KerasApi
 from rnnexport.source.configs import Config, serialised_objects, strings
 from rnnexport.source.custom_objects import Collected, CustomObjects, collect

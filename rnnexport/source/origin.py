@@ -16,8 +16,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from rnnexport.errors import ConversionError
-from rnnexport.loading import KerasApiChoice
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import KerasApiChoice
 
 KerasApiName = Literal["keras", "tf_keras"]
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")

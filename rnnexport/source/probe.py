@@ -10,10 +10,10 @@ from itertools import product
 
 import numpy as np
 
-from rnnexport.errors import ConversionError, ForeignCode, RnnExportError
-from rnnexport.signature import BATCH, Dim, Signature, TensorSpec, unique_names
+from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError
+from rnnexport.core.signature import BATCH, Dim, Signature, TensorSpec, unique_names
+from rnnexport.source.eager import explain_call, run_eager
 from rnnexport.source.model import SourceModel
-from rnnexport.source.reference import explain_call, run_eager
 
 DTYPES = (
     *("float16", "float32", "float64"),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable
 from rnnexport.source.files import SourceFile
 from rnnexport.source.origin import KerasApiName

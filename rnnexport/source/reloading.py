@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.held import changed_values, held_values, is_own, listed, variable_of
 from rnnexport.source.model import SourceModel
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 
 _ROWS = 3
 _SIZES = (7, 17, 59)  # of what is open: the first that the layer takes, which may need as many steps as it pools

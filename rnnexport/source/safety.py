@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from rnnexport.errors import ConversionError, ProviderError
+from rnnexport.core.errors import ConversionError, ProviderError
 from rnnexport.source.configs import serialised_objects
 from rnnexport.source.functions import computes
 from rnnexport.source.hdf5 import Totals, foreign

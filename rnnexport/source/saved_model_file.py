@@ -17,7 +17,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.errors import ConversionError, UsageError
+from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.source.operators import COMPUTING
 from rnnexport.source.saved_model_proto import parse_saved_model
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.configs import Config, changed, label, serialised_objects
 from rnnexport.source.cudnn_layers import is_cudnn_layer, without_cudnn_layers
 from rnnexport.source.keras1 import in_keras2_words

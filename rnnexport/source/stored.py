@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import import_h5py
 

@@ -1,7 +1,7 @@
 """A model as a stream: called with a chunk of its sequence, it goes on from where the chunk before ended.
 
 To all behind it a stream is a model with states, as one with stateful layers is. Whether chunks give what the whole
-sequence gives is for `rnnexport.causality` to show.
+sequence gives is for `rnnexport.reference.stream_equivalence` to show.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
-from rnnexport.signature import Signature
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.signature import Signature
 from rnnexport.source.api import KerasApi, Layer, Model, ModelApi, NamedTensor, StateVariable
 from rnnexport.source.carrying import Carried, CarriedRecurrence, carrying
 from rnnexport.source.discovery import discover, lengths_of_carriers

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
-from rnnexport.loading import InputShape
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.load_options import InputShape
+from rnnexport.core.signature import Boundary
 from rnnexport.source.api import KerasApi
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
@@ -69,8 +69,8 @@ def _todo(source: SourceModel) -> str:
     needed = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
     if len(needed) > 1:  # Keras 3 keeps what the first of them was, tf_keras what all were
         shown = ", ".join(f'"{name}": (SHAPE, DTYPE)' for name in needed)
-        return f"give Loading(inputs={{{shown}}}), a SHAPE such as (None, None, 8), a DTYPE such as 'float32'"
-    return 'call it once on real inputs, or give Loading(inputs={"x": ((None, None, 8), "float32")})'
+        return f"give LoadOptions(inputs={{{shown}}}), a SHAPE such as (None, None, 8), a DTYPE such as 'float32'"
+    return 'call it once on real inputs, or give LoadOptions(inputs={"x": ((None, None, 8), "float32")})'
 
 
 def _opened(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from rnnexport.errors import ConversionError, ForeignCode, layer_of, reason
-from rnnexport.signature import Signature, TensorSpec, argument_name
+from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
+from rnnexport.core.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.model import SourceModel

@@ -20,11 +20,11 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.errors import ConversionError, ForeignCode
+from rnnexport.core.errors import ConversionError, ForeignCode
 from rnnexport.source.api import KerasApi, Layer, NamedTensor, StateVariable
+from rnnexport.source.eager import explain_call
 from rnnexport.source.held import is_own
 from rnnexport.source.model import SourceModel
-from rnnexport.source.reference import explain_call
 from rnnexport.source.state_cell import StateCell
 
 _LENGTHS = (7, 17, 59)  # of what is open: the first that the model takes

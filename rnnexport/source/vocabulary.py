@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnnexport.signature import Signature, TensorSpec
+from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.graphs import Place, Scopes
 from rnnexport.source.trace import TracedModel
 

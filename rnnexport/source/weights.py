@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from rnnexport.errors import ConversionError, ForeignCode, UsageError, reason
-from rnnexport.loading import WeightsBy
+from rnnexport.core.errors import ConversionError, ForeignCode, UsageError, reason
+from rnnexport.core.load_options import WeightsBy
 from rnnexport.source.api import KerasApi, Model
 from rnnexport.source.files import SourceFile
 from rnnexport.source.inner_order import differs_in_order
-from rnnexport.source.staging import weights_file
+from rnnexport.source.rewrite_file import weights_file
 from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
 
 _SHOWN = 5

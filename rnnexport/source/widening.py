@@ -24,7 +24,7 @@ from tensorflow.python.framework import op_def_registry
 
 from rnnexport.codegen.meaning import meant
 from rnnexport.source.elementary import Meaning, elementary
-from rnnexport.source.narrow import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+from rnnexport.source.float64_safety import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
 
 FunctionDef = Any
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from rnnexport.errors import UsageError
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import Lowered, LoweringRequest
-from rnnexport.placement import Placement
-from rnnexport.proof import Proof
-from rnnexport.publish import check_destination, staged
-from rnnexport.signature import TensorSpec
-from rnnexport.versions import installed
+from rnnexport.artifact.atomic_write import check_destination, staged
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.artifact.provenance import Proof
+from rnnexport.core.errors import UsageError
+from rnnexport.core.lowering import LoweringDecision, LoweringRequest
+from rnnexport.core.placement import Placement
+from rnnexport.core.signature import TensorSpec
+from rnnexport.core.versions import installed
 
 if TYPE_CHECKING:
+    from rnnexport.artifact.layer_map import InnerValues
     from rnnexport.source.trace import Graphs
-    from rnnexport.trail import InnerValues
 
 DEFAULT_OPSET = 17
 # The signatures of the formats that have signatures. The first two are one function but in a stream, where the first
@@ -189,7 +189,7 @@ class Target:
 
     def export(
         self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions
-    ) -> tuple[Lowered, ...]:
+    ) -> tuple[LoweringDecision, ...]:
         """Write the artifact, without a proof, at `path`.
 
         Args:
@@ -206,7 +206,7 @@ class Target:
             ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        return cast("tuple[Lowered, ...]", self._module("export").export(graphs, feeds, path, options))
+        return cast("tuple[LoweringDecision, ...]", self._module("export").export(graphs, feeds, path, options))
 
     def write_proof(self, path: Path, proof: Proof) -> None:
         """Put the proof into the artifact at `path`, and seal it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rnnexport.errors import UsageError, require_path
-from rnnexport.signature import argument_name
+from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import Target
 from rnnexport.targets.onnx.providers import PROVIDERS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name
+from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name
 from rnnexport.triton.messages import messages
 from rnnexport.triton.refusals import TYPES, is_batched
 from rnnexport.triton.serving import DEFAULT_MAX_BATCH, DEFAULT_MAX_SEQUENCES, Serving

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnexport.alone import module_alone
-from rnnexport.errors import ProviderError
+from rnnexport.compat.standalone import module_alone
+from rnnexport.core.errors import ProviderError
 
 
 def messages() -> Any:

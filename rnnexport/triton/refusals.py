@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.signature import BATCH, Signature, StateSpec, TensorSpec
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec
 from rnnexport.triton.serving import Serving
 
 # Those that both Triton and its backend for ONNX Runtime know.

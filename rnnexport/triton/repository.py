@@ -17,10 +17,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from rnnexport.errors import UsageError
-from rnnexport.proof import require_unaltered
-from rnnexport.publish import made_folder, staged, writing
-from rnnexport.signature import Signature
+from rnnexport.artifact.atomic_write import made_folder, staged, writing
+from rnnexport.artifact.provenance import require_unaltered
+from rnnexport.core.errors import UsageError
+from rnnexport.core.signature import Signature
 from rnnexport.targets.onnx.metadata import load
 from rnnexport.targets.registry import model_name, target_of
 from rnnexport.triton.checks import problems

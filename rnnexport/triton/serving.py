@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 
 DEVICES = ("auto", "cpu", "gpu")
 STRATEGIES = ("oldest", "direct")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from rnnexport.signature import BATCH, Signature, TensorSpec, argument_name
+from rnnexport.core.signature import BATCH, Signature, TensorSpec, argument_name
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, Runner, RuntimeTensor
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rnnexport.goldens import Arrays
-from rnnexport.signature import TIME, Signature, TensorSpec, time_axis
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.signature import TIME, Signature, TensorSpec, time_axis
 
 
 def splits(steps: int) -> Iterator[tuple[int, ...]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnexport.errors import UsageError
-from rnnexport.goldens import Kept
+from rnnexport.artifact.goldens import Kept
+from rnnexport.core.errors import UsageError
 from rnnexport.verification.bounds import Bounds, allowed, bounds
 from rnnexport.verification.statistics import Errors, measure, nothing
 from rnnexport.verification.tolerance import Tolerance

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.signature import TensorSpec
+from rnnexport.core.signature import TensorSpec
 
 _DEFAULT_IDS = 10
 

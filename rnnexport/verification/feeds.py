@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnexport.signature import BATCH, TIME, Signature
+from rnnexport.core.signature import BATCH, TIME, Signature
 from rnnexport.verification.domain import EVERYWHERE, Domain, padded, values, with_ends
 
 WANTED = 7  # feeds of a verification, besides those of `beside` and chunks

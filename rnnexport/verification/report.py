@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rnnexport.coverage import Coverage
-from rnnexport.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
-from rnnexport.lowered import Lowered
-from rnnexport.placement import Placement
-from rnnexport.proof import Provenance
+from rnnexport.artifact.provenance import Provenance
+from rnnexport.core.coverage import Coverage
+from rnnexport.core.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
+from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.placement import Placement
 from rnnexport.verification.compare import Comparison, merged_by_name, worst
 from rnnexport.verification.tolerance import Tolerances
 
@@ -118,7 +118,7 @@ class ArtifactReport:
         return {} if self.provenance is None else self.provenance.computed_in
 
     @property
-    def lowering(self) -> tuple[Lowered, ...]:
+    def lowering(self) -> tuple[LoweringDecision, ...]:
         """What became of each recurrence, where the artifact records it."""
         return () if self.provenance is None else self.provenance.lowering
 

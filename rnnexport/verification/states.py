@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 
-from rnnexport.errors import MismatchError
-from rnnexport.goldens import Arrays, Golden
-from rnnexport.signature import Signature, StateSpec, argument_name, timesteps
+from rnnexport.artifact.goldens import Arrays, Golden
+from rnnexport.core.errors import MismatchError
+from rnnexport.core.signature import Signature, StateSpec, argument_name, timesteps
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE
-from rnnexport.verification.calls import Entry, carry, merged
 from rnnexport.verification.chunks import cut, joined, sequence_length, splits
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, failed, worst
+from rnnexport.verification.entry_point import Entry, carry, merged
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.tolerance import Tolerance
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 
 # Every timestep rounds once more, and independent roundings add up as their root: lengths up to this one share a bound.
 _SHORT = 24

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 
 GROUP = pytest.mark.xdist_group("lstm")
 CELLS = Path(__file__).parents[2] / "samples"

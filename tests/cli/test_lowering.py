@@ -16,13 +16,15 @@ GROUP = pytest.mark.xdist_group("lstm")
 FOUND = """
 import sys
 import rnnexport.lowering.lower as module
-from rnnexport.lowered import Lowered
+from rnnexport.core.lowering import LoweringDecision
 
 def lower(model, request, feeds, run, measure):
     asked = f"{request.form} for {request.provider} at {request.tune}"
     return (
-        Lowered("rnn/lstm", "LSTM of 5 [units]", "native", asked, ("native", "loop"), {"unroll": "its length is open"}),
-        Lowered("rnn/odd", "a cell", "loop", "the last", ("loop",), {"native": "no"}, FAULT),
+        LoweringDecision(
+            "rnn/lstm", "LSTM of 5 [units]", "native", asked, ("native", "loop"), {"unroll": "its length is open"}
+        ),
+        LoweringDecision("rnn/odd", "a cell", "loop", "the last", ("loop",), {"native": "no"}, FAULT),
     )
 
 module.lower = lower

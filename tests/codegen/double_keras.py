@@ -12,11 +12,11 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.signature import Boundary, Signature
+from rnnexport.core.signature import Boundary, Signature
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.model import SourceModel
-from rnnexport.source.reference import reference
 
 
 @contextmanager

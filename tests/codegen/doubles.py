@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.codegen.oracle import Oracle, oracle
-from rnnexport.signature import Boundary, Signature, TensorSpec
+from rnnexport.core.signature import Boundary, Signature, TensorSpec
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import TracedModel, trace

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from rnnexport.codegen.loading import opened
 from rnnexport.codegen.program import program_of
-from rnnexport.signature import Signature, TensorSpec
+from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.naming import SourceNames
 from rnnexport.targets.numpy.allowed import check_text
 

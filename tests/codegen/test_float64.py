@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rnnexport.codegen.oracle import Oracle, oracle
-from rnnexport.signature import TIME
-from rnnexport.source.reference import reference
+from rnnexport.core.signature import TIME
+from rnnexport.source.eager import reference
 from rnnexport.source.trace import trace
 from rnnexport.verification.feeds import chunks, feed_at
 from samples.catalog import SAMPLES

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnnexport.causality import Pair
-from rnnexport.long_range import LONGEST, both_ways
-from rnnexport.signature import BATCH, TIME, Signature, TensorSpec
+from rnnexport.core.signature import BATCH, TIME, Signature, TensorSpec
+from rnnexport.reference.long_sequences import LONGEST, both_ways
+from rnnexport.reference.stream_equivalence import Pair
 from rnnexport.verification.tolerance import Tolerance
 
 SIGNATURE = Signature((TensorSpec("x", "float32", (BATCH, TIME, 2)),), (TensorSpec("y", "float32", (BATCH, TIME, 2)),))

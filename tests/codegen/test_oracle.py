@@ -15,16 +15,16 @@ from rich.console import Console
 import rnnexport
 from rnnexport.codegen.oracle import NoOracle, oracle
 from rnnexport.codegen.program import write_program
-from rnnexport.errors import ConversionError
-from rnnexport.reference.described import describe_with_truth
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary, Signature
+from rnnexport.reference.describe import describe_with_truth
 from rnnexport.report.html import to_html
 from rnnexport.report.json_view import to_json
 from rnnexport.report.junit import to_junit
 from rnnexport.report.text import report_table
-from rnnexport.signature import Boundary, Signature
 from rnnexport.source.double import NoDouble
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.source.trace import TracedModel, trace
 from tests.codegen.double_keras import twins
 from tests.codegen.doubles import (

@@ -15,7 +15,7 @@ import pytest
 from rnnexport.codegen.loading import opened
 from rnnexport.codegen.naming import attributes_of, camel, identifier, quoted, shown, snake
 from rnnexport.codegen.program import program_of
-from rnnexport.signature import Signature, StateSpec
+from rnnexport.core.signature import Signature, StateSpec
 from rnnexport.source.naming import SourceNames
 from rnnexport.targets.numpy import program as numpy_program
 from rnnexport.targets.numpy.runner import NumpyRunner

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from tests.codegen.programs import called, written
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]> graph '

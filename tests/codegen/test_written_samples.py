@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnexport.api.export import load
 from rnnexport.codegen.loading import opened
 from rnnexport.codegen.program import write_program
-from rnnexport.pipeline import load
-from rnnexport.signature import Boundary
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import trace
 from samples.catalog import SAMPLES, SAMPLES_BY_NAME

@@ -11,8 +11,8 @@ import rnnexport
 from benchmarks.edges.artifacts import Column, run
 from benchmarks.edges.cases import Case
 from rnnexport.conversion.forms import in_forms
-from rnnexport.errors import ConversionError
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.double import Double, double
 from rnnexport.source.trace import trace

@@ -17,18 +17,18 @@ import pytest
 from onnx import TensorProto, helper
 
 import rnnexport
-from rnnexport import orders
-from rnnexport.errors import ConversionError, CrashError, UsageError
-from rnnexport.goldens import Golden
+from rnnexport.api import export_job as orders
+from rnnexport.artifact.goldens import Golden
+from rnnexport.artifact.provenance import Proof
+from rnnexport.core.errors import ConversionError, CrashError, UsageError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.progress import silent
+from rnnexport.core.signature import Boundary, Extent, Signature, TensorSpec
 from rnnexport.isolation.limits import Limits
-from rnnexport.isolation.process import Nursery, Worker
+from rnnexport.isolation.process import ForkServer, Worker
 from rnnexport.isolation.runner import inner_values, opened
 from rnnexport.isolation.wire import ClosedError, TooLargeError, receive, send
-from rnnexport.loading import Loading
-from rnnexport.lowered import LoweringRequest
-from rnnexport.progress import silent
-from rnnexport.proof import Proof
-from rnnexport.signature import Boundary, Extent, Signature, TensorSpec
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.registry import target
 from rnnexport.verification.report import Problem
@@ -37,7 +37,7 @@ from tests.targets.numpy_programs import NUMPY, TEXT, artifact, proof
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 10**6
-TRUSTED = Loading(allow_unsafe=True)
+TRUSTED = LoadOptions(allow_unsafe=True)
 STEP = "        w = self.weights\n"
 FEED = {"my-input": np.ones((2, 3, 3), "float32"), "state_gru_00": np.zeros((2, 4), "float32")}
 
@@ -100,7 +100,7 @@ def test_a_loop_without_an_end_is_ended(tmp_path):
     """It is what rnnexport lets run: it computes."""
     path = doing(tmp_path, "while True:\n            my_input")
     start = time.monotonic()
-    report = verified(path, Limits(timeout=0.5), Loading())
+    report = verified(path, Limits(timeout=0.5), LoadOptions())
     assert report.problems == (Problem("run", "carried.py on numpy takes longer than 0.5 s (--timeout)"),)
     assert time.monotonic() - start < 30
 
@@ -108,14 +108,14 @@ def test_a_loop_without_an_end_is_ended(tmp_path):
 @pytest.mark.parametrize("kind", ["program", "onnx"])
 def test_memory_is_limited(kind, tmp_path):
     path = growing(tmp_path) if kind == "onnx" else doing(tmp_path, "np.ones((1 << 28,))")
-    report = verified(path, Limits(memory=300 * MEGABYTE), Loading())
+    report = verified(path, Limits(memory=300 * MEGABYTE), LoadOptions())
     assert report.status == "mismatch"
     assert "takes more than 0.3 GB of memory (--memory)" in report.first_problem()
 
 
 def test_an_answer_of_more_than_the_limit_is_not_read(tmp_path):
     path = doing(tmp_path, "return {'readout': np.ones((1 << 22,), np.float32)}, states")
-    report = verified(path, Limits(memory=15 * MEGABYTE, timeout=30), Loading())
+    report = verified(path, Limits(memory=15 * MEGABYTE, timeout=30), LoadOptions())
     assert "takes more than 0.015 GB of memory" in report.first_problem()
 
 
@@ -181,7 +181,7 @@ def test_a_dead_worker_stays_dead_and_its_process_is_gone(tmp_path):
 
 
 def test_a_forked_process_has_a_nursery_of_its_own():
-    Nursery.here()
+    ForkServer.here()
     reads, writes = os.pipe()
     if os.fork() == 0:
         worker = Worker("it", (), 10**9, 5)

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.errors import ConversionError
-from rnnexport.lowered import CannotRun, LoweringRequest
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.lowering import CannotRun, LoweringRequest
 from rnnexport.lowering.lower import lower
 from tests.lowering.runtime import measure, run
 

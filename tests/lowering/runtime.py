@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from rnnexport.lowered import CannotRun
+from rnnexport.core.lowering import CannotRun
 
 REFUSALS = tuple(
     getattr(states, name) for name in ("Fail", "InvalidArgument", "InvalidGraph", "NotImplemented", "RuntimeException")

@@ -15,8 +15,8 @@ import onnx_ir as ir
 from onnx import TensorProto, numpy_helper, parser
 from onnx_ir.passes.common import ShapeInferencePass
 
-from rnnexport.lowered import LoweringRequest
-from rnnexport.lowering.deriving import derive
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.lowering.candidates import derive
 from rnnexport.lowering.lower import lower
 from tests.lowering.checking import difference
 from tests.lowering.runtime import measure, run

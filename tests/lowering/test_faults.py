@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError
-from rnnexport.lowering import deriving, lower
-from rnnexport.lowering.checking import disagreement
-from rnnexport.lowering.rewriting import rewritten
+from rnnexport.core.errors import ConversionError
+from rnnexport.lowering import candidates as deriving
+from rnnexport.lowering import lower
+from rnnexport.lowering.differential_check import disagreement
+from rnnexport.lowering.rebuild import rewritten
 from tests.lowering.small import compared, loop, lowered, node_of
 from tests.lowering.test_native import LSTM_WEIGHTS, PLAIN_LSTM, TWO
 

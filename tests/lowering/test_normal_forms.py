@@ -9,7 +9,7 @@ import pytest
 from rnnexport.lowering.activations import cut
 from rnnexport.lowering.algebra import number, plus, times
 from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.symbols import NormalForms
+from rnnexport.lowering.normal_form import NormalForms
 from rnnexport.lowering.terms import Terms
 from tests.lowering.small import drawn
 

@@ -11,7 +11,7 @@ import pytest
 
 import rnnexport.lowering
 from rnnexport.lowering.algebra import Unreadable, number, plus
-from rnnexport.lowering.rows import each
+from rnnexport.lowering.lane_blocks import each
 from tests.lowering import test_refused_loops
 from tests.lowering.small import SIMPLE, X, drawn, loop, refused
 

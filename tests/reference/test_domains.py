@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import rnnexport
-from rnnexport.errors import ConversionError
-from rnnexport.reference.described import describe_with_truth
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.describe import describe_with_truth
 from rnnexport.targets.registry import target
 
 

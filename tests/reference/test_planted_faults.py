@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 import rnnexport
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.reference.float64 import Exact
-from rnnexport.source.reference import reference
+from rnnexport.source.eager import reference
 from tests.codegen.doubles import described, normal, traced_functions, with_random_weights
 from tests.reference.faults import attribute, before, formula, plant, swapped, with_constant
 

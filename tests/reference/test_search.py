@@ -9,10 +9,10 @@ import pytest
 from onnx import numpy_helper
 
 import rnnexport
-from rnnexport.pipeline import load
-from rnnexport.reference.described import describe_with_truth
-from rnnexport.seal import sealed
-from rnnexport.signature import Boundary
+from rnnexport.api.export import load
+from rnnexport.artifact.checksum import sealed
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.describe import describe_with_truth
 from rnnexport.source.branches import Observer
 from rnnexport.source.trace import trace
 

@@ -9,10 +9,10 @@ import onnxruntime
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError
-from rnnexport.reference.described import Described
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.describe import Described
 from rnnexport.reference.sizes import require_same_at_sizes
-from rnnexport.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace

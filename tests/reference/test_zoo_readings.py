@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnexport.reference.float64 import Exact
-from rnnexport.source.reference import reference
+from rnnexport.source.eager import reference
 from rnnexport.verification.feeds import feeds
 from tests.codegen.doubles import described, with_random_weights
 

@@ -8,21 +8,21 @@ from typing import cast
 
 import numpy as np
 
-from rnnexport.goldens import Golden
-from rnnexport.lowered import Lowered
-from rnnexport.placement import PlacedNode, Placement
-from rnnexport.proof import Provenance
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.artifact.goldens import Golden
+from rnnexport.artifact.provenance import Provenance
+from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.placement import PlacedNode, Placement
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import Runner
-from rnnexport.verification.calls import Entry
 from rnnexport.verification.compare import Wanted, compare_outputs, failed
-from rnnexport.verification.following import Steps, follow
+from rnnexport.verification.entry_point import Entry
 from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Problem, Report
+from rnnexport.verification.rollout import Steps, follow
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 SIZES = {"batch 3, length 5": (3, 5), "batch 2, length 1": (2, 1), "batch 4, length 40": (4, 40), "padding": (2, 11)}
 HOSTILE = "a<b>&\"'\x00\x1b]0;x\x07\u202e\ud800]]>--><script>alert(1)</script>"
-LOWERED = Lowered(
+LOWERED = LoweringDecision(
     name="encoder/lstm",
     what="h, c of 16 units, forward, over time of x[batch, time, 8]: an LSTM with hard_sigmoid gates",
     chosen="native",

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from rnnexport.report.html import allowed_of, to_html
 from rnnexport.verification.report import Report
 from tests.report import reports

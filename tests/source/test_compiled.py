@@ -10,11 +10,11 @@ import pytest
 
 import rnnexport
 from rnnexport.conversion.convert import to_onnx
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.source.trace import trace
 from tests.streams import chain, with_random_weights
 
@@ -75,7 +75,7 @@ def functions(traced):
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_stays_compiled_and_the_values_are_those_of_eager_keras(api, kind):
-    source = load_source(built(importlib.import_module(api), kind), Loading())
+    source = load_source(built(importlib.import_module(api), kind), LoadOptions())
     signature = describe(source, Boundary())
     traced = trace(source, signature, unroll=False)
     assert not any("_XlaMustCompile" in function.attr for function in functions(traced))
@@ -102,7 +102,7 @@ def test_a_convolution_in_groups_is_one_in_onnx(api, tmp_path):
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("kind", ["dilated, even", "dilated, each", "dilated, separable"])
 def test_the_padding_of_a_dilated_convolution_is_not_computed_from_the_length(api, kind):
-    source = load_source(built(importlib.import_module(api), kind), Loading())
+    source = load_source(built(importlib.import_module(api), kind), LoadOptions())
     model = to_onnx(trace(source, describe(source, Boundary()), unroll=False), 17)
     assert len(list(model.graph)) < 12
 
@@ -112,7 +112,7 @@ def test_a_convolution_with_the_channels_in_front_stays_compiled():
     import keras
 
     conv = keras.layers.Conv3D(4, 2, data_format="channels_first")
-    source = load_source(with_random_weights(chain(keras, conv, shape=(CHANNELS, 3, 4, 5)), 2), Loading())
+    source = load_source(with_random_weights(chain(keras, conv, shape=(CHANNELS, 3, 4, 5)), 2), LoadOptions())
     signature = describe(source, Boundary())
     traced = trace(source, signature, unroll=False)
     assert any("_XlaMustCompile" in function.attr for function in functions(traced))

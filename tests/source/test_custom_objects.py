@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.custom_objects import collect
 from rnnexport.source.load import load_source
 
@@ -126,7 +126,7 @@ def test_registered_classes_and_functions_are_found(keras, register, name, form,
         ]
     )
     model.save(tmp_path / f"m{form}")
-    source = load_source(tmp_path / f"m{form}", Loading([str(code)]))
+    source = load_source(tmp_path / f"m{form}", LoadOptions([str(code)]))
     np.testing.assert_array_equal(np.asarray(source.model(X)), np.asarray(model(X)))
 
 
@@ -136,11 +136,11 @@ def test_two_definitions_are_a_clash_only_where_the_model_needs_them(tmp_path, s
     from samples.catalog import SAMPLES_BY_NAME
 
     sample = SAMPLES_BY_NAME["cgru_no_bias"]
-    load_source(saved(sample.name), Loading([str(sample.path), str(two)]))
+    load_source(saved(sample.name), LoadOptions([str(sample.path), str(two)]))
     needed = next(name for name in collect([str(sample.path)]).objects if "Cell" in name)
     one.write_text(f"class {needed}: pass\n")
     with pytest.raises(UsageError, match=rf"{needed} defined by .*cgru_cell\.py and by .*one\.py; expected one"):
-        load_source(saved(sample.name), Loading([str(sample.path), str(one)]))
+        load_source(saved(sample.name), LoadOptions([str(sample.path), str(one)]))
 
 
 def test_a_missing_name_is_told_with_what_was_found(saved, tmp_path):
@@ -148,7 +148,7 @@ def test_a_missing_name_is_told_with_what_was_found(saved, tmp_path):
     with pytest.raises(
         ConversionError, match=r"unknown custom class '\w+' in cgru_no_bias.keras; given are CGRUCel, other"
     ):
-        rnnexport.load(saved("cgru_no_bias"), Loading([str(code)]))
+        rnnexport.load(saved("cgru_no_bias"), LoadOptions([str(code)]))
 
 
 @pytest.mark.parametrize("keras", ["keras", "tf_keras"])
@@ -160,11 +160,11 @@ def test_a_helper_does_not_take_the_place_of_keras_own(keras, form, tmp_path):
     code = write(tmp_path, shadow="def tanh(x): return x * 0.1\n") / "shadow.py"
     if form == ".h5":  # its configuration says "tanh", whosever that was
         with pytest.raises(UsageError, match=rf"tanh in m\.h5 is defined by .*shadow\.py and by {keras} itself"):
-            load_source(tmp_path / "m.h5", Loading([str(code)]))
-        meant = load_source(tmp_path / "m.h5", Loading([f"{code}:tanh"])).model
+            load_source(tmp_path / "m.h5", LoadOptions([str(code)]))
+        meant = load_source(tmp_path / "m.h5", LoadOptions([f"{code}:tanh"])).model
         assert np.abs(np.asarray(meant(X)) - np.asarray(model(X))).max() > 0.05
         return
-    source = load_source(tmp_path / "m.keras", Loading([str(code)]))
+    source = load_source(tmp_path / "m.keras", LoadOptions([str(code)]))
     np.testing.assert_array_equal(np.asarray(source.model(X)), np.asarray(model(X)))
 
 
@@ -190,7 +190,7 @@ def test_an_object_of_another_package_is_not_taken(tmp_path):
     scales = [collect([str(code)]).objects["Scale"] for code in (one, two)]
     keras.Sequential([keras.Input((None, 5)), *(scale() for scale in scales)]).save(tmp_path / "m.keras")
     with pytest.raises(UsageError, match=r"pb>Scale in the file, and pa>Scale in .*one\.py"):
-        load_source(tmp_path / "m.keras", Loading([str(one)]))
+        load_source(tmp_path / "m.keras", LoadOptions([str(one)]))
 
 
 def test_a_folder_is_no_code(tmp_path, monkeypatch):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError
-from rnnexport.loading import Loading
-from rnnexport.reference.determined import require_determined
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.determinacy import require_determined
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.verification.feeds import feed_at
 from tests.source.frozen_cells import FEATURES, UNITS, expected, frozen, recorded_as, split_cell
 
@@ -32,7 +32,7 @@ def saved(k, kind, folder):
 
 
 def load(k, model):
-    return load_source(model, Loading({"SplitCell": split_cell(k)}))
+    return load_source(model, LoadOptions({"SplitCell": split_cell(k)}))
 
 
 def check(source):
@@ -109,7 +109,7 @@ def test_a_live_model_keeps_what_it_computes_with_a_warning(name, tmp_path):
     k = pytest.importorskip(name)
     model = frozen(k, "slices")
     with pytest.warns(UserWarning, match="left of layer cell .* a saved file would lose that"):
-        rnnexport.export(model, "numpy", tmp_path / "frozen.py", loading=Loading({"SplitCell": split_cell(k)}))
+        rnnexport.export(model, "numpy", tmp_path / "frozen.py", loading=LoadOptions({"SplitCell": split_cell(k)}))
     with warnings.catch_warnings(action="error"):
         check(load(k, frozen(k, "in_call")))
         check(load(k, frozen(k, "unused")))
@@ -117,7 +117,7 @@ def test_a_live_model_keeps_what_it_computes_with_a_warning(name, tmp_path):
 
 def test_a_stream_of_such_a_file_is_refused_and_nothing_written(tmp_path):
     k = pytest.importorskip("keras")
-    export = partial(rnnexport.export, saved(k, "slices", tmp_path), loading=Loading({"SplitCell": split_cell(k)}))
+    export = partial(rnnexport.export, saved(k, "slices", tmp_path), loading=LoadOptions({"SplitCell": split_cell(k)}))
     for options in ({}, {"stream": "dynamic"}):
         with pytest.raises(ConversionError, match="which no file holds"):
             export("onnx", tmp_path / "frozen.onnx", **options)

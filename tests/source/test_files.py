@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import identify
 from rnnexport.source.load import load_source
 from rnnexport.source.origin import choose_api
@@ -130,5 +130,5 @@ def test_a_functional_keras_file_of_tf_keras_is_read_by_keras_3_where_it_is_aske
     model = tf_keras.Model(x, tf_keras.layers.LSTM(4)(x))
     model.save(tmp_path / "m.keras")
     feed = np.random.default_rng(1).standard_normal((2, 6, 5)).astype("float32")
-    found = load_source(tmp_path / "m.keras", Loading(keras_api="keras")).model(feed)
+    found = load_source(tmp_path / "m.keras", LoadOptions(keras_api="keras")).model(feed)
     np.testing.assert_allclose(np.asarray(found), np.asarray(model(feed)), rtol=1e-5, atol=2e-6)

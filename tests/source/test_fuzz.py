@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnexport.errors import RnnExportError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import RnnExportError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.load import load_source
 from tests import origins
 
@@ -169,7 +169,7 @@ def test_a_mutated_file_ends_in_a_load_or_one_clear_error(seed, count, models, t
         before = set(folder.rglob("*"))
         signal.alarm(SECONDS)
         try:
-            load_source(path, Loading())
+            load_source(path, LoadOptions())
             outcomes["loaded"] += 1
         except RnnExportError as error:
             assert "\n" not in str(error)  # noqa: PT017

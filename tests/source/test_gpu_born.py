@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import _refuse_gpu_operators, trace

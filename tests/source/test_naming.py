@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.naming import SourceNames
@@ -512,7 +512,7 @@ def own_cell(request, tmp_path_factory):
 
 
 def traced_file(model, code):
-    source = load_source(model, Loading([str(code)]))
+    source = load_source(model, LoadOptions([str(code)]))
     return source, trace(source, describe(source, Boundary()), unroll=False)
 
 
@@ -537,7 +537,7 @@ def test_a_cell_of_ones_own_in_a_file_run_twice(own_cell):
 def test_without_its_code_a_model_has_the_names_of_its_weights_and_layers(own_cell):
     model, code = own_cell
     text = code.read_text()
-    source = load_source(model, Loading([str(code)]))
+    source = load_source(model, LoadOptions([str(code)]))
     try:
         code.unlink()
         found = trace(source, describe(source, Boundary()), unroll=False)

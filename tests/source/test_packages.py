@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import LoadOptions
 
 pytestmark = pytest.mark.xdist_group("custom objects")
 X = np.random.default_rng(4).standard_normal((3, 6, 5)).astype("float32")
@@ -79,7 +79,7 @@ def forget(name):
 
 
 def require_loaded(file, custom_objects, model):
-    found = rnnexport.load(file, Loading(custom_objects)).model
+    found = rnnexport.load(file, LoadOptions(custom_objects)).model
     np.testing.assert_array_equal(np.asarray(found(X)), np.asarray(model(X)))
 
 
@@ -102,12 +102,12 @@ def test_a_file_stands_for_the_packages_that_it_imports_from(package, tmp_path):
 def test_a_missing_name_is_told_with_where_it_is_registered(package):
     name, _, file = package
     with pytest.raises(ConversionError) as told:
-        rnnexport.load(file, Loading())
+        rnnexport.load(file, LoadOptions())
     assert told.value.found == "unknown custom class 'WiredCell' in m.keras; given are none"
     assert told.value.todo == f"WiredCell is registered by {name}.layers: give --custom-objects {name}.layers"
     # What is given by name brings nothing besides.
     with pytest.raises(ConversionError, match=rf"Wiring is defined by {name}\.wirings: give --custom-objects {name}"):
-        rnnexport.load(file, Loading([f"{name}.layers:WiredCell"]))
+        rnnexport.load(file, LoadOptions([f"{name}.layers:WiredCell"]))
 
 
 def test_a_package_that_is_not_installed_is_told(package, monkeypatch):
@@ -115,7 +115,7 @@ def test_a_package_that_is_not_installed_is_told(package, monkeypatch):
     forget(name)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(file.parent / "site-packages")])
     with pytest.raises(ConversionError, match=rf"give the file that defines WiredCell .*; no module {name} is here"):
-        rnnexport.load(file, Loading())
+        rnnexport.load(file, LoadOptions())
 
 
 def test_functions_that_nothing_registers_are_out_of_reach(package, tmp_path):
@@ -140,7 +140,7 @@ def test_ncps_is_loaded_and_exported_by_its_name_alone(tmp_path):
     import keras
     from ncps.wirings import AutoNCP
 
-    loading = Loading(["ncps.keras"])
+    loading = LoadOptions(["ncps.keras"])
     x = X[..., :3]
     for layer in (ncps.LTC(AutoNCP(8, 2)), ncps.CfC(AutoNCP(8, 2)), ncps.LTC(5, mixed_memory=True)):
         model = keras.Sequential([keras.Input((None, 3)), layer])

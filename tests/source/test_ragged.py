@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import rnnexport
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 
 pytestmark = pytest.mark.xdist_group("subclassed")
 APIS = ["keras", "tf_keras"]

@@ -11,8 +11,8 @@ import zipfile
 
 import pytest
 
-from rnnexport.errors import ConversionError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import check_weights, identify
 from rnnexport.source.load import load_source
 from rnnexport.source.origin import Origin
@@ -244,7 +244,7 @@ def test_weights_that_lie_in_another_file_are_refused(kind, tmp_path):
 def test_what_the_user_gave_is_let_through(name, saved):
     from samples.catalog import SAMPLES_BY_NAME
 
-    assert load_source(saved(name), Loading([str(SAMPLES_BY_NAME[name].path)])).model.name
+    assert load_source(saved(name), LoadOptions([str(SAMPLES_BY_NAME[name].path)])).model.name
 
 
 def lambda_model(k, form, folder):
@@ -267,7 +267,7 @@ def test_code_in_a_file_runs_with_the_users_word_alone(name, form, tmp_path):
     with pytest.raises(ConversionError, match=r"layer Lambda .*--allow-unsafe if you trust the file"):
         load_source(path)
     assert not canary.exists()
-    source = load_source(path, Loading(allow_unsafe=True))
+    source = load_source(path, LoadOptions(allow_unsafe=True))
     assert "let in with --allow-unsafe" in source.semantics[-1]
     loaded = source.model
     x = np.ones((2, 5, 3), "float32")
@@ -287,7 +287,7 @@ def test_an_architecture_that_holds_code_is_refused(tmp_path):
         with pytest.raises(ConversionError, match="layer Lambda"):
             load_source(tmp_path / start)
     assert not canary.exists()
-    assert load_source(tmp_path / "a.json", Loading(allow_unsafe=True)).model.layers
+    assert load_source(tmp_path / "a.json", LoadOptions(allow_unsafe=True)).model.layers
 
 
 @GROUP
@@ -307,7 +307,7 @@ def test_weights_inside_an_archive_for_a_builder_may_not_lie_elsewhere(kind, tmp
 
     inside = archive_with(tmp_path / "m.keras", "model.weights.h5", linked(kind, tmp_path))
     with pytest.raises(ConversionError, match="whose data lies in another file"):
-        load_source(inside, Loading(builder=lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])))
+        load_source(inside, LoadOptions(builder=lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])))
 
 
 @pytest.mark.parametrize(

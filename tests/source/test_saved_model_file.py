@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import identify
 from rnnexport.source.operators import COMPUTING
 from rnnexport.source.saved_model_file import digest, read_saved_model
@@ -184,7 +184,7 @@ def test_the_user_may_let_a_program_in(tmp_path):
 
     module, function = hostile_programs(tmp_path)["PrintV2"]()
     tf.saved_model.save(module, str(tmp_path / "program"), signatures=function)
-    assert rnnexport.load(tmp_path / "program", Loading(allow_unsafe=True)).api.name == "saved-model"
+    assert rnnexport.load(tmp_path / "program", LoadOptions(allow_unsafe=True)).api.name == "saved-model"
 
 
 STATEFUL = {  # operators with state that compute all the same: variables, calls, random numbers, checks
@@ -295,7 +295,7 @@ def test_a_folder_whose_objects_have_no_signatures_is_refused(plain, tmp_path):
     with pytest.raises(ConversionError, match="no function serving_default among the objects"):
         rnnexport.load(folder)
     with pytest.raises(ConversionError, match="can't be loaded"):
-        rnnexport.load(folder, Loading(allow_unsafe=True))
+        rnnexport.load(folder, LoadOptions(allow_unsafe=True))
 
 
 def test_damage_is_told(plain, tmp_path):
@@ -335,7 +335,7 @@ def test_a_program_without_a_serving_signature_is_refused(tmp_path):
 @pytest.mark.parametrize("said", [{"keras_api": "keras"}, {"custom_objects": ["cells.py"]}, {"weights_by": "name"}])
 def test_options_that_say_nothing_of_a_program_are_refused(said, plain):
     with pytest.raises(UsageError, match=r"--(keras-api|custom-objects|weights-by) for program, which"):
-        rnnexport.load(plain[1], Loading(**said))
+        rnnexport.load(plain[1], LoadOptions(**said))
 
 
 def test_nothing_is_written_into_a_model(plain, tmp_path):

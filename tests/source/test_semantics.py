@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.keras1 import in_keras2_words
 from rnnexport.source.origin import Origin, choose_api, parsed
 from rnnexport.source.semantics import interpret

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from tests.streams import chain, with_random_weights
 
 APIS = ("keras", "tf_keras")
@@ -32,7 +32,7 @@ def dilated(api, kind):
 @pytest.mark.parametrize("kind", ["each channel", "separable", "all"])
 @pytest.mark.parametrize("api", APIS)
 def test_a_sequence_that_is_too_short_is_refused_by_the_reference(api, kind):
-    source = load_source(dilated(api, kind), Loading())
+    source = load_source(dilated(api, kind), LoadOptions())
     signature = describe(source, Boundary())
     (name,) = (spec.name for spec in signature.inputs)
     for length in (3, 4):

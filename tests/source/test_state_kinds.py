@@ -10,8 +10,8 @@ import tensorflow as tf
 
 import rnnexport
 from rnnexport import runtime
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.targets.registry import target
@@ -138,7 +138,7 @@ def test_a_state_without_rows_is_refused(api):
     sizes = [4, () if api == "keras" else tf.TensorShape([])]
     weights = [(FEATURES, 4), (4, 4)]
     cell = cell_of(keras, sizes, 4, weights, step, lambda rows: [tf.zeros((rows, 4)), tf.zeros(())])
-    source = load_source(chain(keras, remembering(cell, keras)), Loading())
+    source = load_source(chain(keras, remembering(cell, keras)), LoadOptions())
     with pytest.raises(rnnexport.ConversionError, match="state memory_01 of layer memory is one number for the whole"):
         describe(source, Boundary())
 
@@ -155,7 +155,7 @@ def test_a_start_that_is_trained_is_that_of_the_weights_now(api):
     model = chain(keras, remembering(cell, keras))
     built_with = live_states(model)[0]
     cell.weight[1].assign([0.1, -0.2, 0.3, 4.0])
-    (state,) = describe(load_source(model, Loading()), Boundary()).states
+    (state,) = describe(load_source(model, LoadOptions()), Boundary()).states
     np.testing.assert_allclose(state.initial, [[0.1, -0.2, 0.3, 4.0]] * BATCH, rtol=1e-6)
     assert np.abs(built_with - state.initial).max() > 1  # what the live model would go on from
     fresh = chain(keras, remembering(cell, keras))
@@ -177,7 +177,7 @@ def test_a_subclassed_model_has_the_batch_that_its_states_were_made_for(api):
 
     model = Holder()
     model(np.zeros((BATCH, 5, FEATURES), "float32"))
-    loading = Loading(inputs={"x": ((None, None, FEATURES), "float32")})  # Keras 3 keeps none of it
+    loading = LoadOptions(inputs={"x": ((None, None, FEATURES), "float32")})  # Keras 3 keeps none of it
     signature = describe(load_source(model, loading), Boundary())
     assert signature.inputs[0].shape == (BATCH, "time", FEATURES)
     assert signature.outputs[0].shape == (BATCH, "time", 4)

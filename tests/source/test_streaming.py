@@ -7,13 +7,13 @@ import importlib
 import numpy as np
 import pytest
 
-from rnnexport.causality import streamed
-from rnnexport.errors import ConversionError
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from tests.not_causal import NOT_CAUSAL
 from tests.streams import BATCH, CAUSAL, CHUNKINGS, STEPS, build, inputs_of, with_random_weights
 
@@ -42,7 +42,7 @@ def cells(kinds):
 
 
 def stream_of(model):
-    return streamed(load_source(model, Loading()), None, lambda text: None)
+    return streamed(load_source(model, LoadOptions()), None, lambda text: None)
 
 
 def chunked(source, inputs, lengths):
@@ -150,5 +150,5 @@ def test_a_program_can_not_be_streamed(tmp_path):
     folder = tmp_path / "program"
     build("recurrent", "keras").export(folder, verbose=False)
     with pytest.raises(ConversionError, match=r"layers can't be told"):
-        streamed(load_source(folder, Loading()), None, lambda text: None)
+        streamed(load_source(folder, LoadOptions()), None, lambda text: None)
     assert keras.backend.backend() == "tensorflow"

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 import rnnexport
-from rnnexport.loading import Loading
+from rnnexport.core.load_options import LoadOptions
 
 pytestmark = pytest.mark.xdist_group("subclassed")
 RNG = np.random.default_rng(12)
@@ -121,7 +121,7 @@ def test_several_inputs_keep_their_structure_and_their_own_lengths(name, structu
 @pytest.mark.parametrize("name", APIS)
 def test_inputs_may_be_given_for_a_model_that_was_never_called(name, tmp_path):
     model = one(pytest.importorskip(name))
-    loading = Loading(inputs={"sound": ((None, None, 3), "float32")})
+    loading = LoadOptions(inputs={"sound": ((None, None, 3), "float32")})
     path = rnnexport.export(model, "onnx", tmp_path / "m.onnx", loading=loading).path
     (found,), shapes = run(path, X)
     assert shapes == {"sound": ["batch", "time", 3]}
@@ -143,7 +143,7 @@ def test_arguments_of_their_own_are_given_by_their_names(tmp_path):
     model = Arguments()
     model(X, B)
     randomised(model)
-    loading = Loading(inputs={"left": ((None, None, 3), "float32"), "right": ((None, 3), "float32")})
+    loading = LoadOptions(inputs={"left": ((None, None, 3), "float32"), "right": ((None, 3), "float32")})
     path = rnnexport.export(model, "onnx", tmp_path / "m.onnx", loading=loading).path
     (found,), shapes = run(path, X, B)
     assert shapes == {"left": ["batch", "time", 3], "right": ["batch", 3]}
@@ -192,12 +192,12 @@ def test_a_model_of_several_arguments_is_exported(name, tmp_path):
 
     model = with_state(pytest.importorskip(name))
     model(tf.constant(X), tf.constant(STATES[:2]))
-    loading = Loading()
+    loading = LoadOptions()
     if name == "keras":  # which keeps what the first was called with
         told = r'give Loading\(inputs=\{"sound": \(SHAPE, DTYPE\), "state": \(SHAPE, DTYPE\)\}\)'
         with pytest.raises(rnnexport.ConversionError, match=told):
             rnnexport.load(model)
-        loading = Loading(inputs={"sound": ((None, None, 3), "float32"), "state": ((None, 4), "float32")})
+        loading = LoadOptions(inputs={"sound": ((None, None, 3), "float32"), "state": ((None, 4), "float32")})
     path = rnnexport.export(randomised(model), "onnx", tmp_path / "m.onnx", loading=loading).path
     longer = RNG.standard_normal((5, 13, 3)).astype("float32")
     (found,) = onnxruntime.InferenceSession(str(path)).run(None, {"sound": longer, "state": STATES})
@@ -209,7 +209,7 @@ def test_a_model_of_several_arguments_is_exported(name, tmp_path):
 def test_inputs_that_the_model_does_not_take_are_told(name, tmp_path):
     model = one(pytest.importorskip(name))
     model(X)
-    loading = Loading(inputs={"x": ((None, None, 9), "float32")})
+    loading = LoadOptions(inputs={"x": ((None, None, 9), "float32")})
     with pytest.raises(rnnexport.ConversionError, match=r"can't be called with .*9.*give Loading\(inputs="):
         rnnexport.export(model, "onnx", tmp_path / "m.onnx", loading=loading)
 

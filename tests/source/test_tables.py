@@ -8,8 +8,8 @@ import pytest
 import tf_keras
 
 import rnnexport
-from rnnexport.errors import ConversionError
-from rnnexport.signature import Boundary, TensorSpec
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary, TensorSpec
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import trace
 from rnnexport.source.vocabulary import with_vocabularies

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.causality import streamed
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.source.trace import trace
 from tests.source.test_unrolling import loops
 from tests.streams import chain, with_random_weights
@@ -107,7 +107,7 @@ def feed_of(signature, batch, length):
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("kind", LOOPS)
 def test_each_step_of_each_sequence_gives_what_it_gives_in_eager_keras(api, kind):
-    source = load_source(wrapping(importlib.import_module(api), kind), Loading())
+    source = load_source(wrapping(importlib.import_module(api), kind), LoadOptions())
     signature = describe(source, Boundary())
     traced = trace(source, signature, unroll=False)
     for batch, length in SIZES:
@@ -122,7 +122,7 @@ def test_states_inside_are_carried_from_step_to_step(api):
     keras = importlib.import_module(api)
     x = keras.Input((4, 6, 3), batch_size=2)
     model = keras.Model(x, keras.layers.TimeDistributed(keras.layers.LSTM(5, stateful=True, name="inner"))(x))
-    source = load_source(with_random_weights(model, 3), Loading())
+    source = load_source(with_random_weights(model, 3), LoadOptions())
     signature = describe(source, Boundary())
     states = {
         state.input.name: np.full(state.start(2).shape, 0.1 + at, "float32")
@@ -149,7 +149,7 @@ def test_a_video_model_of_an_open_length_is_exported(api, tmp_path):
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_video_model_is_streamed(api):
-    source = load_source(frames(importlib.import_module(api)), Loading())
+    source = load_source(frames(importlib.import_module(api)), LoadOptions())
     signature = describe(source, Boundary())
     feed = feed_of(signature, 2, 5)
     (wanted,) = reference(source, signature, feed).values()

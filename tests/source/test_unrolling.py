@@ -7,12 +7,12 @@ import importlib
 import numpy as np
 import pytest
 
-from rnnexport.causality import streamed
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.source.trace import trace
 from tests.streams import chain, with_random_weights
 
@@ -94,7 +94,7 @@ KINDS = (*LOOPS, "lstm", "one step", "cell", "backwards", "masked", "convolution
     [(api, kind) for api in APIS for kind in KINDS if (api, kind) != ("tf_keras", "convolutional")],
 )
 def test_what_a_file_unrolls_is_traced_as_a_loop_and_gives_what_eager_keras_gives(api, kind):
-    source = load_source(unrolled(importlib.import_module(api), kind), Loading())
+    source = load_source(unrolled(importlib.import_module(api), kind), LoadOptions())
     signature = describe(source, Boundary())
     traced = trace(source, signature, unroll=False)
     feed = feed_of(signature)
@@ -107,7 +107,7 @@ def test_what_a_file_unrolls_is_traced_as_a_loop_and_gives_what_eager_keras_give
 @pytest.mark.parametrize("api", APIS)
 def test_of_a_masked_layer_both_ways_the_values_of_keras_are_kept_unrolled_too(api):
     """Unrolled, Keras zeroes what the mask says of the sequence the other way round: the file's values all the same."""
-    source = load_source(unrolled(importlib.import_module(api), "masked both ways"), Loading())
+    source = load_source(unrolled(importlib.import_module(api), "masked both ways"), LoadOptions())
     signature = describe(source, Boundary())
     feed = feed_of(signature)
     found = trace(source, signature, unroll=True).run(feed)
@@ -117,7 +117,7 @@ def test_of_a_masked_layer_both_ways_the_values_of_keras_are_kept_unrolled_too(a
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_model_that_is_unrolled_can_be_streamed(api):
-    source = load_source(unrolled(importlib.import_module(api), "lstm"), Loading())
+    source = load_source(unrolled(importlib.import_module(api), "lstm"), LoadOptions())
     signature = describe(source, Boundary())
     (wanted,) = reference(source, signature, feed := feed_of(signature)).values()
     stream = streamed(source, None, lambda text: None)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.causality import streamed
-from rnnexport.loading import Loading
-from rnnexport.signature import Boundary
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
+from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.describe import describe
+from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
-from rnnexport.source.reference import reference
 from rnnexport.source.trace import trace
 from rnnexport.targets.registry import TARGET_NAMES, target
 from tests.streams import with_random_weights
@@ -88,7 +88,7 @@ def called(model, x):
 def test_what_a_layer_keeps_is_a_state_that_starts_from_what_the_model_holds(api, how):
     model = streaming_model(api, how=how)
     held = np.asarray(model.get_layer("ring").input_state)
-    source = load_source(model, Loading())
+    source = load_source(model, LoadOptions())
     signature = describe(source, Boundary())
     states = {state.input.name: state for state in signature.states}
     assert set(states) == {"state_ring_00", "state_gru_00"}
@@ -132,7 +132,7 @@ def test_artifacts_carry_it(api, to, tmp_path):
 @GROUP
 @pytest.mark.parametrize("api", APIS)
 def test_an_open_batch_is_refused_with_the_one_that_works(api):
-    source = load_source(streaming_model(api, rows=1, batch=None), Loading())
+    source = load_source(streaming_model(api, rows=1, batch=None), LoadOptions())
     with pytest.raises(rnnexport.ConversionError, match=r"ring_00 of layer ring has 1 rows.*give --batch 1"):
         describe(source, Boundary())
 
@@ -140,10 +140,10 @@ def test_an_open_batch_is_refused_with_the_one_that_works(api):
 @GROUP
 @pytest.mark.parametrize("api", APIS)
 def test_what_has_no_row_for_each_sequence_is_refused(api):
-    source = load_source(streaming_model(api, shape=(1, KEPT, FEATURES), how="add", rows=1, batch=1), Loading())
+    source = load_source(streaming_model(api, shape=(1, KEPT, FEATURES), how="add", rows=1, batch=1), LoadOptions())
     assert describe(source, Boundary()).states
     with pytest.raises(rnnexport.ConversionError, match=r"calls.* changes at inference and is no state"):
-        describe(load_source(counting(api), Loading()), Boundary())
+        describe(load_source(counting(api), LoadOptions()), Boundary())
 
 
 def counting(api):
@@ -169,7 +169,7 @@ def test_a_stream_carries_what_it_keeps(api, behind):
     model = streaming_model(api, stateful=False) if behind else streaming_model(api, rows=1, batch=1, memory=False)
     rows = BATCH if behind else 1
     x = some(rows)
-    source = load_source(model, Loading())
+    source = load_source(model, LoadOptions())
     signature = describe(source, Boundary())
     feed = {"x": x} | {state.input.name: state.start(rows) for state in signature.states}
     wanted = reference(source, signature, feed)[signature.outputs[0].name]

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from rnnexport.pipeline import load
-from rnnexport.reference.described import describe_with_truth
-from rnnexport.signature import Boundary, TensorSpec
+from rnnexport.api.export import load
+from rnnexport.core.signature import Boundary, TensorSpec
+from rnnexport.reference.describe import describe_with_truth
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import feed_at
 
@@ -108,7 +108,7 @@ def test_an_id_that_is_a_timestep_is_learnt_by_trying():
 
 
 def test_columns_hold_ids_and_the_others_real_numbers():
-    from rnnexport.signature import Signature
+    from rnnexport.core.signature import Signature
 
     spec = TensorSpec("x", "float32", ("batch", "time", 3), high=40, columns=(1,))
     assert TensorSpec.from_json(spec.to_json()) == spec

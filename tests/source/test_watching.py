@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tf_keras
 
-from rnnexport.errors import ConversionError
-from rnnexport.loading import Loading
-from rnnexport.pipeline import load
-from rnnexport.signature import Boundary
+from rnnexport.api.export import load
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
-from rnnexport.source.reference import reference
-from rnnexport.source.watching import layer_values
+from rnnexport.source.eager import reference
+from rnnexport.source.layer_outputs import layer_values
 from samples.catalog import SAMPLES_BY_NAME
 
 STEPS, UNITS = 5, 3
@@ -32,7 +32,7 @@ def small():
 
 
 def watched(model, feed):
-    source = load(model, Loading())
+    source = load(model, LoadOptions())
     signature = describe(source, Boundary())
     return source, signature, layer_values(source, signature, feed)
 
@@ -91,7 +91,7 @@ def test_time_is_where_a_recurrent_layer_has_it_and_inputs_are_followed(run):
 def test_nothing_is_left_behind_even_by_a_call_that_raises():
     before = [keras.layers.Layer.__call__, keras.Operation.__call__, tf_keras.layers.Layer.__call__]
     model = SAMPLES_BY_NAME["stateful_gru"].build()
-    source = load(model, Loading())
+    source = load(model, LoadOptions())
     signature = describe(source, Boundary())
     feed = {spec.name: np.ones(spec.shape, spec.dtype) for spec in signature.all_inputs}
     states = [state.variable.numpy() for state in source.api.states(source.model)]

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from rnnexport.errors import ConversionError, UsageError
-from rnnexport.loading import Loading
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import identify
 from rnnexport.source.inner_order import differs_in_order
 from rnnexport.source.load import load_source
@@ -53,7 +53,7 @@ def keras3():
 def test_layers_of_other_names_are_paired_by_order(keras2, tmp_path):
     live = stack(keras2)
     live.save_weights(tmp_path / "w.h5")
-    source = load_source(tmp_path / "w.h5", Loading(builder=lambda: stack(keras2, ("lstm_7", "lstm_8"))))
+    source = load_source(tmp_path / "w.h5", LoadOptions(builder=lambda: stack(keras2, ("lstm_7", "lstm_8"))))
     np.testing.assert_array_equal(call(source.model), call(live))
     assert source.semantics == ("built by code; weights of tf_keras 2.21.0, paired by order",)
 
@@ -62,7 +62,7 @@ def test_layers_of_other_names_are_paired_by_order(keras2, tmp_path):
 def test_layers_that_fit_by_name_and_by_order_are_not_guessed(by, keras2, tmp_path):
     live = stack(keras2)
     live.save_weights(tmp_path / "w.h5")
-    loading = Loading(builder=lambda: stack(keras2, ("second", "first")), weights_by=by)
+    loading = LoadOptions(builder=lambda: stack(keras2, ("second", "first")), weights_by=by)
     if by == "auto":
         with pytest.raises(ConversionError, match=r"fits the model by order .*--weights-by order or --weights-by name"):
             load_source(tmp_path / "w.h5", loading)
@@ -88,7 +88,7 @@ def test_layers_in_another_order_that_fit_by_name_alone_are_paired_by_name(keras
         model._self_tracked_trackables.reverse()  # the order in which Keras stores layers
         return model
 
-    source = load_source(tmp_path / "w.h5", Loading(builder=build))
+    source = load_source(tmp_path / "w.h5", LoadOptions(builder=build))
     np.testing.assert_array_equal(call(source.model), call(live))
     assert "paired by name" in source.semantics[0]
 
@@ -96,7 +96,7 @@ def test_layers_in_another_order_that_fit_by_name_alone_are_paired_by_name(keras
 def test_names_that_meet_at_other_places_are_not_guessed(keras2, tmp_path):
     stack(keras2, ("a", "b")).save_weights(tmp_path / "w.h5")
     with pytest.raises(ConversionError, match="has names of it at other places"):
-        load_source(tmp_path / "w.h5", Loading(builder=lambda: stack(keras2, ("b", "c"))))
+        load_source(tmp_path / "w.h5", LoadOptions(builder=lambda: stack(keras2, ("b", "c"))))
 
 
 @pytest.mark.parametrize("api", ["keras2", "keras3"])
@@ -109,7 +109,7 @@ def test_shapes_that_do_not_fit_are_listed_on_both_sides(api, form, other, tmp_p
     path = tmp_path / f"w{form}"
     stack(k).save(path) if (api, form) == ("keras3", ".h5") else stack(k).save_weights(path)
     with pytest.raises(ConversionError) as caught:
-        load_source(path, Loading(builder=lambda: stack(k, **other)))
+        load_source(path, LoadOptions(builder=lambda: stack(k, **other)))
     told = str(caught.value)
     units = other["units"][-1]
     assert f"weights of w{form} for another model" in told
@@ -122,7 +122,7 @@ def test_a_smaller_model_does_not_take_the_part_that_fits(keras3, tmp_path):
     """Keras reads what it has a place for and says nothing of the rest."""
     stack(keras3).save_weights(tmp_path / "w.weights.h5")
     with pytest.raises(ConversionError, match="other shapes: the file has layers/lstm_1/cell 4x16 4x16 16"):
-        load_source(tmp_path / "w.weights.h5", Loading(builder=lambda: stack(keras3, ("first",), (4,))))
+        load_source(tmp_path / "w.weights.h5", LoadOptions(builder=lambda: stack(keras3, ("first",), (4,))))
 
 
 def test_a_builder_may_lie_in_a_file_beside_its_own_modules(keras3, tmp_path):
@@ -133,7 +133,7 @@ def test_a_builder_may_lie_in_a_file_beside_its_own_modules(keras3, tmp_path):
         "import keras\nfrom sizes import UNITS\n\ndef make():\n    return keras.Sequential([keras.Input((None, 4)), "
         "keras.layers.LSTM(UNITS, return_sequences=True), keras.layers.LSTM(UNITS, return_sequences=True)])\n"
     )
-    source = load_source(tmp_path / "w.weights.h5", Loading(builder=f"{tmp_path / 'build.py'}:make"))
+    source = load_source(tmp_path / "w.weights.h5", LoadOptions(builder=f"{tmp_path / 'build.py'}:make"))
     np.testing.assert_array_equal(call(source.model), call(live))
     assert source.name == "w"
 
@@ -153,19 +153,19 @@ def test_a_builder_may_lie_in_a_file_beside_its_own_modules(keras3, tmp_path):
 def test_a_builder_that_builds_nothing_is_told(builder, what, keras2, tmp_path):
     stack(keras2).save_weights(tmp_path / "w.h5")
     with pytest.raises((UsageError, ConversionError), match=what):
-        load_source(tmp_path / "w.h5", Loading(builder=builder))
+        load_source(tmp_path / "w.h5", LoadOptions(builder=builder))
 
 
 def test_the_hard_sigmoid_of_the_other_keras_is_refused(keras2, keras3, tmp_path):
     stack(keras2, recurrent_activation="hard_sigmoid").save_weights(tmp_path / "w.h5")
-    build = Loading(builder=lambda: stack(keras3, recurrent_activation="hard_sigmoid"))
+    build = LoadOptions(builder=lambda: stack(keras3, recurrent_activation="hard_sigmoid"))
     with pytest.raises(
         ConversionError, match=r"layer first of --builder .* hard_sigmoid of keras; .* of tf_keras .*--keras-api keras"
     ):
         load_source(tmp_path / "w.h5", build)
-    load_source(tmp_path / "w.h5", Loading(builder=build.builder, keras_api="keras"))
+    load_source(tmp_path / "w.h5", LoadOptions(builder=build.builder, keras_api="keras"))
     with pytest.raises(UsageError, match="makes a model of keras, with --keras-api tf_keras"):
-        load_source(tmp_path / "w.h5", Loading(builder=build.builder, keras_api="tf_keras"))
+        load_source(tmp_path / "w.h5", LoadOptions(builder=build.builder, keras_api="tf_keras"))
 
 
 def test_weights_alone_are_told_what_they_lack(keras2, tmp_path):
@@ -190,7 +190,7 @@ def test_an_architecture_of_another_name_is_given(keras2, tmp_path):
     live = stack(keras2)
     live.save_weights(tmp_path / "w.h5")
     (tmp_path / "other.json").write_text(live.to_json())
-    source = load_source(tmp_path / "w.h5", Loading(architecture=tmp_path / "other.json"))
+    source = load_source(tmp_path / "w.h5", LoadOptions(architecture=tmp_path / "other.json"))
     np.testing.assert_array_equal(call(source.model), call(live))
 
 
@@ -220,7 +220,7 @@ def test_an_architecture_that_does_not_tell_its_keras_needs_the_option(keras2, t
     (tmp_path / "m.json").write_text(json.dumps(config))
     with pytest.raises(ConversionError, match=r"does not record which Keras wrote it.*--keras-api"):
         load_source(tmp_path / "m.json")
-    source = load_source(tmp_path / "m.json", Loading(keras_api="tf_keras"))
+    source = load_source(tmp_path / "m.json", LoadOptions(keras_api="tf_keras"))
     np.testing.assert_array_equal(call(source.model), call(live))
 
 
@@ -229,14 +229,14 @@ def test_an_architecture_is_no_other_keras_to_read(keras2, keras3, tmp_path):
         stack(k).save_weights(tmp_path / f"{other}{form}")
         (tmp_path / f"{other}.json").write_text(stack(k).to_json())
         with pytest.raises(ConversionError, match=f"--keras-api {other} for {other}.json of .* can't read"):
-            load_source(tmp_path / f"{other}.json", Loading(keras_api=other))
+            load_source(tmp_path / f"{other}.json", LoadOptions(keras_api=other))
 
 
 def test_weights_of_keras_1_are_put_in_order_for_a_builder(keras2, tmp_path):
     from tests import origins
 
     written = origins.keras1("LSTM", tmp_path)
-    source = load_source(written.path, Loading(builder=lambda: origins.LAYERS["LSTM"](keras2)))
+    source = load_source(written.path, LoadOptions(builder=lambda: origins.LAYERS["LSTM"](keras2)))
     np.testing.assert_array_equal(call(source.model, X), call(written.live, X))
 
 
@@ -244,7 +244,7 @@ def test_weights_of_keras_1_are_put_in_order_for_a_builder(keras2, tmp_path):
 def test_keras_3_reads_a_file_of_keras_2_where_it_is_asked_to(form, keras2, keras3, tmp_path):
     live = stack(keras2)
     live.save(tmp_path / f"m{form}")
-    source = load_source(tmp_path / f"m{form}", Loading(keras_api="keras"))
+    source = load_source(tmp_path / f"m{form}", LoadOptions(keras_api="keras"))
     assert isinstance(source.model, keras3.Model)
     np.testing.assert_allclose(call(source.model), call(live), rtol=1e-5, atol=2e-6)
 
@@ -268,7 +268,7 @@ def test_what_is_no_architecture_is_refused(text, what, tmp_path):
 def test_yaml_is_refused(tmp_path, keras2):
     stack(keras2).save_weights(tmp_path / "w.h5")
     (tmp_path / "m.yaml").write_text("class_name: Sequential\n")
-    for start, loading in (("w.h5", Loading(architecture=tmp_path / "m.yaml")), ("m.yaml", Loading())):
+    for start, loading in (("w.h5", LoadOptions(architecture=tmp_path / "m.yaml")), ("m.yaml", LoadOptions())):
         with pytest.raises(ConversionError, match=r"m\.yaml is YAML, which can hold code"):
             load_source(tmp_path / start, loading)
 
@@ -276,22 +276,22 @@ def test_yaml_is_refused(tmp_path, keras2):
 def test_options_for_weights_alone_are_refused_where_nothing_needs_them(keras2, tmp_path):
     stack(keras2).save(tmp_path / "m.h5")
     with pytest.raises(UsageError, match=r"--architecture .* which holds its own"):
-        load_source(tmp_path / "m.h5", Loading(architecture=tmp_path / "m.json"))
+        load_source(tmp_path / "m.h5", LoadOptions(architecture=tmp_path / "m.json"))
     with pytest.raises(UsageError, match="--builder and --architecture"):
-        load_source(tmp_path / "m.h5", Loading(architecture=tmp_path / "m.json", builder=lambda: None))
+        load_source(tmp_path / "m.h5", LoadOptions(architecture=tmp_path / "m.json", builder=lambda: None))
     with pytest.raises(UsageError, match=r"--weights-by for m\.h5, which holds its own layers"):
-        load_source(tmp_path / "m.h5", Loading(weights_by="order"))
+        load_source(tmp_path / "m.h5", LoadOptions(weights_by="order"))
     (tmp_path / "a.json").write_text(stack(keras2).to_json())
     stack(keras2).save_weights(tmp_path / "a.h5")
     with pytest.raises(UsageError, match=r"--architecture for a\.json, which holds its own"):
-        load_source(tmp_path / "a.json", Loading(architecture=tmp_path / "other.json"))
+        load_source(tmp_path / "a.json", LoadOptions(architecture=tmp_path / "other.json"))
 
 
 def test_a_builder_may_take_the_place_of_the_architecture_that_a_file_holds(keras3, tmp_path):
     live = stack(keras3)
     for name in ("m.keras", "m.h5"):
         live.save(tmp_path / name)
-        source = load_source(tmp_path / name, Loading(builder=lambda: stack(keras3)))
+        source = load_source(tmp_path / name, LoadOptions(builder=lambda: stack(keras3)))
         np.testing.assert_array_equal(call(source.model), call(live))
 
 
@@ -324,15 +324,15 @@ def test_weights_that_freezing_or_making_moved_inside_a_layer_are_not_guessed(ot
     live = inside(keras2, frozen=("a",))
     live.save_weights(tmp_path / "w.h5")
     with pytest.raises(ConversionError, match=r"weights inside inner in another order than the model's inner"):
-        load_source(tmp_path / "w.h5", Loading(builder=lambda: inside(keras2, **{"frozen": (), **other})))
-    source = load_source(tmp_path / "w.h5", Loading(builder=lambda: inside(keras2, frozen=("a",))))
+        load_source(tmp_path / "w.h5", LoadOptions(builder=lambda: inside(keras2, **{"frozen": (), **other})))
+    source = load_source(tmp_path / "w.h5", LoadOptions(builder=lambda: inside(keras2, frozen=("a",))))
     np.testing.assert_array_equal(call(source.model), call(live))
 
 
 def test_layers_inside_a_model_are_held_to_their_names_too(keras3, tmp_path):
     inside(keras3).save_weights(tmp_path / "w.weights.h5")
     with pytest.raises(ConversionError, match=r"by place, where it has 'a' for the model's 'b'"):
-        load_source(tmp_path / "w.weights.h5", Loading(builder=lambda: inside(keras3, ("b", "a"))))
+        load_source(tmp_path / "w.weights.h5", LoadOptions(builder=lambda: inside(keras3, ("b", "a"))))
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_builder_of_a_model_without_weights_is_told(kind, keras2, tmp_path):
 
     build = {"unbuilt": lambda: keras2.Sequential([keras2.layers.LSTM(4)]), "subclassed": Free}[kind]
     with pytest.raises(UsageError, match=r"makes a model that has no weights yet; expected a model that is built"):
-        load_source(tmp_path / "w.h5", Loading(builder=build))
+        load_source(tmp_path / "w.h5", LoadOptions(builder=build))
 
 
 def test_stored_weights_tells_layers_and_shapes(keras2, keras3, tmp_path):
@@ -385,7 +385,7 @@ def test_no_mix_of_the_two_hard_sigmoids_passes(writer, builder, form, tmp_path,
     live = stack(k, recurrent_activation="hard_sigmoid")
     live.save(path) if form == ".h5" else live.save_weights(path)
     with pytest.raises(ConversionError, match="differ in that function"):
-        load_source(path, Loading(builder=lambda: stack(other, recurrent_activation="hard_sigmoid")))
+        load_source(path, LoadOptions(builder=lambda: stack(other, recurrent_activation="hard_sigmoid")))
 
 
 def test_an_architecture_of_tf_keras_beside_weights_of_keras_3_is_refused(keras2, keras3, tmp_path):
@@ -398,12 +398,12 @@ def test_an_architecture_of_tf_keras_beside_weights_of_keras_3_is_refused(keras2
 def test_names_that_say_otherwise_than_the_place_are_not_guessed(keras3, tmp_path):
     live = stack(keras3, ("a", "b"))
     live.save_weights(tmp_path / "w.weights.h5")
-    swapped = Loading(builder=lambda: stack(keras3, ("b", "a")))
+    swapped = LoadOptions(builder=lambda: stack(keras3, ("b", "a")))
     with pytest.raises(ConversionError, match=r"by place, where it has 'a' for the model's 'b'.*--weights-by order"):
         load_source(tmp_path / "w.weights.h5", swapped)
-    by_place = load_source(tmp_path / "w.weights.h5", Loading(builder=swapped.builder, weights_by="order"))
+    by_place = load_source(tmp_path / "w.weights.h5", LoadOptions(builder=swapped.builder, weights_by="order"))
     np.testing.assert_array_equal(call(by_place.model), call(live))
-    other_names = load_source(tmp_path / "w.weights.h5", Loading(builder=lambda: stack(keras3, ("c", "d"))))
+    other_names = load_source(tmp_path / "w.weights.h5", LoadOptions(builder=lambda: stack(keras3, ("c", "d"))))
     np.testing.assert_array_equal(call(other_names.model), call(live))
 
 
@@ -433,4 +433,4 @@ def test_an_architecture_of_a_compiled_model_needs_no_losses(keras3, tmp_path):
 )
 def test_values_that_say_nothing_are_refused(said):
     with pytest.raises(UsageError, match=f"{next(iter(said))}="):
-        Loading(**said)
+        LoadOptions(**said)

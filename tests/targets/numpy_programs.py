@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnexport.artifact.goldens import Golden
+from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.codegen import skeleton
-from rnnexport.goldens import Golden
-from rnnexport.proof import Proof, Provenance
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.numpy import archive, program
 from rnnexport.targets.registry import target
 

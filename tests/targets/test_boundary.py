@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import rnnexport
-from rnnexport.seal import sealed
+from rnnexport.artifact.checksum import sealed
 from rnnexport.targets.registry import TARGET_NAMES, target
 
 GROUP = pytest.mark.xdist_group("boundary")

@@ -11,7 +11,7 @@ import pytest
 
 from rnnexport.conversion import cleanup
 from rnnexport.conversion.cleanup import clean_up
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.targets.onnx.session import run
 
 F32 = onnx.TensorProto.FLOAT

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.signature import Boundary, Signature, StateSpec, argument_name
+from rnnexport.core.signature import Boundary, Signature, StateSpec, argument_name
 from rnnexport.targets.base import BATCH_ARGUMENT, DEFAULT_OPSET, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.registry import target
 

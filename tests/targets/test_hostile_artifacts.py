@@ -8,10 +8,10 @@ import onnx
 import pytest
 
 import rnnexport
-from rnnexport.errors import UsageError
+from rnnexport.artifact.checksum import sealed
+from rnnexport.core.errors import UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.process import Worker
-from rnnexport.loading import Loading
-from rnnexport.seal import sealed
 from rnnexport.targets.onnx import runner as onnx_runner
 from rnnexport.targets.registry import TARGET_NAMES, target
 from tests.perturb import copied, seal_folder
@@ -96,7 +96,7 @@ def test_an_altered_artifact_is_compared_with_its_source_as_it_is(to, exported, 
             rnnexport.verify(copy, source=saved("lstm"))
     else:
         refused(copy, "or give --source MODEL to compare it as it is")
-    loading = Loading(allow_unsafe=to == "numpy")
+    loading = LoadOptions(allow_unsafe=to == "numpy")
     (report,) = rnnexport.verify(copy, source=saved("lstm"), loading=loading).artifacts
     assert report.status == "passed"
 
@@ -105,7 +105,7 @@ def test_the_goldens_of_another_file_are_told(exported, tmp_path, not_executed):
     one, other = (model_of(exported(name)["onnx"].path) for name in ("lstm", "simple_rnn"))
     own = {prop.key: prop.value for prop in one.metadata_props}
     theirs = {prop.key: prop.value for prop in other.metadata_props}
-    onnx.helper.set_model_props(one, own | {"rnnexport.goldens": theirs["rnnexport.goldens"]})
+    onnx.helper.set_model_props(one, own | {"rnnexport.artifact.goldens": theirs["rnnexport.artifact.goldens"]})
     refused(written(one, tmp_path / "m.onnx"), r"the goldens in m\.onnx are not its own")
 
 

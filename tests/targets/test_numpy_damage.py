@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import UsageError
-from rnnexport.inspection import inspect_file
-from rnnexport.loading import Loading
+from rnnexport.api.inspect import inspect_file
+from rnnexport.core.errors import UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.numpy import archive, program
 from rnnexport.targets.registry import companions_of
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, npz, weights
@@ -24,7 +24,7 @@ from tests.targets.numpy_programs import NUMPY, TEXT, artifact, npz, weights
 TRACE = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
 
 
-def refused(path, match, loading=Loading()):  # noqa: B008 - it is frozen
+def refused(path, match, loading=LoadOptions()):  # noqa: B008 - it is frozen
     """Refused by `verify`, in one line, and not executed."""
     with pytest.raises(UsageError, match=match) as told:
         rnnexport.verify(path, loading=loading)
@@ -171,7 +171,7 @@ def test_compiled_code_beside_it_is_not_taken_for_the_program(tmp_path):
 def test_a_program_that_can_not_be_loaded_is_told_in_one_line(old, new, match, tmp_path):
     """Under a seal of its own, and let in by the user."""
     assert old in TEXT
-    refused(artifact(tmp_path, text=TEXT.replace(old, new, 1)), match, Loading(allow_unsafe=True))
+    refused(artifact(tmp_path, text=TEXT.replace(old, new, 1)), match, LoadOptions(allow_unsafe=True))
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"x = '\0'", b"(" * 100_000, b"#" * (program.LIMIT + 1)], ids=range(4))

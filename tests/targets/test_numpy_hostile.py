@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.errors import UsageError
-from rnnexport.inspection import inspect_file
-from rnnexport.loading import Loading
+from rnnexport.api.inspect import inspect_file
+from rnnexport.core.errors import UsageError
+from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.numpy.allowed import FRAME, check_text
 from tests.targets.numpy_programs import TEXT, artifact
 
@@ -173,7 +173,7 @@ def test_the_users_word_lets_it_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hostile = TEXT.replace("MODEL = Carried\n", f"MODEL = Carried\nopen('{CANARY}', 'w')\n", 1)
     path = artifact(tmp_path, text=hostile)
-    assert rnnexport.verify(path, loading=Loading(allow_unsafe=True)).passed
+    assert rnnexport.verify(path, loading=LoadOptions(allow_unsafe=True)).passed
     assert (tmp_path / CANARY).exists()
     (tmp_path / CANARY).unlink()
     with rnnexport.runtime.open(path, allow_unsafe=True) as stream:

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.loading import Loading
-from rnnexport.signature import Signature, StateSpec, TensorSpec, argument_name
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec, argument_name
 from rnnexport.targets.numpy import archive, program
 from rnnexport.targets.numpy.runner import NumpyRunner
 from rnnexport.verification.boundary import boundary_problems
 from rnnexport.verification.bounds import allowed, leeway
-from rnnexport.verification.judge import whole_feed
+from rnnexport.verification.run_artifact import whole_feed
 from rnnexport.verification.tolerance import Tolerance
 from tests.perturb import copied, perturb
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, equations, npz, weights
 
 ROOT = Path(__file__).parents[2]
-TRUSTED = Loading(allow_unsafe=True)  # these programs are not as rnnexport writes them
+TRUSTED = LoadOptions(allow_unsafe=True)  # these programs are not as rnnexport writes them
 
 
 def test_an_artifact_verifies_and_is_two_files(tmp_path):

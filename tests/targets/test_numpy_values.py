@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from rnnexport.targets.numpy import values
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, equations
 

@@ -7,14 +7,14 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from rnnexport.errors import ConversionError
-from rnnexport.lowered import LoweringRequest
-from rnnexport.proof import Proof, Provenance
-from rnnexport.signature import Boundary
+from rnnexport.artifact.provenance import Proof, Provenance
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.signature import Boundary
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.registry import target
-from rnnexport.verification.judge import Claim, verify_artifact
+from rnnexport.verification.run_artifact import Expectation, verify_artifact
 
 GROUP = pytest.mark.xdist_group("opsets")
 OPSETS = target("onnx").opsets or range(0)
@@ -25,8 +25,8 @@ def traced():
     """A convolution, a masked LSTM of both directions, a normalisation and a GRU, traced, with their goldens."""
     import keras
 
-    from rnnexport.pipeline import load
-    from rnnexport.reference.described import describe_with_truth
+    from rnnexport.api.export import load
+    from rnnexport.reference.describe import describe_with_truth
     from rnnexport.source.trace import Graphs, trace
 
     keras.utils.set_random_seed(3)
@@ -55,7 +55,7 @@ def test_every_opset_verifies(opset, traced, tmp_path):
     written = onnx.load(path)
     assert [item.version for item in written.opset_import if not item.domain] == [opset]
     assert written.ir_version >= onnx.helper.find_min_ir_version_for(list(written.opset_import))
-    report = verify_artifact(target("onnx"), path, Claim(proof.provenance.signature, proof.goldens))
+    report = verify_artifact(target("onnx"), path, Expectation(proof.provenance.signature, proof.goldens))
     assert report.status == "passed", report.first_problem()
 
 

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from rnnexport.errors import ProviderError, UsageError
-from rnnexport.placement import PlacedNode
+from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.placement import PlacedNode
 from rnnexport.targets.onnx import profiling, runner, trial
 from rnnexport.targets.onnx.profiling import Part, read_placement
 from rnnexport.targets.onnx.providers import PROVIDERS, execution_chain, prepared, settings

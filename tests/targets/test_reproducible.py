@@ -23,14 +23,14 @@ from tests.conftest import ROOT
 EXPORTS = """
 import json, sys
 from pathlib import Path
-from rnnexport.loading import Loading
-from rnnexport.lowered import LoweringRequest
-from rnnexport.pipeline import export_all
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.api.export import export_all
 
 orders, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
 for path, targets, form, code in orders:
     done = export_all(
-        path, targets, folder / form, loading=Loading(code), lowering=LoweringRequest(form),
+        path, targets, folder / form, loading=LoadOptions(code), lowering=LoweringRequest(form),
         tflite_timesteps=3, verify=False,
     )
     print(Path(path).stem, *(item.chosen for item in done[0].lowering))

@@ -9,8 +9,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from rnnexport.errors import ProviderError
-from rnnexport.lowered import CannotRun
+from rnnexport.core.errors import ProviderError
+from rnnexport.core.lowering import CannotRun
 from rnnexport.targets.onnx.session import measure, run
 
 

@@ -145,7 +145,7 @@ def test_a_gelu_stays_one_operator_and_the_error_function_beside_it_is_written_o
     from tempfile import TemporaryDirectory
 
     from benchmarks.edges.artifacts import traced
-    from rnnexport.lowered import LoweringRequest
+    from rnnexport.core.lowering import LoweringRequest
     from rnnexport.source.trace import Graphs
     from rnnexport.targets.base import ExportOptions
     from rnnexport.targets.registry import target

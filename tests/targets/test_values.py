@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from rnnexport.targets.numpy import values as numpy_values
 from rnnexport.targets.onnx import values as onnx_values
 from rnnexport.targets.registry import TARGET_NAMES, target

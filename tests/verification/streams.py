@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.goldens import Golden, Recipe
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.artifact.goldens import Golden, Recipe
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, RuntimeTensor
 from rnnexport.verification.feeds import chunks, feeds
-from rnnexport.verification.judge import Claim, verify_artifact
+from rnnexport.verification.run_artifact import Expectation, verify_artifact
 
 I, H, K = 13, 15, 11  # noqa: E741
 FIRST, RANDOM = "batch 4, time 5, scale 1 from the initial state", "batch 5, time 9, scale 1"
@@ -155,7 +155,8 @@ def sequence_goldens(boundary, count=3):
 def verified(artifact, calls=None, stream=True, **changes):
     """The report of an artifact: by default a stream, and its own goldens."""
     boundary = artifact.boundary
-    claim = Claim(boundary, goldens(boundary) if calls is None else calls, sequence=whole(boundary) if stream else None)
+    shown = goldens(boundary) if calls is None else calls
+    claim = Expectation(boundary, shown, sequence=whole(boundary) if stream else None)
     return verify_artifact(artifact, Path("m"), replace(claim, **changes))
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnexport.goldens import Recipe, slim
-from rnnexport.signature import Signature
+from rnnexport.artifact.goldens import Recipe, slim
+from rnnexport.core.signature import Signature
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP
 from rnnexport.verification.report import Problem
 from tests.verification.streams import (
@@ -177,7 +177,7 @@ def test_a_wrong_function_on_whole_sequences_is_a_mismatch_of_it_alone():
 
 def test_what_is_not_kept_of_a_whole_sequence_is_made_by_its_own_signature(monkeypatch):
     """The steps have a length of 1, the sequences one of 5 or more."""
-    monkeypatch.setattr("rnnexport.goldens.LIMIT", 40)
+    monkeypatch.setattr("rnnexport.artifact.goldens.LIMIT", 40)
     boundary = signature(time=1)
     artifact = saved_model_like()
     artifact.boundary = artifact.boundaries[STEP] = boundary

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from rnnexport.errors import UsageError
-from rnnexport.goldens import Kept, spread
+from rnnexport.artifact.goldens import Kept, spread
+from rnnexport.core.errors import UsageError
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, excess, worst
 from rnnexport.verification.compare import compare as compare_wanted
 from rnnexport.verification.tolerance import Tolerance

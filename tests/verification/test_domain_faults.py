@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import rnnexport
-from rnnexport.seal import sealed
+from rnnexport.artifact.checksum import sealed
 
 VOCABULARY = 23
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import (
     HUGE,

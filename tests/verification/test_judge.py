@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnexport.errors import ProviderError, UsageError
-from rnnexport.goldens import Golden, Recipe, digest_of, slim
-from rnnexport.placement import PlacedNode, Placement
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.artifact.goldens import Golden, Recipe, digest_of, slim
+from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.placement import PlacedNode, Placement
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import RuntimeTensor
-from rnnexport.verification import judge
+from rnnexport.verification import run_artifact as judge
 from rnnexport.verification.feeds import chunks, feeds
-from rnnexport.verification.judge import Claim, verify_artifact, whole_feed
 from rnnexport.verification.report import Problem
+from rnnexport.verification.run_artifact import Expectation, verify_artifact, whole_feed
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 from rnnexport.verification.where import Where
 
@@ -68,7 +68,7 @@ def goldens():
 
 
 def verified(artifact, where=None, **changes):
-    claim = Claim(SIGNATURE, changes.pop("goldens", goldens()), **changes)
+    claim = Expectation(SIGNATURE, changes.pop("goldens", goldens()), **changes)
     return verify_artifact(artifact, Path("m"), claim, where or Where())
 
 

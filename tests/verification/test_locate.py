@@ -12,16 +12,16 @@ import pytest
 from onnx import numpy_helper
 
 import rnnexport
-from rnnexport.loading import Loading
-from rnnexport.lowered import LoweringRequest
-from rnnexport.pipeline import load
-from rnnexport.source.watching import layer_values
+from rnnexport.api.export import load
+from rnnexport.artifact.layer_map import InnerValue, InnerValues, LayerValue, read
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.source.layer_outputs import layer_values
 from rnnexport.targets.onnx.values import inner_values
 from rnnexport.targets.registry import TARGET_NAMES, target
-from rnnexport.trail import InnerValue, InnerValues, LayerValue, read
-from rnnexport.verification.laying import lay_trail, sampled
-from rnnexport.verification.locate import locate
-from rnnexport.verification.searching import search
+from rnnexport.verification.diagnosis.locate import locate
+from rnnexport.verification.diagnosis.record import lay_trail, sampled
+from rnnexport.verification.diagnosis.search import search
 from samples.catalog import SAMPLES_BY_NAME
 from samples.cgru_cell import CGRUCell, with_random_weights
 from tests.perturb import perturb
@@ -271,7 +271,7 @@ def first_change(source, signature, feed, before, weight, index, amount):
 
 @pytest.fixture(scope="module")
 def stacked_source():
-    return load(stacked(), Loading())
+    return load(stacked(), LoadOptions())
 
 
 @pytest.mark.parametrize("form", ["native", pytest.param("scan", marks=pytest.mark.long)])
@@ -304,7 +304,7 @@ def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tm
 @pytest.mark.parametrize("to", TARGET_NAMES)
 def test_a_weight_that_changed_is_located_in_each_format(to, exported, saved, tmp_path):
     sample = SAMPLES_BY_NAME[SAMPLE]
-    source = load(saved(SAMPLE), Loading([str(sample.path)]))
+    source = load(saved(SAMPLE), LoadOptions([str(sample.path)]))
     path = exported(SAMPLE)[to].path
     proof = target(to).read_proof(path)
     feed, bounds = proof.goldens[2].feed, proof.provenance.tolerance

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from tests.verification.streams import (
     AFTER,
     BEFORE,

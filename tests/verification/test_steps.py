@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnexport.errors import UsageError
-from rnnexport.goldens import Golden
-from rnnexport.signature import Signature, StateSpec, TensorSpec
+from rnnexport.artifact.goldens import Golden
+from rnnexport.core.errors import UsageError
+from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import RuntimeTensor
-from rnnexport.verification.calls import Entry
-from rnnexport.verification.following import POINTS, Steps, follow
-from rnnexport.verification.judge import Claim, verify_artifact
+from rnnexport.verification.entry_point import Entry
+from rnnexport.verification.rollout import POINTS, Steps, follow
+from rnnexport.verification.run_artifact import Expectation, verify_artifact
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 ROWS, UNITS = 2, 4
@@ -237,7 +237,7 @@ def test_the_judge_tells_the_steps_as_one_feed_that_has_no_part_in_the_precision
         return found | {"y": found["y"] + np.float32(8e-7)} if step >= start else found
 
     first = next(iter(steps(5, 5).calls()))
-    claim = Claim(SIGNATURE, [first], steps=steps(60))
+    claim = Expectation(SIGNATURE, [first], steps=steps(60))
     report = verify_artifact(Artifact(), Path("m"), claim)
     assert report.status == "passed"
     assert [feed.steps for feed in report.feeds] == [0, 0, 60]

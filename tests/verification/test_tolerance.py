@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.errors import UsageError
+from rnnexport.core.errors import UsageError
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 

@@ -10,14 +10,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from rnnexport.goldens import slim
+from rnnexport.artifact.goldens import slim
 from rnnexport.report.html import to_html
 from rnnexport.report.json_view import to_json
 from rnnexport.report.junit import to_junit
-from rnnexport.verification.calls import Entry
+from rnnexport.verification.diagnosis.state_wiring import Observed, Wiring
+from rnnexport.verification.entry_point import Entry
 from rnnexport.verification.report import Report
 from rnnexport.verification.tolerance import Tolerances
-from rnnexport.verification.wiring import Observed, Wiring
 from tests.verification.streams import AFTER, BEFORE, START, WEIGHTS, goldens, onnx_like, right, signature, verified
 
 RNN, H_LSTM, C_LSTM = "rnn_00", "lstm_00", "lstm_01"
@@ -205,7 +205,7 @@ def test_one_call_that_is_right_by_a_swap_is_not_enough():
 
 
 def test_values_that_are_not_all_kept_tell_as_much(monkeypatch):
-    monkeypatch.setattr("rnnexport.goldens.LIMIT", 40)
+    monkeypatch.setattr("rnnexport.artifact.goldens.LIMIT", 40)
     crossed = {RNN: H_LSTM, H_LSTM: RNN}
     kept = [slim(golden) for golden in goldens(signature())]
     assert {AFTER[RNN], AFTER[H_LSTM]} <= set(kept[0].kept)

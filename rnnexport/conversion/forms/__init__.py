@@ -27,7 +27,7 @@ from rnnexport.conversion.forms import (
 from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 

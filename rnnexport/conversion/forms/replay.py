@@ -21,7 +21,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 
 from rnnexport.conversion.forms.known import CASES, known_integers
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 
 _LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
 _CHOICES = {

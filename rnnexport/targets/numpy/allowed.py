@@ -20,7 +20,7 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from rnnexport.errors import ForeignCode, UsageError, reason
+from rnnexport.core.errors import ForeignCode, UsageError, reason
 from rnnexport.targets.numpy.computation import OtherError, check_computation, shown
 from rnnexport.targets.numpy.program import read_text
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, UsageError, reason
+from rnnexport.core.errors import ForeignCode, UsageError, reason
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day a zip knows
 _UNIX = 3  # or the bytes would name the system that wrote them

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnexport.artifact.goldens import Arrays
 from rnnexport.codegen.program import write_program
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import Lowered
+from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.numpy.program import write
 
 
-def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
     """Write a model as the program at `path` and the archive beside it, without a proof.
 
     It has one form, whatever the options, and does not know its own file name: both files may be renamed alike. Of a

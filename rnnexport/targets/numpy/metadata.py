@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.proof import Proof, read_proof
-from rnnexport.seal import seal_of, with_seal
+from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.targets.numpy import archive
 from rnnexport.targets.numpy.program import parsed, read_text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, UsageError, reason
+from rnnexport.core.errors import ForeignCode, UsageError, reason
 from rnnexport.targets.numpy import archive
 
 # No program of rnnexport comes near it: its arrays are in the archive.

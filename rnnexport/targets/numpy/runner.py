@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, UsageError, reason
-from rnnexport.signature import argument_name
+from rnnexport.core.errors import ForeignCode, UsageError, reason
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.numpy.program import opened
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, UsageError, reason
+from rnnexport.artifact.layer_map import InnerValue, InnerValues
+from rnnexport.core.errors import ForeignCode, UsageError, reason
 from rnnexport.targets.numpy.program import opened
 from rnnexport.targets.numpy.runner import NumpyRunner
-from rnnexport.trail import InnerValue, InnerValues
 
 # Numbers that one value may hold: 64 MiB of float32.
 LARGEST = 1 << 24

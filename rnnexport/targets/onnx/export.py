@@ -8,13 +8,13 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import NEWEST_OPSET, to_onnx
 from rnnexport.conversion.forms import in_forms
-from rnnexport.errors import ConversionError
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import Lowered
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.lowering import LoweringDecision
 from rnnexport.lowering.lower import lower
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
@@ -22,7 +22,7 @@ from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.session import measure, run
 
 
-def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
     """Write a model to `path` as one ONNX file, without a proof.
 
     Of a stream the graph of whole sequences is left out: the one graph takes chunks of any length, a whole sequence

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from rnnexport.alone import module_alone
+from rnnexport.compat.standalone import module_alone
 
 
 def messages() -> Any:

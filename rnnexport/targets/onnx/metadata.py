@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.errors import UsageError
-from rnnexport.proof import Proof, read_proof
-from rnnexport.seal import seal_of, with_seal
+from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.provenance import Proof, read_proof
+from rnnexport.core.errors import UsageError
 from rnnexport.targets.onnx.messages import messages
 
 if TYPE_CHECKING:
     import onnx
 
 _PROVENANCE = "rnnexport.provenance"
-_GOLDENS = "rnnexport.goldens"
+_GOLDENS = "rnnexport.artifact.goldens"
 # The operators of these are ONNX Runtime's own, as are those of ONNX itself; another domain is code from elsewhere.
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"))
 

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper, version_converter
 
-from rnnexport.errors import ConversionError, ForeignCode, reason
+from rnnexport.core.errors import ConversionError, ForeignCode, reason
 
 
 def at_opset(model: ir.Model, opset: int) -> ir.Model:

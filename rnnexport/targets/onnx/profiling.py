@@ -20,7 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rnnexport.placement import RECURRENT_OPERATORS, PlacedNode, Placement
+from rnnexport.core.placement import RECURRENT_OPERATORS, PlacedNode, Placement
 from rnnexport.targets.onnx.providers import short_name
 
 _KERNEL = "_kernel_time"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rnnexport.errors import ProviderError, UsageError
+from rnnexport.core.errors import ProviderError, UsageError
 
 # Every execution provider that some ONNX Runtime since 1.23 knows, by its short name.
 PROVIDERS: Mapping[str, str] = MappingProxyType(

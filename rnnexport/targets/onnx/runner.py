@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, ProviderError, RnnExportError, UsageError
-from rnnexport.placement import Placement
+from rnnexport.core.errors import ForeignCode, ProviderError, RnnExportError, UsageError
+from rnnexport.core.placement import Placement
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.onnx.profiling import parts, read_placement
 from rnnexport.targets.onnx.providers import execution_chain, full_name, prepared, settings, short_name

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.errors import ForeignCode, one_line
-from rnnexport.lowered import CannotRun
+from rnnexport.core.errors import ForeignCode, one_line
+from rnnexport.core.lowering import CannotRun
 from rnnexport.targets.onnx.providers import PROVIDERS, onnxruntime_module
 
 if TYPE_CHECKING:

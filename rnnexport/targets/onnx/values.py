@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from rnnexport.errors import ForeignCode, UsageError, reason
-from rnnexport.lowered import CannotRun
+from rnnexport.artifact.layer_map import InnerValue, InnerValues
+from rnnexport.core.errors import ForeignCode, UsageError, reason
+from rnnexport.core.lowering import CannotRun
 from rnnexport.targets.onnx.metadata import load
 from rnnexport.targets.onnx.providers import execution_chain, prepared
-from rnnexport.trail import InnerValue, InnerValues
 
 Chain = list[tuple[str, dict[str, str]]]
 # Numbers that one value may hold: 64 MiB of float32.

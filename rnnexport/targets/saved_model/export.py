@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import Lowered
-from rnnexport.signature import BATCH, Signature, argument_name
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.signature import BATCH, Signature, argument_name
 from rnnexport.source.initial import fresh_state, initial_state
 from rnnexport.source.trace import Graphs, TracedModel
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
@@ -20,7 +20,7 @@ from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STE
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
     """Write a model to the folder `path`, without a proof. It has one form, whatever the options.
 
     The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.errors import ProviderError, UsageError
-from rnnexport.proof import Proof, read_proof
-from rnnexport.seal import seal_of, with_seal
+from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.provenance import Proof, read_proof
+from rnnexport.core.errors import ProviderError, UsageError
 
 _FOLDER = "assets.extra"
 _PROVENANCE = "rnnexport.json"

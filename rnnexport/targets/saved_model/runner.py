@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ProviderError, UsageError
-from rnnexport.signature import argument_name
+from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 

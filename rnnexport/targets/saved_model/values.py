@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
-from rnnexport.signature import argument_name
-from rnnexport.trail import InnerValue, InnerValues
+from rnnexport.artifact.layer_map import InnerValue, InnerValues
+from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
+from rnnexport.core.signature import argument_name
 
 # Numbers that one value may hold: 64 MiB of float32.
 LARGEST = 1 << 24

@@ -13,10 +13,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
+from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.forms import in_forms
-from rnnexport.errors import ConversionError, one_line
-from rnnexport.goldens import Arrays
-from rnnexport.lowered import Lowered
+from rnnexport.core.errors import ConversionError, one_line
+from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.initial import initial_state
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
@@ -40,7 +40,7 @@ _OTHER_FLOATS = ("bfloat16", "float16", "float64")
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
-def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[Lowered, ...]:
+def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
     """Write a model to `path`, without a proof. It has one form, whatever the options.
 
     The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
-from rnnexport.proof import Proof, read_proof
-from rnnexport.seal import sealed
+from rnnexport.artifact.checksum import sealed
+from rnnexport.artifact.provenance import Proof, read_proof
+from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
 
 _PROVENANCE = "rnnexport.provenance"
-_GOLDENS = "rnnexport.goldens"
+_GOLDENS = "rnnexport.artifact.goldens"
 _IDENTIFIER = b"TFL3"
 
 

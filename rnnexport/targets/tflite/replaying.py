@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.framework.smart_cond import smart_constant_value
 
-from rnnexport.errors import ConversionError
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.tflite.elements import LISTS, ElementList, NotFixed
 from rnnexport.targets.tflite.forms import FORMS

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.errors import ProviderError, UsageError
-from rnnexport.signature import argument_name
+from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 Open = Callable[[], Any]  # an interpreter of the file, new

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnexport.errors import ForeignCode, ProviderError, UsageError, reason
-from rnnexport.signature import argument_name
+from rnnexport.artifact.layer_map import InnerValue, InnerValues
+from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
+from rnnexport.core.signature import argument_name
 from rnnexport.targets.tflite.metadata import parse
 from rnnexport.targets.tflite.runner import main_signature
-from rnnexport.trail import InnerValue, InnerValues
 
 # Numbers that one value may hold: 64 MiB of float32.
 LARGEST = 1 << 24

@@ -1,0 +1,1 @@
+"""What users call: export, verify, inspect, reseal. The command line is a thin layer above."""

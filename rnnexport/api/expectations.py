@@ -1,0 +1,232 @@
+"""What an artifact has to show: its own goldens, or its source run on fresh inputs, and the user's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnexport.artifact.goldens import Golden
+from rnnexport.artifact.provenance import Proof, require_unaltered
+from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
+from rnnexport.core.progress import Progress, silent
+from rnnexport.core.signature import Extent, Signature
+from rnnexport.targets.base import Target
+from rnnexport.verification.run_artifact import Expectation
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+
+if TYPE_CHECKING:
+    from rnnexport.reference.describe import Described
+    from rnnexport.source.model import SourceModel
+    from rnnexport.verification.rollout import Steps
+    from rnnexport.verification.user_data import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A source as an artifact is compared with it.
+
+    Attributes:
+        source: the model, or its stream.
+        described: its boundary, and what it gives.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+    """
+
+    source: SourceModel
+    described: Described
+    sequence: Signature | None
+
+
+class SourceTruth:
+    """A source, run once for all artifacts of one extent.
+
+    Args:
+        source: the model.
+        seed: of its feeds: not the one whose feeds artifacts carry.
+        progress: is told what goes on.
+    """
+
+    def __init__(self, source: SourceModel, seed: int, progress: Progress = silent) -> None:
+        self.source = source
+        self._seed = seed
+        self._progress = progress
+        self._beside: dict[Extent, Beside] = {}
+        self._steps: dict[tuple[Extent, int], Steps] = {}
+
+    def at(self, extent: Extent) -> Beside:
+        """The source at that extent. Raises as `describe_with_truth` and, for a stream, as `streamed`."""
+        if extent not in self._beside:
+            self._beside[extent] = self._made(extent)
+        return self._beside[extent]
+
+    def _made(self, extent: Extent) -> Beside:
+        from rnnexport.reference.describe import describe_with_truth
+        from rnnexport.reference.stream_equivalence import streamed
+        from rnnexport.source.casting import cast_source
+        from rnnexport.source.describe import describe
+
+        source = cast_source(self.source, extent.cast)
+        if extent.stream is None:
+            return Beside(source, describe_with_truth(source, extent.called, self._seed), None)
+        model = cast_source(streamed(self.source, extent.boundary.batch, self._progress), extent.cast)
+        described = describe_with_truth(model, extent.called, self._seed)
+        return Beside(model, described, describe(source, extent.boundary))
+
+    def steps(self, extent: Extent, count: int) -> Steps:
+        """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""
+        from rnnexport.reference.rollout import steps_of
+
+        if (extent, count) not in self._steps:
+            beside = self.at(extent)
+            self._steps[extent, count] = steps_of(beside.source, beside.described, count, self._progress)
+        return self._steps[extent, count]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the user wants artifacts to be compared with.
+
+    Attributes:
+        source: the model; None for the goldens inside each artifact.
+        data: a file or folder of inputs; None for none.
+        override: of the tolerance.
+        steps: how many timesteps of a long sequence to follow each artifact along besides; None for none.
+    """
+
+    source: SourceTruth | None
+    data: Path | None
+    override: Override
+    steps: int | None = None
+
+
+def require_harmless(kind: Target, path: Path) -> None:
+    """Refuse a program that is not as it was exported, before any of it runs. Other formats run in their runtimes.
+
+    A whole seal does not say who wrote a program: that it computes and does nothing else is looked at besides.
+
+    Raises:
+        UsageError: it was altered, carries no seal, or may do more than compute; or it can't be read.
+    """
+    if not kind.is_code:
+        return
+    proof = kind.read_proof(path)
+    if proof is None or proof.altered:
+        what = "carries no goldens and no seal" if proof is None else "was altered after it was exported"
+        raise UsageError(
+            f"{path.name} {what}, and is a program",
+            "the file as rnnexport wrote it",
+            "export it again, or give --allow-unsafe and --source MODEL if you trust whoever changed it",
+        )
+    kind.check_code(path)
+
+
+def claim_of(kind: Target, path: Path, asked: Asked) -> Expectation | ProviderError:
+    """What the artifact at `path` has to show. One that this host can't even read is not run: others are.
+
+    Raises:
+        UsageError: it was altered, has no goldens and there is no source; or the data or the tolerance name what it
+            has not.
+        ConversionError: the source can't be run.
+    """
+    try:
+        proof = kind.read_proof(path)
+    except ProviderError as error:
+        return error
+    if asked.steps is not None and proof is not None:
+        from rnnexport.reference.rollout import require_states
+
+        require_states(proof.provenance.signature, path.name)
+    if asked.source is None:
+        beside, claim = None, _from_goldens(path, proof)
+    else:
+        beside = asked.source.at(extent_of(proof))
+        claim = _from_source(f"source {asked.source.source.name}", beside, proof)
+    asked.override.require_known([spec.name for spec in claim.signature.all_outputs], path.name)
+    if asked.override:
+        claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
+    if asked.data is not None:
+        claim = with_data(claim, asked.data, beside)
+    if asked.steps is not None and asked.source is not None:
+        claim = replace(claim, steps=asked.source.steps(extent_of(proof), asked.steps))
+    return claim
+
+
+def extent_of(proof: Proof | None) -> Extent:
+    """The sizes that the artifact was exported with; those of the model for one that carries nothing.
+
+    Raises:
+        UsageError: the provenance holds no sizes.
+    """
+    with ForeignCode(_damaged):
+        return Extent.from_json({} if proof is None else proof.provenance.options)
+
+
+def _from_goldens(path: Path, proof: Proof | None) -> Expectation:
+    if proof is None:
+        raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
+    require_unaltered(path.name, proof)
+    known = proof.provenance
+    return Expectation(
+        known.signature,
+        proof.goldens,
+        _tolerances(proof),
+        no_truth=known.no_truth,
+        coverage=known.coverage,
+        no_witness=known.no_witness,
+        own=proof,
+        sequence=known.sequence,
+    )
+
+
+def _from_source(label: str, beside: Beside, proof: Proof | None) -> Expectation:
+    """The source on fresh feeds. An artifact that was altered since it was exported is compared as it is."""
+    described = beside.described
+    return Expectation(
+        described.signature,
+        described.goldens,
+        _wider(described.tolerance, proof),
+        label,
+        described.no_truth,
+        described.coverage,
+        described.no_witness,
+        proof,
+        sequence=beside.sequence,
+    )
+
+
+def _wider(measured: Tolerance, proof: Proof | None) -> Tolerances:
+    """The tolerance of the export, or that of the source on these feeds, where it is less certain of itself."""
+    if proof is None or proof.altered:  # what an altered file allows itself counts for nothing
+        return Tolerances(measured)
+    recorded = _tolerances(proof)
+    return replace(recorded, default=max(measured, recorded.default, key=lambda one: one.rtol))
+
+
+def _tolerances(proof: Proof) -> Tolerances:
+    known = proof.provenance
+    with ForeignCode(_damaged):
+        return Tolerances(Tolerance(**known.tolerance), Override.from_json(known.override))
+
+
+def _damaged(error: BaseException) -> UsageError:
+    return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
+
+
+def with_data(claim: Expectation, path: Path, beside: Beside | None) -> Expectation:
+    """The claim, and the user's own data besides."""
+    from rnnexport.verification.user_data import open_data
+
+    rows = open_data(path, claim.signature, needs_outputs=beside is None)
+    run = partial(_goldens_of, rows, beside)
+    return replace(claim, data=run, data_label=f"data of {path.name}, {rows.count} rows")
+
+
+def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
+    """The data call by call; what must come out is in the data, or is computed by the source."""
+    if beside is not None:
+        from rnnexport.reference.user_data import goldens_of
+
+        return goldens_of(beside.source, beside.described, rows)
+    return (Golden("data", feed, expected) for feed, expected in rows)

@@ -1,0 +1,184 @@
+"""What a model file or an artifact is, as one frozen value."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnexport.api.export import export, load
+from rnnexport.artifact.provenance import Proof
+from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringDecision, LoweringRequest
+from rnnexport.core.progress import Progress, silent
+from rnnexport.core.signature import Boundary, Signature
+from rnnexport.targets.registry import companions_of, target_of
+
+if TYPE_CHECKING:
+    from rnnexport.source.files import SourceFile
+
+_LOADING = LoadOptions()
+_LOWERING = LoweringRequest()
+_KINDS = {
+    ".keras": "Keras model (.keras)",
+    ".h5": "Keras model (.h5)",
+    "weights": "weights of a Keras model",
+    "architecture": "architecture of a Keras model",
+    "saved-model": "SavedModel",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """Facts about one file.
+
+    Attributes:
+        facts: what there is to say in one line each, by label.
+        layers: for a model file, (class, name) of the layers and cells that it names.
+        weights: for weights, (layer, shapes in words).
+        signature: what goes in and out; None where it is not known.
+        operators: for an artifact, how often each operator occurs.
+        lowering: for an artifact, what became of each recurrence.
+        loadable: whether the model can be loaded: it is no artifact, and no weights whose architecture is not known.
+    """
+
+    facts: Mapping[str, str]
+    layers: Sequence[tuple[str, str]] = ()
+    weights: Sequence[tuple[str, str]] = ()
+    signature: Signature | None = None
+    operators: Mapping[str, int] = field(default_factory=dict)
+    lowering: tuple[LoweringDecision, ...] = ()
+    loadable: bool = False
+
+
+def inspect_file(path: Path, loading: LoadOptions = _LOADING) -> Inspection:
+    """Look at an artifact, or at a model file without loading it. Needs no TensorFlow.
+
+    Raises:
+        UsageError: there is no file, or it is damaged.
+        ConversionError: it is neither an artifact nor a Keras model.
+    """
+    if _carries_proof(path):
+        return _artifact(path)
+    from rnnexport.source.files import identify
+
+    file = identify(path, loading)
+    loadable = bool(file.config or loading.builder or file.program)
+    weights = (
+        []
+        if loadable or file.stored is None
+        else [(layer.name, " ".join(map(str, layer.shapes))) for layer in file.stored.layers]
+    )
+    return Inspection(_model_facts(file, loading), file.layers(), weights, loadable=loadable)
+
+
+def inspect_model(path: Path, loading: LoadOptions = _LOADING) -> Signature:
+    """Load a model file and find its signature. Loads TensorFlow.
+
+    Raises:
+        RnnExportError: see `rnnexport.load`.
+    """
+    source = load(path, loading)
+    from rnnexport.source.describe import describe
+
+    return describe(source, Boundary())
+
+
+def inspect_lowering(
+    path: Path,
+    loading: LoadOptions = _LOADING,
+    request: LoweringRequest = _LOWERING,
+    progress: Progress = silent,
+) -> tuple[LoweringDecision, ...]:
+    """What would become of each recurrence of a model file in an ONNX artifact. Loads TensorFlow, and keeps nothing.
+
+    Raises:
+        RnnExportError: see `rnnexport.export`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export(
+            path,
+            "onnx",
+            Path(folder) / "model.onnx",
+            loading=loading,
+            lowering=request,
+            verify=False,
+            progress=progress,
+        )
+    return exported.lowering
+
+
+def _carries_proof(path: Path) -> bool:
+    """Whether a target knows the file; a SavedModel that rnnexport did not write is a model."""
+    try:
+        kind = target_of(path)
+    except UsageError:
+        require_path(path, "a model or an artifact")
+        if companions_of(path):  # one file of an artifact without the others is no model
+            raise
+        return False
+    return not path.is_dir() or kind.read_proof(path) is not None
+
+
+def _model_facts(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
+    facts = {"file": f"{file.path.name}, {_KINDS[file.container]}"}
+    if file.architecture is not None:
+        facts["with"] = file.weights.name if file.container == "architecture" else file.architecture.name
+    if file.program is not None:
+        kind = "Keras 2, as a program" if file.program.keras else "a TensorFlow program"
+        return facts | {
+            "written by": f"TensorFlow {file.program.tensorflow_version}, {kind}",
+            "loaded by": "tf.saved_model, run through its signature serving_default",
+            "signatures": ", ".join(file.program.signatures),
+            "sha256": file.sha256,
+        }
+    facts["written by"] = str(file.origin)
+    return facts | _loaded_by(file, loading) | {"sha256": file.sha256}
+
+
+def _loaded_by(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
+    """Which Keras will load it, why, and what that means for the numbers."""
+    from rnnexport.source.origin import choose_api
+    from rnnexport.source.semantics import interpret
+
+    if loading.builder:
+        return {"loaded by": f"the Keras of --builder {loading.builder}, whose code decides what the weights mean"}
+    if not file.config:
+        return {"loaded by": "nothing yet: give --architecture model.json, or --builder module:function"}
+    api, why = choose_api(file.origin, loading.keras_api, file.path.name)
+    notes = interpret(file.config, file.origin, file.stored, api, file.path.name).notes
+    return {"loaded by": f"{api}, {why}"} | {f"semantics {at}": note for at, note in enumerate(notes, 1)}
+
+
+def _artifact(path: Path) -> Inspection:
+    kind = target_of(path)
+    proof = kind.read_proof(path)
+    facts = {"file": f"{path.name}, {kind.name} artifact"} | ({} if proof is None else _facts(proof))
+    if proof is None:
+        facts["provenance"] = "none: it was not made by rnnexport"
+        return Inspection(facts, operators=kind.operators(path))
+    told = proof.provenance
+    return Inspection(facts, signature=told.signature, operators=kind.operators(path), lowering=told.lowering)
+
+
+def _facts(proof: Proof) -> dict[str, str]:
+    provenance = proof.provenance
+    digest = provenance.source["sha256"]
+    facts = {
+        "source": f"{provenance.source['name']}, {f'sha256 {digest}' if digest else 'a live model'}",
+        "written by": f"{provenance.source['writer']}, loaded by {provenance.keras_api}",
+        "options": _listed(provenance.options),
+        "made with": _listed(provenance.versions),
+        "computes in": "; ".join(f"{dtype}: {', '.join(names)}" for dtype, names in provenance.computed_in.items()),
+        "seal": "broken: the file was altered after it was exported" if proof.altered else "whole",
+        "goldens": f"{len(proof.goldens)} feeds, tolerance {_listed(provenance.tolerance)}",
+    }
+    facts |= {f"changed, {label}": text for label, text in provenance.changed.items()}
+    return facts | {f"semantics {at}": note for at, note in enumerate(provenance.semantics, 1)}
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if value is not None)

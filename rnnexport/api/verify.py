@@ -1,0 +1,138 @@
+"""Verifying artifacts: the Python API of it, and what its command calls. What only exporting needs is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnexport.api.expectations import Asked, SourceTruth, claim_of, extent_of, require_harmless
+from rnnexport.core.errors import CrashError, ProviderError, UsageError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.progress import Progress, silent
+from rnnexport.isolation.limits import Limits
+from rnnexport.isolation.process import ForkServer
+from rnnexport.targets.base import Target
+from rnnexport.targets.registry import ALL_PROVIDERS, target_of
+from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.run_artifact import Expectation, not_run, verify_artifact
+from rnnexport.verification.tolerance import Override
+from rnnexport.verification.where import Where
+
+if TYPE_CHECKING:
+    from rnnexport.verification.diagnosis.locate import Location
+
+_LOADING = LoadOptions()
+_OVERRIDE = Override()
+_LIMITS = Limits()
+_SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
+
+
+def verify(
+    artifacts: str | Path | Sequence[str | Path],
+    *,
+    source: Any = None,
+    loading: LoadOptions = _LOADING,
+    data: str | Path | None = None,
+    providers: Sequence[str] = ("cpu",),
+    tf32: bool = False,
+    placement: float | None = None,
+    tolerance: Override = _OVERRIDE,
+    steps: int | None = None,
+    limits: Limits | None = _LIMITS,
+    progress: Progress = silent,
+) -> Report:
+    """Run artifacts in their own runtimes and compare them with what their source gave.
+
+    Args:
+        artifacts: one path or several.
+        source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
+            neither TensorFlow nor the source.
+        loading: see `load`; its `allow_unsafe` is for artifacts that are programs, too.
+        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them,
+            see `verification.user_data`.
+        providers: the execution providers to run on, such as `cpu` and `cuda`.
+        tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
+        placement: the share of the recurrent nodes that must run on the provider, from 0 to 1; None for any node.
+        tolerance: what is not to be as each artifact was exported with.
+        steps: how many timesteps of one sequence to follow each artifact along besides, call by call, beside `source`,
+            which is needed; the artifacts have to be of stateful models, or streams.
+        limits: of the process that each artifact is run in; None to run them in this one.
+        progress: is told what goes on, in a few words a step.
+
+    Raises:
+        UsageError: a file is missing, is no artifact, was altered, or has no goldens and no source was given; it is a
+            program that was altered or does more than compute; a provider that no target knows.
+        ConversionError, ProviderError: the source can't be loaded; see `load`.
+    """
+    paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
+    _check_asked(providers, steps, source)
+    kinds = [target_of(path) for path in paths]
+    if not loading.allow_unsafe:
+        for kind, path in zip(kinds, paths, strict=True):
+            require_harmless(kind, path)
+    if limits is not None:
+        ForkServer.here()
+    truth = None
+    if source is not None:
+        from rnnexport.api.export import load
+
+        progress("loading")
+        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress)
+    asked = Asked(truth, None if data is None else Path(data), tolerance, steps)
+    # All of them before the first runs: a file that can't be read must not hide the verdict on another.
+    claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
+    found = []
+    for kind, path, claim in zip(kinds, paths, claims, strict=True):
+        for provider in providers:
+            progress(f"verifying {path.name} on {provider}")
+            if isinstance(claim, ProviderError):
+                found.append(not_run(kind, path, provider, None, str(claim)))
+            else:
+                found.append(_judged(kind, path, claim, Where(provider, tf32, placement, limits), truth))
+    return Report(tuple(found))
+
+
+def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> None:
+    for provider in providers:
+        if provider not in ALL_PROVIDERS:
+            raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
+    if steps is not None and source is None:
+        raise UsageError("--steps without --source", "the model to run step by step beside", "give --source MODEL")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}", "a number above 0", "change it")
+
+
+def _judged(kind: Target, path: Path, claim: Expectation, where: Where, truth: SourceTruth | None) -> ArtifactReport:
+    """The verdict on one artifact on one provider. One that ends its process is wrong, and no other is."""
+    try:
+        report = verify_artifact(kind, path, claim, where)
+    except CrashError as error:
+        return replace(not_run(kind, path, where.provider, claim, error.found), status="mismatch")
+    return report if report.status != "mismatch" else _located(report, kind, path, claim, where, truth)
+
+
+def _located(
+    report: ArtifactReport, kind: Target, path: Path, claim: Expectation, where: Where, truth: SourceTruth | None
+) -> ArtifactReport:
+    """The report of a mismatch with the place where it begins, by the trail in the file or the layers of the source."""
+    from rnnexport.api.diagnose import TRAIL_GOLDEN, along_the_trail, among_the_layers, with_departure
+
+    searches: list[Callable[[], Location]] = []
+    tolerance = claim.tolerances.default
+    if claim.own is not None:
+        searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
+    if truth is not None:
+        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.at(extent_of(claim.own)).source
+
+        def by_source() -> Location:
+            """Runs the source once more, which a trail that leads to the place spares."""
+            from rnnexport.source.layer_outputs import layer_values
+
+            layers = layer_values(source, claim.signature, feed)
+            return among_the_layers(layers, feed, tolerance, kind, path, where)
+
+        searches.append(by_source)
+    return with_departure(report, *searches)

@@ -1,0 +1,125 @@
+"""Everything that can be derived for one Loop: what it is, its forms, what each is predicted to cost, and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from rnnexport.core.lowering import FORMS
+from rnnexport.lowering.constants import Constants
+from rnnexport.lowering.cost_model import (
+    BATCHES,
+    MOST_UNROLLED_UNASKED,
+    native_cost,
+    overhead,
+    why_off_cuda,
+    work_cost,
+    work_of,
+)
+from rnnexport.lowering.forms import Form, scan, unrolled
+from rnnexport.lowering.loop_invariants import hoisted, left_behind, without_twins
+from rnnexport.lowering.native import Native, native
+from rnnexport.lowering.recurrence import Recurrence, State, recognise
+from rnnexport.lowering.reverse import turned
+from rnnexport.lowering.terms import Terms, below
+from rnnexport.lowering.trip_count import Refusal
+
+# ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
+_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+Costs = Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """What was derived for one recurrence, before it is checked.
+
+    Attributes:
+        what: what it is, in words.
+        forms: by name, in the order of `FORMS`, without the Loop itself.
+        refused: the reasons why there are no others.
+        constants: folds the constants of the forms.
+        costs: microseconds a step that each form and the Loop are predicted to take, by batch; of the forms that may be
+            chosen unasked.
+        off_cuda: why the native form would not run on a GPU; empty where it would.
+    """
+
+    what: str
+    forms: Mapping[str, Form]
+    refused: Mapping[str, str]
+    constants: Constants
+    costs: Costs = field(default_factory=dict)
+    off_cuda: str = ""
+
+
+def derive(loop: ir.Node) -> Derived:
+    """Derive all forms of a Loop. Reads, changes nothing."""
+    terms, constants = Terms(), Constants()
+    found = recognise(loop, terms)
+    if not isinstance(found, Refusal) and any(term.dtype in _HALF for term in below(found.roots)):
+        found = Refusal("it computes in half precision")
+    if not isinstance(found, Refusal) and any(map(_may_grow, found.states)):
+        found = Refusal("a state may change its shape after the first step")
+    if isinstance(found, Refusal):
+        return Derived("a loop that is kept as it is", {}, dict.fromkeys(FORMS[:-1], found.reason), constants)
+    recurrence = without_twins(found)
+    lean = hoisted(recurrence, constants)
+    own = native(recurrence, constants)
+    made = {
+        "native": own if isinstance(own, Refusal) else own.form,
+        "scan": scan(lean),
+        "unroll": unrolled(lean),
+    }
+    forms = {name: form for name, form in made.items() if not isinstance(form, Refusal)}
+    refused = {name: form.reason for name, form in made.items() if isinstance(form, Refusal)}
+    costs = _costs(recurrence, lean, own, [*forms, "loop"])
+    off_cuda = why_off_cuda(own.cell) if isinstance(own, Native) else ""
+    return Derived(_described(recurrence, lean, own), forms, refused, constants, costs, off_cuda)
+
+
+def _may_grow(state: State) -> bool:
+    """Whether an initial value of one row may become a batch: a Loop broadcasts it at first, a Scan does not."""
+    initial, after = state.initial.shape, state.after.shape
+    if initial is None or after is None:
+        return False
+    return any(one == 1 and other != 1 for one, other in zip(initial, after, strict=False))
+
+
+def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, names: list[str]) -> Costs:
+    batches = {state.before.shape[0] for state in recurrence.states if state.before.shape}
+    known = [batch for batch in batches if batch is not None]
+    at = (known[0],) if len(known) == 1 else BATCHES
+    before, after = work_of(recurrence), work_of(lean)
+    costs: dict[str, dict[int, float]] = {}
+    for name in names:
+        if name == "unroll" and (recurrence.length.fixed or 0) > MOST_UNROLLED_UNASKED:
+            continue
+        fixed = overhead(name, recurrence.length.fixed)
+        if name == "native" and isinstance(own, Native):
+            costs[name] = {batch: fixed + native_cost(own.cell, batch) for batch in at}
+        else:
+            work = before if name == "loop" else after
+            costs[name] = {batch: fixed + work_cost(name, work, batch) for batch in at}
+    return costs
+
+
+def _described(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal) -> str:
+    """Such as `LSTM, peepholes; 2 states of 32; dynamic length`."""
+    kind = own.cell.what if isinstance(own, Native) else "custom cell" if recurrence.states else "a map over a sequence"
+    states = " and ".join(_sizes(state.before.shape) for state in recurrence.states)
+    count = len(recurrence.states)
+    parts = [kind, *([f"{count} state{'s' if count > 1 else ''} of {states}"] if count else [])]
+    length = recurrence.length.fixed
+    sequences = [term.call.payload for term in below(recurrence.roots) if term.op == "Element"]
+    if sequences and all(turned(whole, recurrence.terms) for whole in sequences):
+        parts.append("backwards")
+    parts.append("dynamic length" if length is None else f"{length} step{'s' if length > 1 else ''}")
+    stuck = sorted({term.op for term in left_behind(lean)})
+    if stuck:
+        parts.append(f"{', '.join(stuck)} stay in the step")
+    return "; ".join(parts)
+
+
+def _sizes(shape: tuple[int | None, ...] | None) -> str:
+    return "?" if shape is None else "x".join("?" if dim is None else str(dim) for dim in shape[1:]) or "1"

@@ -1,0 +1,135 @@
+"""The truth of a source at one boundary: what goes in and comes out, goldens, and how closely they can be met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rnnexport.artifact.goldens import Arrays, Golden, Recipe
+from rnnexport.core.coverage import Coverage
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary, Signature
+from rnnexport.reference.branch_feeds import asked_for
+from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
+from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
+from rnnexport.reference.determinacy import require_determined
+from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
+from rnnexport.reference.float64 import Exact, doubt, with_truth
+from rnnexport.verification.feeds import Feed
+from rnnexport.verification.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
+
+_COVERAGE = Coverage()
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A source at one boundary.
+
+    Attributes:
+        signature: what goes in and comes out.
+        goldens: feeds, what eager Keras gave for them, what an independent run in float64 gives, and how far rounding
+            alone moves that.
+        tolerance: the default one, or that of a narrow dtype; wider where the source itself is less certain, and how
+            much rounding moves each of its values is not known.
+        traced: the model as a graph, its recurrences not unrolled; None where it could not be traced.
+        no_truth: why there is no float64 run to measure by; empty where there is one.
+        coverage: what the goldens reach, and what was left out of them.
+        no_witness: why a single reading gave that run; empty where two agree, or there is none.
+        fault: where the converter does not compute what the source does; empty where it does, as far as can be told.
+    """
+
+    signature: Signature
+    goldens: tuple[Golden, ...]
+    tolerance: Tolerance
+    traced: TracedModel | None
+    no_truth: str = ""
+    coverage: Coverage = _COVERAGE
+    no_witness: str = ""
+    fault: str = ""
+
+
+def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
+    """Find the signature of `source`, and run it in eager Keras, and in float64, on the feeds of `seed`.
+
+    Raises:
+        UsageError: `boundary` asks for what the model does not allow.
+        ConversionError: the source can't be run on enough feeds, or does not follow from its file.
+    """
+    from rnnexport.source.describe import describe
+
+    signature, traced, no_truth = _traced(source, describe(source, boundary))
+    runs, learner = runs_of(source, signature, seed)
+    require_repeatable(source, signature, runs[0])
+    require_determined(source, signature, runs)
+    goldens = tuple(
+        golden_of(feed, expected, seed)
+        for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
+    )
+    run, dtype = Exact(traced, no_truth), narrowest(source)
+    tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
+    found, no_truth = _measured(goldens, run, conditioning, tolerance)
+    goldens = without_daring(map(_bare, found)) if no_truth else found
+    require_conditioned(source.name, goldens, tolerance, cast=bool(source.cast))
+    if not any(golden.spread for golden in goldens):
+        tolerance = tolerance_of(source, signature, runs)
+    notes = learner.notes() + uncertain(found, goldens)
+    asked = asked_for(source, traced, goldens, seed, learner)
+    more = asked.goldens
+    if not no_truth:
+        more, no_truth = _measured(more, run, conditioning, tolerance)
+        if no_truth:
+            goldens, more = without_daring(map(_bare, goldens)), tuple(map(_bare, more))
+            tolerance = tolerance_of(source, signature, runs)
+    coverage = asked.coverage(notes)
+    return Described(signature, (*goldens, *more), tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
+
+
+def _measured(
+    goldens: tuple[Golden, ...], run: Exact, conditioning: Conditioning, tolerance: Tolerance
+) -> tuple[tuple[Golden, ...], str]:
+    """The goldens with their truth and its spread, and why that can't be the truth; empty where it can."""
+    found = tuple(map(conditioning.with_spread, with_truth(goldens, conditioning.signature, run)))
+    no_truth = run.no_truth or doubt(found, tolerance)
+    return tuple(with_luck(golden, tolerance) for golden in found), no_truth
+
+
+def _bare(golden: Golden) -> Golden:
+    """The golden without a truth."""
+    return replace(golden, truth={}, spread={})
+
+
+def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:
+    """A feed of the plan, and what the source gave for it."""
+    recipe = Recipe(seed, feed.index, domain=feed.domain.to_json())
+    return Golden(feed.label, feed.arrays, expected, recipe=recipe, carries=feed.carries)
+
+
+def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...]:
+    """Which goldens were not kept, a sentence each."""
+    labels = [golden.label for golden in kept]
+    return tuple(
+        f"feed left out ({golden.label}): how certain the source is there is not known"
+        for golden in found
+        if golden.label not in labels
+    )
+
+
+def _traced(source: SourceModel, signature: Signature) -> tuple[Signature, TracedModel | None, str]:
+    """The model as a graph, or why it can't be one: an export ends there, a comparison with the source need not.
+
+    The signature is given the vocabularies that the graph tells.
+    """
+    from rnnexport.source.trace import trace
+    from rnnexport.source.vocabulary import with_vocabularies
+
+    try:
+        traced = trace(source, signature, unroll=False)
+    except ConversionError as error:
+        return signature, None, str(error)
+    signature = with_vocabularies(traced)
+    return signature, replace(traced, signature=signature), ""

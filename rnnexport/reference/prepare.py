@@ -1,0 +1,155 @@
+"""What orders convert: a model at one boundary, or its stream, described and run once for all that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from rnnexport.artifact.goldens import Golden
+from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.progress import Progress
+from rnnexport.core.signature import BATCH, TIME, Extent, Signature
+from rnnexport.reference.describe import Described, describe_with_truth
+from rnnexport.reference.sizes import require_same_at_sizes
+from rnnexport.reference.stream_equivalence import streamed
+from rnnexport.targets.base import SIGNATURE, Target
+
+if TYPE_CHECKING:
+    from rnnexport.artifact.layer_map import LayerValue
+    from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
+
+CONVERTER = "tf2onnx"  # among the writers of a target
+_SEQUENCE_GOLDENS = 3  # of the signature for whole sequences: what is behind it is the same model
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A model as it is converted.
+
+    Attributes:
+        source: the model, or its stream.
+        known: its boundary, its goldens, its truth.
+        layers: what its layers give for the golden that trails are laid on.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+        whole: the model, and what it gives for whole sequences, where a format asks for a stream and has a signature
+            for these.
+    """
+
+    source: SourceModel
+    known: Described
+    layers: tuple[LayerValue, ...]
+    sequence: Signature | None
+    whole: tuple[SourceModel, Described] | None
+
+    def require_converted(self, kind: Target) -> None:
+        """Refuse a format that a faulty converter would write.
+
+        Raises:
+            ConversionError: names the operator that it takes for another.
+        """
+        faults = [known.fault for known in (self.known, *(self.whole or ())[1:]) if known.fault]
+        if faults and CONVERTER in kind.writers:
+            what = "model" if faults[0].startswith(f"{self.source.name}, ") else "operator"
+            raise ConversionError(
+                f"{CONVERTER} does not compute what {self.source.name} computes: {faults[0]}",
+                "the outputs of its TensorFlow graph to float64 rounding",
+                f"report this {what}; TFLite and SavedModel are made without that converter",
+            )
+
+    def traced(self, *, unroll: bool) -> TracedModel:
+        """What is called, as a graph."""
+        return _traced(self.source, self.known, unroll=unroll)
+
+    def traced_sequence(self, kind: Target) -> TracedModel | None:
+        """The model on whole sequences, as a graph; None where it is no stream, or the format has no form for it.
+
+        That is a format without signatures, and one that wants lengths fixed where they are open.
+        """
+        if self.whole is None or not kind.entries:
+            return None
+        source, known = self.whole
+        if kind.unrolled and open_lengths(known.signature):
+            return None
+        return _traced(source, known, unroll=kind.unrolled)
+
+    def goldens(self, sequence: TracedModel | None) -> tuple[Golden, ...]:
+        """Those of what is called, and behind them some of whole sequences, where the artifact takes these."""
+        if sequence is None or self.whole is None:
+            return self.known.goldens
+        whole = [golden for golden in self.whole[1].goldens if not golden.carries][:_SEQUENCE_GOLDENS]
+        return (*self.known.goldens, *(replace(golden, entry=SIGNATURE) for golden in whole))
+
+
+def subjects(
+    source: SourceModel, wanted: Sequence[tuple[Extent, Target]], trail_golden: int, progress: Progress
+) -> dict[Extent, Reference]:
+    """The subjects of these extents, each made once for all formats that ask for it.
+
+    Raises:
+        UsageError: a boundary asks for what the model does not allow.
+        ConversionError: the model can't be run on enough feeds, or can't be streamed, or decides by an open size.
+    """
+    from rnnexport.source.casting import cast_source
+    from rnnexport.source.describe import describe
+    from rnnexport.source.layer_outputs import layer_values
+
+    stream = cache(lambda batch: streamed(source, batch, progress))
+    cast = cache(lambda dtype: cast_source(source, dtype))
+    described = cache(lambda boundary, dtype: describe_with_truth(cast(dtype), boundary))
+    found = {}
+    for one in dict.fromkeys(extent for extent, _ in wanted):
+        model = cast(one.cast) if one.stream is None else cast_source(stream(one.boundary.batch), one.cast)
+        progress(f"running {source.name} in Keras")
+        whole_known = partial(described, one.boundary, one.cast)
+        known = whole_known() if one.stream is None else describe_with_truth(model, one.called)
+        require_same_at_sizes(model, known)
+        layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
+        if one.stream is None:
+            found[one] = Reference(model, known, layers, None, None)
+        elif any(extent == one and kind.entries for extent, kind in wanted):
+            whole = whole_known()
+            found[one] = Reference(model, known, layers, whole.signature, (cast(one.cast), whole))
+        else:
+            found[one] = Reference(model, known, layers, describe(cast(one.cast), one.boundary), None)
+    return found
+
+
+def open_lengths(signature: Signature) -> list[str]:
+    """The dimensions that are open, but for the batch."""
+    return [dim for dim in signature.dynamic_dims if dim != BATCH]
+
+
+def require_fixed(name: str, signature: Signature) -> None:
+    """Refuse an open length for a format that is unrolled.
+
+    Raises:
+        UsageError: names the dimension.
+    """
+    if dims := open_lengths(signature):
+        raise UsageError(
+            f"{name} has a dynamic {', '.join(dims)}",
+            "fixed sizes for TFLite, which is unrolled",
+            "give --timesteps N" if TIME in dims else "fix them in the model's Input layers",
+        )
+
+
+def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
+    from rnnexport.source.narrowing import in_float32
+
+    traced = _as_it_is(source, known, unroll=unroll)
+    return in_float32(traced) if source.cast else traced
+
+
+def _as_it_is(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
+    from rnnexport.source.cures import with_sizes
+    from rnnexport.source.trace import trace
+
+    if not unroll and known.traced is not None:
+        return known.traced
+    try:
+        return trace(source, known.signature, unroll=unroll)
+    except ConversionError as error:
+        raise with_sizes(error, source, known.signature, unroll=unroll) from error

@@ -1,0 +1,1 @@
+"""Where a fault begins: layers, timesteps and units found again inside an artifact."""

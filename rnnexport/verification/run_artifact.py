@@ -1,0 +1,299 @@
+"""Run an artifact on its goldens and judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnexport.artifact.goldens import Arrays, Golden, digest_of
+from rnnexport.artifact.provenance import Proof
+from rnnexport.core.coverage import Coverage
+from rnnexport.core.errors import MismatchError, ProviderError, UsageError
+from rnnexport.core.signature import Signature
+from rnnexport.isolation.runner import opened
+from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
+from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
+from rnnexport.verification.check_placement import placed
+from rnnexport.verification.compare import merged_by_name
+from rnnexport.verification.domain import Domain
+from rnnexport.verification.entry_point import Entry, merged
+from rnnexport.verification.feeds import REQUIRED, feed_at
+from rnnexport.verification.precision import precision_problems
+from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, ProblemKind, Status
+from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.where import Where
+
+# What only states, or a mismatch of theirs, ask for is imported where it is called: verifying is to start quickly.
+if TYPE_CHECKING:
+    from rnnexport.verification.rollout import Steps
+
+_USUAL = Tolerances()
+_COVERAGE = Coverage()
+Data = Callable[[], Iterator[Golden]]
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What an artifact has to show, and who says so.
+
+    Attributes:
+        signature: what goes in and comes out.
+        goldens: inputs, and what must come out for them.
+        tolerances: how far it may be off.
+        truth: who says so, for the report: its goldens, or the source that was given.
+        no_truth: why the goldens have no float64 truth; empty where they have one.
+        coverage: what they reach.
+        no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
+        own: what the artifact carries, whoever the judge is; None where it carries nothing.
+        data: the user's own data, opened anew by each call; told as one feed.
+        data_label: what they are called in the report.
+        sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
+        steps: a long sequence to follow it along besides; None for none.
+    """
+
+    signature: Signature
+    goldens: Sequence[Golden]
+    tolerances: Tolerances = _USUAL
+    truth: str = "goldens"
+    no_truth: str = ""
+    coverage: Coverage = _COVERAGE
+    no_witness: str = ""
+    own: Proof | None = None
+    data: Data | None = None
+    data_label: str = ""
+    sequence: Signature | None = None
+    steps: Steps | None = None
+
+    @property
+    def is_narrower(self) -> bool:
+        """Whether the artifact was cast, from nothing narrower than it is."""
+        if self.own is None or not self.own.provenance.options.get("cast"):
+            return False
+        dtypes = {*self.own.provenance.computed_in}
+        return dtypes != {"float32"} and not {"float16", "bfloat16"} & dtypes
+
+    def boundary_of(self, entry: str) -> Signature:
+        """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""
+        return self.sequence if entry and self.sequence is not None else self.signature
+
+    def called(self, entry: str) -> Iterator[Golden]:
+        """The goldens of that signature, with their whole feeds. Raises as `whole_feed`."""
+        for golden in self.goldens:
+            if golden.entry == entry:
+                yield replace(golden, feed=whole_feed(golden, self.boundary_of(entry)))
+
+
+_HERE = Where()
+
+
+def verify_artifact(target: Target, path: Path, claim: Expectation, where: Where = _HERE) -> ArtifactReport:
+    """Run the artifact at `path` on every golden and compare names, shapes, dtypes and values.
+
+    The first golden is run once more at the end: an artifact that keeps something from one call to the next is wrong.
+    A runtime that is missing gives a report with the status `not run`, not an error: other providers go on.
+
+    Raises:
+        UsageError: the file can't be loaded, or there is nothing to compare with.
+        CrashError: it ended the process that ran it, or went over one of its limits.
+    """
+    if not claim.goldens and claim.data is None:
+        raise UsageError(f"no goldens in {path.name} and no --source", "one of the two", "give --source MODEL")
+    if where.provider not in target.providers:
+        problem = f"{target.name} does not run on {where.provider}; it runs on {', '.join(target.providers)}"
+        return not_run(target, path, where.provider, claim, problem)
+    try:
+        with opened(target, path, where.provider, where.tf32, where.limits) as runner:
+            boundary = _boundaries(runner, claim, target.input_name)
+            # A file with another boundary can't be fed; saying so is the verdict.
+            ran = _Ran() if boundary else _ran(runner, claim)
+            placement, settings = runner.placement(), runner.settings
+    except ProviderError as error:
+        return not_run(target, path, where.provider, claim, str(error))
+    found: tuple[tuple[ProblemKind, Sequence[str]], ...] = (
+        ("boundary", boundary),
+        ("states", [ran.wiring] if ran.wiring else []),
+        # A source in float64 is nearer to the truth than any right artifact that is not.
+        ("precision", [] if claim.is_narrower else ran.precision(claim.tolerances)),
+        ("values", _not_compared(ran.feeds)),
+    )
+    problems = [Problem(kind, text) for kind, texts in found for text in texts]
+    status: Status = "passed" if not problems and _agree(ran.feeds) else "mismatch"
+    report = replace(
+        not_run(target, path, where.provider, claim),
+        status=status,
+        feeds=ran.feeds,
+        problems=tuple(problems),
+        placement=placement,
+        settings=settings,
+    )
+    return placed(report, where.provider, where.placement)
+
+
+def not_run(target: Target, path: Path, provider: str, claim: Expectation | None, *problems: str) -> ArtifactReport:
+    """The report of an artifact that this host could not run, and why."""
+    claim = claim or Expectation(Signature((), ()), ())
+    return ArtifactReport(
+        artifact=str(path),
+        target=target.name,
+        provider=provider,
+        status="not run",
+        truth=claim.truth,
+        tolerances=claim.tolerances,
+        problems=tuple(Problem("run", text) for text in problems),
+        provenance=None if claim.own is None else claim.own.provenance,
+        no_truth=claim.no_truth,
+        coverage=claim.coverage,
+        no_witness=claim.no_witness,
+    )
+
+
+def whole_feed(golden: Golden, signature: Signature) -> Arrays:
+    """The feed of a golden with the inputs that are made again, because they were too large to be kept.
+
+    Raises:
+        UsageError: this NumPy makes other numbers than the one it was exported with.
+    """
+    recipe = golden.recipe
+    if recipe is None or not recipe.digests:
+        return golden.feed
+    try:
+        made = feed_at(signature, recipe.seed, recipe.index, Domain.from_json(recipe.domain)).arrays
+    except (LookupError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"the feed {golden.label!r} can't be made ({error})", "one of the plan", "export it again"
+        ) from error
+    for name, digest in recipe.digests.items():
+        if name not in made or digest_of(made[name]) != digest:
+            raise UsageError(
+                f"input {name} of the feed {golden.label!r} can't be made again by NumPy {np.__version__}",
+                "the generator it was exported with",
+                "give --source MODEL, or use the NumPy that the provenance names",
+            )
+    return {**golden.feed, **{name: made[name] for name in recipe.digests}}
+
+
+def _boundaries(runner: Runner, claim: Expectation, input_name: Callable[[str], str]) -> list[str]:
+    """What is wrong with the boundary of each signature, and which there are not, in words."""
+    problems = boundary_problems(runner, claim.signature, input_name)
+    problems += other_problems(runner, claim.signature, claim.sequence, input_name)
+    called = dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry)
+    return problems + [f"no signature {entry}, which goldens call" for entry in called if entry not in runner.entries]
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """All calls of an artifact.
+
+    Attributes:
+        main: of its main signature.
+        others: of each other signature.
+        derived: those that call for no golden of their own.
+        last: of the main one again.
+        wiring: what is wrong with the wiring of states; empty where nothing is known to be.
+    """
+
+    main: tuple[FeedReport, ...] = ()
+    others: tuple[tuple[str, tuple[FeedReport, ...]], ...] = ()
+    derived: tuple[FeedReport, ...] = ()
+    last: tuple[FeedReport, ...] = ()
+    wiring: str = ""
+
+    @property
+    def feeds(self) -> tuple[FeedReport, ...]:
+        return self.main + tuple(feed for _, feeds in self.others for feed in feeds) + self.derived + self.last
+
+    def precision(self, tolerances: Tolerances) -> list[str]:
+        """Of each signature for itself, as each may have a fault of its own; of few calls it says nothing."""
+        problems = precision_problems(self.main + self.last, tolerances)
+        for entry, feeds in self.others:
+            found = precision_problems(feeds, tolerances) if len(feeds) >= REQUIRED else []
+            problems += [f"{problem} (signature {entry})" for problem in found]
+        return problems
+
+
+def _ran(runner: Runner, claim: Expectation) -> _Ran:
+    own = Entry(runner, claim.signature, claim.tolerances)
+    main = tuple(own.reports(claim.called("")))
+    wiring = "" if _agree(main) or not claim.signature.states else _wiring(own, claim)
+    others = []
+    for name in dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry):
+        entry = Entry(runner.at(name), claim.boundary_of(name), claim.tolerances)
+        others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(claim.called(name)))))
+    return _Ran(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
+
+
+def _agree(feeds: Sequence[FeedReport]) -> bool:
+    return all(comparison.passed for feed in feeds for comparison in feed.outputs)
+
+
+def _not_compared(feeds: Sequence[FeedReport]) -> list[str]:
+    """The outputs of which no call had a value to compare, in words: all were empty, or NaN."""
+    outputs = merged_by_name(comparison for feed in feeds for comparison in feed.outputs)
+    return [
+        f"no value of output {one.name} was compared" for one in outputs.values() if one.passed and not one.errors.count
+    ]
+
+
+def _labelled(entry: str, feed: FeedReport) -> FeedReport:
+    return replace(feed, label=f"{entry}: {feed.label}")
+
+
+def _derived(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+    """What an artifact with states, or a stream, has to show beside its goldens."""
+    if not claim.signature.states and claim.sequence is None:
+        return
+    from rnnexport.verification.states import initial_report, stream_reports
+
+    boundaries = other_boundaries(own.runner, claim.signature, claim.sequence)
+    if INITIAL_STATE in boundaries:
+        initial = Entry(own.runner.at(INITIAL_STATE), boundaries[INITIAL_STATE], claim.tolerances)
+        yield initial_report(initial, claim.signature.states)
+    if boundaries.get(SIGNATURE) is claim.signature:
+        same = Entry(own.runner.at(SIGNATURE), claim.signature, claim.tolerances)
+        yield from (_labelled(SIGNATURE, feed) for feed in same.reports(_first(claim)))
+    if claim.sequence is not None:
+        yield from stream_reports(own, list(claim.called("")))
+
+
+def _last(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+    """The first golden once more, then the user's data as one call, then a long sequence as one.
+
+    Raises:
+        UsageError: there are no data in what the user gave.
+    """
+    for golden in _first(claim):
+        yield from own.reports([replace(golden, label=f"{golden.label}, again after all others")])
+    if claim.data is not None:
+        report = merged(claim.data_label, own.reports(claim.data()))
+        if not report.outputs:
+            raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
+        yield report
+    if claim.steps is not None:
+        from rnnexport.verification.rollout import follow
+
+        yield follow(own, claim.steps)
+
+
+def _first(claim: Expectation) -> Iterator[Golden]:
+    return islice(claim.called(""), 1)
+
+
+def _wiring(own: Entry, claim: Expectation) -> str:
+    """What is wrong with the wiring of states, by running the goldens once more."""
+    from rnnexport.verification.diagnosis.state_wiring import Observed, Wiring
+
+    def run(feed: Arrays) -> Arrays | None:
+        try:
+            return own.run(feed)
+        except MismatchError:
+            return None
+
+    goldens = [golden for golden in claim.called("") if not golden.carries]
+    found = [(golden, run(golden.feed)) for golden in goldens]
+    calls = [Observed(golden.feed, one, own.wanted(golden)) for golden, one in found if one is not None]
+    return Wiring(claim.signature, calls, run, claim.tolerances.of).problem()

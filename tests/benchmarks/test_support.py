@@ -1,0 +1,104 @@
+"""What converts, as `make support` measures it: nothing that Keras has is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.support import functions, layers
+from benchmarks.support.measure import Found, Measured, measure
+from benchmarks.support.models import FAMILIES, Subject, build, public
+from benchmarks.support.page import markdown, placed, short
+from benchmarks.support.table import from_json, shares, to_json
+
+pytestmark = pytest.mark.xdist_group("support")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_public_name_has_a_use_or_a_reason(family):
+    module = functions if family == "keras.ops" else layers
+    known = set(module.CALLS if family == "keras.ops" else module.USES) | set(module.NOT_APPLICABLE)
+    assert {name for name, other in public(family).items() if not other} <= known
+
+
+def test_no_use_is_of_something_that_there_is_not():
+    there = set(public("keras.layers")) | set(public("tf_keras.layers"))
+    assert set(layers.USES) | set(layers.NOT_APPLICABLE) <= there
+    assert set(functions.CALLS) | set(functions.NOT_APPLICABLE) <= set(public("keras.ops"))
+
+
+def test_weights_are_distinct_and_biases_are_not_zero():
+    model = build(Subject("keras.layers", "Conv1D")).model
+    for weight in model.get_weights():
+        assert len(set(weight.ravel().tolist())) == weight.size
+        assert (weight != 0).all()
+
+
+def test_a_subject_is_measured():
+    found = measure(Subject("keras.ops", "cumsum"), ["saved-model", "onnx"])
+    assert {target: what.word for target, what in found.found.items()} == {"saved-model": "exact", "onnx": "exact"}
+    text = measure(Subject("tf_keras.layers", "TextVectorization"), ["tflite"]).found["tflite"]
+    assert text.word == "refused"
+    assert "string" in text.why
+    assert measure(Subject("keras.layers", "Layer"), ["onnx"]).found == {"onnx": Found("n/a", "a base class")}
+
+
+def test_a_length_that_cures_is_told():
+    found = measure(Subject("keras.layers", "AdaptiveAveragePooling1D"), ["saved-model", "tflite"]).found
+    assert found["saved-model"].word == "fixed"
+    assert "statically known" in found["saved-model"].why
+    assert found["tflite"].word == "exact"
+
+
+MEASURED = [
+    Measured(Subject("keras.layers", "GRU"), "", {"onnx": Found("exact"), "tflite": Found("exact")}, 1.0),
+    Measured(
+        Subject("keras.layers", "Hashing"),
+        "",
+        {
+            "onnx": Found(
+                "refused", "no ONNX form of Hash in model_1/hashing_1 (opset 17); expected others; write them"
+            ),
+            "tflite": Found("fixed", "a length"),
+        },
+        1.0,
+    ),
+    Measured(Subject("keras.layers", "Layer"), "", {"onnx": Found("n/a", "base"), "tflite": Found("n/a", "base")}, 0.0),
+]
+
+
+def test_the_page_has_everything_that_was_measured():
+    lines = list(markdown(from_json(to_json(MEASURED))))
+    assert "| `keras.layers` | 1 of 2 | 1 of 2 |" in lines
+    assert "Exact in every format: `GRU`." in lines
+    assert "| `Hashing` | refused [1] | fixed [2] |" in lines
+    assert "Not measured: `Layer` [3]." in lines
+    assert lines[-3:] == ["1. no ONNX form of Hash", "2. a length", "3. base"]
+
+
+def test_what_is_no_part_of_a_model_is_not_counted():
+    counts = {target: dict(words) for _, target, words in shares(MEASURED)}
+    assert counts == {"onnx": {"exact": 1, "refused": 1}, "tflite": {"exact": 1, "fixed": 1}}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_has_every_public_name(family):
+    """`make support` writes it."""
+    page = (Path(__file__).parents[2] / "docs" / "support.md").read_text()
+    own = page.partition(f"## `{family}`\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", own)) == set(public(family))
+
+
+def test_tables_go_between_the_marks_of_a_page():
+    page = "# T\n<!-- support -->\nold\n<!-- end of support -->\nrest\n"
+    assert placed(page, "new\n") == "# T\n<!-- support -->\nnew\n<!-- end of support -->\nrest\n"
+    assert placed("", "new\n") == "new\n"
+
+
+def test_a_reason_is_told_without_the_model_it_was_met_in():
+    found = (
+        "no built-in TFLite form of Svd in model_1/function_1; Svd in model_1/function_1; expected built-in operators"
+    )
+    assert short(found) == "no built-in TFLite form of Svd; Svd"
