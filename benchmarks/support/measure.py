@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import rnnexport
 from benchmarks.support.models import Built, CannotBuildError, Reference, build, not_applicable
-from rnnexport.api.export_job import ExportJob, Options, described, fill
+from rnnexport.api.export_job import ExportJob, Options, described, run_jobs
 from rnnexport.core.errors import MismatchError, RnnExportError
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.progress import silent
@@ -84,13 +84,13 @@ def _exports(built: Built, targets: Sequence[str], folder: Path) -> dict[str, Fo
     def export(name: str, steps: int | None) -> Found:
         kind = target(name)
         path = folder / f"m_{name.replace('-', '_')}{kind.suffix}"
-        order = ExportJob(kind, path, Extent(Boundary(None, steps)))
-        if order.extent not in known:
-            known[order.extent] = _word(lambda: described(source, [order], silent))
-        subjects = known[order.extent]
+        job = ExportJob(kind, path, Extent(Boundary(None, steps)))
+        if job.extent not in known:
+            known[job.extent] = _word(lambda: described(source, [job], silent))
+        subjects = known[job.extent]
         if isinstance(subjects, Found):
             return subjects
-        done = _word(lambda: fill(source, [order], _OPTIONS, silent, subjects))
+        done = _word(lambda: run_jobs(source, [job], _OPTIONS, silent, subjects))
         return done if isinstance(done, Found) else Found("exact")
 
     is_open = any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in built.model.inputs)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.api.export_job import Exported, ExportJob, Options, file_name, fill
+from rnnexport.api.export_job import Exported, ExportJob, Options, file_name, run_jobs
 from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
@@ -108,7 +108,7 @@ def export(
     source = load(model, loading)
     at = file or (folder or Path()) / file_name(kind, source)
     with nullcontext() if folder is None else made_folder(folder):
-        return fill(source, [ExportJob(kind, at, extent)], options, progress)[0]
+        return run_jobs(source, [ExportJob(kind, at, extent)], options, progress)[0]
 
 
 def export_all(
@@ -149,11 +149,11 @@ def export_all(
     fixed = replace(general, boundary=boundary)
     progress("loading")
     source = load(model, loading)
-    orders = [
+    jobs = [
         ExportJob(kind, Path(folder) / file_name(kind, source), fixed if kind.unrolled else general) for kind in kinds
     ]
     with made_folder(Path(folder)):
-        return fill(source, orders, options, progress)
+        return run_jobs(source, jobs, options, progress)
 
 
 def _ranges(given: Mapping[str, tuple[float, float]]) -> tuple[Range, ...]:

@@ -1,4 +1,4 @@
-"""Filling orders for artifacts: what several targets can share is computed once, and each artifact is verified.
+"""Running export jobs: what several targets can share is computed once, and each artifact is verified.
 
 describe the source -> run it in Keras -> trace -> convert -> verify beside the destination -> put in place
 """
@@ -22,7 +22,7 @@ from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Extent
 from rnnexport.isolation.limits import Limits
-from rnnexport.reference.prepare import Reference, require_fixed, subjects
+from rnnexport.reference.prepare import Reference, references, require_fixed
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.run_artifact import Expectation, verify_artifact
@@ -53,7 +53,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Options:
-    """What all orders of one call have in common."""
+    """What all jobs of one call have in common."""
 
     form: ExportOptions
     override: Override
@@ -78,121 +78,121 @@ class ExportJob:
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A subject, and its graph, unrolled or not."""
+    """A reference, and its graph, unrolled or not."""
 
-    subject: Reference
+    reference: Reference
     traced: TracedModel
 
 
-def described(source: SourceModel, orders: Sequence[ExportJob], progress: Progress) -> dict[Extent, Reference]:
-    """What the orders convert, by its extent: for `fill` to be called with some of them at a time."""
-    return subjects(source, [(_extent(order), order.kind) for order in orders], TRAIL_GOLDEN, progress)
+def described(source: SourceModel, jobs: Sequence[ExportJob], progress: Progress) -> dict[Extent, Reference]:
+    """What the jobs convert, by its extent: for `run_jobs` to be called with some of them at a time."""
+    return references(source, [(_extent(job), job.kind) for job in jobs], TRAIL_GOLDEN, progress)
 
 
-def fill(
+def run_jobs(
     source: SourceModel,
-    orders: Sequence[ExportJob],
+    jobs: Sequence[ExportJob],
     options: Options,
     progress: Progress,
     known: Mapping[Extent, Reference] | None = None,
 ) -> tuple[Exported, ...]:
-    """Fill the orders. Nothing is put in place before every artifact is built and verified.
+    """Run the jobs. Nothing is put in place before every artifact is built and verified.
 
     Orders of one boundary share its description; those that also unroll alike share a trace.
 
     Args:
         source: the model.
-        orders: what is wanted of it.
+        jobs: what is wanted of it.
         options: what they have in common.
         progress: is told what goes on.
-        known: what `described` gave for these orders and others.
+        known: what `described` gave for these jobs and others.
     """
     from rnnexport.source.footprint import require_convertible_size
 
-    for order in orders:
-        _check_order(source, order)
+    for job in jobs:
+        _check_job(source, job)
     require_convertible_size(source)
-    orders = [replace(order, extent=_extent(order)) for order in orders]
-    known = known or described(source, orders, progress)
-    for order in orders:
-        signature = known[order.extent].known.signature
+    jobs = [replace(job, extent=_extent(job)) for job in jobs]
+    known = known or described(source, jobs, progress)
+    for job in jobs:
+        signature = known[job.extent].known.signature
         options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
-        if order.kind.unrolled:
+        if job.kind.unrolled:
             require_fixed(source.name, signature)
-        known[order.extent].require_converted(order.kind)
+        known[job.extent].require_converted(job.kind)
     if options.data is not None:
-        known = {extent: _with_data(subject, options.data, progress) for extent, subject in known.items()}
+        known = {extent: _with_data(reference, options.data, progress) for extent, reference in known.items()}
     progress(f"tracing {source.name}")
     forms = {
         (extent, unroll): Form(known[extent], known[extent].traced(unroll=unroll))
-        for extent, unroll in dict.fromkeys((order.extent, _unrolls(order)) for order in orders)
+        for extent, unroll in dict.fromkeys((job.extent, _unrolls(job)) for job in jobs)
     }
     with ExitStack() as stack:
-        paths = [stack.enter_context(order.kind.staged(order.destination)) for order in orders]
+        paths = [stack.enter_context(job.kind.staged(job.destination)) for job in jobs]
         done = []
-        for order, path in zip(orders, paths, strict=True):
-            form = forms[order.extent, _unrolls(order)]
+        for job, path in zip(jobs, paths, strict=True):
+            form = forms[job.extent, _unrolls(job)]
             try:
-                done.append(_filled(form, order, path, options, progress))
+                done.append(_exported(form, job, path, options, progress))
             except MismatchError as error:
                 # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
-                if options.form.lowering.form != "auto" or order.kind.opsets is None:
+                if options.form.lowering.form != "auto" or job.kind.opsets is None:
                     raise
                 progress(f"{error.found}; keeping every recurrence a Loop")
                 because = f"the faster form left the tolerance: {error.found}"
-                done.append(_filled(form, order, path, options.with_loops(because), progress))
+                done.append(_exported(form, job, path, options.with_loops(because), progress))
     return tuple(done)
 
 
-def _extent(order: ExportJob) -> Extent:
+def _extent(job: ExportJob) -> Extent:
     """What is converted: a format that is unrolled has no open sizes."""
-    return order.extent.with_fixed_sizes() if order.kind.unrolled else order.extent
+    return job.extent.with_fixed_sizes() if job.kind.unrolled else job.extent
 
 
-def _with_data(subject: Reference, path: Path, progress: Progress) -> Reference:
-    """The subject with some of the user's data among its goldens. UsageError where the data do not fit."""
+def _with_data(reference: Reference, path: Path, progress: Progress) -> Reference:
+    """The reference with some of the user's data among its goldens. UsageError where the data do not fit."""
     from rnnexport.reference.user_data import kept
     from rnnexport.verification.user_data import open_data
 
-    progress(f"running {subject.source.name} on {path.name}")
-    rows = open_data(path, subject.known.signature, needs_outputs=False)
-    goldens = kept(subject.source, subject.known, rows, path.name)
-    return replace(subject, known=replace(subject.known, goldens=(*subject.known.goldens, *goldens)))
+    progress(f"running {reference.source.name} on {path.name}")
+    rows = open_data(path, reference.known.signature, needs_outputs=False)
+    goldens = kept(reference.source, reference.known, rows, path.name)
+    return replace(reference, known=replace(reference.known, goldens=(*reference.known.goldens, *goldens)))
 
 
-def _unrolls(order: ExportJob) -> bool:
+def _unrolls(job: ExportJob) -> bool:
     """Whether recurrences become straight-line code: always in some formats, and for one step in those with signatures.
 
     ONNX has better forms for one step, too.
     """
-    return order.kind.unrolled or (order.kind.entries and order.extent.stream == 1)
+    return job.kind.unrolled or (job.kind.entries and job.extent.stream == 1)
 
 
-def _filled(form: Form, order: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
+def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
     """Build the artifact at `path`, put the proof in, and verify it there."""
     from rnnexport.source.trace import Graphs
 
-    progress(f"converting {form.traced.name} to {order.kind.name}")
-    subject = form.subject
-    sequence = subject.traced_sequence(order.kind)
-    asked = order.extent.to_json() | (options.form.recorded() if order.kind.opsets else {})
+    progress(f"converting {form.traced.name} to {job.kind.name}")
+    reference = form.reference
+    sequence = reference.traced_sequence(job.kind)
+    asked = job.extent.to_json() | (options.form.recorded() if job.kind.opsets else {})
     asked |= {} if options.data is None else {"data": options.data.name}
-    recorded = provenance_of(subject.source, subject.known, order.kind, asked, options.override, subject.sequence)
-    proof = Proof(recorded, subject.goldens(sequence))
-    graphs = Graphs(form.traced, sequence, is_stream=subject.sequence is not None)
-    feeds = [golden.feed for golden in subject.known.goldens if not golden.carries]
-    with writing(order.destination):
-        lowering = order.kind.export(graphs, feeds, path, options.form)
-        trail = trail_of(order.kind, path, subject.layers, feeds[TRAIL_GOLDEN], subject.known.tolerance, _where(order))
+    recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
+    proof = Proof(recorded, reference.goldens(sequence))
+    graphs = Graphs(form.traced, sequence, is_stream=reference.sequence is not None)
+    feeds = [golden.feed for golden in reference.known.goldens if not golden.carries]
+    with writing(job.destination):
+        lowering = job.kind.export(graphs, feeds, path, options.form)
+        trail = trail_of(job.kind, path, reference.layers, feeds[TRAIL_GOLDEN], reference.known.tolerance, _where(job))
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
-        order.kind.write_proof(path, proof)
-    report = _verified(form, proof, order, path, options, progress) if options.verify else None
-    return Exported(order.destination, report, lowering, order.kind.files(order.destination)[1:])
+        job.kind.write_proof(path, proof)
+    report = _verified(form, proof, job, path, options, progress) if options.verify else None
+    return Exported(job.destination, report, lowering, job.kind.files(job.destination)[1:])
 
 
-def _check_order(source: SourceModel, order: ExportJob) -> None:
+def _check_job(source: SourceModel, job: ExportJob) -> None:
     """Refuse at once what would be refused after minutes of work."""
-    kind, destination = order.kind, order.destination
+    kind, destination = job.kind, job.destination
     if not kind.layout and destination.suffix != kind.suffix:
         raise UsageError(f"output {destination.name}", f"a name that ends in {kind.suffix}", "change -o")
     if source.file is not None and destination.resolve() == source.file.path.resolve():
@@ -212,10 +212,10 @@ def _check_order(source: SourceModel, order: ExportJob) -> None:
 
 
 def _verified(
-    form: Form, proof: Proof, order: ExportJob, path: Path, options: Options, progress: Progress
+    form: Form, proof: Proof, job: ExportJob, path: Path, options: Options, progress: Progress
 ) -> ArtifactReport:
     """The report of the artifact at `path`; raises where it did not pass."""
-    progress(f"verifying {order.destination.name}")
+    progress(f"verifying {job.destination.name}")
     known = proof.provenance
     tolerances = Tolerances(Tolerance(**known.tolerance), options.override)
     claim = Expectation(
@@ -229,29 +229,29 @@ def _verified(
         sequence=known.sequence,
     )
     if options.data is not None:
-        subject = form.subject
-        claim = with_data(claim, options.data, Beside(subject.source, subject.known, subject.sequence))
+        reference = form.reference
+        claim = with_data(claim, options.data, Beside(reference.source, reference.known, reference.sequence))
     try:
-        require_unaltered(order.destination.name, _read_back(order, path))
-        order.kind.check_code(path)
-        report = verify_artifact(order.kind, path, claim, _where(order))
+        require_unaltered(job.destination.name, _read_back(job, path))
+        job.kind.check_code(path)
+        report = verify_artifact(job.kind, path, claim, _where(job))
     except (UsageError, CrashError) as error:
         # The runtime refuses a file that was made this moment, or ends: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     feed = proof.goldens[TRAIL_GOLDEN].feed
-    look = partial(among_the_layers, form.subject.layers, feed, tolerances.default, order.kind, path, _where(order))
+    look = partial(among_the_layers, form.reference.layers, feed, tolerances.default, job.kind, path, _where(job))
     report = with_departure(report, look)
-    _require_passed(report, order.destination)
-    return replace(report, artifact=str(order.destination))
+    _require_passed(report, job.destination)
+    return replace(report, artifact=str(job.destination))
 
 
-def _where(order: ExportJob) -> Where:
+def _where(job: ExportJob) -> Where:
     """Where a new artifact is run: in a process of its own, unless its runtime is the converter, which is here."""
-    return Where(limits=None if "tensorflow" in order.kind.runtimes else Limits())
+    return Where(limits=None if "tensorflow" in job.kind.runtimes else Limits())
 
 
-def _read_back(order: ExportJob, path: Path) -> Proof:
-    proof = order.kind.read_proof(path)
+def _read_back(job: ExportJob, path: Path) -> Proof:
+    proof = job.kind.read_proof(path)
     assert proof is not None, "it was written a moment ago"
     return proof
 

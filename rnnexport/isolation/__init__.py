@@ -1,7 +1,7 @@
 """Artifacts run in processes of their own, within limits of memory and time.
 
-    this process ──control──▶ nursery ──fork──▶ worker: one artifact on one provider
+    this process ──control──▶ fork server ──fork──▶ worker: one artifact on one provider
           └───────────── arrays, one socket a worker ──────────────┘
 
-The nursery has imported the runtime and nothing of an artifact, so that a worker starts in milliseconds.
+The fork server has imported the runtime and nothing of an artifact, so that a worker starts in milliseconds.
 """

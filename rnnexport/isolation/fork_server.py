@@ -1,6 +1,6 @@
 """The process that workers are forked from, and the worker: what runs on the other side.
 
-A nursery has one thread and runs nothing but imports, so that a fork of it is whole. Run as
+A fork server has one thread and runs nothing but imports, so that a fork of it is whole. Run as
 `python -P -c "from rnnexport.isolation.fork_server import main; main(FD)"`, or forked from a process that has loaded no
 runtime yet.
 """
@@ -50,10 +50,10 @@ def main(descriptor: int) -> None:
             with suppress(ChildProcessError):
                 _, answer["status"] = os.waitpid(request["wait"], 0)
         else:
-            nursery = os.getpid()
+            server = os.getpid()
             answer["id"] = os.fork()
             if not answer["id"]:
-                end_with(nursery)
+                end_with(server)
                 control.close()
                 _serve(socket.socket(fileno=passed[0]))
             os.close(passed[0])
@@ -99,7 +99,7 @@ class _Worker:
             send(self._channel, told, found)
 
     def _open(self, arrays: Any, name: str, path: str, provider: str, tf32: bool, folder: str) -> Any:
-        os.chdir(folder)  # the nursery may have been started in another
+        os.chdir(folder)  # the fork server may have been started in another
         opened = target(name).runner(Path(path), provider, tf32=tf32)
         self._runner = self._resources.enter_context(opened)
         return {

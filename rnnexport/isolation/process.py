@@ -118,9 +118,9 @@ class Worker:
     def __init__(self, label: str, modules: Iterable[str], memory: int, timeout: float) -> None:
         self._label = label
         self._memory, self._timeout = memory, timeout
-        self._nursery = ForkServer.here()
-        self._nursery.imports(modules)
-        self._id, self._channel = self._nursery.born()
+        self._fork_server = ForkServer.here()
+        self._fork_server.imports(modules)
+        self._id, self._channel = self._fork_server.born()
         self._channel.settimeout(timeout)
         self._over = ""
 
@@ -168,7 +168,7 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.kill(self._id, signal.SIGKILL)
         with suppress(CrashError):  # and its workers with it
-            status = self._nursery.ended(self._id)
+            status = self._fork_server.ended(self._id)
             self._over = why or _ending(status)
         self._over = self._over or why or "ended its process"
 

@@ -1,4 +1,4 @@
-"""What orders convert: a model at one boundary, or its stream, described and run once for all that share it."""
+"""What export jobs convert: a model at one boundary, or its stream, described and run once for all that share it."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ class Reference:
         return (*self.known.goldens, *(replace(golden, entry=SIGNATURE) for golden in whole))
 
 
-def subjects(
+def references(
     source: SourceModel, wanted: Sequence[tuple[Extent, Target]], trail_golden: int, progress: Progress
 ) -> dict[Extent, Reference]:
-    """The subjects of these extents, each made once for all formats that ask for it.
+    """The references of these extents, each made once for all formats that ask for it.
 
     Raises:
         UsageError: a boundary asks for what the model does not allow.

@@ -180,7 +180,7 @@ def test_a_dead_worker_stays_dead_and_its_process_is_gone(tmp_path):
         os.kill(worker._id, 0)
 
 
-def test_a_forked_process_has_a_nursery_of_its_own():
+def test_a_forked_process_has_a_fork_server_of_its_own():
     ForkServer.here()
     reads, writes = os.pipe()
     if os.fork() == 0:
@@ -193,10 +193,10 @@ def test_a_forked_process_has_a_nursery_of_its_own():
     worker.close()
 
 
-def test_a_nursery_that_was_killed_is_told_and_replaced(tmp_path):
+def test_a_fork_server_that_was_killed_is_told_and_replaced(tmp_path):
     worker = Worker("it", (), 10**9, 5)
-    nursery = int(Path(f"/proc/{worker._id}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(nursery, 9)
+    server = int(Path(f"/proc/{worker._id}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(server, 9)
     until(lambda: not running(worker._id))
     with pytest.raises(CrashError, match="it ended its process"):
         worker.ask({"do": "placement"})
