@@ -6,49 +6,24 @@ is in float32 throughout, is compared with the source in the source's own dtype.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.source.api import Layer, Model, ModelApi, NamedTensor, StateVariable, layers_by_dtype
+from rnnexport.source.api import Model, NamedTensor, StateVariable, layers_by_dtype
+from rnnexport.source.delegating import Delegating
 from rnnexport.source.model import SourceModel
 
 FLOAT32 = "float32"
 
 
-class Casting:
+class Casting(Delegating):
     """See `ModelApi`: that of a model, but that what goes in and comes out is float32 where it is another float."""
-
-    def __init__(self, api: ModelApi) -> None:
-        self._api = api
-        self.name = api.name
-        self.package = api.package
-        self.version = api.version
-        self.embedding = api.embedding
-        self.masking = api.masking
-        self.autograph = api.autograph
-        self.updated = tuple(api.updated)
 
     def inputs(self, model: Model) -> list[NamedTensor]:
         return [replace(tensor, dtype=_cast_name(tensor.dtype)) for tensor in self._api.inputs(model)]
-
-    def output_names(self, model: Model) -> list[str]:
-        return self._api.output_names(model)
-
-    def layers(self, model: Model) -> Iterator[Layer]:
-        return self._api.layers(model)
-
-    def readers(self, model: Model) -> list[list[Layer]]:
-        return self._api.readers(model)
-
-    def recurrent(self, layer: Layer) -> bool:
-        return self._api.recurrent(layer)
-
-    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
-        return self._api.plain_loops(model, unroll=unroll)
 
     def states(self, model: Model) -> list[StateVariable]:
         return [
@@ -57,12 +32,6 @@ class Casting:
             else state
             for state in self._api.states(model)
         ]
-
-    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
-        return self._api.fresh_states(layer, sequences)
-
-    def untrained(self, model: Model) -> list[tuple[str, Any]]:
-        return self._api.untrained(model)
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return [_cast(output) for output in self._api.call(model, self._own(model, inputs))]

@@ -6,53 +6,28 @@ sequence gives is for `rnnexport.reference.stream_equivalence` to show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature
-from rnnexport.source.api import KerasApi, Layer, Model, ModelApi, NamedTensor, StateVariable
+from rnnexport.source.api import KerasApi, Model, ModelApi, StateVariable
 from rnnexport.source.carrying import Carried, CarriedRecurrence, carrying
+from rnnexport.source.delegating import Delegating
 from rnnexport.source.discovery import discover, lengths_of_carriers
 from rnnexport.source.model import SourceModel
 
 
-class Streaming:
+class Streaming(Delegating):
     """See `ModelApi`: that of a model, but that the layers of `carried` go on from call to call."""
 
     def __init__(self, api: ModelApi, carried: Sequence[Carried]) -> None:
-        self._api = api
+        super().__init__(api)
         self._carried = tuple(carried)
-        self.name = api.name
-        self.package = api.package
-        self.version = api.version
-        self.embedding = api.embedding
-        self.masking = api.masking
-        self.autograph = api.autograph
-        self.updated = api.updated
         self.holds_outputs = any(isinstance(one, CarriedRecurrence) and one.held for one in carried)
-
-    def inputs(self, model: Model) -> list[NamedTensor]:
-        return self._api.inputs(model)
-
-    def output_names(self, model: Model) -> list[str]:
-        return self._api.output_names(model)
-
-    def layers(self, model: Model) -> Iterator[Layer]:
-        return self._api.layers(model)
-
-    def readers(self, model: Model) -> list[list[Layer]]:
-        return self._api.readers(model)
-
-    def recurrent(self, layer: Layer) -> bool:
-        return self._api.recurrent(layer)
-
-    def plain_loops(self, model: Model, *, unroll: bool | None) -> AbstractContextManager[None]:
-        return self._api.plain_loops(model, unroll=unroll)
 
     def states(self, model: Model) -> list[StateVariable]:
         carried = [
@@ -61,12 +36,6 @@ class Streaming:
             for cell, initial in zip(carried.cells, carried.initial, strict=True)
         ]
         return [*carried, *self.updated]
-
-    def fresh_states(self, layer: Layer, sequences: Any) -> list[Any]:
-        return self._api.fresh_states(layer, sequences)
-
-    def untrained(self, model: Model) -> list[tuple[str, Any]]:
-        return self._api.untrained(model)
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         with carrying(self._carried):
