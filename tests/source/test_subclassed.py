@@ -194,7 +194,7 @@ def test_a_model_of_several_arguments_is_exported(name, tmp_path):
     model(tf.constant(X), tf.constant(STATES[:2]))
     loading = LoadOptions()
     if name == "keras":  # which keeps what the first was called with
-        told = r'give Loading\(inputs=\{"sound": \(SHAPE, DTYPE\), "state": \(SHAPE, DTYPE\)\}\)'
+        told = r'give LoadOptions\(inputs=\{"sound": \(SHAPE, DTYPE\), "state": \(SHAPE, DTYPE\)\}\)'
         with pytest.raises(rnnexport.ConversionError, match=told):
             rnnexport.load(model)
         loading = LoadOptions(inputs={"sound": ((None, None, 3), "float32"), "state": ((None, 4), "float32")})
@@ -210,7 +210,7 @@ def test_inputs_that_the_model_does_not_take_are_told(name, tmp_path):
     model = one(pytest.importorskip(name))
     model(X)
     loading = LoadOptions(inputs={"x": ((None, None, 9), "float32")})
-    with pytest.raises(rnnexport.ConversionError, match=r"can't be called with .*9.*give Loading\(inputs="):
+    with pytest.raises(rnnexport.ConversionError, match=r"can't be called with .*9.*give LoadOptions\(inputs="):
         rnnexport.export(model, "onnx", tmp_path / "m.onnx", loading=loading)
 
 
