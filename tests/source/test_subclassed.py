@@ -100,7 +100,7 @@ def test_a_length_in_python_stays_what_it_was(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", APIS)
-@pytest.mark.parametrize("structure", ["list", "dict"])
+@pytest.mark.parametrize("structure", ["list", pytest.param("dict", marks=pytest.mark.long)])
 def test_several_inputs_keep_their_structure_and_their_own_lengths(name, structure, tmp_path):
     read = (lambda inputs: inputs) if structure == "list" else (lambda inputs: (inputs["a"], inputs["b"]))
     packed = (lambda a, b: [a, b]) if structure == "list" else (lambda a, b: {"a": a, "b": b})
