@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.api import export_job as orders
+from rnnexport.api import export_job
 from rnnexport.api.export import export_all
 from rnnexport.core.errors import MismatchError
 from rnnexport.core.signature import argument_name
@@ -283,7 +283,7 @@ def test_argument_names_of_odd_names_are_apart():
 def test_a_form_that_leaves_the_tolerance_keeps_the_loop(tmp_path, monkeypatch):
     import keras
 
-    verified, calls = orders._verified, []
+    verified, calls = export_job._verified, []
 
     def strict_at_first(form, proof, order, path, override, progress):
         calls.append(path)
@@ -291,7 +291,7 @@ def test_a_form_that_leaves_the_tolerance_keeps_the_loop(tmp_path, monkeypatch):
             raise MismatchError("model.onnx differs", "agreement", "-")
         return verified(form, proof, order, path, override, progress)
 
-    monkeypatch.setattr(orders, "_verified", strict_at_first)
+    monkeypatch.setattr(export_job, "_verified", strict_at_first)
     x = keras.Input((None, 3), name="x")
     model = random_weights(keras.Model(x, keras.layers.GRU(4)(x)))
     exported = rnnexport.export(model, "onnx", tmp_path / "model.onnx")

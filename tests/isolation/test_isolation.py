@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import rnnexport
-from rnnexport.api import export_job as orders
+from rnnexport.api import export_job
 from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Proof
 from rnnexport.core.errors import ConversionError, CrashError, UsageError
@@ -127,13 +127,13 @@ def test_by_default_a_process_may_take_what_the_file_needs(tmp_path):
 
 
 def test_a_new_artifact_that_ends_its_process_is_no_export(tmp_path, monkeypatch):
-    monkeypatch.setattr(orders, "Limits", lambda: Limits(memory=1))
+    monkeypatch.setattr(export_job, "Limits", lambda: Limits(memory=1))
     path = artifact(tmp_path)
-    form = SimpleNamespace(subject=SimpleNamespace(layers=()))
-    order = orders.Order(NUMPY, path, Extent(Boundary()))
+    form = SimpleNamespace(reference=SimpleNamespace(layers=()))
+    job = export_job.ExportJob(NUMPY, path, Extent(Boundary()))
     with pytest.raises(ConversionError, match=r"carried\.py on numpy takes more than") as told:
-        orders._verified(
-            form, proof(), order, path, orders.Options(ExportOptions(17, LoweringRequest()), Override(), True), silent
+        export_job._verified(
+            form, proof(), job, path, export_job.Options(ExportOptions(17, LoweringRequest()), Override(), True), silent
         )
     assert told.value.exit_code == 3
 
