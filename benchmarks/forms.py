@@ -27,7 +27,7 @@ from benchmarks.host import describe_host
 from benchmarks.measure import prepared
 from benchmarks.peers import NotMeasured
 from benchmarks.results import Figure, finite
-from benchmarks.subject import OPSET, Reference, Runner, emitted
+from benchmarks.subject import OPSET, Runner, Subject, emitted
 from benchmarks.timing import Budget, interleaved_medians
 from rnnexport.core.lowering import FORM_CHOICES, FORMS
 
@@ -67,7 +67,7 @@ class FormsRow:
         return auto / best if auto and best else None
 
 
-def _row(subject: Reference, size: Size, max_unroll: int, budget: Budget, progress: Callable[[str], None]) -> FormsRow:
+def _row(subject: Subject, size: Size, max_unroll: int, budget: Budget, progress: Callable[[str], None]) -> FormsRow:
     truth = subject.eager(size)
     figures: dict[str, Figure] = {}
     runners: dict[str, Runner] = {}
@@ -85,13 +85,13 @@ def _row(subject: Reference, size: Size, max_unroll: int, budget: Budget, progre
     return FormsRow(subject.cell.name, subject.cell.title, size, products, timed)
 
 
-def _runner(subject: Reference, size: Size, form: str, max_unroll: int) -> Runner | NotMeasured:
+def _runner(subject: Subject, size: Size, form: str, max_unroll: int) -> Runner | NotMeasured:
     if form == UNROLL and size.timesteps > max_unroll:
         return NotMeasured(f"{size.timesteps} steps are above --max-unroll {max_unroll}")
     return subject.onnx_runner(_file(subject, size, form), size)
 
 
-def _file(subject: Reference, size: Size, form: str) -> Path:
+def _file(subject: Subject, size: Size, form: str) -> Path:
     """Unrolling fixes the length; the other forms share one file for all."""
     return subject.onnx_file(form, size.timesteps if form == UNROLL else None)
 
@@ -101,7 +101,7 @@ def _rows(arguments: argparse.Namespace, progress: Callable[[str], None]) -> Ite
     for cell in options.cells_of(arguments):
         for units in options.units_of(sizes):
             with tempfile.TemporaryDirectory() as folder:
-                subject = Reference(cell, units, Path(folder))
+                subject = Subject(cell, units, Path(folder))
                 for size in sizes:
                     if size.units == units:
                         yield _row(subject, size, arguments.max_unroll, options.budget_of(arguments), progress)

@@ -12,7 +12,7 @@ from benchmarks.cells import Size
 from benchmarks.host import GEMM_OPERATIONS
 from benchmarks.peers import Choices, NotMeasured, Peer
 from benchmarks.results import Figure, Row
-from benchmarks.subject import WRONG_FROM, Reference, Runner, emitted, largest_error
+from benchmarks.subject import WRONG_FROM, Runner, Subject, emitted, largest_error
 from benchmarks.timing import Budget, interleaved_medians
 from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError, reason
 
@@ -35,7 +35,7 @@ class Bench:
     budget: Budget
     gemm: Runner
 
-    def row(self, subject: Reference, size: Size, progress: Callable[[str], None]) -> Row:
+    def row(self, subject: Subject, size: Size, progress: Callable[[str], None]) -> Row:
         """Measure one cell at one size."""
         where = f"{subject.cell.name} {size}"
         progress(f"{where}: running the eager model")
@@ -55,7 +55,7 @@ class Bench:
         floor = subject.cell.operations(size) / rate
         return Row(subject.cell.name, subject.cell.title, size, timed, floor, rate)
 
-    def _emitted(self, peer: Peer, subject: Reference, figure: Figure) -> str:
+    def _emitted(self, peer: Peer, subject: Subject, figure: Figure) -> str:
         if peer.file is None or figure.status not in ("ok", "wrong"):
             return ""
         return emitted(peer.file(subject, self.choices))

@@ -22,7 +22,7 @@ from benchmarks.host import describe_host, gemm
 from benchmarks.measure import Bench
 from benchmarks.peers import PEERS, PEERS_BY_NAME, Choices, Peer
 from benchmarks.results import Row, aims, faults, mean_ratio, row_json
-from benchmarks.subject import OPSET, WRONG_FROM, Reference
+from benchmarks.subject import OPSET, WRONG_FROM, Subject
 from benchmarks.tables import show
 from rnnexport.core.lowering import FORM_CHOICES
 
@@ -52,7 +52,7 @@ def _rows(arguments: argparse.Namespace, progress: Callable[[str], None]) -> Ite
     for cell in options.cells_of(arguments):
         for units in options.units_of(sizes):
             with tempfile.TemporaryDirectory() as folder:
-                subject = Reference(cell, units, Path(folder))
+                subject = Subject(cell, units, Path(folder))
                 for size in sizes:
                     if size.units == units:
                         yield bench.row(subject, size, progress)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.support.measure import Measured
-from benchmarks.support.models import FAMILIES, Reference, public
+from benchmarks.support.models import FAMILIES, Subject, public
 from benchmarks.support.page import markdown, placed
 from benchmarks.support.table import from_json, to_json, told
 from benchmarks.support.workers import measured
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measured(asked: argparse.Namespace) -> list[Measured]:
     subjects = [
-        Reference(family, name)
+        Subject(family, name)
         for family in asked.family or FAMILIES
         for name, other in public(family).items()
         if not other and (not asked.only or name in asked.only)

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 import rnnexport
-from benchmarks.support.models import Built, CannotBuildError, Reference, build, not_applicable
+from benchmarks.support.models import Built, CannotBuildError, Subject, build, not_applicable
 from rnnexport.api.export_job import ExportJob, Options, described, run_jobs
 from rnnexport.core.errors import MismatchError, RnnExportError
 from rnnexport.core.lowering import LoweringRequest
@@ -51,13 +51,13 @@ class Measured:
         seconds: that it took.
     """
 
-    subject: Reference
+    subject: Subject
     sizes: str
     found: Mapping[str, Found]
     seconds: float
 
 
-def measure(subject: Reference, targets: Sequence[str]) -> Measured:
+def measure(subject: Subject, targets: Sequence[str]) -> Measured:
     """Export the model of that subject to each target, and verify each artifact."""
     start = perf_counter()
     why = not_applicable(subject)
