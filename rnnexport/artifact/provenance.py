@@ -162,7 +162,7 @@ def read_proof(
         artifact: the artifact's name, for the message of an error.
         provenance: the one blob.
         goldens: the other.
-        parts: all that the artifact consists of, see `seal.seal_of`.
+        parts: all that the artifact consists of, see `checksum.seal_of`.
         holder: the one of them that holds the provenance.
 
     Raises:

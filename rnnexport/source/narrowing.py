@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
 
+from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel
 
-_REFERENCES = 100  # see `narrow.REFERENCES`
 _NARROWED: Mapping[int, int] = {
     **dict.fromkeys((types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16), types_pb2.DT_FLOAT),
     types_pb2.DT_COMPLEX128: types_pb2.DT_COMPLEX64,
@@ -33,13 +33,10 @@ def in_float32(traced: TracedModel) -> TracedModel:
         for key in list(node.attr):
             if key == "_output_shapes":
                 continue
-            node.attr[key].CopyFrom(_narrowed(node.attr[key], names))
+            node.attr[key].CopyFrom(retyped(node.attr[key], _NARROWED, names))
     for function in library.function:
         function.signature.name = names[function.signature.name]
-        for arg in (*function.signature.input_arg, *function.signature.output_arg):
-            arg.type = _type(arg.type)
-            arg.ClearField("experimental_full_type")
-            arg.ClearField("handle_data")
+        retype_arguments(function.signature, _NARROWED)
     del library.gradient[:]
     return _imported(traced, graph_def)
 
@@ -50,41 +47,3 @@ def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:
     names = [spec.name for spec in traced.signature.all_outputs]
     outputs = {name: element(tensor) for name, tensor in zip(names, traced.output_tensors, strict=True)}
     return replace(traced, function=graph.prune([element(tensor) for tensor in traced.input_tensors], outputs))
-
-
-def _narrowed(value: Any, names: Mapping[str, str]) -> Any:
-    """A copy of an attribute in which all types, tensors and names of functions are those of float32."""
-    narrow = attr_value_pb2.AttrValue()
-    narrow.CopyFrom(value)
-    kind = value.WhichOneof("value")
-    if kind == "type":
-        narrow.type = _type(value.type)
-    elif kind == "tensor":
-        narrow.tensor.CopyFrom(_tensor(value.tensor))
-    elif kind == "func":
-        _narrow_function(narrow.func, names)
-    elif kind == "list":
-        narrow.list.type[:] = [_type(number) for number in value.list.type]
-        for tensor in narrow.list.tensor:
-            tensor.CopyFrom(_tensor(tensor))
-        for function in narrow.list.func:
-            _narrow_function(function, names)
-    return narrow
-
-
-def _narrow_function(called: Any, names: Mapping[str, str]) -> None:
-    called.name = names.get(called.name, called.name)
-    for key in list(called.attr):
-        called.attr[key].CopyFrom(_narrowed(called.attr[key], names))
-
-
-def _type(number: int) -> int:
-    reference = number - number % _REFERENCES
-    return _NARROWED.get(number - reference, number - reference) + reference
-
-
-def _tensor(tensor: Any) -> Any:
-    if tensor.dtype not in _NARROWED:
-        return tensor
-    dtype = tf.as_dtype(_NARROWED[tensor.dtype]).as_numpy_dtype
-    return tf.make_tensor_proto(tf.make_ndarray(tensor).astype(dtype))

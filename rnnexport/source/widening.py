@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework import op_def_registry
 
 from rnnexport.codegen.meaning import meant
 from rnnexport.source.elementary import Meaning, elementary
-from rnnexport.source.float64_safety import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+from rnnexport.source.float64_safety import FLOATS, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+from rnnexport.source.retyping import other_type, retype_arguments, retyped
 
 FunctionDef = Any
 
@@ -94,40 +94,7 @@ def _give_meaning(wide: NodeDef, node: NodeDef, meaning: Meaning) -> None:
 
 
 def _widened_value(value: AttrValue) -> AttrValue:
-    if not is_narrow(value):
-        return value
-    wide = attr_value_pb2.AttrValue()
-    wide.CopyFrom(value)
-    if value.HasField("type"):
-        wide.type = _widened_type(value.type)
-    elif value.HasField("tensor"):
-        wide.tensor.CopyFrom(_widened_tensor(value.tensor))
-    elif value.HasField("list"):
-        wide.list.type[:] = [_widened_type(number) for number in value.list.type]
-        for tensor in wide.list.tensor:
-            tensor.CopyFrom(_widened_tensor(tensor))
-        for func in wide.list.func:
-            _widen_arguments(func)
-    elif value.HasField("func"):
-        _widen_arguments(wide.func)
-    return wide
-
-
-def _widen_arguments(func: Any) -> None:
-    for name in list(func.attr):
-        func.attr[name].CopyFrom(_widened_value(func.attr[name]))
-
-
-def _widened_type(number: int) -> int:
-    reference = number - number % REFERENCES
-    return WIDER.get(number - reference, number - reference) + reference
-
-
-def _widened_tensor(tensor: Any) -> Any:
-    if tensor.dtype not in WIDER:
-        return tensor
-    dtype = tf.as_dtype(WIDER[tensor.dtype]).as_numpy_dtype
-    return tf.make_tensor_proto(tf.make_ndarray(tensor).astype(dtype))
+    return retyped(value, WIDER) if is_narrow(value) else value
 
 
 def _widened_function(function: FunctionDef, made: _Made) -> FunctionDef:
@@ -136,10 +103,7 @@ def _widened_function(function: FunctionDef, made: _Made) -> FunctionDef:
     wide.CopyFrom(function)
     wide.ClearField("attr")
     wide.ClearField("arg_attr")
-    for arg in (*wide.signature.input_arg, *wide.signature.output_arg):
-        arg.type = _widened_type(arg.type)
-        arg.ClearField("experimental_full_type")
-        arg.ClearField("handle_data")
+    retype_arguments(wide.signature, WIDER)
     nodes, calls = _widened_nodes(function.node_def, made)
     outputs = {node.name: _output_names(node.op) for node in function.node_def if node.name in calls}
     for node in nodes:
@@ -170,7 +134,7 @@ def _call(node: NodeDef, made: _Made) -> NodeDef | None:
     body = elementary(node.op, node.attr, made.meaning)
     if op is None or body is None:
         return None
-    types = [_widened_type(arg.type or node.attr[arg.type_attr].type) for arg in op.input_arg]
+    types = [other_type(arg.type or node.attr[arg.type_attr].type, WIDER) for arg in op.input_arg]
     specs = [tf.TensorSpec(None, tf.as_dtype(number)) for number in types]
     key = repr((node.op, types, sorted((name, str(value)) for name, value in node.attr.items() if name[0] != "_")))
     if key not in bodies:

@@ -180,7 +180,7 @@ class Target:
         check_destination(path, self.layout, self.companions, self.owns)
 
     def staged(self, path: Path) -> AbstractContextManager[Path]:
-        """A path to build the artifact at that goes to `path`, see `publish.staged`."""
+        """A path to build the artifact at that goes to `path`, see `atomic_write.staged`."""
         return staged(path, self.layout, self.companions, self.owns)
 
     def owns(self, path: Path) -> bool:

@@ -42,7 +42,6 @@ class Replay:
     Args:
         graph: the graph, with its library of functions.
         form_of: gives the form of an operator for what it reads; None for one that stays.
-        names: of all operators of the graph.
     """
 
     def __init__(self, graph: tf.Graph, form_of: Callable[[tf.Operation, Sequence[Value]], Form | None]) -> None:

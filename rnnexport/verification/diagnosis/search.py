@@ -21,7 +21,7 @@ def search(layers: Sequence[LayerValue], inner: InnerValues, *, rtol: float, ato
     inside a fused or native operator.
 
     Args:
-        layers, inner: see `trail`.
+        layers, inner: see `record`.
         rtol: of the verification.
         atol: the same.
     """
