@@ -21,13 +21,18 @@ from rnnexport.core.signature import (
 )
 from rnnexport.source.api import Layer, NamedTensor, StateVariable, ragged_input
 from rnnexport.source.model import SourceModel
-from rnnexport.source.probe import DTYPES, dependent_rows, output_specs, runs_at
+from rnnexport.source.probe import DTYPES, LENGTHS, dependent_rows, output_specs, runs_at
 
 _MASKED_RANK = 3  # a Masking layer looks at the features of a timestep
 
 
-def describe(source: SourceModel, boundary: Boundary) -> Signature:
+def describe(source: SourceModel, boundary: Boundary, lengths: Sequence[tuple[int, int]] = LENGTHS) -> Signature:
     """The signature of `source` with `boundary` applied.
+
+    Args:
+        source: the model.
+        boundary: what the user wants of its dimensions.
+        lengths: pairs of lengths at which it is tried, see `probe`.
 
     Raises:
         UsageError: `boundary` asks for what the model does not allow.
@@ -51,8 +56,8 @@ def describe(source: SourceModel, boundary: Boundary) -> Signature:
     _check_ranges(inputs, boundary, source.name)
     _check_names(inputs)
     states = _states(source.api.states(source.model), inputs)
-    partial = Signature(_own_lengths(source, Signature(inputs, (), states)), (), states)
-    signature = replace(partial, outputs=output_specs(source, partial))
+    partial = Signature(_own_lengths(source, Signature(inputs, (), states), lengths), (), states)
+    signature = replace(partial, outputs=output_specs(source, partial, lengths))
     _require_independent_rows(source, signature)
     return signature
 
@@ -114,7 +119,7 @@ def _dim(tensor: NamedTensor, axis: int, size: int | None, boundary: Boundary) -
     return asked if isinstance(asked, int) else name
 
 
-def _own_lengths(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
+def _own_lengths(source: SourceModel, partial: Signature, lengths: Sequence[tuple[int, int]]) -> tuple[TensorSpec, ...]:
     """Give every sequence a length of its own where the model runs with lengths that differ.
 
     One name is one length: a runtime may share memory between all that have it.
@@ -125,7 +130,7 @@ def _own_lengths(source: SourceModel, partial: Signature) -> tuple[TensorSpec, .
         spec = inputs[index]
         own = replace(spec, shape=(spec.shape[0], f"{spec.name}_{TIME}", *spec.shape[2:]))
         trial = [*inputs[:index], own, *inputs[index + 1 :]]
-        if runs_at(source, replace(partial, inputs=tuple(trial))):
+        if runs_at(source, replace(partial, inputs=tuple(trial)), lengths):
             inputs = trial
     return tuple(inputs)
 

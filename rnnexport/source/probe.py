@@ -24,19 +24,31 @@ _BATCHES = (3, 5)
 # Pairs of sizes for the other dimensions, the first of which that the model runs at is used: some models take no
 # more steps than they have positions, some need as many as they pool, or as their frames are long. A further dimension
 # is longer by `_FURTHER`.
-_LENGTHS = ((7, 10), (11, 17), (43, 59), (139, 211), (523, 787), (2053, 2591))
+LENGTHS = ((7, 10), (11, 17), (43, 59), (139, 211), (523, 787), (2053, 2591))
 _FURTHER = 6
 _FEW = 4  # of these pairs: thousands of steps in eager Keras take seconds
 _VALUES = (0, 1)  # of all inputs: the first that the model takes, which counts something from 1, say
 
 
-def output_specs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, ...]:
+def lengths_around(built: int) -> tuple[tuple[int, int], ...]:
+    """Pairs for a model that is known to run at one length: it needs no search among thousands of steps."""
+    return (*LENGTHS[:2], (built, built + _FURTHER + 1))
+
+
+def output_specs(
+    source: SourceModel, partial: Signature, lengths: Sequence[tuple[int, int]] = LENGTHS
+) -> tuple[TensorSpec, ...]:
     """The outputs of a model whose inputs and states are known.
+
+    Args:
+        source: the model.
+        partial: its signature without outputs.
+        lengths: pairs of lengths to try, in this order.
 
     Raises:
         ConversionError: the model raises at every pair of sizes, or returns what no artifact can.
     """
-    sizes, runs = _probed(source, partial)
+    sizes, runs = _probed(source, partial, lengths)
     taken = [spec.name for spec in partial.all_inputs] + [state.output.name for state in partial.states]
     names = unique_names(source.api.output_names(source.model), taken)
     specs = []
@@ -50,10 +62,10 @@ def output_specs(source: SourceModel, partial: Signature) -> tuple[TensorSpec, .
     return tuple(specs)
 
 
-def runs_at(source: SourceModel, partial: Signature) -> bool:
+def runs_at(source: SourceModel, partial: Signature, lengths: Sequence[tuple[int, int]] = LENGTHS) -> bool:
     """Whether the model runs when every dynamic dimension has a size of its own, at lengths up to some hundred."""
     try:
-        _probed(source, partial, _LENGTHS[:_FEW])
+        _probed(source, partial, lengths[:_FEW])
     except RnnExportError:
         return False
     return True
@@ -62,7 +74,7 @@ def runs_at(source: SourceModel, partial: Signature) -> bool:
 def dependent_rows(source: SourceModel, signature: Signature) -> list[str]:
     """The outputs of which a row is another when it is computed alone: the model mixes the batch."""
     rng = np.random.default_rng(0)
-    for pair in _LENGTHS:
+    for pair in LENGTHS:
         sizes = _sizes(signature, 0, pair[0])
         feed = [_some(rng, spec.sized(sizes), spec.dtype) for spec in signature.inputs]
         batched = [spec.shape[:1] == (BATCH,) for spec in signature.inputs]
@@ -83,7 +95,7 @@ def dependent_rows(source: SourceModel, signature: Signature) -> list[str]:
 
 def some_feed(signature: Signature, which: int) -> dict[str, np.ndarray]:
     """Inputs, without states, at the first (0) or the second (1) of two sizes of all that is open."""
-    sizes, rng = _sizes(signature, which, _LENGTHS[0][which]), np.random.default_rng(which)
+    sizes, rng = _sizes(signature, which, LENGTHS[0][which]), np.random.default_rng(which)
     # Ids are 0 and 1, whatever their dtype.
     dtypes = {spec.name: spec.dtype if spec.high is None else "int64" for spec in signature.inputs}
     made = {spec.name: _some(rng, spec.sized(sizes), dtypes[spec.name]) for spec in signature.inputs}
@@ -100,7 +112,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _probed(
-    source: SourceModel, partial: Signature, pairs: Sequence[tuple[int, int]] = _LENGTHS
+    source: SourceModel, partial: Signature, pairs: Sequence[tuple[int, int]]
 ) -> tuple[list[dict[str, int]], list[list[np.ndarray]]]:
     """Two sizes of all that is open at which the model gives values, and what it gives."""
     refusals: list[ConversionError] = []

@@ -19,6 +19,7 @@ from rnnexport.core.signature import Boundary
 from rnnexport.source.api import KerasApi
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
+from rnnexport.source.probe import LENGTHS, lengths_around
 
 _FEATURES_FROM = 3  # from this rank on the last axis holds features, which no recurrent layer leaves open
 
@@ -44,22 +45,24 @@ def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputSh
             _todo(source),
         )
     refusals = []
+    built = None if inputs else max(_lengths(arguments), default=None)
     for candidate in [arguments] if inputs else _opened(arguments):
         try:
-            return _called(source, api, candidate)
+            return _called(source, api, candidate, built)
         except ConversionError as error:
             refusals.append(error)  # not with lengths that are open: the next candidate has fewer
     raise refusals[-1]
 
 
-def _called(source: SourceModel, api: KerasApi, arguments: Mapping[str, Any]) -> SourceModel:
+def _called(source: SourceModel, api: KerasApi, arguments: Mapping[str, Any], built: int | None) -> SourceModel:
     def refused(error: BaseException) -> ConversionError:
         found = f"{source.name} can't be called with {dict(arguments)}: {reason(error)}"
         return ConversionError(found, "inputs that it takes", _todo(source))
 
     with ForeignCode(refused):
         wrapped = replace(source, model=api.wrapped(source.model, arguments))
-    describe(wrapped, Boundary())  # runs it at two sizes of all that is open
+    lengths = LENGTHS if built is None else lengths_around(built)
+    describe(wrapped, Boundary(), lengths)  # runs it at two sizes of all that is open
     return wrapped
 
 
@@ -77,6 +80,15 @@ def _opened(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The shapes with batch and length open, then with the length of inputs with features alone, then the batch."""
     for lengths_from in (2, _FEATURES_FROM, 99):
         yield {name: _mapped(struct, lengths_from) for name, struct in arguments.items()}
+
+
+def _lengths(struct: Any) -> Iterator[int]:
+    """The lengths of all that has rank 2 or more, as it was first called."""
+    if isinstance(struct, (dict, list)):
+        for child in struct.values() if isinstance(struct, dict) else struct:
+            yield from _lengths(child)
+    else:
+        yield from (size for size in struct[0][1:2] if size is not None)
 
 
 def _mapped(struct: Any, lengths_from: int) -> Any:
