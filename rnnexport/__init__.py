@@ -25,7 +25,7 @@ from rnnexport.version import __version__
 if TYPE_CHECKING:
     from rnnexport import runtime
     from rnnexport.api.export import export, export_all, load
-    from rnnexport.api.export_job import Exported
+    from rnnexport.api.jobs import Exported
     from rnnexport.api.reseal import reseal
     from rnnexport.api.verify import verify
     from rnnexport.core.load_options import LoadOptions
@@ -56,7 +56,7 @@ __all__ = [
 
 # Imported when they are asked for: a command line that verifies must not pay for what exports.
 _HOMES = {
-    "Exported": "api.export_job",
+    "Exported": "api.jobs",
     "LoadOptions": "core.load_options",
     "LoweringDecision": "core.lowering",
     "LoweringRequest": "core.lowering",

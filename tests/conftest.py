@@ -13,7 +13,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from rnnexport.api.export import export_all
-from rnnexport.api.export_job import Exported
+from rnnexport.api.jobs import Exported
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.registry import TARGET_NAMES
 from samples.catalog import SAMPLES_BY_NAME

@@ -14,66 +14,23 @@ from typing import TYPE_CHECKING
 
 from rnnexport.api.diagnose import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
 from rnnexport.api.expectations import Beside, with_data
+from rnnexport.api.jobs import Exported, ExportJob, Options, check_destination_of
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
-from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Extent
 from rnnexport.isolation.limits import Limits
-from rnnexport.reference.prepare import Reference, references, require_fixed
-from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.run_artifact import Expectation, verify_artifact
-from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+from rnnexport.verification.tolerance import Tolerance, Tolerances
 from rnnexport.verification.where import Where
 
 if TYPE_CHECKING:
+    from rnnexport.reference.prepare import Reference
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One artifact in place.
-
-    Attributes:
-        path: where it is.
-        report: the verification it passed; None where that was switched off.
-        lowering: what became of each recurrence, where the format has several forms for one.
-        companions: its other files, beside it.
-    """
-
-    path: Path
-    report: ArtifactReport | None
-    lowering: tuple[LoweringDecision, ...] = ()
-    companions: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Options:
-    """What all jobs of one call have in common."""
-
-    form: ExportOptions
-    override: Override
-    verify: bool
-    data: Path | None = None
-
-    def with_loops(self, because: str) -> Options:
-        """The same, every recurrence kept a Loop."""
-        return replace(
-            self, form=replace(self.form, lowering=replace(self.form.lowering, form="loop", because=because))
-        )
-
-
-@dataclass(frozen=True)
-class ExportJob:
-    """One artifact that is wanted."""
-
-    kind: Target
-    destination: Path
-    extent: Extent
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +43,8 @@ class Form:
 
 def described(source: SourceModel, jobs: Sequence[ExportJob], progress: Progress) -> dict[Extent, Reference]:
     """What the jobs convert, by its extent: for `run_jobs` to be called with some of them at a time."""
+    from rnnexport.reference.prepare import references
+
     return references(source, [(_extent(job), job.kind) for job in jobs], TRAIL_GOLDEN, progress)
 
 
@@ -107,10 +66,11 @@ def run_jobs(
         progress: is told what goes on.
         known: what `described` gave for these jobs and others.
     """
+    from rnnexport.reference.prepare import require_fixed
     from rnnexport.source.footprint import require_convertible_size
 
     for job in jobs:
-        _check_job(source, job)
+        check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source)
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     known = known or described(source, jobs, progress)
@@ -190,27 +150,6 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
     return Exported(job.destination, report, lowering, job.kind.files(job.destination)[1:])
 
 
-def _check_job(source: SourceModel, job: ExportJob) -> None:
-    """Refuse at once what would be refused after minutes of work."""
-    kind, destination = job.kind, job.destination
-    if not kind.layout and destination.suffix != kind.suffix:
-        raise UsageError(f"output {destination.name}", f"a name that ends in {kind.suffix}", "change -o")
-    if source.file is not None and destination.resolve() == source.file.path.resolve():
-        raise UsageError(f"output {destination}, which is the model itself", "another file", "change -o")
-    for folder in destination.resolve().parents:
-        if (folder / "saved_model.pb").is_file():
-            raise UsageError(
-                f"output {destination}, which lies inside the model {folder}", "another folder", "change -o"
-            )
-    if destination.stem in kind.reserved:
-        raise UsageError(
-            f"output {destination.name}, which would hide the module {destination.stem} from itself",
-            "a name that no module of Python or NumPy has",
-            "change -o",
-        )
-    kind.check_destination(destination)
-
-
 def _verified(
     form: Form, proof: Proof, job: ExportJob, path: Path, options: Options, progress: Progress
 ) -> ArtifactReport:
@@ -274,8 +213,3 @@ def _require_passed(report: ArtifactReport, destination: Path) -> None:
 def _why(report: ArtifactReport) -> str:
     located = report.located
     return report.first_problem() + ("" if located is None else f". {located.sentence}")
-
-
-def file_name(kind: Target, source: SourceModel) -> str:
-    """The name that an artifact of `source` has by default."""
-    return source.name + kind.suffix

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
+from rnnexport.cli.choices import unknown_command
 from rnnexport.cli.session import Session
 from rnnexport.cli.supervision import supervised
 from rnnexport.version import __version__
 
+PROGRAM = "rnnexport"
+# What the script of a shell asks for completions with, as Click has it.
+VARIABLE = "_RNNEXPORT_COMPLETE"
 _COMMANDS = {
     "onnx": "Export a model to ONNX.",
     "saved-model": "Export a model to a TensorFlow SavedModel.",
@@ -21,6 +27,7 @@ _COMMANDS = {
     "inspect": "Show what a model or an artifact is.",
     "triton": "Write an ONNX artifact into a Triton model repository.",
     "makefile": "Print the path of a makefile for release jobs.",
+    "completion": "Print the script that completes commands in bash, zsh or fish.",
 }
 
 _HELP = """Recurrent Keras models to SavedModel, TFLite, ONNX and NumPy, each artifact proved to compute the same thing.
@@ -41,7 +48,12 @@ Exit codes:
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's file only when the command is called, so that `--help` is quick."""
+    """Imports a command's file only when the command is called, so that `--help` and completion are quick."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, with what each is for; none is imported for it."""
+        items = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -51,6 +63,14 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"rnnexport.cli.{cmd_name.replace('-', '_')}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As of any group; a word that is no command is told with what was probably meant."""
+        if args[0] not in _COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(unknown_command(args[0], list(_COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -65,6 +85,8 @@ def _cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code. That of this process, not given ones, is run in a child of it."""
+    if arguments is None and (asked := os.environ.get(VARIABLE)):
+        raise SystemExit(shell_complete(_cli, {}, PROGRAM, VARIABLE, asked))
 
     def run() -> int:
         return Session.run(_cli, arguments)

@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rnnexport.api import export as pipeline
 from rnnexport.cli import options
-from rnnexport.cli.inputs import Bounds, input_options
-from rnnexport.cli.outcome import print_exported
+from rnnexport.cli.choices import TargetChoice
+from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
-from rnnexport.core.signature import Length
-from rnnexport.targets.registry import TARGET_NAMES
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.verification.tolerance import Override
 
+if TYPE_CHECKING:
+    from rnnexport.api.keywords import Checks, Shape
 
-@click.command("export")
-@options.model_argument
-@click.option("--to", "targets", multiple=True, required=True, type=click.Choice(TARGET_NAMES), help="May be repeated.")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
+_TARGETS = click.Option(["--to", "targets"], multiple=True, required=True, type=TargetChoice(), help="May be repeated.")
+_FOLDER = click.Option(
+    ["-o", "--output", "folder"],
     metavar="DIR",
     default=Path(),
     type=click.Path(path_type=Path),
     help="The folder for the artifacts, made where it is missing (default: the working directory).",
 )
-@options.opset_option
-@options.lowering_options
-@options.loading_options
-@options.batch_option
-@options.timesteps_option
-@options.stream_option
-@options.cast_option
-@click.option("--tflite-timesteps", type=int, help="The length for TFLite alone, where the others stay dynamic.")
-@input_options
-@options.verify_option
-@options.tolerance_options
-@options.debug_option
+_TFLITE_TIMESTEPS = click.Option(
+    ["--tflite-timesteps"], type=int, help="The length for TFLite alone, where the others stay dynamic."
+)
+
+
+@grouped(
+    "export",
+    options.loading_options(),
+    options.shape_options(),
+    OptionGroup(options.SHAPE, (_TFLITE_TIMESTEPS,)),
+    options.opset_options(),
+    options.lowering_options(form=True),
+    options.export_data_options(),
+    options.tolerance_options(),
+    OptionGroup(options.OUTPUT, (_TARGETS, _FOLDER)),
+    options.message_options(),
+    arguments=[options.model_argument()],
+)
 @click.pass_context
 def command(
     ctx: click.Context,
     model: Path,
     targets: tuple[str, ...],
     folder: Path,
-    opset: int,
-    batch: Length,
-    timesteps: Length,
-    stream: Length,
-    cast: str | None,
+    loading: LoadOptions,
+    shape: Shape,
     tflite_timesteps: int | None,
-    data: Path | None,
-    ranges: Bounds,
-    verify: bool,
-    rtol: options.Bounds,
-    atol: options.Bounds,
+    opset: int,
+    request: LoweringRequest,
+    checks: Checks,
+    tolerance: Override,
 ) -> None:
     """Export MODEL to several targets, with one load and as few traces as can be.
 
@@ -68,23 +69,22 @@ def command(
     Example:
       rnnexport export model.keras --to onnx --to saved-model --to tflite --tflite-timesteps 50 -o artifacts
     """
+    from rnnexport.api import export as pipeline
+
     session = session_of(ctx)
     exported = pipeline.export_all(
         model,
         targets,
         folder,
-        loading=options.loading_of(ctx),
+        loading=loading,
         opset=opset,
-        lowering=options.lowering_of(ctx),
-        batch=batch,
-        timesteps=timesteps,
-        stream=stream,
-        cast=cast,
+        lowering=request,
+        **shape,
+        **checks,
         tflite_timesteps=tflite_timesteps,
-        data=data,
-        ranges=ranges,
-        verify=verify,
-        tolerance=options.tolerance_of(rtol, atol),
+        tolerance=tolerance,
         progress=session.progress,
     )
+    from rnnexport.cli.outcome import print_exported
+
     print_exported(session, exported)

@@ -6,25 +6,28 @@ from pathlib import Path
 
 import click
 
-from rnnexport.api.inspect import inspect_file, inspect_lowering, inspect_model
 from rnnexport.cli import options
-from rnnexport.cli.outcome import warn_of_faults
+from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import Session, session_of
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
-from rnnexport.report.recurrences import recurrences_table
-from rnnexport.report.text import inspection_tables, signature_table
+
+_LOWERING = click.Option(
+    ["--lowering"], is_flag=True, help="For a model: show what its recurrences would become in an ONNX file."
+)
 
 
-@click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--lowering", is_flag=True, help="For a model: show what its recurrences would become in an ONNX file.")
-@options.speed_options
-@options.loading_options
-@options.debug_option
+@grouped(
+    "inspect",
+    options.loading_options(),
+    OptionGroup(options.FORM, (_LOWERING,)),
+    options.lowering_options(form=False),
+    options.message_options(),
+    arguments=[click.Argument(["file"], type=click.Path(path_type=Path))],
+)
 @click.pass_context
-def command(ctx: click.Context, file: Path, lowering: bool) -> None:
+def command(ctx: click.Context, file: Path, loading: LoadOptions, lowering: bool, request: LoweringRequest) -> None:
     """Show what FILE is: a model's layers and cells, an artifact's operators and provenance, inputs, outputs, states.
 
     What a model file says of itself is shown first, and needs no TensorFlow; its inputs and outputs need the model
@@ -37,7 +40,11 @@ def command(ctx: click.Context, file: Path, lowering: bool) -> None:
       rnnexport inspect model.keras --custom-objects cells.py
       rnnexport inspect model.keras --lowering --for cuda
     """
-    session, loading, request = session_of(ctx), options.loading_of(ctx), options.lowering_of(ctx)
+    from rnnexport.api.inspect import inspect_file, inspect_model
+    from rnnexport.cli.outcome import warn_of_faults
+    from rnnexport.report.text import inspection_tables, signature_table
+
+    session = session_of(ctx)
     if request != LoweringRequest() and not lowering:
         raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
     inspection = inspect_file(file, loading)
@@ -55,6 +62,10 @@ def command(ctx: click.Context, file: Path, lowering: bool) -> None:
 
 
 def _show_lowering(session: Session, file: Path, loading: LoadOptions, request: LoweringRequest) -> None:
+    from rnnexport.api.inspect import inspect_lowering
+    from rnnexport.cli.outcome import warn_of_faults
+    from rnnexport.report.recurrences import recurrences_table
+
     lowered = inspect_lowering(file, loading, request, session.progress)
     session.line.stop()
     session.show(recurrences_table(lowered) if lowered else "no recurrences")

@@ -6,15 +6,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import click
-
 from rnnexport.artifact.atomic_write import writing
+from rnnexport.cli.grouping import grouped
 
 _MAKEFILE = Path(__file__).parents[1] / "rnnexport.mk"
 _STDOUT = 1
 
 
-@click.command("makefile")
+@grouped("makefile")
 def command() -> None:
     """Print the path of a makefile with rules for release jobs, to be included.
 

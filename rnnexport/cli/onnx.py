@@ -1,6 +1,6 @@
 """`rnnexport onnx`."""
 
-from rnnexport.cli.options import lowering_options, opset_option
+from rnnexport.cli.options import lowering_options, opset_options
 from rnnexport.cli.single import export_command
 
 command = export_command(
@@ -20,6 +20,6 @@ command = export_command(
       rnnexport onnx model.keras --opset 17 --custom-objects cells.py -o model.onnx
       rnnexport onnx model.keras --tune 32x100
     """,
-    opset_option,
-    lowering_options,
+    opset_options(),
+    lowering_options(form=True),
 )

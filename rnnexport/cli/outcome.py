@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rnnexport.api.export_job import Exported
+from rnnexport.api.jobs import Exported
 from rnnexport.cli.session import Session
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.report.text import report_table

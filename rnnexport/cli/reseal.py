@@ -6,26 +6,43 @@ from pathlib import Path
 
 import click
 
-from rnnexport.api.reseal import reseal
 from rnnexport.cli import options
-from rnnexport.cli.limits import limit_options, limits_of
-from rnnexport.cli.outcome import print_exported
+from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.isolation.limits import Limits
+from rnnexport.verification.tolerance import Override
+
+_OPTIONS = (
+    click.Option(
+        ["--source"],
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="MODEL",
+        help="The model it was exported from.",
+    ),
+)
+_OUTPUT = (
+    click.Option(
+        ["-o", "--output"],
+        type=click.Path(path_type=Path),
+        metavar="OUT",
+        help="Where it goes (default: in its place).",
+    ),
+    click.Option(["--note"], default="", metavar="TEXT", help="What was done to it, for whoever inspects it."),
+)
 
 
-@click.command("reseal")
-@click.argument("artifact", type=click.Path(path_type=Path))
-@click.option(
-    "--source", required=True, type=click.Path(path_type=Path), metavar="MODEL", help="The model it was exported from."
+@grouped(
+    "reseal",
+    OptionGroup(options.INPUT, _OPTIONS),
+    options.loading_options(),
+    options.tolerance_options(),
+    options.limit_options(),
+    OptionGroup(options.OUTPUT, _OUTPUT),
+    options.message_options(),
+    arguments=[click.Argument(["artifact"], type=click.Path(path_type=Path))],
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="Where it goes (default: in its place)."
-)
-@click.option("--note", default="", metavar="TEXT", help="What was done to it, for whoever inspects it.")
-@options.loading_options
-@limit_options
-@options.tolerance_options
-@options.debug_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -33,10 +50,9 @@ def command(
     source: Path,
     output: Path | None,
     note: str,
-    memory: float | None,
-    timeout: float,
-    rtol: options.Bounds,
-    atol: options.Bounds,
+    loading: LoadOptions,
+    tolerance: Override,
+    limits: Limits,
 ) -> None:
     """Verify ARTIFACT, which was changed after its export, beside its source, and seal it again.
 
@@ -49,15 +65,19 @@ def command(
       rnnexport reseal int8.onnx --source model.keras --atol 0.05 --rtol 0.05 --note "dynamic int8, per channel"
       rnnexport reseal optimised.onnx --source model.keras -o release/model.onnx
     """
+    from rnnexport.api.reseal import reseal
+
     session = session_of(ctx)
     done = reseal(
         artifact,
         source,
         output=output,
         note=note,
-        loading=options.loading_of(ctx),
-        tolerance=options.tolerance_of(rtol, atol),
-        limits=limits_of(memory, timeout),
+        loading=loading,
+        tolerance=tolerance,
+        limits=limits,
         progress=session.progress,
     )
+    from rnnexport.cli.outcome import print_exported
+
     print_exported(session, [done])

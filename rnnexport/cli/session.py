@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import click
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.cli.progress import ProgressLine
@@ -37,7 +38,10 @@ class Session:
         err: where progress and errors go.
         line: where progress shows.
         debug: whether tracebacks and the libraries' own output are shown.
+        loudness: 0; less with `-q`, more with `-v`.
     """
+
+    loudness: int = 0
 
     def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
@@ -68,17 +72,25 @@ class Session:
             raise _Terminated
         self.line(message)
 
+    def write(self, text: str) -> None:
+        """Print a text on stdout as it is, whatever `-q` says: it is what was asked for. Raises as `show`."""
+        self._print(Text(text, no_wrap=True, overflow="ignore"), soft_wrap=True)
+
     def show(self, result: RenderableType) -> None:
-        """Print a result on stdout.
+        """Print a result on stdout, unless `-q` says that nobody reads it.
 
         Raises:
             UsageError: stdout can't be written. A pipe whose reader has gone is no error, nor is a closed stdout.
         """
+        if self.loudness >= 0:
+            self._print(result)
+
+    def _print(self, result: RenderableType, *, soft_wrap: bool = False) -> None:
         if sys.stdout is None:
             return
         with writing(Path("/dev/stdout")):
             try:
-                self._out.print(result, markup=False)
+                self._out.print(result, markup=False, soft_wrap=soft_wrap)
                 sys.stdout.flush()
             except BrokenPipeError:
                 _discard_stdout()
@@ -106,6 +118,8 @@ class Session:
             return error.exit_code
         if isinstance(error, click.ClickException):
             return self._tell(f"{one_line(error.format_message())} (see --help)", error.exit_code)
+        if isinstance(error, SystemExit):
+            return error.code if isinstance(error.code, int) else EXIT_FAULT
         if isinstance(error, MemoryError):
             return self._tell("out of memory; expected a host with more, or a smaller model", EXIT_USAGE)
         fault = f"{type(error).__name__}: {error}"

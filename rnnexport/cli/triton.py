@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
 from rnnexport.triton.repository import Written, write_repository
 from rnnexport.triton.serving import (
@@ -18,60 +19,72 @@ from rnnexport.triton.serving import (
     Serving,
 )
 
+_REPOSITORY = (
+    click.Option(
+        ["-o", "--output", "repository"],
+        metavar="REPO",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="The model repository: the folder of all models of a server. It is made where it is missing.",
+    ),
+    click.Option(["--name"], metavar="NAME", help="The name of the model on the server; by default that of the file."),
+    click.Option(
+        ["--version"], default=1, show_default=True, metavar="N", help="The version of the model on the server."
+    ),
+    click.Option(
+        ["--max-batch"],
+        type=int,
+        metavar="N",
+        help=f"How many rows, or sequences, share one run at most (default: {DEFAULT_MAX_BATCH}).",
+    ),
+    click.Option(
+        ["--instances"],
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="How many copies a server runs, on each GPU if any.",
+    ),
+    click.Option(
+        ["--device"],
+        type=click.Choice(DEVICES),
+        default="auto",
+        show_default=True,
+        help="Where it runs; auto takes the GPUs of the server if it has any.",
+    ),
+    click.Option(
+        ["--strategy"],
+        type=click.Choice(STRATEGIES),
+        help="With states: run what waits longest (oldest, the default), or keep each sequence at its place of a "
+        "batch.",
+    ),
+    click.Option(
+        ["--max-sequences"],
+        type=int,
+        metavar="N",
+        help=f"With states: how many sequences an instance carries; more wait (default: {DEFAULT_MAX_SEQUENCES}).",
+    ),
+    click.Option(
+        ["--max-idle"],
+        type=float,
+        metavar="SECONDS",
+        help=f"With states: give up a sequence after so long without a request (default: {DEFAULT_MAX_IDLE:g}).",
+    ),
+    click.Option(
+        ["--max-queue-delay"],
+        type=int,
+        metavar="MICROSECONDS",
+        help="How long a request may wait for others to share its run (default: 0).",
+    ),
+)
 
-@click.command("triton")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "repository",
-    metavar="REPO",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The model repository: the folder of all models of a server. It is made where it is missing.",
+
+@grouped(
+    "triton",
+    OptionGroup(options.OUTPUT, _REPOSITORY[:3]),
+    OptionGroup("Serving", _REPOSITORY[3:]),
+    options.message_options(),
+    arguments=[options.model_argument()],
 )
-@click.option("--name", metavar="NAME", help="The name of the model on the server; by default that of the file.")
-@click.option("--version", default=1, show_default=True, metavar="N", help="The version of the model on the server.")
-@click.option(
-    "--max-batch",
-    type=int,
-    metavar="N",
-    help=f"How many rows, or sequences, share one run at most (default: {DEFAULT_MAX_BATCH}).",
-)
-@click.option(
-    "--instances", default=1, show_default=True, metavar="N", help="How many copies a server runs, on each GPU if any."
-)
-@click.option(
-    "--device",
-    type=click.Choice(DEVICES),
-    default="auto",
-    show_default=True,
-    help="Where it runs; auto takes the GPUs of the server if it has any.",
-)
-@click.option(
-    "--strategy",
-    type=click.Choice(STRATEGIES),
-    help="With states: run what waits longest (oldest, the default), or keep each sequence at one place of the batch.",
-)
-@click.option(
-    "--max-sequences",
-    type=int,
-    metavar="N",
-    help=f"With states: how many sequences an instance carries; more wait (default: {DEFAULT_MAX_SEQUENCES}).",
-)
-@click.option(
-    "--max-idle",
-    type=float,
-    metavar="SECONDS",
-    help=f"With states: give up a sequence after so long without a request (default: {DEFAULT_MAX_IDLE:g}).",
-)
-@click.option(
-    "--max-queue-delay",
-    type=int,
-    metavar="MICROSECONDS",
-    help="How long a request may wait for others to share its run (default: 0).",
-)
-@options.debug_option
 @click.pass_context
 def command(
     ctx: click.Context,

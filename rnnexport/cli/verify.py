@@ -2,56 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import click
 
-from rnnexport.api.verify import verify
 from rnnexport.artifact.atomic_write import check_destination, write_text, writing
 from rnnexport.cli import options
-from rnnexport.cli.limits import limit_options, limits_of
+from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
 from rnnexport.core.errors import UsageError, require_path
-from rnnexport.report.text import report_table
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.isolation.limits import Limits
 from rnnexport.targets.registry import companions_of
 from rnnexport.verification.report import Report
+from rnnexport.verification.tolerance import Override
 
 # The views that are written to files, imported when they are asked for.
 _VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "html": ("html", "to_html")}
 
 
-@click.command("verify")
-@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead.")
-@options.loading_options
-@options.data_option
-@options.steps_option
-@options.provider_option
-@options.placement_option
-@options.tf32_option
-@limit_options
-@options.tolerance_options
-@options.report_options
-@options.debug_option
+_SOURCE = click.Option(
+    ["--source"], type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead."
+)
+
+
+@grouped(
+    "verify",
+    OptionGroup(options.INPUT, (_SOURCE,)),
+    options.loading_options(),
+    options.provider_options(),
+    options.data_options(),
+    options.tolerance_options(),
+    options.limit_options(),
+    options.report_options(),
+    options.message_options(),
+    arguments=[click.Argument(["artifacts"], nargs=-1, required=True, type=click.Path(path_type=Path))],
+)
 @click.pass_context
 def command(
     ctx: click.Context,
     artifacts: tuple[Path, ...],
     source: Path | None,
+    loading: LoadOptions,
     data: Path | None,
     steps: int | None,
     providers: tuple[str, ...],
     placement: float | None,
     tf32: bool,
-    memory: float | None,
-    timeout: float,
-    rtol: options.Bounds,
-    atol: options.Bounds,
-    json_file: Path | None,
-    junit_file: Path | None,
-    html_file: Path | None,
+    tolerance: Override,
+    limits: Limits,
+    reports: Mapping[str, Path],
 ) -> int:
     """Run ARTIFACTS in their own runtimes and compare them with what their source gave.
 
@@ -72,22 +74,23 @@ def command(
       rnnexport verify model.onnx --atol logits:1e-4
       rnnexport verify stateful.onnx --source stateful.keras --steps 10000 --html drift.html
     """
+    from rnnexport.api.verify import verify
+    from rnnexport.report.text import report_table
+
     session = session_of(ctx)
-    wanted = {"json": json_file, "junit": junit_file, "html": html_file}
-    reports = {kind: file for kind, file in wanted.items() if file is not None}
     inputs = [*artifacts, *([source] if source else []), *([data] if data else [])]
     _check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])
     report = verify(
         list(artifacts),
         source=source,
-        loading=options.loading_of(ctx),
+        loading=loading,
         data=data,
         steps=steps,
         providers=providers,
         tf32=tf32,
         placement=None if placement is None else placement / 100,
-        tolerance=options.tolerance_of(rtol, atol),
-        limits=limits_of(memory, timeout),
+        tolerance=tolerance,
+        limits=limits,
         progress=session.progress,
     )
     session.line.stop()
@@ -103,7 +106,7 @@ def _view(kind: str) -> Callable[[Report], str]:
     return found
 
 
-def _check_reports(reports: dict[str, Path], inputs: Sequence[Path], companions: Sequence[Path]) -> None:
+def _check_reports(reports: Mapping[str, Path], inputs: Sequence[Path], companions: Sequence[Path]) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
     for path in inputs:
         require_path(path, "an artifact, a model or data")

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
+from rnnexport.core.suggestions import closest_file, did_you_mean
+from rnnexport.core.versions import as_installed
+
 _WRAPPED = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What Keras puts around the error of a layer: its name or class in front, and what it was called with behind.
@@ -70,9 +73,15 @@ class MismatchError(RnnExportError):
 
 
 class ProviderError(RnnExportError):
-    """A runtime or an execution provider that was asked for is not on this host. Never a pass."""
+    """A runtime or an execution provider that was asked for is not on this host. Never a pass.
+
+    A `todo` says `pip install 'rnnexport[EXTRA]'`; the message says it as it works for this installation.
+    """
 
     exit_code = EXIT_PROVIDER
+
+    def __init__(self, found: str, expected: str, todo: str) -> None:
+        super().__init__(found, expected, as_installed(todo))
 
 
 class CrashError(RnnExportError):
@@ -119,7 +128,7 @@ def require_path(path: Path, expected: str) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"can't look at {str(path)!r}: {reason}", expected, "check the path") from error
     if not there:
-        raise UsageError(f"no file {path}", expected, "check the path")
+        raise UsageError(f"no file {path}", expected, did_you_mean(closest_file(path), "check the path"))
 
 
 def reason(error: BaseException) -> str:

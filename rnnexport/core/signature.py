@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -249,6 +249,15 @@ class Signature:
             tuple(map(TensorSpec.from_json, value["outputs"])),
             tuple(map(StateSpec.from_json, value["states"])),
         )
+
+
+def dynamic_length(name: str, dims: Sequence[str]) -> UsageError:
+    """What is wrong with a model that has open dimensions, in a format that is unrolled."""
+    return UsageError(
+        f"{name} has a dynamic {', '.join(dims)}",
+        "fixed sizes for TFLite, which is unrolled",
+        "give --timesteps N" if TIME in dims else "fix them in the model's Input layers",
+    )
 
 
 def time_axis(spec: TensorSpec, signature: Signature) -> int | None:

@@ -8,9 +8,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from rnnexport.artifact.goldens import Golden
-from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.errors import ConversionError
 from rnnexport.core.progress import Progress
-from rnnexport.core.signature import BATCH, TIME, Extent, Signature
+from rnnexport.core.signature import BATCH, Extent, Signature, dynamic_length
 from rnnexport.reference.describe import Described, describe_with_truth
 from rnnexport.reference.sizes import require_same_at_sizes
 from rnnexport.reference.stream_equivalence import streamed
@@ -129,11 +129,7 @@ def require_fixed(name: str, signature: Signature) -> None:
         UsageError: names the dimension.
     """
     if dims := open_lengths(signature):
-        raise UsageError(
-            f"{name} has a dynamic {', '.join(dims)}",
-            "fixed sizes for TFLite, which is unrolled",
-            "give --timesteps N" if TIME in dims else "fix them in the model's Input layers",
-        )
+        raise dynamic_length(name, dims)
 
 
 def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from rnnexport.core.errors import ConversionError, UsageError, require_path
+from rnnexport.core.file_kinds import ONNX, TFLITE, kind_of
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.architecture import architecture_for, read_architecture, weights_beside
 from rnnexport.source.configs import Config, nested_deeper, serialised_objects
@@ -120,7 +121,9 @@ def _file(path: Path, loading: LoadOptions) -> SourceFile:
         return _architecture(path, loading)
     if path.suffix in (".yaml", ".yml"):
         read_architecture(path)
-    raise ConversionError(f"{path.name} is not a Keras file (it starts with {head!r})", _MODEL_FILE, _SAVE_AGAIN)
+    kind = kind_of(path)
+    todo = _SAVE_AGAIN if kind not in (ONNX, TFLITE) else f"verify or inspect it: rnnexport verify {path.name}"
+    raise ConversionError(f"{path.name} is not a Keras file but {kind}", _MODEL_FILE, todo)
 
 
 def _folder(path: Path, loading: LoadOptions) -> SourceFile:
@@ -134,7 +137,7 @@ def _keras_zip(path: Path, loading: LoadOptions) -> SourceFile:
     try:
         with zipfile.ZipFile(path) as archive:
             if not {"metadata.json", "config.json"} <= set(archive.namelist()):
-                raise ConversionError(f"{path.name} is a zip file, but none of Keras", _MODEL_FILE, _SAVE_AGAIN)
+                raise ConversionError(f"{path.name} is not a Keras file but {kind_of(path)}", _MODEL_FILE, _SAVE_AGAIN)
             if not loading.allow_unsafe:
                 check_archive(archive, path.name)
             metadata = json.loads(archive.read("metadata.json"))

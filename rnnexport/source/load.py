@@ -40,12 +40,15 @@ _DEFAULT = LoadOptions()
 _UNSAFE = "let in with --allow-unsafe: code in the file may have run"
 
 
-def load_source(model: str | Path | Model, loading: LoadOptions = _DEFAULT) -> SourceModel:
+def load_source(
+    model: str | Path | Model, loading: LoadOptions = _DEFAULT, file: SourceFile | None = None
+) -> SourceModel:
     """Load a model file with the Keras whose numbers it has, or wrap a live model.
 
     Args:
         model: a path, or a live model of Keras 3 or tf_keras.
         loading: what the user says about it.
+        file: what `identify` gave for the path, if it was called before.
 
     Raises:
         UsageError: no such file, or not a Keras model, or options that contradict each other.
@@ -53,7 +56,7 @@ def load_source(model: str | Path | Model, loading: LoadOptions = _DEFAULT) -> S
             what its numbers mean.
     """
     if isinstance(model, str | Path):
-        source = with_updated_variables(_from_file(Path(model), loading))
+        source = with_updated_variables(_from_file(Path(model), loading, file))
         return replace(source, semantics=(*source.semantics, _UNSAFE)) if loading.allow_unsafe else source
     api = api_of(model)
     if loading.keras_api not in ("auto", api.name):
@@ -61,8 +64,8 @@ def load_source(model: str | Path | Model, loading: LoadOptions = _DEFAULT) -> S
     return with_updated_variables(live(with_inputs(SourceModel(model, api, model.name), api, loading.inputs)))
 
 
-def _from_file(path: Path, loading: LoadOptions) -> SourceModel:
-    file = identify(path, loading)
+def _from_file(path: Path, loading: LoadOptions, known: SourceFile | None) -> SourceModel:
+    file = known or identify(path, loading)
     if not loading.allow_unsafe:
         check_weights(file)
     own_code = bool(loading.builder) or loading.allow_unsafe

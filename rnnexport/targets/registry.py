@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.file_kinds import KERAS, ONNX, TFLITE, kind_of
 from rnnexport.core.signature import argument_name
+from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.base import Target
 from rnnexport.targets.onnx.providers import PROVIDERS
 
@@ -68,6 +70,22 @@ _TARGETS = (
 )
 
 TARGET_NAMES = tuple(target.name for target in _TARGETS)
+# What else people call them.
+OTHER_NAMES = {
+    "tf": "saved-model",
+    "tensorflow": "saved-model",
+    "savedmodel": "saved-model",
+    "pb": "saved-model",
+    "lite": "tflite",
+    "litert": "tflite",
+    "tf-lite": "tflite",
+    "python": "numpy",
+    "np": "numpy",
+    "ort": "onnx",
+    "onnxruntime": "onnx",
+}
+_MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
+_SUFFIX_OF = {ONNX: ".onnx", TFLITE: ".tflite"}
 # Every execution provider that some target can run on.
 ALL_PROVIDERS = tuple(dict.fromkeys(provider for target in _TARGETS for provider in target.providers))
 
@@ -81,7 +99,13 @@ def target(name: str) -> Target:
     for candidate in _TARGETS:
         if candidate.name == name:
             return candidate
-    raise UsageError(f"target {name!r}", f"one of {', '.join(TARGET_NAMES)}", "change --to")
+    todo = did_you_mean(closest(name, TARGET_NAMES, OTHER_NAMES), "change --to")
+    raise UsageError(f"target {name!r}", f"one of {', '.join(TARGET_NAMES)}", todo)
+
+
+def target_by_suffix(path: Path) -> Target | None:
+    """The target whose artifacts have names that end as that of `path` does, whether or not it is there."""
+    return next((one for one in _TARGETS if path.name.endswith(one.suffix)), None)
 
 
 def target_of(path: Path) -> Target:
@@ -96,11 +120,23 @@ def target_of(path: Path) -> Target:
             return candidate
     for beside in companions_of(path):
         require_path(beside, f"the files of a NumPy artifact side by side, {path.name} and {beside.name}")
-    raise UsageError(
-        f"{path} is no artifact by its name",
-        "model.onnx, model.tflite, a SavedModel folder, or model.py beside model.npz",
-        "check the path",
-    )
+    raise _no_artifact(path)
+
+
+def _no_artifact(path: Path) -> UsageError:
+    """What is wrong with a path that no target knows: a model, the other file of an artifact, or something else."""
+    expected = "model.onnx, model.tflite, a SavedModel folder, or model.py beside model.npz"
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        return UsageError(f"can't read {path}: {error.strerror}", expected, "check its rights")
+    if path.suffix == ".npz" and path.with_suffix(".py").is_file():
+        return UsageError(f"{path} is no artifact by itself", expected, f"give {path.with_suffix('.py')}")
+    model = kind == KERAS or path.suffix in _MODEL_SUFFIXES
+    todo = f"export it first: rnnexport onnx {path}" if model else "check the path"
+    if kind in _SUFFIX_OF and path.suffix != _SUFFIX_OF[kind]:
+        todo = f"give it a name that ends in {_SUFFIX_OF[kind]}"
+    return UsageError(f"{path} is no artifact by its name, but {kind}", expected, todo)
 
 
 def companions_of(path: Path) -> tuple[Path, ...]:

@@ -1,0 +1,85 @@
+"""What an export is asked for and what it gives, as values: quick to import, for what is refused before the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnexport.core.errors import UsageError
+from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.signature import Extent
+from rnnexport.targets.base import ExportOptions, Target
+from rnnexport.verification.report import ArtifactReport
+from rnnexport.verification.tolerance import Override
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One artifact in place.
+
+    Attributes:
+        path: where it is.
+        report: the verification it passed; None where that was switched off.
+        lowering: what became of each recurrence, where the format has several forms for one.
+        companions: its other files, beside it.
+    """
+
+    path: Path
+    report: ArtifactReport | None
+    lowering: tuple[LoweringDecision, ...] = ()
+    companions: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all jobs of one call have in common."""
+
+    form: ExportOptions
+    override: Override
+    verify: bool
+    data: Path | None = None
+
+    def with_loops(self, because: str) -> Options:
+        """The same, every recurrence kept a Loop."""
+        return replace(
+            self, form=replace(self.form, lowering=replace(self.form.lowering, form="loop", because=because))
+        )
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One artifact that is wanted."""
+
+    kind: Target
+    destination: Path
+    extent: Extent
+
+
+def check_destination_of(job: ExportJob, model: Path | None) -> None:
+    """Refuse at once a place at which an artifact would be refused after minutes of work.
+
+    Args:
+        job: the artifact.
+        model: the file that it is made from, if it is a file.
+
+    Raises:
+        UsageError: the name ends otherwise, or hides a module; it is the model itself, or lies inside one; or what
+            stands there is not ours to replace.
+    """
+    kind, destination = job.kind, job.destination
+    if not kind.layout and destination.suffix != kind.suffix:
+        raise UsageError(f"output {destination.name}", f"a name that ends in {kind.suffix}", "change -o")
+    if model is not None and destination.resolve() == model.resolve():
+        raise UsageError(f"output {destination}, which is the model itself", "another file", "change -o")
+    for folder in destination.resolve().parents:
+        if (folder / "saved_model.pb").is_file():
+            raise UsageError(
+                f"output {destination}, which lies inside the model {folder}", "another folder", "change -o"
+            )
+    if destination.stem in kind.reserved:
+        raise UsageError(
+            f"output {destination.name}, which would hide the module {destination.stem} from itself",
+            "a name that no module of Python or NumPy has",
+            "change -o",
+        )
+    kind.check_destination(destination)

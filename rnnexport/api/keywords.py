@@ -1,0 +1,112 @@
+"""The keywords of `export` and `export_all`: stated once, for both, for the command line and for type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from rnnexport.api.jobs import Options
+from rnnexport.core.errors import UsageError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.progress import Progress
+from rnnexport.core.signature import Boundary, Extent, Length, Range
+from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
+from rnnexport.verification.tolerance import Override
+
+TargetName = Literal["onnx", "saved-model", "tflite", "numpy"]
+_LOADING = LoadOptions()
+
+
+class Shape(TypedDict, total=False):
+    """What a call of the artifact takes.
+
+    Attributes:
+        batch: the batch size to fix, `dynamic`, or None for what the model says.
+        timesteps: the same for the length. TFLite needs a fixed one.
+        stream: the steps of a chunk, or `dynamic` for any (one in TFLite), to export the model as a stream: called with
+            a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
+            sequences.
+        cast: `float32` for an artifact that takes, gives and computes float32, whatever float its source computes in.
+    """
+
+    batch: Length
+    timesteps: Length
+    stream: Length
+    cast: Literal["float32"] | None
+
+
+class Checks(TypedDict, total=False):
+    """How the artifact is verified before it is put in place.
+
+    Attributes:
+        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see
+            `verification.user_data`; some of them are kept in the artifact.
+        ranges: the least and the largest value that an input will have, by its name. Others are not verified on, now
+            and later: it is recorded.
+        verify: False to put the artifact in place unverified.
+    """
+
+    data: str | Path | None
+    ranges: Mapping[str, tuple[float, float]]
+    verify: bool
+
+
+class ExportKeywords(Shape, Checks, total=False):
+    """All keywords of an export.
+
+    Attributes:
+        custom_objects: the model's own classes and functions by name, or the files and modules that define them.
+        loading: what else there is to say about a file, see `LoadOptions`.
+        opset: of the ONNX file; 17 by default.
+        lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
+        tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
+            certain.
+        progress: is called with a few words before each step.
+    """
+
+    custom_objects: Mapping[str, object] | Sequence[str]
+    loading: LoadOptions
+    opset: int
+    lowering: LoweringRequest
+    tolerance: Override
+    progress: Progress
+
+
+def require_known(keywords: ExportKeywords, *others: str) -> None:
+    """Refuse a keyword that there is not. Raises TypeError, as a function with these parameters would."""
+    known = [*ExportKeywords.__annotations__, *Shape.__annotations__, *Checks.__annotations__]
+    for name in keywords:
+        if name not in known:
+            todo = did_you_mean(closest(name, [*known, *others]), f"known are {', '.join(sorted({*known, *others}))}")
+            raise TypeError(f"export got an unexpected keyword argument {name!r}; {todo}")
+
+
+def loading_of(keywords: ExportKeywords) -> LoadOptions:
+    """How the model is loaded. UsageError where its own code is given twice."""
+    loading = keywords.get("loading", _LOADING)
+    own = keywords.get("custom_objects", ())
+    if own and loading.custom_objects:
+        raise UsageError("custom_objects, and others in loading", "one of them", "drop one")
+    return replace(loading, custom_objects=own) if own else loading
+
+
+def extent_of(keywords: ExportKeywords) -> Extent:
+    """What a call of the artifact takes."""
+    ranges = tuple(Range(name, *bounds) for name, bounds in keywords.get("ranges", {}).items())
+    boundary = Boundary(keywords.get("batch"), keywords.get("timesteps"), ranges)
+    return Extent(boundary, keywords.get("stream"), keywords.get("cast") or "")
+
+
+def options_of(keywords: ExportKeywords) -> Options:
+    """What all artifacts of one call have in common."""
+    data = keywords.get("data")
+    return Options(
+        ExportOptions(keywords.get("opset", DEFAULT_OPSET), keywords.get("lowering", LoweringRequest())),
+        keywords.get("tolerance", Override()),
+        keywords.get("verify", True),
+        None if data is None else Path(data),
+    )
