@@ -108,7 +108,7 @@ def oracle(traced: TracedModel) -> Oracle | NoOracle:
     Args:
         traced: the model as `trace` gives it with `unroll=False`; any batch and length that it takes can be run.
     """
-    if problem := obstacle(traced.function.graph.as_graph_def()):
+    if problem := obstacle(traced.graph_def()):
         return NoOracle(problem)
     try:
         # A fault of this package is no reason to refuse an artifact that needs no program: the report tells of it.

@@ -5,7 +5,7 @@ Before: x:0 [unk__764, unk__765, 5]     After: x [batch, time, 5]
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +52,28 @@ def restore_boundary(model: ir.Model, traced: TracedModel, weights: Sequence[str
     _replace(graph.outputs, ordered)
 
 
+def hold_weights(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Make initializers of inputs of `model`, in place, that hold these arrays themselves.
+
+    Before: inputs x, kernel:0     After: input x, initializer kernel
+    """
+    graph = model.graph
+    taken = {str(value.name) for value in _values(graph)}
+    for name, array in arrays.items():
+        value = next(value for value in graph.inputs if value.name == name)
+        graph.inputs.remove(value)
+        bare = name.removesuffix(":0")
+        value.name = bare if bare not in taken else name
+        value.const_value = ir.Tensor(array, name=value.name)
+        value.shape, value.type = ir.Shape(array.shape), ir.TensorType(value.const_value.dtype)
+        graph.register_initializer(value)
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    """All that is in a graph but its inputs and outputs, in bodies too."""
+    return [*graph.initializers.values(), *(value for node in graph.all_nodes() for value in node.outputs)]
+
+
 def _input(found: dict[str | None, ir.Value], tensor: str, spec: TensorSpec, model: str) -> ir.Value:
     value = found.get(tensor)
     if value is None:
@@ -69,8 +91,7 @@ def _apply(value: ir.Value, spec: TensorSpec, model: str) -> None:
 
 def _free_names(graph: ir.Graph, names: Sequence[str]) -> None:
     taken, boundary = set(names), {*graph.inputs, *graph.outputs}
-    values = [*graph.initializers.values(), *(value for node in graph.all_nodes() for value in node.outputs)]
-    for value in values:
+    for value in _values(graph):
         if value.name in taken and value not in boundary:
             value.name = f"{value.name}__inner"
 

@@ -34,15 +34,16 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
     Args:
         traced: the model.
         opset: of the graph, `NEWEST_OPSET` at most.
-        weights: constants of the traced graph, by their nodes' names, that are to be inputs behind the others: what is
-            computed from them stays written out, where the converter would compute it, and round it; what is computed
-            from other constants is computed in float64. None for a graph that is not to be run in float64.
+        weights: constants of the traced graph, by their nodes' names, that are to be inputs behind the others, as the
+            open weights always are: what is computed from them stays written out, where the converter would compute
+            it, and round it; what is computed from other constants is computed in float64. None for a graph that is
+            not to be run in float64.
 
     Raises:
         ConversionError: an op has no ONNX form; names it and the layer it is in.
     """
-    graph_def = traced.function.graph.as_graph_def()
-    plain, weights = weights is not None, weights or ()
+    graph_def = traced.graph_def()
+    plain, weights = weights is not None, list(traced.open_weights) if weights is None else list(weights)
     if plain:
         with_exact_constants(graph_def, weights)
     _open(graph_def, weights)
@@ -54,7 +55,7 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
             model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:
-        helps = opset < NEWEST_OPSET and _converts(traced, weights)
+        helps = opset < NEWEST_OPSET and _converts(traced, weights if plain else None)
         raise no_form(unknown, traced.names.layers, NEWEST_OPSET if helps else None)
     functions = (node for function in graph_def.library.function for node in function.node_def)
     converted: ir.Model = ir.from_proto(model)
@@ -63,7 +64,7 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
     return converted
 
 
-def _converts(traced: TracedModel, weights: Collection[str]) -> bool:
+def _converts(traced: TracedModel, weights: Collection[str] | None) -> bool:
     """Whether the newest opset has all that a model needs."""
     try:
         to_onnx(traced, NEWEST_OPSET, weights)
@@ -94,7 +95,7 @@ def _open(graph_def: Any, weights: Collection[str]) -> None:
     Before: kernel = Const(value)     After: kernel = Placeholder(dtype, shape)
     """
     for node in graph_def.node:
-        if node.name in weights:
+        if node.op == "Const" and node.name in weights:
             tensor = node.attr["value"].tensor
             node.op = "Placeholder"
             node.attr["dtype"].type = tensor.dtype

@@ -93,14 +93,14 @@ class Observer:
     """
 
     def __init__(self, traced: TracedModel) -> None:
-        graph_def = traced.function.graph.as_graph_def()
+        graph_def = traced.graph_def()
         self._library = {function.signature.name: function for function in graph_def.library.function}
         self._signature = traced.signature
         arguments = [name.partition(":")[0] for name in traced.input_tensors]
         results = [_place("", name) for name in traced.output_tensors]
         self._main = _ordered("", {node.name: node for node in graph_def.node}, arguments, results)
         self._scopes: dict[str, _Scope] = {}
-        self._constants: dict[tuple[str, str], Tensor] = {}
+        self._constants: dict[tuple[str, str], Tensor] = {("", name): one for name, one in traced.open_weights.items()}
 
     def run(self, feed: Mapping[str, Any], note: Note) -> None:
         """Run the graph for a feed, and call `note` with each site that the inputs have a part in, and the difference.
@@ -123,8 +123,8 @@ class Observer:
         return [known[place.node][place.port] for place in scope.results]
 
     def _node(self, scope: _Scope, node: NodeDef, inputs: list[_Value], note: Note | None) -> list[_Value]:
-        if node.op == "Const":
-            key = scope.name, node.name
+        key = scope.name, node.name
+        if node.op == "Const" or key in self._constants:
             if key not in self._constants:
                 self._constants[key] = tf.constant(tf.make_ndarray(node.attr["value"].tensor))
             return [_Value(self._constants[key], live=False)]

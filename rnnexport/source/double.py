@@ -7,7 +7,7 @@ says, not what float32 holds of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from rnnexport.codegen.meaning import meant
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.elementary import Meaning
 from rnnexport.source.float64_safety import GraphDef, narrow_left, obstacle
+from rnnexport.source.freezing import array_of, needed
 from rnnexport.source.trace import TracedModel
 from rnnexport.source.widening import widened
 
@@ -36,14 +37,15 @@ class NoDouble:
 
 @dataclass(frozen=True, eq=False)
 class Double:
-    """A model in float64. It holds a copy of the weights.
+    """A model in float64. It holds a copy of its small weights; a run makes one of each large weight, and drops it.
 
     Attributes:
         name: of the source, for messages.
         graph: in wide types. Its tensors have the names that they have in the traced graph.
         inputs: the placeholder of each of the signature's `all_inputs`, by name.
         outputs: the tensor of each of its `all_outputs`, by name.
-        weights: the value of each weight, by its tensor.
+        weights: the value of each weight, by its tensor; of the large ones in the dtype of the source.
+        held: the large ones by the placeholder that each is cast from.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Double:
     inputs: Mapping[str, tf.Tensor]
     outputs: Mapping[str, tf.Tensor]
     weights: Mapping[tf.Tensor, np.ndarray]
+    held: Mapping[tf.Tensor, np.ndarray]
     _session: Any
 
     def run(
@@ -74,7 +77,7 @@ class Double:
             for name, tensor in self.inputs.items()
         }
         with ForeignCode(self._not_run):
-            return dict(self._session.run(dict(self.outputs), placed | dict(weights or {})))
+            return dict(self._session.run(dict(self.outputs), placed | dict(self.held) | dict(weights or {})))
 
     def _not_run(self, error: BaseException) -> ConversionError:
         return ConversionError(
@@ -98,7 +101,7 @@ def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
         meaning: of the short constants, 0.2 for the float32 next to it; the graph computes with what it gives.
     """
     outputs = dict(zip([spec.name for spec in traced.signature.all_outputs], traced.output_tensors, strict=True))
-    graph_def = _needed(traced.function.graph.as_graph_def(), [*traced.output_tensors, *traced.input_tensors])
+    graph_def = needed(traced.graph_def(), [*traced.output_tensors, *traced.input_tensors])
     if problem := obstacle(graph_def):
         return NoDouble(problem)
     wide = widened(graph_def, traced.names.weights, meaning)
@@ -112,11 +115,17 @@ def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
 
 
 def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]) -> Double | NoDouble:
+    names = {node.name for node in graph_def.node}
+    arrays = {name: array_of(tensor) for name, tensor in traced.open_weights.items() if name in names}
     graph = tf.Graph()
     with graph.as_default():
-        tf.import_graph_def(graph_def, name="")
+        held = {name: tf.compat.v1.placeholder(one.dtype, one.shape, f"{name}/held") for name, one in arrays.items()}
+        wide = {name: tf.raw_ops.Cast(x=one, DstT=tf.float64, name=name) for name, one in held.items()}
+        given = {f"{name}:0": tensor for name, tensor in wide.items()}
+        tf.import_graph_def(_without(graph_def, arrays), input_map=given, name="")
     # Again, of what was imported: TensorFlow has written out what the graph left open.
-    if problem := narrow_left(graph.as_graph_def()):
+    ours = {tensor.op.name for tensor in (*held.values(), *wide.values())}
+    if problem := narrow_left(_without(graph.as_graph_def(), ours)):
         return NoDouble(problem)
     inputs = [spec.name for spec in traced.signature.all_inputs]
     return Double(
@@ -124,9 +133,16 @@ def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]
         graph,
         dict(zip(inputs, map(graph.get_tensor_by_name, traced.input_tensors), strict=True)),
         {name: graph.get_tensor_by_name(tensor) for name, tensor in outputs.items()},
-        dict(_weights(graph)),
+        dict(_weights(graph)) | {wide[name]: array for name, array in arrays.items()},
+        {held[name]: array for name, array in arrays.items()},
         plain_session(graph),
     )
+
+
+def _without(graph_def: GraphDef, names: Collection[str]) -> GraphDef:
+    """The graph without these nodes."""
+    kept = [node for node in graph_def.node if node.name not in names]
+    return type(graph_def)(versions=graph_def.versions, node=kept, library=graph_def.library)
 
 
 def plain_session(graph: tf.Graph) -> Any:
@@ -143,37 +159,3 @@ def _weights(graph: tf.Graph) -> Iterable[tuple[tf.Tensor, np.ndarray]]:
             value = tf.make_ndarray(operation.get_attr("value"))
             if value.size > 1:
                 yield operation.outputs[0], value
-
-
-def _needed(graph_def: GraphDef, tensors: list[str]) -> GraphDef:
-    """What the tensors depend on: a branch that nothing reads needs no float64 form."""
-    nodes = {node.name: node for node in graph_def.node}
-    functions = {function.signature.name: function for function in graph_def.library.function}
-    read = _closure({_node_of(tensor) for tensor in tensors}, lambda name: map(_node_of, nodes[name].input))
-    kept = [node for node in graph_def.node if node.name in read]
-    called = _closure(_called(kept, functions), lambda name: _called(functions[name].node_def, functions))
-    needed = type(graph_def)(versions=graph_def.versions, node=kept)
-    needed.library.function.extend(functions[name] for name in sorted(called))
-    return needed
-
-
-def _closure(start: set[str], following: Callable[[str], Iterable[str]]) -> set[str]:
-    """`start`, and all that is reached from it."""
-    reached: set[str] = set()
-    todo = set(start)
-    while todo:
-        reached |= todo
-        todo = {after for name in todo for after in following(name)} - reached
-    return reached
-
-
-def _node_of(tensor: str) -> str:
-    """Of `node`, `node:1` or `^node`."""
-    return tensor.removeprefix("^").partition(":")[0]
-
-
-def _called(nodes: Any, functions: Mapping[str, Any]) -> set[str]:
-    """The functions that nodes call, by their operator or by an attribute."""
-    attributes = [value for node in nodes for value in node.attr.values()]
-    named = [func.name for value in attributes for func in (value.func, *value.list.func)]
-    return {name for name in [*(node.op for node in nodes), *named] if name in functions}

@@ -5,7 +5,7 @@ Loops and branches are functions: their arguments are tensors of the caller, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,11 @@ class Scopes:
 
     Args:
         graph_def: the graph.
+        weights: its placeholders that stand for constants.
     """
 
-    def __init__(self, graph_def: GraphDef) -> None:
+    def __init__(self, graph_def: GraphDef, weights: Container[str] = ()) -> None:
+        self._weights = weights
         self._nodes = {("", node.name): node for node in graph_def.node}
         self._functions = {function.signature.name: function for function in graph_def.library.function}
         for name, function in self._functions.items():
@@ -99,17 +101,20 @@ class Scopes:
     def shape(self, place: Place) -> tuple[int, ...] | None:
         """The shape of a constant; None for what is none."""
         node = self._constant(place)
-        return None if node is None else tuple(dim.size for dim in node.attr["value"].tensor.tensor_shape.dim)
+        if node is None:
+            return None
+        shape = node.attr["value"].tensor.tensor_shape if node.op == "Const" else node.attr["shape"].shape
+        return tuple(dim.size for dim in shape.dim)
 
     def value(self, place: Place) -> np.ndarray | None:
-        """A constant; None for what is none."""
+        """A constant; None for what is none, and for a weight that is not in the graph."""
         node = self._constant(place)
-        return None if node is None else tf.make_ndarray(node.attr["value"].tensor)
+        return None if node is None or node.op != "Const" else tf.make_ndarray(node.attr["value"].tensor)
 
     def _constant(self, place: Place) -> NodeDef | None:
         for _ in range(_DEEPEST):
             node = self.node(place)
-            if node is not None and node.op == "Const":
+            if node is not None and (node.op == "Const" or (not place.scope and node.name in self._weights)):
                 return node
             if node is not None and node.op in _SAME:
                 place = place.input(node, 0)

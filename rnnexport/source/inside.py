@@ -74,6 +74,7 @@ class _Inside:
             with made.as_default():
                 tf.import_graph_def(given.as_graph_def(), name="")
         self._feed = {tensor.name: np.asarray(feed[name]) for name, tensor in graph.inputs.items()}
+        self._feed |= {tensor.name: array for tensor, array in graph.held.items()}
         self._session = plain_session(self._wide)
 
     def scopes(self) -> Iterator[Scope]:

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
+from rnnexport.source.freezing import imported
 from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel
 
@@ -24,7 +25,7 @@ _NARROWED: Mapping[int, int] = {
 
 def in_float32(traced: TracedModel) -> TracedModel:
     """The model in float32 throughout. What goes in and comes out is float32 already."""
-    graph_def = traced.function.graph.as_graph_def()
+    graph_def = traced.graph_def()
     library = graph_def.library
     # TensorFlow keeps functions that it has seen, by their names.
     names = {function.signature.name: f"{function.signature.name}_in_float32" for function in library.function}
@@ -42,8 +43,15 @@ def in_float32(traced: TracedModel) -> TracedModel:
 
 
 def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:
-    graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    weights = {name: _narrowed(tensor) for name, tensor in traced.open_weights.items()}
+    graph = imported(graph_def, weights)
     element = graph.graph.get_tensor_by_name
     names = [spec.name for spec in traced.signature.all_outputs]
     outputs = {name: element(tensor) for name, tensor in zip(names, traced.output_tensors, strict=True)}
-    return replace(traced, function=graph.prune([element(tensor) for tensor in traced.input_tensors], outputs))
+    function = graph.prune([element(tensor) for tensor in traced.input_tensors], outputs)
+    return replace(traced, function=function, open_weights=weights)
+
+
+def _narrowed(tensor: tf.Tensor) -> tf.Tensor:
+    kind = _NARROWED.get(tensor.dtype.as_datatype_enum)
+    return tensor if kind is None else tf.cast(tensor, kind)

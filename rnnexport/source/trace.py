@@ -1,4 +1,4 @@
-"""A source model to one frozen TensorFlow function: weights are constants, states are arguments and results.
+"""A source model to one frozen TensorFlow function: weights are in it or captured, states are arguments and results.
 
 All targets convert this function and nothing else, so what is verified for one is the base of all.
 """
@@ -6,7 +6,7 @@ All targets convert this function and nothing else, so what is verified for one 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.signature import Signature, TensorSpec, argument_name
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
+from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import SourceNames, source_names
 from rnnexport.source.tables import constant_tables
@@ -37,12 +37,15 @@ class TracedModel:
     Attributes:
         name: of the source, for messages.
         signature: what goes in and comes out.
-        function: a `ConcreteFunction` without variables. Its keyword arguments are `argument_name` of each of
-            `signature.all_inputs`; it returns a dict by the names of `signature.all_outputs`.
+        function: a `ConcreteFunction` without variables, which captures `open_weights`. Its keyword arguments are
+            `argument_name` of each of `signature.all_inputs`; it returns a dict by the names of
+            `signature.all_outputs`.
         input_tensors: the graph's name of each input, such as `x:0`, in the signature's order.
         output_tensors: the same for the outputs.
         names: what the model's code calls what is in the graph; of an unrolled one, in which all is there for every
             timestep, nothing.
+        open_weights: the weights of `OPEN_FROM` bytes and more, which are placeholders of the graph, by their names
+            there.
     """
 
     name: str
@@ -51,13 +54,26 @@ class TracedModel:
     input_tensors: tuple[str, ...]
     output_tensors: tuple[str, ...]
     names: SourceNames = field(default_factory=SourceNames)
+    open_weights: Mapping[str, tf.Tensor] = field(default_factory=dict)
+
+    def graph_def(self) -> Any:
+        """The graph, without the numbers of `open_weights`: a message that may be changed."""
+        return self.function.graph.as_graph_def()
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The constants of the graph that `names` calls weights, by their names there, in the order of their paths."""
-        nodes = {node.name: node for node in self.function.graph.as_graph_def().node if node.op == "Const"}
+        """The weights by their names in the graph, in the order of their paths; the open ones are not copied.
+
+        They are the constants that `names` calls so, and `open_weights`.
+        """
+        nodes = {node.name: node for node in self.graph_def().node if node.op == "Const"}
         paths = self.names.weights
-        known = sorted(set(paths) & set(nodes), key=lambda name: (paths[name], name))
-        return {name: tf.make_ndarray(nodes[name].attr["value"].tensor) for name in known}
+        known = {name for name in nodes if name in paths} | set(self.open_weights)
+        return {
+            name: array_of(self.open_weights[name])
+            if name in self.open_weights
+            else tf.make_ndarray(nodes[name].attr["value"].tensor)
+            for name in sorted(known, key=lambda name: (paths.get(name, name), name))
+        }
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the graph gives for `feed`, by the names of the signature on both sides."""
@@ -81,26 +97,27 @@ class Graphs:
     is_stream: bool = False
 
 
-def trace(source: SourceModel, signature: Signature, *, unroll: bool) -> TracedModel:
+def trace(source: SourceModel, signature: Signature, *, unroll: bool, open_from: int = OPEN_FROM) -> TracedModel:
     """Trace `source` at `signature` and freeze it.
 
     Args:
         unroll: whether recurrent layers become straight-line code; the length must be fixed then. Else they are loops,
             those too that ask to be unrolled, unless the code of such a layer works unrolled alone.
+        open_from: bytes from which a weight is none of the graph's constants, but one of `open_weights`.
 
     Raises:
         ConversionError: the model's code can't be traced, or it keeps state that is no recurrent state.
     """
     try:
-        return _traced(source, signature, unroll=unroll)
+        return _traced(source, signature, unroll=unroll, open_from=open_from)
     except ConversionError:
         layers = [layer for layer in source.api.layers(source.model) if source.api.recurrent(layer)]
         if unroll or not any(map(unrolls, layers)):
             raise
-        return _traced(source, signature, unroll=None)
+        return _traced(source, signature, unroll=None, open_from=open_from)
 
 
-def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None) -> TracedModel:
+def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None, open_from: int) -> TracedModel:
     specs = [_tensor_spec(spec) for spec in signature.all_inputs]
     count = len(signature.inputs)
     variables = source.api.states(source.model)
@@ -114,21 +131,20 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None) -
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _refuse_assignments(concrete)
         _keep_cases(concrete)
-        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-        _refuse_gpu_operators(source, frozen)
+        closed = frozen(concrete, open_from)
+        _refuse_gpu_operators(source, closed.graph_def)
         names = SourceNames() if unroll else source_names(source, concrete, __file__)
-        return _named(source.name, signature, frozen, _captured_tensors(concrete), names)
+        return _named(source.name, signature, concrete, closed, names)
 
 
-def _nodes(function: Any) -> list[Any]:
-    """The nodes of a function and of all that its graph may call."""
-    graph_def = function.graph.as_graph_def()
+def _nodes(graph_def: Any) -> list[Any]:
+    """The nodes of a graph and of all that it may call."""
     return [*graph_def.node, *(node for inner in graph_def.library.function for node in inner.node_def)]
 
 
-def _refuse_gpu_operators(source: SourceModel, frozen: Any) -> None:
+def _refuse_gpu_operators(source: SourceModel, graph_def: Any) -> None:
     """A program that was saved with both paths of a layer may have taken that of the GPU on a host that has one."""
-    for node in _nodes(frozen):
+    for node in _nodes(graph_def):
         if node.op.startswith("CudnnRNN"):
             raise ConversionError(
                 f"{source.name} holds the operator {node.op}, which runs on an NVIDIA GPU alone",
@@ -146,7 +162,7 @@ def _keep_cases(concrete: Any) -> None:
 
 def _refuse_assignments(concrete: Any) -> None:
     """A write to a variable is state that the artifact would have to keep hidden; so is a random number's."""
-    for node in _nodes(concrete):
+    for node in _nodes(concrete.graph.as_graph_def()):
         if node.op in ("RngReadAndSkip", "RngSkip"):
             raise ConversionError(
                 f"{node.name} may draw random numbers",
@@ -157,10 +173,10 @@ def _refuse_assignments(concrete: Any) -> None:
             raise hidden_state(f"written by {node.name}")
 
 
-def _captured_tensors(concrete: Any) -> dict[str, np.ndarray]:
-    """Tensors that the model's code made outside the call (in `build`, say), by their name in the graph."""
+def _captured_tensors(concrete: Any, closed: Frozen) -> dict[str, np.ndarray]:
+    """Small tensors that the model's code made outside the call (in `build`, say), by their name in the graph."""
     pairs = [pair for pair in concrete.graph.captures if pair[0].dtype != tf.resource]
-    return {inner.name: outer.numpy() for outer, inner in pairs}
+    return {inner.name: outer.numpy() for outer, inner in pairs if inner.op.name not in closed.weights}
 
 
 def _tensor_spec(spec: TensorSpec) -> tf.TensorSpec:
@@ -168,22 +184,22 @@ def _tensor_spec(spec: TensorSpec) -> tf.TensorSpec:
     return tf.TensorSpec(shape, spec.dtype, name=argument_name(spec.name))
 
 
-def _named(
-    name: str, signature: Signature, frozen: Any, captured: dict[str, np.ndarray], names: SourceNames
-) -> TracedModel:
-    """The frozen function again, in a graph of its own: results named, captured tensors made constants."""
-    inputs = tuple(tensor.name for tensor in frozen.inputs[: len(signature.all_inputs)])
-    outputs = tuple(tensor.name for tensor in frozen.outputs)
-    graph_def = frozen.graph.as_graph_def()
+def _named(name: str, signature: Signature, concrete: Any, closed: Frozen, names: SourceNames) -> TracedModel:
+    """The function as a frozen one: results named, captured tensors made constants."""
+    inputs = tuple(tensor.name for tensor in concrete.inputs[: len(signature.all_inputs)])
+    outputs = tuple(tensor.name for tensor in concrete.outputs)
+    captured = _captured_tensors(concrete, closed)
+    graph_def = closed.graph_def
     interpret_compiled(graph_def)
-    renamed = _name_tables(graph_def)
+    renamed = _name_tables(graph_def, closed.weights)
+    weights = {renamed.get(node, node): tensor for node, tensor in closed.weights.items()}
 
-    def rebuild() -> None:
-        constants = {tensor: tf.constant(value) for tensor, value in captured.items()}
-        renamed.update({tensor.removesuffix(":0"): constant.op.name for tensor, constant in constants.items()})
-        tf.import_graph_def(graph_def, input_map=constants, name="")
+    def constants() -> dict[str, tf.Tensor]:
+        made = {tensor: tf.constant(value) for tensor, value in captured.items()}
+        renamed.update({tensor.removesuffix(":0"): constant.op.name for tensor, constant in made.items()})
+        return made
 
-    graph = tf.compat.v1.wrap_function(rebuild, [])
+    graph = imported(graph_def, weights, constants)
     fetches = {}
     for spec, tensor_name in zip(signature.all_outputs, outputs, strict=True):
         tensor, shape = graph.graph.get_tensor_by_name(tensor_name), _tensor_spec(spec).shape
@@ -195,10 +211,10 @@ def _named(
             )
         fetches[spec.name] = tensor
     function = graph.prune([graph.graph.get_tensor_by_name(tensor) for tensor in inputs], fetches)
-    return TracedModel(name, signature, function, inputs, outputs, names.with_constants(renamed))
+    return TracedModel(name, signature, function, inputs, outputs, names.with_constants(renamed), weights)
 
 
-def _name_tables(graph_def: Any) -> dict[str, str]:
+def _name_tables(graph_def: Any, weights: Collection[str]) -> dict[str, str]:
     """TensorFlow calls the table of an Embedding `embedding_lookup/7097`, after a count of all it has made so far.
 
     Before: m/embedding/embedding_lookup/7097     After: m/embedding/embedding_lookup/table
@@ -209,7 +225,7 @@ def _name_tables(graph_def: Any) -> dict[str, str]:
     taken = {node.name for node in graph_def.node}
     renamed: dict[str, str] = {}
     for node in graph_def.node:
-        if node.op == "Const" and (found := _TABLE.fullmatch(node.name)):
+        if (node.op == "Const" or node.name in weights) and (found := _TABLE.fullmatch(node.name)):
             renamed[node.name] = next(
                 name for at in count() if (name := f"{found['scope']}/table{at or ''}") not in taken
             )

@@ -52,7 +52,7 @@ class _Ids:
 
 def with_vocabularies(traced: TracedModel) -> Signature:
     """The signature of a traced model, its inputs with the vocabularies that the graph says they index."""
-    scopes = Scopes(traced.function.graph.as_graph_def())
+    scopes = Scopes(traced.graph_def(), traced.open_weights)
     keys = _keys(scopes)
     found: dict[str, list[tuple[_Ids, int, bool]]] = {}
     for table in _tables(scopes):

@@ -28,6 +28,7 @@ from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.core.errors import ConversionError
+from rnnexport.source.freezing import captured
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
@@ -53,7 +54,7 @@ def in_forms(traced: TracedModel) -> TracedModel:
         ConversionError: an input or an output is complex, or an operator has no form here; names it and the layer.
     """
     if traced not in _made:
-        _made[traced] = _written(traced) if _has_any(traced.function.graph.as_graph_def()) else None
+        _made[traced] = _written(traced) if _has_any(traced.graph_def()) else None
     return _made[traced] or traced
 
 
@@ -88,14 +89,14 @@ def _written(traced: TracedModel) -> TracedModel:
             )
     source = tf.Graph()
     with source.as_default():
-        tf.import_graph_def(traced.function.graph.as_graph_def(), name="")
+        tf.import_graph_def(traced.graph_def(), name="")
     element = source.get_tensor_by_name
     given, wanted = [list(map(element, names)) for names in (traced.input_tensors, traced.output_tensors)]
     made: dict[str, Any] = {}
 
     def write() -> None:
         inputs = {t.name: tf.compat.v1.placeholder(t.dtype, t.shape, t.op.name) for t in given}
-        outputs = Replay(source, _form_of).write(inputs, wanted)
+        outputs = Replay(source, _form_of).write(inputs | captured(traced.open_weights), wanted)
         made.update(inputs=list(inputs.values()), outputs=outputs)
 
     graph = tf.compat.v1.wrap_function(write, [])

@@ -9,13 +9,14 @@ import onnx
 import onnx_ir as ir
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.conversion.boundary import restore_boundary
+from rnnexport.conversion.boundary import hold_weights, restore_boundary
 from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import NEWEST_OPSET, to_onnx
 from rnnexport.conversion.forms import in_forms
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.lowering.lower import lower
+from rnnexport.source.freezing import array_of
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.opset import at_opset
@@ -35,7 +36,9 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     """
     traced = in_forms(graphs.main)
     model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
-    restore_boundary(model, traced)
+    weights = {f"{node}:0": array_of(tensor) for node, tensor in traced.open_weights.items()}
+    restore_boundary(model, traced, list(weights))
+    hold_weights(model, weights)
     clean_up(model)
     with quiet():
         lowered = lower(model, options.lowering, feeds, run, measure)

@@ -17,6 +17,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tensorflow.python.framework.smart_cond import smart_constant_value
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.source.freezing import captured
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.tflite.elements import LISTS, ElementList, NotFixed
 from rnnexport.targets.tflite.forms import FORMS
@@ -67,7 +68,7 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
         for name in traced.input_tensors:
             tensor = graph.get_tensor_by_name(name)
             given[name] = tf.compat.v1.placeholder(tensor.dtype, tensor.shape, tensor.op.name)
-        found = replay.run(graph, given, traced.output_tensors)
+        found = replay.run(graph, given | captured(traced.open_weights), traced.output_tensors)
         made.update({name: given[name] for name in traced.input_tensors})
         made.update(zip(traced.output_tensors, map(tf.identity, found), strict=True))
 
