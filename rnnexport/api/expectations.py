@@ -56,23 +56,28 @@ class SourceTruth:
         self._steps: dict[tuple[Extent, int], Steps] = {}
 
     def at(self, extent: Extent) -> Beside:
-        """The source at that extent. Raises as `describe_with_truth` and, for a stream, as `streamed`."""
+        """The source at that extent.
+
+        Raises as `describe_with_truth` and `require_same_at_sizes`, and for a stream as `streamed`.
+        """
         if extent not in self._beside:
             self._beside[extent] = self._made(extent)
         return self._beside[extent]
 
     def _made(self, extent: Extent) -> Beside:
         from rnnexport.reference.describe import describe_with_truth
+        from rnnexport.reference.sizes import require_same_at_sizes
         from rnnexport.reference.stream_equivalence import streamed
         from rnnexport.source.casting import cast_source
         from rnnexport.source.describe import describe
 
-        source = cast_source(self.source, extent.cast)
-        if extent.stream is None:
-            return Beside(source, describe_with_truth(source, extent.called, self._seed), None)
-        model = cast_source(streamed(self.source, extent.boundary.batch, self._progress), extent.cast)
+        model = source = cast_source(self.source, extent.cast)
+        if extent.stream is not None:
+            model = cast_source(streamed(self.source, extent.boundary.batch, self._progress), extent.cast)
         described = describe_with_truth(model, extent.called, self._seed)
-        return Beside(model, described, describe(source, extent.boundary))
+        require_same_at_sizes(model, described)  # a feed of another size may not show what Python decides by
+        sequence = None if extent.stream is None else describe(source, extent.boundary)
+        return Beside(model, described, sequence)
 
     def steps(self, extent: Extent, count: int) -> Steps:
         """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""

@@ -79,3 +79,17 @@ def test_it_is_exported_right_where_that_size_is_fixed(name, tmp_path):
         path = export(timesteps=steps).path
         [found] = onnxruntime.InferenceSession(str(path)).run(None, {"x": x[:, :steps]})
         np.testing.assert_array_equal(found, x[:, :steps] * np.float32(factor))
+
+
+def test_what_was_made_of_it_for_every_length_is_not_verified_beside_it(tmp_path):
+    """Below 65 steps it computes what the artifact does, and no feed says what it does above."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "time", 3]) for name in ("x", "looking"))
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["looking"])], "shapes", [x], [y])
+    path = tmp_path / "foreign.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    with pytest.raises(ConversionError, match=r"layer looking \(Literal\) at shape_layers.py:\d+ decides"):
+        rnnexport.verify(path, source=with_layer(pytest.importorskip("keras"), "Literal"))
+    assert rnnexport.verify(path, source=with_layer(pytest.importorskip("keras"), "BySize")).artifacts
