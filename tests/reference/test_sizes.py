@@ -17,6 +17,7 @@ from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
 from rnnexport.verification.tolerance import Tolerance
+from tests.in_turn import in_turn
 from tests.source.shape_layers import with_layer
 
 pytestmark = pytest.mark.xdist_group("sizes")
@@ -50,9 +51,8 @@ def test_a_shape_that_decides_is_refused_by_layer_line_and_size(name, kind, dim,
     assert f"give {option} to export it for one size" in refusal.value.todo
 
 
-@pytest.mark.parametrize("name", APIS)
-@pytest.mark.parametrize("kind", ["BySize", "Features", "Guarded"])
-def test_what_computes_the_same_with_open_sizes_passes(name, kind):
+@pytest.mark.parametrize(("kind", "name"), in_turn(["BySize", "Features", "Guarded"]))
+def test_what_computes_the_same_with_open_sizes_passes(kind, name):
     check(pytest.importorskip(name), kind)
 
 

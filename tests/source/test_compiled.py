@@ -16,6 +16,7 @@ from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
+from tests.in_turn import in_turn
 from tests.streams import chain, with_random_weights
 
 APIS = ("keras", "tf_keras")
@@ -72,8 +73,7 @@ def functions(traced):
     return traced.function.graph.as_graph_def().library.function
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "api"), in_turn(KINDS))
 def test_nothing_stays_compiled_and_the_values_are_those_of_eager_keras(api, kind):
     source = load_source(built(importlib.import_module(api), kind), LoadOptions())
     signature = describe(source, Boundary())
@@ -99,8 +99,7 @@ def test_a_convolution_in_groups_is_one_in_onnx(api, tmp_path):
     assert (done.report.status, [one.chosen for one in done.lowering]) == ("passed", ["native"])
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("kind", ["dilated, even", "dilated, each", "dilated, separable"])
+@pytest.mark.parametrize(("kind", "api"), in_turn(["dilated, even", "dilated, each", "dilated, separable"]))
 def test_the_padding_of_a_dilated_convolution_is_not_computed_from_the_length(api, kind):
     source = load_source(built(importlib.import_module(api), kind), LoadOptions())
     model = to_onnx(trace(source, describe(source, Boundary()), unroll=False), 17)

@@ -9,6 +9,7 @@ import pytest
 
 import rnnexport
 from rnnexport.targets.registry import TARGET_NAMES, target
+from tests.in_turn import in_turn
 
 GROUP = pytest.mark.xdist_group("states")
 
@@ -42,8 +43,7 @@ def with_random_weights(model):
 
 
 @GROUP
-@pytest.mark.parametrize("build", [keras3_stack, keras2_stack])
-@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize(("to", "build"), in_turn(TARGET_NAMES, (keras3_stack, keras2_stack)))
 def test_chunks_with_the_state_carried_equal_the_live_model(build, to, tmp_path):
     model = build()
     path = tmp_path / ("m" + target(to).suffix)

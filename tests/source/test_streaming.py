@@ -19,7 +19,9 @@ from tests.streams import BATCH, CAUSAL, CHUNKINGS, STEPS, build, inputs_of, wit
 
 GROUP = pytest.mark.xdist_group("streaming")
 APIS = ("keras", "tf_keras")
-# What each Keras does in a way of its own is seen in both; the rest of tf_keras takes a minute.
+# What each Keras does in a way of its own is seen in both; the rest takes minutes, and is seen in Keras 3 or, of kinds
+# that differ little from others, by `make test-long` alone.
+SELDOM = {"last", "padded ids", "stacked", "convolutional", "nested", "pooling", "window", "far delay"}
 BOTH = {
     "padding",
     "convolution",
@@ -31,10 +33,14 @@ BOTH = {
 }
 
 
+def _each_time(kind, api):
+    return kind in BOTH if api == "tf_keras" else kind not in SELDOM
+
+
 def cells(kinds):
     return [
         # tf_keras can't open the length of a model that walks over it, and says so in words of its own.
-        pytest.param(kind, api, marks=[] if api == "keras" or kind in BOTH else [pytest.mark.long], id=f"{api}-{kind}")
+        pytest.param(kind, api, marks=[] if _each_time(kind, api) else [pytest.mark.long], id=f"{api}-{kind}")
         for api in APIS
         for kind in kinds
         if (api, kind) not in (("tf_keras", "once a step"), ("keras", "separable convolution"))

@@ -15,6 +15,7 @@ from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
+from tests.in_turn import in_turn
 from tests.source.test_unrolling import loops
 from tests.streams import chain, with_random_weights
 
@@ -104,8 +105,7 @@ def feed_of(signature, batch, length):
     return {spec.name: (np.abs(x) * 2 % 5).astype(int).astype(spec.dtype) if spec.high else x.astype(spec.dtype)}
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize(("kind", "api"), in_turn(LOOPS))
 def test_each_step_of_each_sequence_gives_what_it_gives_in_eager_keras(api, kind):
     source = load_source(wrapping(importlib.import_module(api), kind), LoadOptions())
     signature = describe(source, Boundary())

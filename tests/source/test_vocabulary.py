@@ -13,6 +13,7 @@ from rnnexport.core.signature import Boundary, TensorSpec
 from rnnexport.reference.describe import describe_with_truth
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import feed_at
+from tests.in_turn import in_turn
 
 
 def embedding(api, count=7):
@@ -75,9 +76,8 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize("api", [keras, tf_keras], ids=["keras", "tf_keras"])
-@pytest.mark.parametrize("kind", FOUND)
-def test_ids_are_found(api, kind):
+@pytest.mark.parametrize(("kind", "api"), in_turn(FOUND, (keras, tf_keras)))
+def test_ids_are_found(kind, api):
     make, shape, dtype, told = FOUND[kind]
     known = describe_with_truth(load(functional(api, make, shape, dtype)), Boundary())
     (spec,) = known.signature.inputs

@@ -6,6 +6,7 @@ import pytest
 
 import rnnexport
 from rnnexport.targets.registry import target
+from tests.in_turn import in_turn
 
 GROUP = pytest.mark.xdist_group("lookalikes")
 CHANGES = ("none", "i and f swapped", "f and o swapped", "input gate tanh", "output gate tanh", "output gate relu")
@@ -18,8 +19,7 @@ def lookalike(change: str):
 
 
 @GROUP
-@pytest.mark.parametrize("form", ["loop", "auto"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("change", "form"), in_turn(CHANGES, ("auto", "loop")))
 def test_lookalikes_compute_what_keras_computes(change, form, tmp_path):
     lowering = rnnexport.LoweringRequest(form)
     exported = rnnexport.export(lookalike(change), "onnx", tmp_path / "m.onnx", lowering=lowering)

@@ -1,0 +1,28 @@
+"""Which of many combinations are run each time: `make test-long` runs all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+from _pytest.mark import ParameterSet
+
+APIS = ("keras", "tf_keras")
+
+
+def in_turn(kinds: Iterable[object], others: Sequence[object] = APIS, *, each_time: int = 1) -> list[ParameterSet]:
+    """Every kind with every other; each time a kind is run with as many others as `each_time`, in turn.
+
+    So each kind and each other is seen each time. The order of the parameters is (kind, other).
+    """
+    found = []
+    for at, kind in enumerate(kinds):
+        chosen = {(at + step) % len(others) for step in range(each_time)}
+        for number, other in enumerate(others):
+            marks = [] if number in chosen else [pytest.mark.long]
+            found.append(pytest.param(kind, other, marks=marks, id=f"{_word(kind)}-{_word(other)}"))
+    return found
+
+
+def _word(value: object) -> str:
+    return str(getattr(value, "__name__", value))
