@@ -16,6 +16,7 @@ from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.run_record import Watch
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, TARGET_NAMES, target, target_by_suffix
 
@@ -74,6 +75,7 @@ def export(
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
         TypeError: a keyword that there is not.
     """
+    watch = Watch()
     require_known(keywords, "to", "output")
     kind, place = _wanted(to, None if output is None else Path(output))
     extent, loading = extent_of(keywords), loading_of(keywords)
@@ -93,7 +95,7 @@ def export(
     source = _loaded(model, loading, found)
     at = file or _inside(folder) / f"{source.name}{kind.suffix}"
     with nullcontext() if folder is None else made_folder(folder):
-        return _run(source, [ExportJob(kind, at, extent)], options, progress)[0]
+        return _run(watch, source, [ExportJob(kind, at, extent)], options, progress)[0]
 
 
 def export_all(
@@ -119,6 +121,7 @@ def export_all(
         UsageError, ConversionError, MismatchError, ProviderError: see the classes; nothing was written.
         TypeError: a keyword that there is not.
     """
+    watch = Watch()
     require_known(keywords, "to", "folder", "tflite_timesteps")
     kinds = [target(name) for name in dict.fromkeys(to)]
     if not kinds:
@@ -142,13 +145,16 @@ def export_all(
             check_jobs(found, jobs(name_of(found)))
         progress("loading")
         source = _loaded(model, loading, found)
-        return _run(source, jobs(source.name), options, progress)
+        return _run(watch, source, jobs(source.name), options, progress)
 
 
-def _run(source: SourceModel, jobs: Sequence[ExportJob], options: Options, progress: Progress) -> tuple[Exported, ...]:
+def _run(
+    watch: Watch, source: SourceModel, jobs: Sequence[ExportJob], options: Options, progress: Progress
+) -> tuple[Exported, ...]:
     from rnnexport.api.export_job import run_jobs
 
-    return run_jobs(source, jobs, options, progress)
+    done = run_jobs(source, jobs, options, progress)
+    return tuple(replace(one, seconds=watch.seconds) for one in done)
 
 
 def _wanted(to: TargetName | str | Path | None, output: Path | None) -> tuple[Target, Path | None]:

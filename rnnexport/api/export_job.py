@@ -19,7 +19,7 @@ from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
-from rnnexport.core.progress import Progress
+from rnnexport.core.progress import Detail, Progress
 from rnnexport.core.signature import Extent
 from rnnexport.isolation.limits import Limits
 from rnnexport.verification.report import ArtifactReport
@@ -98,7 +98,7 @@ def run_jobs(
                 # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
                 if options.form.lowering.form != "auto" or job.kind.opsets is None:
                     raise
-                progress(f"{error.found}; keeping every recurrence a Loop")
+                progress(Detail(f"{error.found}; keeping every recurrence a Loop"))
                 because = f"the faster form left the tolerance: {error.found}"
                 done.append(_exported(form, job, path, options.with_loops(because), progress))
     return tuple(done)
@@ -147,7 +147,8 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         job.kind.write_proof(path, proof)
     report = _verified(form, proof, job, path, options, progress) if options.verify else None
-    return Exported(job.destination, report, lowering, job.kind.files(job.destination)[1:])
+    beside = job.kind.files(job.destination)[1:]
+    return Exported(job.destination, report, lowering, beside, proof.provenance.signature)
 
 
 def _verified(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.core.signature import Extent
+from rnnexport.core.run_record import size_of
+from rnnexport.core.signature import Extent, Signature
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override
@@ -22,12 +23,21 @@ class Exported:
         report: the verification it passed; None where that was switched off.
         lowering: what became of each recurrence, where the format has several forms for one.
         companions: its other files, beside it.
+        signature: what goes in and comes out.
+        seconds: how long it took, loading and all.
     """
 
     path: Path
     report: ArtifactReport | None
     lowering: tuple[LoweringDecision, ...] = ()
     companions: tuple[Path, ...] = ()
+    signature: Signature | None = None
+    seconds: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """The bytes of all its files."""
+        return size_of((self.path, *self.companions))
 
 
 @dataclass(frozen=True)

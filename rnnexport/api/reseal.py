@@ -22,6 +22,7 @@ from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.core.errors import MismatchError, ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.run_record import Watch
 from rnnexport.isolation.limits import Limits
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import target_of
@@ -64,7 +65,7 @@ def reseal(
         MismatchError: it is not within the bounds of its source. CrashError: it ended the process that ran it.
         ConversionError, ProviderError: the source can't be loaded; see `load`.
     """
-    path = Path(artifact)
+    watch, path = Watch(), Path(artifact)
     kind = target_of(path)
     destination = path if output is None else Path(output)
     if not loading.allow_unsafe:
@@ -94,7 +95,8 @@ def reseal(
         assert own is not None, "it was written a moment ago"
         alone = replace(claim, goldens=own.goldens, truth="goldens", own=own)
         report = replace(_passed(kind, built, alone, limits), artifact=str(destination))
-    return Exported(destination, report, (), kind.files(destination)[1:])
+    beside_it = kind.files(destination)[1:]
+    return Exported(destination, report, (), beside_it, proof.provenance.signature, watch.seconds)
 
 
 def _claim(beside: Beside, tolerance: Override, name: str) -> Expectation:

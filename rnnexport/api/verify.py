@@ -12,6 +12,7 @@ from rnnexport.api.expectations import Asked, SourceTruth, claim_of, extent_of, 
 from rnnexport.core.errors import CrashError, ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.run_record import Watch, file_records
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.process import ForkServer
 from rnnexport.targets.base import Target
@@ -43,6 +44,7 @@ def verify(
     steps: int | None = None,
     limits: Limits | None = _LIMITS,
     progress: Progress = silent,
+    record: bool = True,
 ) -> Report:
     """Run artifacts in their own runtimes and compare them with what their source gave.
 
@@ -61,12 +63,14 @@ def verify(
             which is needed; the artifacts have to be of stateful models, or streams.
         limits: of the process that each artifact is run in; None to run them in this one.
         progress: is told what goes on, in a few words a step.
+        record: whether the report says when, where and on which files it was made.
 
     Raises:
         UsageError: a file is missing, is no artifact, was altered, or has no goldens and no source was given; it is a
             program that was altered or does more than compute; a provider that no target knows.
         ConversionError, ProviderError: the source can't be loaded; see `load`.
     """
+    watch = Watch()
     paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
     _check_asked(providers, steps, source)
     kinds = [target_of(path) for path in paths]
@@ -84,15 +88,19 @@ def verify(
     asked = Asked(truth, None if data is None else Path(data), tolerance, steps)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
+    places = [Where(provider, tf32, placement, limits) for provider in providers]
     found = []
     for kind, path, claim in zip(kinds, paths, claims, strict=True):
-        for provider in providers:
-            progress(f"verifying {path.name} on {provider}")
-            if isinstance(claim, ProviderError):
-                found.append(not_run(kind, path, provider, None, str(claim)))
-            else:
-                found.append(_judged(kind, path, claim, Where(provider, tf32, placement, limits), truth))
-    return Report(tuple(found))
+        for where in places:
+            progress(f"verifying {path.name} on {where.provider}")
+            found.append(_judged(kind, path, claim, where, truth))
+    return _recorded(found, kinds, paths, watch) if record else Report(tuple(found))
+
+
+def _recorded(found: Sequence[ArtifactReport], kinds: Sequence[Target], paths: Sequence[Path], watch: Watch) -> Report:
+    """The report, with when and where it was made, and the files that it is about."""
+    files = {str(path): file_records(kind.files(path)) for kind, path in zip(kinds, paths, strict=True)}
+    return Report(tuple(replace(item, files=files[item.artifact]) for item in found), watch.record())
 
 
 def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> None:
@@ -105,8 +113,12 @@ def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> No
         raise UsageError(f"--steps {steps}", "a number above 0", "change it")
 
 
-def _judged(kind: Target, path: Path, claim: Expectation, where: Where, truth: SourceTruth | None) -> ArtifactReport:
+def _judged(
+    kind: Target, path: Path, claim: Expectation | ProviderError, where: Where, truth: SourceTruth | None
+) -> ArtifactReport:
     """The verdict on one artifact on one provider. One that ends its process is wrong, and no other is."""
+    if isinstance(claim, ProviderError):
+        return not_run(kind, path, where.provider, None, str(claim))
     try:
         report = verify_artifact(kind, path, claim, where)
     except CrashError as error:

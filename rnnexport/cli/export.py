@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.checks import check_reports, steps_of_export
 from rnnexport.cli.choices import TargetChoice
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
@@ -41,6 +43,7 @@ _TFLITE_TIMESTEPS = click.Option(
     options.export_data_options(),
     options.tolerance_options(),
     OptionGroup(options.OUTPUT, (_TARGETS, _FOLDER)),
+    options.report_options("json"),
     options.message_options(),
     arguments=[options.model_argument()],
 )
@@ -57,6 +60,7 @@ def command(
     request: LoweringRequest,
     checks: Checks,
     tolerance: Override,
+    reports: Mapping[str, Path],
 ) -> None:
     """Export MODEL to several targets, with one load and as few traces as can be.
 
@@ -72,6 +76,8 @@ def command(
     from rnnexport.api import export as pipeline
 
     session = session_of(ctx)
+    session.plan(steps_of_export(len(set(targets)), shape, checks))
+    check_reports(reports, [model])
     exported = pipeline.export_all(
         model,
         targets,
@@ -87,4 +93,4 @@ def command(
     )
     from rnnexport.cli.outcome import print_exported
 
-    print_exported(session, exported)
+    print_exported(session, exported, reports)

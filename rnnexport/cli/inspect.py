@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
+from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import Session, session_of
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 
 _LOWERING = click.Option(
     ["--lowering"], is_flag=True, help="For a model: show what its recurrences would become in an ONNX file."
@@ -23,11 +27,19 @@ _LOWERING = click.Option(
     options.loading_options(),
     OptionGroup(options.FORM, (_LOWERING,)),
     options.lowering_options(form=False),
+    options.report_options("json"),
     options.message_options(),
     arguments=[click.Argument(["file"], type=click.Path(path_type=Path))],
 )
 @click.pass_context
-def command(ctx: click.Context, file: Path, loading: LoadOptions, lowering: bool, request: LoweringRequest) -> None:
+def command(
+    ctx: click.Context,
+    file: Path,
+    loading: LoadOptions,
+    lowering: bool,
+    request: LoweringRequest,
+    reports: Mapping[str, Path],
+) -> None:
     """Show what FILE is: a model's layers and cells, an artifact's operators and provenance, inputs, outputs, states.
 
     What a model file says of itself is shown first, and needs no TensorFlow; its inputs and outputs need the model
@@ -42,12 +54,14 @@ def command(ctx: click.Context, file: Path, loading: LoadOptions, lowering: bool
     """
     from rnnexport.api.inspect import inspect_file, inspect_model
     from rnnexport.cli.outcome import warn_of_faults
+    from rnnexport.report.export_json import inspection_to_json
     from rnnexport.report.text import inspection_tables, signature_table
 
     session = session_of(ctx)
     if request != LoweringRequest() and not lowering:
         raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
-    inspection = inspect_file(file, loading)
+    check_reports(reports, [file])
+    inspection, signature, lowered = inspect_file(file, loading), None, None
     if lowering and not inspection.loadable:
         raise UsageError(f"--lowering of {file.name}", "a model that can be loaded", "leave --lowering out")
     session.show(inspection_tables(inspection))
@@ -58,10 +72,15 @@ def command(ctx: click.Context, file: Path, loading: LoadOptions, lowering: bool
         session.line.stop()
         session.show(signature_table(signature))
     if lowering:
-        _show_lowering(session, file, loading, request)
+        lowered = _show_lowering(session, file, loading, request)
+    if "json" in reports:
+        whole = inspection if lowered is None else replace(inspection, lowering=lowered)
+        write_text(reports["json"], inspection_to_json(whole, signature))
 
 
-def _show_lowering(session: Session, file: Path, loading: LoadOptions, request: LoweringRequest) -> None:
+def _show_lowering(
+    session: Session, file: Path, loading: LoadOptions, request: LoweringRequest
+) -> tuple[LoweringDecision, ...]:
     from rnnexport.api.inspect import inspect_lowering
     from rnnexport.cli.outcome import warn_of_faults
     from rnnexport.report.recurrences import recurrences_table
@@ -70,3 +89,4 @@ def _show_lowering(session: Session, file: Path, loading: LoadOptions, request: 
     session.line.stop()
     session.show(recurrences_table(lowered) if lowered else "no recurrences")
     warn_of_faults(session, lowered)
+    return lowered

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -366,15 +366,14 @@ def _reports(json: Path | None = None, junit: Path | None = None, html: Path | N
     return {kind: file for kind, file in (("json", json), ("junit", junit), ("html", html)) if file is not None}
 
 
-def _loudness(step: int) -> Any:
-    """A callback that makes the session louder, or quieter."""
-
-    def heard(ctx: click.Context, param: click.Parameter, value: int | bool) -> None:
-        del param
-        if isinstance(ctx.obj, Session):
-            ctx.obj.loudness += step * int(value)
-
-    return heard
+def _loudness(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Make the session of the command louder, or quieter; there is none while a shell completes."""
+    if not value or not isinstance(ctx.obj, Session):
+        return
+    line = ctx.obj.line
+    line.loud, line.quiet = line.loud or param.name == "verbose", line.quiet or param.name == "quiet"
+    if line.loud and line.quiet:
+        raise click.UsageError("-q and -v; expected one of them", ctx)
 
 
 def message_options() -> OptionGroup:
@@ -384,14 +383,14 @@ def message_options() -> OptionGroup:
             ["-q", "--quiet"],
             is_flag=True,
             expose_value=False,
-            callback=_loudness(-1),
+            callback=_loudness,
             help="Print nothing but errors and warnings; the exit code says the rest.",
         ),
         click.Option(
             ["-v", "--verbose"],
             is_flag=True,
             expose_value=False,
-            callback=_loudness(1),
+            callback=_loudness,
             help="Print more: each step with its time, predicted times of recurrences.",
         ),
         click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks and library output."),

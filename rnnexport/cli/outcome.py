@@ -1,33 +1,66 @@
-"""What an export command prints when it is done."""
+"""What an export command prints when it is done: the verdict, where the artifact is, and how to run and verify it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rnnexport.api.jobs import Exported
+from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli.session import Session
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.report.text import report_table
+from rnnexport.core.run_record import bytes_in_words, seconds_in_words
+from rnnexport.core.signature import Signature
+from rnnexport.report.export_json import exports_to_json
+from rnnexport.report.terminal import said
+from rnnexport.report.text import report_table, start_of
 from rnnexport.verification.report import Report
 
 
-def print_exported(session: Session, exported: Sequence[Exported]) -> None:
-    """One table for what was verified, and a line for each artifact in place."""
+def print_exported(session: Session, exported: Sequence[Exported], reports: Mapping[str, Path]) -> None:
+    """One table for what was verified, and some lines for each artifact in place.
+
+    Args:
+        session: of the command.
+        exported: what it made.
+        reports: the views that are written to files, by their kind.
+    """
     session.line.stop()
-    reports = tuple(item.report for item in exported if item.report is not None)
-    if reports:
-        session.show(report_table(Report(reports)))
+    if "json" in reports:
+        write_text(reports["json"], exports_to_json(exported, session.watch.record(session.command)))
+    verified = tuple(item.report for item in exported if item.report is not None)
+    if verified:
+        session.show(report_table(Report(verified)))
     for item in exported:
-        wrote = ", ".join(map(str, (item.path, *item.companions)))
-        session.show(f"wrote {wrote}{'' if item.report else ' (not verified)'}")
-        print_lowering(session, item.lowering)
+        for line in _lines(item, session.loudness > 0):
+            session.show(said(line))
+        warn_of_faults(session, item.lowering)
 
 
-def print_lowering(session: Session, lowering: Sequence[LoweringDecision]) -> None:
-    """A line for each recurrence; a warning for each that showed a fault of rnnexport."""
-    for recurrence in lowering:
-        session.show(f"  {recurrence.name}: {recurrence.what}, as {recurrence.chosen}: {recurrence.why}")
-    warn_of_faults(session, lowering)
+def _lines(item: Exported, loud: bool) -> Iterator[str]:
+    wrote = ", ".join(map(str, (item.path, *item.companions)))
+    unverified = "" if item.report else " (not verified)"
+    yield f"wrote {wrote}{unverified}: {bytes_in_words(item.size)} in {seconds_in_words(item.seconds)}"
+    if item.signature is not None:
+        yield from _ends(item.signature)
+    for recurrence in item.lowering:
+        why = f": {recurrence.why}" if loud else ""
+        yield f"  recurrence {recurrence.name}: {recurrence.what}, as {recurrence.chosen}{why}"
+    path = shlex.quote(str(item.path))
+    inputs = [] if item.signature is None else [spec.name for spec in item.signature.inputs]
+    held = f"   # {', '.join(inputs)} by name in inputs.npz" if inputs else ""
+    yield f"  run:    rnnexport run {path} inputs.npz -o outputs.npz{held}"
+    yield f"  verify: rnnexport verify {path}"
+
+
+def _ends(signature: Signature) -> Iterator[str]:
+    """What goes in, what comes out, and the states between two calls."""
+    for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        for spec in specs:
+            yield f"  {kind:<6}  {spec}"
+    for state in signature.states:
+        yield f"  state   {state.input} -> {state.output.name}, from {start_of(state)}"
 
 
 def warn_of_faults(session: Session, lowering: Sequence[LoweringDecision]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
 from rnnexport.core.load_options import LoadOptions
@@ -40,6 +42,7 @@ _OUTPUT = (
     options.tolerance_options(),
     options.limit_options(),
     OptionGroup(options.OUTPUT, _OUTPUT),
+    options.report_options("json"),
     options.message_options(),
     arguments=[click.Argument(["artifact"], type=click.Path(path_type=Path))],
 )
@@ -53,6 +56,7 @@ def command(
     loading: LoadOptions,
     tolerance: Override,
     limits: Limits,
+    reports: Mapping[str, Path],
 ) -> None:
     """Verify ARTIFACT, which was changed after its export, beside its source, and seal it again.
 
@@ -68,6 +72,8 @@ def command(
     from rnnexport.api.reseal import reseal
 
     session = session_of(ctx)
+    session.plan(3)
+    check_reports(reports, [artifact, source, *([output] if output else [])])
     done = reseal(
         artifact,
         source,
@@ -80,4 +86,4 @@ def command(
     )
     from rnnexport.cli.outcome import print_exported
 
-    print_exported(session, [done])
+    print_exported(session, [done], reports)

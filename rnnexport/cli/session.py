@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -24,6 +24,7 @@ from rich.text import Text
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.cli.progress import ProgressLine
 from rnnexport.core.errors import EXIT_USAGE, RnnExportError, one_line
+from rnnexport.core.run_record import Watch
 
 EXIT_FAULT = 5
 _EXIT_INTERRUPTED = 130
@@ -38,12 +39,11 @@ class Session:
         err: where progress and errors go.
         line: where progress shows.
         debug: whether tracebacks and the libraries' own output are shown.
-        loudness: 0; less with `-q`, more with `-v`.
+        watch: how long it takes.
+        command: as it was typed.
     """
 
-    loudness: int = 0
-
-    def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator) -> None:
+    def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator, command: Sequence[str]) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
         self._out = _Output(
             width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPE_WIDTH, highlight=False
@@ -51,6 +51,8 @@ class Session:
         self.err = Console(file=real_stderr, soft_wrap=True, highlight=False)
         self.debug = debug
         self.line = ProgressLine(self.err)
+        self.watch = Watch()
+        self.command = tuple(command)
         self._terminator = terminator
 
     @staticmethod
@@ -61,10 +63,19 @@ class Session:
         terminator = _Terminator()
         signal.signal(signal.SIGTERM, terminator)
         with captured_stderr(show=debug) as real_stderr:
-            session = Session(real_stderr, debug, terminator)
+            session = Session(real_stderr, debug, terminator, ("rnnexport", *arguments))
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0
         return told.code
+
+    @property
+    def loudness(self) -> int:
+        """0; -1 with `-q`, 1 with `-v`."""
+        return int(self.line.loud) - int(self.line.quiet)
+
+    def plan(self, steps: int) -> None:
+        """Say how many steps of `progress` there will be."""
+        self.line.steps = steps
 
     def progress(self, message: str) -> None:
         """Say what goes on, before each step of the work."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.checks import check_reports, steps_of_export
 from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
@@ -41,6 +43,7 @@ def export_command(
         shape: Shape,
         checks: Checks,
         tolerance: Override,
+        reports: Mapping[str, Path],
         opset: int = DEFAULT_OPSET,
         request: LoweringRequest = _LOWERING,
     ) -> None:
@@ -48,6 +51,8 @@ def export_command(
         from rnnexport.cli.session import session_of
 
         session = session_of(ctx)
+        session.plan(steps_of_export(1, shape, checks))
+        check_reports(reports, [model, *([output] if output else [])])
         exported = pipeline.export(
             model,
             target,
@@ -62,7 +67,7 @@ def export_command(
         )
         from rnnexport.cli.outcome import print_exported
 
-        print_exported(session, [exported])
+        print_exported(session, [exported], reports)
 
     return command
 
@@ -78,5 +83,6 @@ def _groups(form: tuple[OptionGroup, ...], place: str) -> tuple[OptionGroup, ...
         options.export_data_options(),
         options.tolerance_options(),
         OptionGroup(options.OUTPUT, (output,)),
+        options.report_options("json"),
         options.message_options(),
     )

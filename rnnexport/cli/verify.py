@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import click
 
-from rnnexport.artifact.atomic_write import check_destination, write_text, writing
+from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
+from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
-from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.limits import Limits
 from rnnexport.targets.registry import companions_of
@@ -78,8 +80,11 @@ def command(
     from rnnexport.report.text import report_table
 
     session = session_of(ctx)
+    session.plan(len(artifacts) * len(providers) + (source is not None))
     inputs = [*artifacts, *([source] if source else []), *([data] if data else [])]
-    _check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])
+    for path in inputs:
+        require_path(path, "an artifact, a model or data")
+    check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])
     report = verify(
         list(artifacts),
         source=source,
@@ -92,7 +97,10 @@ def command(
         tolerance=tolerance,
         limits=limits,
         progress=session.progress,
+        record=bool(reports),
     )
+    if report.run is not None:
+        report = replace(report, run=replace(report.run, command=session.command))
     session.line.stop()
     for kind, file in reports.items():
         write_text(file, _view(kind)(report))
@@ -104,22 +112,3 @@ def _view(kind: str) -> Callable[[Report], str]:
     module, function = _VIEWS[kind]
     found: Callable[[Report], str] = getattr(import_module(f"rnnexport.report.{module}"), function)
     return found
-
-
-def _check_reports(reports: Mapping[str, Path], inputs: Sequence[Path], companions: Sequence[Path]) -> None:
-    """Refuse what could only fail after all the work, or would destroy what is verified."""
-    for path in inputs:
-        require_path(path, "an artifact, a model or data")
-    seen = [path.resolve() for path in (*inputs, *companions)]
-    folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
-    for kind, file in reports.items():
-        place = file.resolve()
-        if place in seen or not set(place.parents).isdisjoint(folders):
-            raise UsageError(
-                f"--{kind} {file}, which is an input or another report", "another file", f"change --{kind}"
-            )
-        seen.append(place)
-        with writing(file):
-            plain = file.is_file() or file.is_dir() or not file.exists()
-        if plain:
-            check_destination(file)

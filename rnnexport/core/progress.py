@@ -8,6 +8,10 @@ from collections.abc import Callable
 Progress = Callable[[str], None]
 
 
+class Detail(str):
+    """What goes on within a step: a message that begins no step of its own."""
+
+
 def silent(message: str) -> None:
     """Tell nobody."""
     del message

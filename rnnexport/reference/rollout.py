@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.errors import UsageError
-from rnnexport.core.progress import Progress, silent
+from rnnexport.core.progress import Detail, Progress, silent
 from rnnexport.core.signature import BATCH, Signature, timesteps
 from rnnexport.verification.feeds import step_feed
 from rnnexport.verification.rollout import Steps
@@ -131,7 +131,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     truth: Arrays = {}
     for call in range(count // chunk):
         if call % _TOLD == 0:
-            progress(f"{source.name}: step {call * chunk:,} of {count:,}")
+            progress(Detail(f"{source.name}: step {call * chunk:,} of {count:,}"))
         inputs = step_feed(signature, _SEED, call)
         states = _states(signature, inputs, expected)
         exact_states = _states(signature, inputs, {**expected, **truth})

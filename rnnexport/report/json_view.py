@@ -27,13 +27,20 @@ def to_json(report: Report) -> str:
         "rnnexport": __version__,
         "passed": report.passed,
         "exit_code": report.exit_code,
+        "run": None if report.run is None else report.run.to_json(),
         "histogram_edges": list(EDGES),
-        "artifacts": [_artifact(item) for item in report.artifacts],
+        "artifacts": [artifact_value(item) for item in report.artifacts],
     }
+    return to_text(value)
+
+
+def to_text(value: Mapping[str, Any]) -> str:
+    """A value as JSON, indented, with a trailing newline; null for every number that JSON can't say."""
     return json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
 
 
-def _artifact(item: ArtifactReport) -> dict[str, Any]:
+def artifact_value(item: ArtifactReport) -> dict[str, Any]:
+    """One artifact on one provider, as values of JSON, non-finite numbers besides."""
     against = against_truth(item)
     return {
         "artifact": item.artifact,
@@ -57,6 +64,7 @@ def _artifact(item: ArtifactReport) -> dict[str, Any]:
         "computed_in": {dtype: list(layers) for dtype, layers in item.computed_in.items()},
         "lowering": [recurrence.to_json() for recurrence in item.lowering],
         "provenance": _provenance(item.provenance),
+        "files": [file.to_json() for file in item.files],
         "outputs": [_comparison(comparison) for comparison in item.outputs()],
         "feeds": [_feed(feed) for feed in item.feeds],
     }

@@ -37,6 +37,11 @@ def to_junit(report: Report) -> str:
     """
     root = ET.Element("testsuites", name="rnnexport verify")
     suites = [_suite(item) for item in report.artifacts] or [_nothing()]
+    if report.run is not None:
+        root.set("time", f"{report.run.seconds:.3f}")
+        for suite in suites:
+            suite.set("timestamp", report.run.started)
+            suite.set("hostname", _said(report.run.host))
     root.extend(suites)
     for key in ("tests", "failures", "errors", "skipped"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
@@ -139,6 +144,7 @@ def _properties(item: ArtifactReport) -> Iterator[tuple[str, str]]:
     yield "status", item.status
     yield "truth", item.truth
     yield "tolerances", str(item.tolerances)
+    yield from ((f"sha256 {file.name}", file.sha256) for file in item.files)
     if item.settings:
         yield "settings", settings_line(item.settings)
     if item.located is not None:

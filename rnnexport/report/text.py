@@ -192,11 +192,11 @@ def signature_table(signature: Signature) -> RenderableType:
     for state in signature.states:
         shape = f"({', '.join(map(str, state.input.shape))})"
         names = said(f"{state.input.name} -> {state.output.name}")
-        table.add_row("state", names, state.input.dtype, said(f"{shape}, from {_start(state)}"))
+        table.add_row("state", names, state.input.dtype, said(f"{shape}, from {start_of(state)}"))
     return table
 
 
-def _start(state: StateSpec) -> str:
+def start_of(state: StateSpec) -> str:
     """Where a state starts: its one number, or that it has several."""
     first = state.initial.flat[0] if state.initial.size else 0
     return f"{first:g}" if bool(np.all(state.initial == first)) else "recorded values"

@@ -11,6 +11,7 @@ from rnnexport.core.coverage import Coverage
 from rnnexport.core.errors import EXIT_MISMATCH, EXIT_PASSED, EXIT_PROVIDER
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.placement import Placement
+from rnnexport.core.run_record import FileRecord, RunRecord
 from rnnexport.verification.compare import Comparison, merged_by_name, worst
 from rnnexport.verification.tolerance import Tolerances
 
@@ -89,6 +90,7 @@ class ArtifactReport:
         no_truth: why there is no float64 truth to measure by; empty where there is one.
         coverage: what the feeds reach.
         no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
+        files: of the artifact, with their digests; none where nobody asked.
     """
 
     artifact: str
@@ -106,6 +108,7 @@ class ArtifactReport:
     no_truth: str = ""
     coverage: Coverage = _COVERAGE
     no_witness: str = ""
+    files: tuple[FileRecord, ...] = ()
 
     @property
     def max_abs(self) -> float:
@@ -140,9 +143,15 @@ class ArtifactReport:
 
 @dataclass(frozen=True)
 class Report:
-    """All artifacts of one command."""
+    """All artifacts of one command.
+
+    Attributes:
+        artifacts: each artifact on each provider.
+        run: when, where and with what; None where nobody asked.
+    """
 
     artifacts: tuple[ArtifactReport, ...]
+    run: RunRecord | None = None
 
     @property
     def passed(self) -> bool:

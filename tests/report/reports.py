@@ -12,6 +12,7 @@ from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Provenance
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.placement import PlacedNode, Placement
+from rnnexport.core.run_record import RunRecord
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.base import Runner
 from rnnexport.verification.compare import Wanted, compare_outputs, failed
@@ -29,6 +30,15 @@ LOWERED = LoweringDecision(
     why="the fastest of the proven forms on cpu: LSTM in 0.4 of the time of Scan",
     proven=("native", "scan", "loop"),
     refused={"unroll": "the length is dynamic"},
+)
+RUN = RunRecord(
+    started="2026-11-30T09:00:00+00:00",
+    seconds=4.25,
+    host="builder-7",
+    system="Linux-6.1-x86_64",
+    python="3.11.7",
+    versions={"onnxruntime": "1.31.1", "numpy": "2.4.6"},
+    command=("rnnexport", "verify", "m.onnx"),
 )
 STATE = TensorSpec("state_gru_00", "float32", (1, 4))
 SIGNATURE = Signature(

@@ -1,0 +1,36 @@
+"""What commands refuse before they begin, and how many steps they will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnexport.artifact.atomic_write import check_destination, writing
+from rnnexport.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnexport.api.keywords import Checks, Shape
+
+
+def steps_of_export(targets: int, shape: Shape, checks: Checks) -> int:
+    """Load, run and trace the model; convert to and verify each target; more for a stream and for data."""
+    more = 2 * (shape["stream"] is not None) + (checks["data"] is not None)
+    return 3 + more + targets * (1 + checks["verify"])
+
+
+def check_reports(reports: Mapping[str, Path], inputs: Sequence[Path], companions: Sequence[Path] = ()) -> None:
+    """Refuse what could only fail after all the work, or would destroy what is verified."""
+    seen = [path.resolve() for path in (*inputs, *companions)]
+    folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
+    for kind, file in reports.items():
+        place = file.resolve()
+        if place in seen or not set(place.parents).isdisjoint(folders):
+            raise UsageError(
+                f"--{kind} {file}, which is an input or another report", "another file", f"change --{kind}"
+            )
+        seen.append(place)
+        with writing(file):
+            plain = file.is_file() or file.is_dir() or not file.exists()
+        if plain:
+            check_destination(file)
