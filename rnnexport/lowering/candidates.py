@@ -97,7 +97,7 @@ def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, name
             continue
         fixed = overhead(name, recurrence.length.fixed)
         if name == "native" and isinstance(own, Native):
-            costs[name] = {batch: fixed + native_cost(own.cell, batch) for batch in at}
+            costs[name] = {batch: fixed + native_cost(own.cell, batch, masked=own.masked) for batch in at}
         else:
             work = before if name == "loop" else after
             costs[name] = {batch: fixed + work_cost(name, work, batch) for batch in at}
@@ -106,7 +106,9 @@ def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, name
 
 def _described(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal) -> str:
     """Such as `LSTM, peepholes; 2 states of 32; dynamic length`."""
-    kind = own.cell.what if isinstance(own, Native) else "custom cell" if recurrence.states else "a map over a sequence"
+    kind = "custom cell" if recurrence.states else "a map over a sequence"
+    if isinstance(own, Native):
+        kind = own.cell.what + ", masked" * own.masked
     states = " and ".join(_sizes(state.before.shape) for state in recurrence.states)
     count = len(recurrence.states)
     parts = [kind, *([f"{count} state{'s' if count > 1 else ''} of {states}"] if count else [])]

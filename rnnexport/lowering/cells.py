@@ -48,7 +48,6 @@ class Cell:
         cell: the state c of an LSTM.
         recurrent_bias: of the gates, where it is apart from the other bias (GRU, reset after).
         reset_after: of a GRU.
-        kept_by: a mask at whose zeros a GRU keeps its state; None where there is none.
     """
 
     op: str
@@ -59,7 +58,6 @@ class Cell:
     cell: Part | None = None
     recurrent_bias: np.ndarray | None = None
     reset_after: bool = False
-    kept_by: Lanes | None = None
 
 
 def shared(gates: Sequence[Gate]) -> Function:

@@ -32,6 +32,8 @@ _STEP = 0.4
 _CALL = {"native": 8.0, "scan": 20.0, "unroll": 0.0, "loop": 25.0}
 _RATE_OF_ONE, _RATE_OF_MANY, _MANY = 8_500.0, 25_000.0, 32
 _ELEMENT = 0.0003
+# Rows of a sequence that are gathered: for each step, and for each number.
+_MOVED_STEP, _MOVED = 0.25, 0.0006
 _ACTIVATION = {"LSTM": 0.002, "GRU": 0.002, "RNN": 0.02}
 # A form that is predicted to be slower than the Loop by more than this is not chosen.
 _SLACK = 1.05
@@ -80,10 +82,11 @@ def overhead(form: str, steps: int | None) -> float:
     return _CALL[form] / steps if steps else 0.0
 
 
-def native_cost(cell: Cell, batch: int) -> float:
-    """Microseconds a step of the native operator."""
+def native_cost(cell: Cell, batch: int, *, masked: bool) -> float:
+    """Microseconds a step of the native operator, and of moving the steps that a mask leaves out."""
     size, gates = cell.hidden.lanes.width, len(cell.gates)
-    return _STEP + batch * gates * size * (size / _rate(batch) + _ACTIVATION[cell.op])
+    moved = _MOVED_STEP + 2 * size * batch * _MOVED if masked else 0.0
+    return _STEP + moved + batch * gates * size * (size / _rate(batch) + _ACTIVATION[cell.op])
 
 
 def _rate(batch: int) -> float:

@@ -1,4 +1,4 @@
-"""RNN and GRU, and the cells that are a GRU: flipped, without reset, minimal gated, leaky; also behind a mask."""
+"""RNN and GRU, and the cells that are a GRU: flipped, without reset, minimal gated, leaky."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rnn(part: Part) -> Cell:
 
 def gru(part: Part) -> Cell:
     """H' = (1 - z) n + z h, where z may be a constant, and so may r."""
-    mask, after = unmasked(part)
+    after = part.after
     kept, rest = split_by(after, part.lanes)
     update = gate_of(kept)
     if update is None:
@@ -43,44 +43,26 @@ def gru(part: Part) -> Cell:
     assert candidate.function is not None
     reset = _reset(candidate.argument, part.lanes)
     function = shared([update, reset.gate])
-    if mask is not None and function.name not in ("Sigmoid", "HardSigmoid"):
-        raise Unreadable("it has a mask, and no gate that keeps the state")
     gates = (as_linear(update, function, part.lanes), as_linear(reset.gate, function, part.lanes), reset.candidate)
     biases = np.concatenate([np.zeros(2 * after.width), reset.bias])
     return Cell(
         "GRU",
-        _named(update, reset, masked=mask is not None),
+        _named(update, reset),
         gates,
         (function, candidate.function),
         part,
         recurrent_bias=biases,
         reset_after=reset.after,
-        kept_by=mask,
     )
 
 
-def _named(update: Gate, reset: Reset, *, masked: bool) -> str:
+def _named(update: Gate, reset: Reset) -> str:
     if update.function is None:
         return "leaky cell"
     words = "GRU without reset" if reset.gate.function is None else f"GRU, reset {'after' if reset.after else 'before'}"
     same = reset.gate.function is not None and update.argument.equals(reset.gate.argument)
     turned = reset.gate.function is not None and update.argument.equals(negative(reset.gate.argument))
-    return ("minimal gated unit" if same or turned else words) + (", masked" if masked else "")
-
-
-def unmasked(part: Part) -> tuple[Lanes | None, Sum]:
-    """(m, p) with h' = m p + (1 - m) h for a mask m of one lane; no mask where there is none."""
-    masks = {
-        factor.key: factor
-        for product in part.after.products.values()
-        for factor in product.factors
-        if isinstance(factor, Lanes) and factor.is_mask
-    }
-    for mask in masks.values():
-        with_mask, without_mask = split_by(part.after, mask)
-        if mask.width == 1 and without_mask.equals(single(part.lanes)):
-            return mask, plus(with_mask, without_mask)
-    return None, part.after
+    return "minimal gated unit" if same or turned else words
 
 
 @dataclass(frozen=True, eq=False)

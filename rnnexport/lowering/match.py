@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rnnexport.lowering.algebra import Unreadable
 from rnnexport.lowering.cells import Cell, Part
-from rnnexport.lowering.gru import gru, rnn, unmasked
+from rnnexport.lowering.gru import gru, rnn
 from rnnexport.lowering.lstm import lstm
 
 
@@ -31,6 +31,4 @@ def matched(parts: Sequence[Part]) -> Cell:
             return attempt()
         except Unreadable as error:
             reasons.append(str(error))
-    if all(unmasked(part)[0] is not None for part in parts):
-        raise Unreadable("it is behind a mask, at whose zeros only a GRU can keep its state")
     raise Unreadable("; ".join(dict.fromkeys(reasons)))

@@ -1,8 +1,6 @@
 """A matched cell as the ONNX operator LSTM, GRU or RNN, and what the step gives besides computed after it.
 
-Layouts, from the ONNX operator specification:  X (T, B, I), W (1, G*H, I), R (1, G*H, H), B (1, 2*G*H) with the biases
-of W before those of R, P (1, 3*H) for i, o, f, Y (T, 1, B, H), states (1, B, H). Gates stand in the order z r h, or
-i o f c; the matrices here are (inputs, H), as Keras has them, and are transposed.
+Layouts, from the ONNX operator specification:  X (T, B, I), Y (T, 1, B, H), states (1, B, H).
 """
 
 from __future__ import annotations
@@ -13,24 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.algebra import Lanes, Unreadable, single, stretched, times
-from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell, Part
+from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
+from rnnexport.lowering.cells import Cell, Part
+from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.gates import Function
 from rnnexport.lowering.loop_invariants import is_zero
+from rnnexport.lowering.masks import Masked, masked
 from rnnexport.lowering.match import matched
+from rnnexport.lowering.native_weights import attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.normal_form import NormalForms
 from rnnexport.lowering.rebuild import substituted
 from rnnexport.lowering.recurrence import Recurrence, State
 from rnnexport.lowering.reverse import turn_round, turned
 from rnnexport.lowering.sequences import length_term, steps_term
-from rnnexport.lowering.terms import Shape, Term, below
+from rnnexport.lowering.terms import Shape, Term, Terms, below
 from rnnexport.lowering.trip_count import Refusal
 from rnnexport.lowering.vectorize_time import Batching
 
-# Added to an update gate where a mask is 0: the gate is then 1 unless its sum is below -1e9, which takes a state of
-# that size: the input is 0 there.
+# Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless
+# the sum of the gate is below -1e9, which takes a state of that size: the input is 0 there.
 _KEEPS = 1e9
 # Computed again after the loop these would take as long as in it.
 _COSTLY = ("MatMul", "Gemm", "Conv")
@@ -39,18 +39,21 @@ _INT64 = ir.DataType.INT64
 
 @dataclass(frozen=True, eq=False)
 class Native:
-    """A recurrence as a native operator."""
+    """A recurrence as a native operator; `masked` where it leaves steps out."""
 
     cell: Cell
     form: Form
+    masked: bool
 
 
 def native(recurrence: Recurrence, constants: Constants) -> Native | Refusal:
     """The recurrence as LSTM, GRU or RNN, or why it is none of them."""
     try:
-        parts = _parts(recurrence, NormalForms(recurrence.terms, constants))
+        mask = masked(recurrence, constants)
+        taken = recurrence if mask is None else mask.taken
+        parts = _parts(taken, NormalForms(recurrence.terms, constants))
         cell = matched([part for part, _ in parts])
-        return Native(cell, _Emission(recurrence, constants, cell, dict(parts)).form())
+        return Native(cell, _Emission(recurrence, constants, cell, dict(parts), mask).form(), mask is not None)
     except Unreadable as error:
         return Refusal(str(error))
 
@@ -74,64 +77,152 @@ def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[Part, State
     return parts
 
 
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    """What an operator gives.
+
+    Attributes:
+        y: (T, 1, B, H), in the order of the sequence.
+        last_h: (B, H), after the last step.
+        last_c: of an LSTM; else that of h.
+        lengths: how long the sequences are, where they are read backwards.
+        plan: where there is a mask.
+    """
+
+    y: Term
+    last_h: Term
+    last_c: Term
+    lengths: Term | None
+    plan: Compaction | None
+
+    def whole(self, start_BH: Term, terms: Terms, *, keeps: bool = True) -> Term:
+        """The results (T, B, H) of all steps in the order of the Loop; `start_BH` until the first that is taken."""
+        if self.plan is None:
+            shape: Shape = (None, None, self.y.width)
+            whole = terms.call("Squeeze", [self.y, terms.const([1], np.int64)], results=[(self.y.dtype, shape)])[0]
+        else:
+            # Made anew: the model may compute a whole step to know the shape of its zeros.
+            start_BH = self.plan.zeros(self.y.width or 1) if is_zero(start_BH) else start_BH
+            whole = self.plan.expanded(self.y, start_BH, keeps=keeps)
+        # Backwards, the operator gives its outputs in the order of the sequence; the Loop, in that of the steps.
+        return whole if self.lengths is None else turn_round(whole, self.lengths, terms)
+
+    def at_end(self, last_BH: Term, initial_BH: Term) -> Term:
+        """A last state. The operator gives zero where it takes no step at all."""
+        return last_BH if self.plan is None or is_zero(initial_BH) else self.plan.at_end(last_BH, initial_BH)
+
+
 class _Emission:
     """Makes the terms of one native operator."""
 
-    def __init__(self, recurrence: Recurrence, constants: Constants, cell: Cell, states: Mapping[Part, State]) -> None:
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        constants: Constants,
+        cell: Cell,
+        states: Mapping[Part, State],
+        mask: Masked | None,
+    ) -> None:
         self._recurrence, self._terms, self._constants = recurrence, recurrence.terms, constants
-        self._cell, self._states = cell, states
+        self._cell, self._states, self._mask = cell, states, mask
         self._batching = Batching(self._terms, constants, steps_term(recurrence.length, self._terms))
+        self._forms = NormalForms(self._terms, constants)
         self._size = cell.hidden.lanes.width
+        gated = cell.op == "GRU" and cell.functions[0].name in ("Sigmoid", "HardSigmoid")
+        # A GRU can keep its state by itself, which takes fewer operators around it than moving its steps.
+        self._kept_by = mask.flag if mask is not None and gated and not mask.only_held else None
 
     def form(self) -> Form:
         """A term for every output of the Loop."""
-        whole, last_h, last_c = self._operator()
-        finals = {self._cell.hidden: last_h} | ({self._cell.cell: last_c} if self._cell.cell else {})
+        ran = self._operator()
+        finals = {self._cell.hidden: ran.last_h} | ({self._cell.cell: ran.last_c} if self._cell.cell else {})
         form: dict[ir.Value, Term] = {}
-        for state in self._recurrence.states:
-            ends = [finals[part] for part, owner in self._states.items() if owner is state]
-            form |= dict.fromkeys(state.finals, self._terms.concat(ends))
-        return form | self._outputs(whole) | dict(self._recurrence.kept)
+        for state in dict.fromkeys(self._states.values()):
+            end = self._terms.concat([finals[part] for part, owner in self._states.items() if owner is state])
+            form |= dict.fromkeys(state.finals, ran.at_end(end, state.initial))
+        for state, other in self._mask.only_held.items() if self._mask else ():
+            if not self._is_hidden(other.after):
+                raise Unreadable("it keeps something else than its last state")
+            form |= dict.fromkeys(state.finals, ran.at_end(ran.last_h, state.initial))
+        return form | self._outputs(ran) | dict(self._recurrence.kept)
 
-    def _outputs(self, whole: Term) -> dict[ir.Value, Term]:
-        """What every step gives, computed for all steps at once from the states before and after them."""
-        terms, hidden = self._terms, self._cell.hidden
-        if not self._recurrence.outputs:
-            return {}
-        state = self._states[hidden]
+    def _outputs(self, ran: _Ran) -> dict[ir.Value, Term]:
+        """What every step gives, computed for all steps at once."""
         known: dict[Term, Term] = {}
-        if hidden.lanes.width == state.before.width:
-            known[state.before] = self._element(self._shifted(state, whole))
-            known[state.after] = self._element(whole)
-        # Where one state holds both, or h has its value under another name, it is found by its normal form.
-        forms = NormalForms(terms, self._constants)
         done = {}
         for output in self._recurrence.outputs:
-            each = substituted(terms, [output.each], {state.after: known[state.after]} if known else {})[output.each]
-            if each.of_state:
-                each = self._as_masked(forms, output.each, whole) or each
-            if each.of_state and not any(term.op in _COSTLY and term.of_state for term in below([each])):
-                each = substituted(terms, [each], known)[each]
-            batched = self._batching(each) if each.of_step else None
-            if each.of_state or batched is None:
-                raise Unreadable("a step gives something else than its new state")
-            done[output.whole] = batched
+            held = self._held(output.each, ran)
+            if held is None:
+                known = known or self._known(ran.whole(self._initial_rows(), self._terms))
+                held = self._computed(output.each, known)
+            done[output.whole] = held
         return done
 
-    def _as_masked(self, forms: NormalForms, each: Term, whole: Term) -> Term | None:
-        """An output that is the new h, or the new h where the mask is 1 and zero elsewhere."""
+    def _held(self, each: Term, ran: _Ran) -> Term | None:
+        """An output that is the new h of every step that is taken, and of the others what was before, or zero."""
+        if not self._is_hidden(each if self._mask is None else self._mask.now[each]):
+            return None
+        initial = self._initial_rows()
+        if self._mask is None:
+            return ran.whole(initial, self._terms)
+        skipped = self._mask.skipped[each]
+        if is_zero(skipped):
+            return self._or_zero(ran.whole(skipped, self._terms, keeps=False))
+        if self._is_lanes(skipped, self._cell.hidden.lanes):
+            return ran.whole(initial, self._terms)
+        held = next((state for state in self._mask.only_held if state.before is skipped), None)
+        return None if held is None else ran.whole(held.initial, self._terms)
+
+    def _or_zero(self, whole: Term) -> Term:
+        """The results, with zeros in steps that are left out."""
+        if self._kept_by is None:
+            return whole
+        taken, zero = self._column(self._kept_by), self._terms.const(0, np.float32)
+        return self._call("Where", [taken, whole, zero], whole.shape)
+
+    def _is_hidden(self, term: Term) -> bool:
+        """Whether a term of a step is the new h."""
+        state = self._states[self._cell.hidden]
+        if term is state.after and self._size == state.before.width:
+            return True
+        row = self._row(term)
+        return row is not None and row.equals(self._cell.hidden.after)
+
+    def _is_lanes(self, term: Term, part: Lanes) -> bool:
+        row = self._row(term)
+        return row is not None and row.equals(lanes(part.leaf, part.start, part.stop))
+
+    def _row(self, term: Term) -> Sum | None:
         try:
-            row = forms(each)
+            row = self._forms(term)
         except Unreadable:
             return None
-        after, mask = self._cell.hidden.after, self._cell.kept_by
-        if len(row) != 1:
-            return None
-        if row[0].equals(after):
-            return self._element(whole)
-        if mask is not None and row[0].equals(times(single(mask), after)):
-            return self._terms.elementwise("Mul", self._element(whole), mask.leaf)
-        return None
+        return row[0] if len(row) == 1 else None
+
+    def _known(self, whole: Term) -> dict[Term, Term]:
+        """The state before and after every step, where h is all that it holds."""
+        hidden = self._states[self._cell.hidden]
+        if self._size != hidden.before.width:
+            return {}
+        state = next(state for state in self._recurrence.states if state.before is hidden.before)
+        return {state.after: self._element(whole), state.before: self._element(self._shifted(state, whole))}
+
+    def _computed(self, output: Term, known: Mapping[Term, Term]) -> Term:
+        """An output that is computed from the states before and after the step, and from what the step is given."""
+        after, before = list(known) or (None, None)
+        each = output if after is None else substituted(self._terms, [output], {after: known[after]})[output]
+        costly = any(term.op in _COSTLY and term.of_state for term in below([each]))
+        if before is not None and each.of_state and not costly:
+            each = substituted(self._terms, [each], {before: known[before]})[each]
+        batched = self._batching(each) if each.of_step else None
+        if each.of_state or batched is None:
+            raise Unreadable("a step gives something else than its new state")
+        return batched
+
+    def _initial_rows(self) -> Term:
+        """The initial h, (B, H)."""
+        state, part = self._states[self._cell.hidden], self._cell.hidden.lanes
+        return state.initial if part.width == state.before.width else self._cut(state.initial, part)
 
     def _element(self, whole: Term) -> Term:
         shape = None if whole.shape is None else whole.shape[1:]
@@ -144,52 +235,52 @@ class _Emission:
         rest = self._call("Slice", [whole, self._ints(0), self._ints(-1), self._ints(0)], whole.shape)
         return terms.call("Concat", [first, rest], {"axis": 0}, [(whole.dtype, whole.shape)])[0]
 
-    def _operator(self) -> tuple[Term, Term, Term]:
+    def _operator(self) -> _Ran:
         cell, size, terms = self._cell, self._size, self._terms
-        x_TBI, columns, lengths = self._input()
-        inputs: list[Term | None] = [x_TBI, *self._weights(columns), None, self._initial(cell.hidden)]
+        x_TBI, columns, lengths, plan = self._input()
+        taken = None if plan is None else plan.lengths
+        weights = weights_of(cell, columns, _KEEPS if self._kept_by else None, terms)
+        inputs: list[Term | None] = [x_TBI, *weights, taken, self._initial(cell.hidden)]
         state: Shape = (1, None, size)
         results = [(ir.DataType.FLOAT, (None, 1, None, size)), (ir.DataType.FLOAT, state)]
         if cell.cell is not None:
-            inputs += [self._initial(cell.cell), self._peepholes()]
+            inputs += [self._initial(cell.cell), peepholes_of(cell, terms)]
             results.append((ir.DataType.FLOAT, state))
         while inputs[-1] is None:
             inputs.pop()
-        attributes = self._attributes() | ({} if lengths is None else {"direction": "reverse"})
+        attributes = attributes_of(cell) | ({} if lengths is None else {"direction": "reverse"})
         made = terms.call(cell.op, inputs, attributes, results)
-        whole = self._call("Squeeze", [made[0], self._ints(1)], (None, None, size))
-        # Backwards, the operator gives its outputs in the order of the sequence; the Loop, in that of the steps.
-        whole = whole if lengths is None else turn_round(whole, lengths, terms)
         last = [self._call("Squeeze", [end, self._ints(0)], (None, size)) for end in made[1:]]
-        return whole, last[0], last[-1]
+        return _Ran(made[0], last[0], last[-1], lengths, plan)
 
-    def _attributes(self) -> dict[str, object]:
-        cell = self._cell
-        attributes: dict[str, object] = {"hidden_size": self._size}
-        names = tuple(function.name for function in cell.functions)
-        if names != DEFAULT_ACTIVATIONS[cell.op]:
-            attributes["activations"] = list(names)
-            attributes |= _constants_of(cell.functions)
-        if cell.op == "GRU" and cell.reset_after:
-            attributes["linear_before_reset"] = 1
-        return attributes
-
-    def _input(self) -> tuple[Term, dict[Term, int], Term | None]:
-        """The input as (T, B, I), where each part of it begins, and its lengths if it is read backwards."""
+    def _input(self) -> tuple[Term, dict[Term, int], Term | None, Compaction | None]:
+        """The input as (T, B, I), where each part of it begins, its lengths if it is read backwards, and the plan."""
         leaves = list(dict.fromkeys(leaf for gate in self._cell.gates for leaf in gate.inputs))
         parts = [self._column(leaf) for leaf in leaves]
         starts = np.cumsum([0, *(leaf.width or 1 for leaf in leaves)])
         columns = {leaf: int(start) for leaf, start in zip(leaves, starts, strict=False)}
-        if self._cell.kept_by is not None:
-            parts = [self._unpadded(part) for part in parts]
-            parts.append(self._column(self._masked_out(self._cell.kept_by)))
-        if not parts:
+        if not parts and self._kept_by is None:
             parts.append(self._spread(self._terms.const(np.zeros((1, 1), np.float32)), 1))
-        backwards = [turned(part, self._terms) for part in parts]
-        known = [pair for pair in backwards if pair is not None]
-        if len(known) == len(parts):
-            return self._terms.concat([pair[0] for pair in known]), columns, known[0][1]
-        return self._terms.concat(parts), columns, None
+        flags = [] if self._mask is None else [self._column(self._mask.flag)]
+        known = [pair for part in (*parts, *flags) if (pair := turned(part, self._terms)) is not None]
+        lengths = None
+        if known and len(known) == len(parts) + len(flags):
+            lengths, every = known[0][1], [pair[0] for pair in known]
+            parts, flags = every[: len(parts)], every[len(parts) :]
+        if self._kept_by is not None:
+            return self._terms.concat(self._gated(parts, flags[0])), columns, lengths, None
+        if self._mask is None:
+            return self._terms.concat(parts), columns, lengths, None
+        plan = Compaction(flags[0], self._terms, backwards=lengths is not None)
+        return plan.compacted(self._terms.concat(parts)), columns, lengths, plan
+
+    def _gated(self, parts: Sequence[Term], taken_TB1: Term) -> list[Term]:
+        """The input with zeros in steps that are left out, and 1 there: a padding must not outweigh `_KEEPS`."""
+        zero = self._terms.const(0, np.float32)
+        left_out = self._call("Not", [taken_TB1], (None, None, 1), ir.DataType.BOOL)
+        numbers = {"to": ir.DataType.FLOAT.value}
+        ones = self._terms.call("Cast", [left_out], numbers, [(ir.DataType.FLOAT, (None, None, 1))])[0]
+        return [*(self._call("Where", [taken_TB1, part, zero], part.shape) for part in parts), ones]
 
     def _column(self, leaf: Term) -> Term:
         width = leaf.width or 1
@@ -211,71 +302,23 @@ class _Emission:
         steps = self._call("Reshape", [length_term(self._recurrence.length, terms), self._ints(1)], (1,), _INT64)
         sizes = [steps, batch, self._ints(width)]
         (shape,) = terms.call("Concat", sizes, {"axis": 0}, [(_INT64, (3,))])
-        return self._call("Expand", [part, shape], (None, None, width))
-
-    def _unpadded(self, part: Term) -> Term:
-        """A part of the input with zeros where the mask is 0: what a padding holds must not outweigh `_KEEPS`."""
-        assert self._cell.kept_by is not None
-        (flags,) = self._cell.kept_by.leaf.operands
-        mask = self._batching(flags)
-        if mask is None:
-            raise Unreadable("its mask can't be computed for all steps at once")
-        zero = self._terms.const(0, np.float32)
-        return self._call("Where", [mask, part, zero], part.shape)
-
-    def _masked_out(self, mask: Lanes) -> Term:
-        """1 where the mask is 0."""
-        cast = mask.leaf
-        turned = self._terms.elementwise("Not", cast.operands[0])
-        return self._terms.call("Cast", [turned], cast.call.attributes, cast.call.results)[0]
-
-    def _weights(self, columns: Mapping[Term, int]) -> tuple[Term, Term, Term | None]:
-        cell, size = self._cell, self._size
-        count = len(cell.gates)
-        width = sum(leaf.width or 1 for leaf in columns) + (cell.kept_by is not None)
-        w_GHI = np.zeros((count, size, max(width, 1)))
-        for at, gate in enumerate(cell.gates):
-            for leaf, matrix in gate.inputs.items():
-                w_GHI[at, :, columns[leaf] : columns[leaf] + matrix.shape[0]] = matrix.T
-        if cell.kept_by is not None:
-            w_GHI[0, :, -1] = _KEEPS  # the update gate is the first
-        r_GHH = np.stack([gate.recurrent.T for gate in cell.gates])
-        bias = np.concatenate([gate.bias for gate in cell.gates])
-        behind = np.zeros_like(bias) if cell.recurrent_bias is None else cell.recurrent_bias
-        both = np.concatenate([bias, behind])
-        return (
-            self._weight(w_GHI.reshape(1, count * size, -1)),
-            self._weight(r_GHH.reshape(1, count * size, size)),
-            self._weight(both[None]) if both.any() else None,
-        )
-
-    def _peepholes(self) -> Term | None:
-        # The operator wants them in the order i o f, which is that of the gates; the candidate has none.
-        peepholes = np.concatenate([gate.peephole for gate in self._cell.gates[:3]])
-        return self._weight(peepholes[None]) if peepholes.any() else None
+        return self._call("Expand", [part, shape], (None, None, width), part.dtype)
 
     def _initial(self, part: Part) -> Term | None:
         state = self._states[part]
         if is_zero(state.initial):
             return None
-        initial, lanes = state.initial, part.lanes
-        if lanes.width != state.before.width:
-            cut = [self._ints(lanes.start), self._ints(lanes.stop), self._ints(1)]
-            initial = self._call("Slice", [initial, *cut], (None, lanes.width))
-        return self._call("Unsqueeze", [initial, self._ints(0)], (1, None, lanes.width))
+        initial, width = state.initial, part.lanes.width
+        if width != state.before.width:
+            initial = self._cut(initial, part.lanes)
+        return self._call("Unsqueeze", [initial, self._ints(0)], (1, None, width))
 
-    def _weight(self, array: np.ndarray) -> Term:
-        return self._terms.const(array, np.float32)
+    def _cut(self, initial: Term, part: Lanes) -> Term:
+        bounds = [self._ints(part.start), self._ints(part.stop), self._ints(1)]
+        return self._call("Slice", [initial, *bounds], (None, part.width))
 
     def _ints(self, *numbers: int) -> Term:
         return self._terms.const(numbers, np.int64)
 
     def _call(self, op: str, inputs: Sequence[Term], shape: Shape | None, dtype: ir.DataType | None = None) -> Term:
         return self._terms.call(op, inputs, results=[(dtype or ir.DataType.FLOAT, shape)])[0]
-
-
-def _constants_of(functions: Sequence[Function]) -> dict[str, list[float]]:
-    """Alphas and betas: each activation that has one takes the next of the list."""
-    alphas = [function.alpha for function in functions if function.alpha is not None]
-    betas = [function.beta for function in functions if function.beta is not None]
-    return ({"activation_alpha": alphas} if alphas else {}) | ({"activation_beta": betas} if betas else {})

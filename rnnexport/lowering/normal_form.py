@@ -26,7 +26,7 @@ from rnnexport.lowering.lane_blocks import (
     reciprocal,
     vector,
 )
-from rnnexport.lowering.masks import is_mask, is_nothing
+from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.terms import Term, Terms, below
 
 # What is read through where no state is in it; anything else there is an input of the cell, whatever computes it.
@@ -76,7 +76,7 @@ class NormalForms:
 
     def _given(self, term: Term) -> Row:
         """What depends on no state: read where it is linear, else taken as an input of the cell."""
-        if term.width is not None and is_nothing(term):
+        if term.width is not None and _is_nothing(term):
             return (number(0.0, term.width),)
         if term.op == "Cast" and term.operands[0].op == "Not":
             (mask,) = self._terms.call("Cast", [term.operands[0].operands[0]], term.call.attributes, term.call.results)
@@ -99,7 +99,7 @@ class NormalForms:
     def _leaf(self, term: Term) -> Row:
         if term.rank not in (0, 1, 2) or term.width is None or term.dtype not in _FLOATS:
             raise Unreadable(f"{term.op} of shape {list(term.shape or ())} goes into the cell")
-        return (algebra.lanes(term, 0, term.width, is_mask=is_mask(term)),)
+        return (algebra.lanes(term, 0, term.width, is_mask=_is_mask(term)),)
 
     def number_of(self, term: Term | None) -> float | None:
         """A constant scalar."""
@@ -267,6 +267,19 @@ class NormalForms:
         if term.dtype is not term.operands[0].dtype:
             raise Unreadable("a cast of a state")
         return self._row(term.operands[0])
+
+
+def _is_nothing(term: Term) -> bool:
+    """Zero, as a value around is, or where a mask lets it through."""
+    if term.op == "Mul":
+        parts = term.operands
+        return any(_is_nothing(part) for part in parts) and any(_is_mask(part) for part in parts)
+    return term.op == "Outer" and is_zero(term)
+
+
+def _is_mask(term: Term) -> bool:
+    """Whether a number is 0 or 1 by its nature."""
+    return term.op == "Cast" and term.operands[0].dtype == ir.DataType.BOOL
 
 
 _ALPHAS = {"LeakyRelu": 0.01, "Elu": 1.0, "ThresholdedRelu": 1.0}

@@ -16,7 +16,7 @@ from tests.lowering.cells import Gru, Lstm, Rnn, Written
 from tests.lowering.changes import OF_ALL, OF_GATED, TwiceCandidate
 from tests.lowering.draws import random_gru, random_lstm, random_rnn, recurrent, vector
 from tests.lowering.spelling import add, affine, mul, one_minus, product
-from tests.lowering.wrappers import Masked
+from tests.lowering.wrappers import HalfMasked
 
 # GRU
 
@@ -245,8 +245,8 @@ def like_rnn(change, rng, features, width):
     return random_rnn(rng, "tanh", features, width, like=change)
 
 
-def masked_lstm(rng, features, width):
-    return Masked(random_lstm(rng, "plain", features, width))
+def half_masked_lstm(rng, features, width):
+    return HalfMasked(random_lstm(rng, "plain", features, width), str(rng.choice(["h", "c"])))
 
 
 def mixed(change, family):
@@ -255,7 +255,7 @@ def mixed(change, family):
 
 def all_lookalikes():
     """How to draw each kind, by its name."""
-    made = {"LSTM masked": masked_lstm}
+    made = {"LSTM masked in one state": half_masked_lstm}
     for family, like, own, others in (
         (Lstm, like_lstm, LSTMS, OF_ALL + OF_GATED),
         (Gru, like_gru, GRUS, OF_ALL + OF_GATED),

@@ -180,6 +180,7 @@ NEAR = {
     "RNN, softplus": partial(native, random_rnn, "softplus"),
     "masked RNN": partial(masked, random_rnn, "tanh"),
     "masked GRU": partial(masked, random_gru, "after"),
+    "masked LSTM": partial(masked, random_lstm, "plain"),
     "masked S-LSTM": partial(masked, random_lstm, "s-lstm"),
     **{
         f"RNN, {cell.__doc__}": partial(like, random_rnn, "tanh", cell)

@@ -16,7 +16,11 @@ from tests.lowering.runtime import run
 SEEDS = range(300)
 NATIVE = ("LSTM", "GRU", "RNN")
 # No equation of the cell that they look like gives their states, or what sets them apart is an output of its own.
-NO_EQUATION = ("LSTM masked", "RNN but it reads the state before last too", "LSTM but every carry is an output")
+NO_EQUATION = (
+    "LSTM masked in one state",
+    "RNN but it reads the state before last too",
+    "LSTM but every carry is an output",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The native operators over sequences: backwards, behind a mask, and in both directions at once."""
+"""The native operators over sequences: backwards, and in both directions at once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ from tests.lowering.small import (
     LENGTH,
     SIMPLE,
     SIMPLE_WEIGHTS,
-    X,
     compared,
     drawn,
-    feed,
     loop,
-    lowered,
     node_of,
     operators,
-    run,
     same,
 )
-from tests.lowering.test_native import AFTER, GRU_WEIGHTS, attributes, native, stacked
+from tests.lowering.test_native import attributes
 
 REVERSED = f"""{LENGTH}
     rows = Gather <axis = 0> (shape, one)
@@ -63,56 +59,6 @@ def test_a_sequence_turned_back():
     )
     changed, _ = same(model, "native")
     assert operators(changed.graph)["ReverseSequence"] == 0
-
-
-MASKED = AFTER.replace("n = Add (zh, zg)", "m = Add (zh, zg) keep = Gather <axis = 0> (mask, i) n = Where (keep, m, h)")
-
-
-def test_a_mask_goes_through_the_update_gate():
-    """Where it is 0 the gate is 1: a lane of the input that is 1 there, of a weight that outdoes any sum."""
-    model = loop(MASKED, inputs=f"{X}, bool[T,B,1] mask, float[B,4] h_0", weights=GRU_WEIGHTS)
-    found, (x, w, *_) = native(model, "GRU")
-    assert found["linear_before_reset"] == 1
-    assert w.shape == (1, 12, 4)
-    np.testing.assert_array_equal(w[0, :, 3], np.repeat([1e9, 0, 0], 4).astype(np.float32))
-    np.testing.assert_array_equal(w[:, :, :3], stacked(GRU_WEIGHTS["W"], "zrn", "zrn"))
-    assert x
-
-
-@pytest.mark.parametrize("pattern", ["holes", "all", "none"])
-def test_masks(pattern):
-    model = loop(MASKED, inputs=f"{X}, bool[T,B,1] mask, float[B,4] h_0", weights=GRU_WEIGHTS)
-    changed, _ = lowered(model, "native")
-    values = feed(model, 5, 7)
-    values["mask"][:] = pattern != "all"
-    if pattern == "holes":
-        values["mask"][2:4, 1] = values["mask"][0, 2] = values["mask"][5:, 3] = False
-        values["mask"][:, 4] = False
-    (wanted,), (found,) = run(model, [values]), run(changed, [values])
-    for name in wanted:
-        np.testing.assert_allclose(found[name], wanted[name], atol=1e-6)
-    if pattern == "holes":
-        np.testing.assert_array_equal(found["last_h"][4], values["h_0"][4])
-
-
-def test_a_padding_of_large_numbers():
-    """What stands where the mask is 0 must not outdo the weight that keeps the state."""
-    model = loop(MASKED, inputs=f"{X}, bool[T,B,1] mask, float[B,4] h_0", weights=GRU_WEIGHTS)
-    changed, _ = lowered(model, "native")
-    values = feed(model, 5, 7)
-    values["x"] = np.where(values["mask"], values["x"], np.float32(-1e12) * np.sign(values["x"]))
-    (wanted,), (found,) = run(model, [values]), run(changed, [values])
-    np.testing.assert_allclose(found["last_h"], wanted["last_h"], atol=1e-6)
-
-
-def test_a_mask_of_the_other_sense_is_no_mask_of_the_operator():
-    """h where the mask is true; whatever is made of it is right."""
-    turned = MASKED.replace("Where (keep, m, h)", "Where (keep, h, m)")
-    model = loop(turned, inputs=f"{X}, bool[T,B,1] mask, float[B,4] h_0", weights=GRU_WEIGHTS)
-    _, outcome = lowered(model)
-    assert outcome.fault == ""
-    for form in outcome.proven:
-        same(model, form)
 
 
 OPERATORS = {

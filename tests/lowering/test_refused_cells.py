@@ -101,10 +101,11 @@ CELLS = {
     "what the state is multiplied with is no gate": cell(
         f"{GATE} {CANDIDATE} w = Mul (half, z) old = Mul (w, h) n = Add (old, t)"
     ),
-    "it is behind a mask, at whose zeros only a GRU can keep its state": cell(
-        f"{READ} t = Tanh (a) old = Mul (half, h) rest = Sub (one_f, half) new = Mul (rest, t) m = Add (old, new)"
-        " keep = Gather (mask, i) n = Where (keep, m, h)",
-        inputs=f"{X}, bool[T,B,1] mask",
+    "it keeps something else than its last state": cell(
+        f"{LSTM} keep = Gather (mask, i) h_m = Where (keep, n, h) c_m = Where (keep, c_n, c)"
+        " p_m = Where (keep, c_n, p)",
+        states={"h": "h_m", "c": "c_m", "p": "p_m"},
+        inputs=f"{X}, bool[T,B,1] mask, float[B,4] c_0",
     ),
     "the candidate has several gates inside": cell(
         f"{GATE} {CANDIDATE} hv = MatMul (h, V) r = Sigmoid (hv) rh = Mul (r, h) zh = Mul (z, h)"
@@ -131,10 +132,6 @@ CELLS = {
     ),
     "a constant so large that it rounds what it is added to": on_state("p = Add (h, huge)"),
     # what the operator is given, and gives
-    "its mask can't be computed for all steps at once": cell(
-        f"{GATE} {CANDIDATE} old = Mul (z, h) new = Mul (one_z, t) m = Add (old, new) far = CumSum (x_t, one)"
-        " most = ReduceMax <axes = [1], keepdims = 1> (far) keep = Greater (most, zero) n = Where (keep, m, h)"
-    ),
     "CumSum of the sequence can't be computed for all steps at once": cell(
         SIMPLE.replace("(x_t, W)", "(far, W)").replace("xw =", "far = CumSum (x_t, one) xw =")
     ),
@@ -181,7 +178,6 @@ def test_values_of_other_widths_do_not_meet():
 
 # No valid model is known that gets there: the widths that ONNX infers are those of the normal forms.
 UNREACHED = {
-    "it has a mask, and no gate that keeps the state",  # told as being behind a mask
     "a choice that depends on a state",  # what compares the state is read first, and no part of a cell
     "a matrix product that broadcasts",
     "a state changes its width",

@@ -47,6 +47,23 @@ class Masked:
         return Written({**new, **{f"previous_{name}": value for name, value in outputs.items()}}, outputs)
 
 
+@dataclass(frozen=True)
+class HalfMasked(Masked):
+    """Where the mask is false all states but one stay, and so does the output."""
+
+    free: str = "c"
+
+    def __str__(self):
+        return f"masked but for {self.free} {self.cell}"
+
+    def write(self, body, values, states):
+        inner = self.cell.write(body, values, {name: states[name] for name in self.cell.states})
+        new = {name: select(body, values["mask"], inner.states[name], states[name]) for name in self.cell.states}
+        new[self.free] = inner.states[self.free]
+        output = select(body, values["mask"], inner.outputs["y"], states["previous_y"])
+        return Written({**new, "previous_y": output}, {"y": output})
+
+
 def select(body, mask, new, old):
     if body.chance(0.25):
         body.note("Where")

@@ -1,0 +1,130 @@
+"""Sequences of which rows leave steps out: the steps that are taken moved to the front, and results moved back.
+
+    taken_TB   0 1 1 0 1     of one row: pos = cumsum(taken) = 0 1 2 2 3
+    x          a b c d e  ->  b c e . .      as the operator reads it, three steps long; what is behind is not read
+    y          p q r . .  ->  s p q q r      s stands before the first step that is taken
+
+Rows are gathered from sequences whose steps and batch are one dimension: step t of row b is t * B + b there. Backwards,
+the operator reads its rows from the end, so what a step holds that is left out is what stands behind it.
+
+Letters: T steps, B batch, I inputs, H units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.lowering.terms import Shape, Term, Terms
+
+_INT64 = ir.DataType.INT64
+
+
+class Compaction:
+    """The plan of one mask.
+
+    Args:
+        taken_TB1: bool.
+        terms: what makes the terms.
+        backwards: whether the operator reads the sequence from its end.
+    """
+
+    def __init__(self, taken_TB1: Term, terms: Terms, *, backwards: bool) -> None:
+        self._terms, self._backwards = terms, backwards
+        self._taken_TB = self._call("Squeeze", [taken_TB1, self._ints(2)], (None, None), ir.DataType.BOOL)
+        self._sizes = self._call("Shape", [self._taken_TB], (2,))
+        self._numbers_TB = self._call("Cast", [self._taken_TB], (None, None), to=_INT64.value)
+        self._pos_TB = self._call("CumSum", [self._numbers_TB, terms.const(0, np.int64)], (None, None))
+        self._counts_B = self._call("Gather", [self._pos_TB, terms.const(-1, np.int64)], (None,), axis=0)
+
+    @property
+    def lengths(self) -> Term:
+        """How many steps each row takes, (B,), as `sequence_lens`."""
+        return self._call("Cast", [self._counts_B], (None,), ir.DataType.INT32, to=ir.DataType.INT32.value)
+
+    def compacted(self, x_TBI: Term) -> Term:
+        """The steps that are taken, moved to the front."""
+        return self._call("Gather", [self._rows(x_TBI), self._order], x_TBI.shape, x_TBI.dtype, axis=0)
+
+    def expanded(self, y_TDBH: Term, start_BH: Term, *, keeps: bool) -> Term:
+        """The results of the steps that are taken at their places, (T, B, H); elsewhere the last one before, or zero.
+
+        Args:
+            y_TDBH: in the order of the operator, D being 1.
+            start_BH: what stands before the first step that is taken; zero, unless `keeps`.
+            keeps: whether a step that is left out has what the step before it has.
+        """
+        rows = [start_BH, self._rows(y_TDBH)]
+        found = self._call("Concat", rows, (None, y_TDBH.width), y_TDBH.dtype, axis=0)
+        places_TB = self._elementwise("Add", self._elementwise("Mul", self._held(keeps), self._size(1)), self._batch)
+        return self._call("Gather", [found, places_TB], (None, None, y_TDBH.width), y_TDBH.dtype, axis=0)
+
+    def at_end(self, last_BH: Term, initial_BH: Term) -> Term:
+        """The last state: that of the operator, or the initial one where a row takes no step."""
+        zero = self._terms.const(0, np.int64)
+        any_B = self._elementwise("Greater", self._counts_B, zero, dtype=ir.DataType.BOOL)
+        any_B1 = self._call("Unsqueeze", [any_B, self._ints(1)], (None, 1), ir.DataType.BOOL)
+        return self._call("Where", [any_B1, last_BH, initial_BH], last_BH.shape, last_BH.dtype)
+
+    def zeros(self, width: int) -> Term:
+        """(B, width)."""
+        batch = self._call("Slice", [self._sizes, self._ints(1), self._ints(2)], (1,))
+        shape = self._call("Concat", [batch, self._ints(width)], (2,), axis=0)
+        return self._call("Expand", [self._terms.const(0, np.float32), shape], (None, width), ir.DataType.FLOAT)
+
+    def _held(self, keeps: bool) -> Term:
+        """For each step the number of the result that it has, from 1; 0 for what stands before all of them."""
+        zero, one = (self._terms.const(number, np.int64) for number in (0, 1))
+        if not keeps:
+            return self._where(self._taken_TB, self._pos_TB, zero)
+        if not self._backwards:
+            return self._pos_TB
+        before_TB = self._elementwise("Sub", self._pos_TB, self._numbers_TB)
+        some = self._elementwise("Less", before_TB, self._counts_B, dtype=ir.DataType.BOOL)
+        return self._where(some, self._elementwise("Add", before_TB, one), zero)
+
+    @cached_property
+    def _order(self) -> Term:
+        """The rows of the steps that are taken, in order; counted from the end, so that any other number is larger."""
+        zero, one = (self._terms.const(number, np.int64) for number in (0, 1))
+        least = self._elementwise("Neg", self._call("Size", [self._taken_TB], ()))
+        numbers = self._call("Range", [least, zero, one], (None,))
+        numbers_TB = self._call("Reshape", [numbers, self._sizes], (None, None))
+        keys_TB = self._where(self._taken_TB, numbers_TB, zero)
+        steps = self._call("Slice", [self._sizes, self._ints(0), self._ints(1)], (1,))
+        results = [(_INT64, (None, None))] * 2
+        return self._terms.call("TopK", [keys_TB, steps], {"axis": 0, "largest": 0, "sorted": 1}, results)[0]
+
+    @cached_property
+    def _batch(self) -> Term:
+        zero, one = (self._terms.const(number, np.int64) for number in (0, 1))
+        return self._call("Range", [zero, self._size(1), one], (None,))
+
+    def _size(self, axis: int) -> Term:
+        return self._call("Gather", [self._sizes, self._terms.const(axis, np.int64)], (), axis=0)
+
+    def _rows(self, whole: Term) -> Term:
+        shape = (None, whole.width)
+        return self._call("Reshape", [whole, self._ints(-1, whole.width or 1)], shape, whole.dtype)
+
+    def _where(self, condition: Term, one: Term, other: Term) -> Term:
+        return self._call("Where", [condition, one, other], (None, None))
+
+    def _elementwise(self, op: str, *inputs: Term, dtype: ir.DataType = _INT64) -> Term:
+        return self._terms.elementwise(op, *inputs, dtype=dtype)
+
+    def _ints(self, *numbers: int) -> Term:
+        return self._terms.const(numbers, np.int64)
+
+    def _call(
+        self,
+        op: str,
+        inputs: Sequence[Term],
+        shape: Shape | None,
+        dtype: ir.DataType | None = _INT64,
+        **attributes: int,
+    ) -> Term:
+        return self._terms.call(op, inputs, attributes, [(dtype, shape)])[0]
