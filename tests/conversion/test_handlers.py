@@ -251,6 +251,48 @@ def test_places_among_boundaries(column):
     np.testing.assert_array_equal(found["upper"], [[0, 1, 3, 3, 4]])
 
 
+LETTERS = dict(zip("abcdef", (2, 3, 4, 5, 6, 1), strict=True))
+EQUATIONS = (
+    *("abc,cde->abde", "abcd,cde->abe", "aecd,abcd->acbe", "acbe,aecd->abcd", "ab,bc->ac", "ab,cb->ca", "ab,bc->ca"),
+    *("abc,dc->dab", "ba,bc->abc", "a,b->ba", "abc,abc->ab", "abc,abc->", "abc,ad->abcd", "abcde,bd->ace", "abc->ca"),
+    *("abd,bcd->abc", "abcd,acde->abce", "dab,dce->abec", "abc,bd->ad", "abf,fc->cab", "...ab,bc->...ac", "...a->a..."),
+    *("ab,ab->ba", "abcd,efd->abcef", "aabc->abc", "abc,b->cab"),
+)
+
+
+@pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), NUMPY], ids=str)
+def test_products_by_equation(column):
+    x = np.random.default_rng(3).standard_normal((1, 1440)).astype(np.float32)
+
+    def operands(equation):
+        """Of a size of its own for each letter; `...` is two of them."""
+        for at, letters in enumerate(equation.partition("->")[0].replace("...", "ed").split(",")):
+            shape = [LETTERS[letter] for letter in letters]
+            yield x[0, at : at + int(np.prod(shape))].reshape(shape)
+
+    def computed(equation):
+        shapes = [one.shape for one in operands(equation)]
+        return lambda x: tf.einsum(
+            equation, *(tf.reshape(x[0, at : at + int(np.prod(s))], s) for at, s in enumerate(shapes))
+        )
+
+    found = outputs(column, {"x": x}, **{f"e{at}": computed(equation) for at, equation in enumerate(EQUATIONS)})
+    for at, equation in enumerate(EQUATIONS):
+        wanted = np.einsum(equation, *(one.astype(np.float64) for one in operands(equation)))
+        np.testing.assert_allclose(found[f"e{at}"], wanted, rtol=1e-4, atol=1e-4, err_msg=equation)
+
+
+def test_attention_is_a_few_products(tmp_path):
+    """Batch and length are open; tf2onnx's own form has 95 nodes."""
+    x = keras.Input((None, 6), name="x")
+    h = keras.layers.GRU(8, return_sequences=True)(x)
+    model = keras.Model(x, keras.layers.MultiHeadAttention(2, 4)(h, h))
+    path = rnnexport.export(model, "onnx", tmp_path / "m.onnx").path
+    found = target_of(path).operators(path)
+    assert "Einsum" not in found
+    assert sum(found.values()) < 40
+
+
 @keras.saving.register_keras_serializable("tests")
 class Guarded(keras.layers.Layer):
     """A cell whose gate is a guarded softplus, as people write it."""
