@@ -10,11 +10,28 @@ place, so that it covers every other byte, whatever the format: weights, names, 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
+# Bytes, a map of a file, or a part of either.
+Data = bytes | mmap | memoryview
 KEY = "seal"
 BLANK = "0" * 64
+_MAPPED = 1 << 24
 _MARK = f'"{KEY}": "'.encode()
+
+
+def mapped(path: Path) -> Data:
+    """The bytes of a file, those of a large one read where they are looked at.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        large = os.fstat(file.fileno()).st_size >= _MAPPED
+        return mmap(file.fileno(), 0, access=ACCESS_READ) if large else file.read()
 
 
 def sealed(data: bytes) -> bytes:
@@ -26,7 +43,7 @@ def sealed(data: bytes) -> bytes:
     return with_seal(data, seal_of([("", data)]))
 
 
-def seal_of(parts: Iterable[tuple[str, bytes]], holder: str = "") -> str:
+def seal_of(parts: Iterable[tuple[str, Data]], holder: str = "") -> str:
     """The digest of named parts, one of which holds the seal itself.
 
     Args:
@@ -53,20 +70,31 @@ def with_seal(data: bytes, seal: str) -> bytes:
     Raises:
         ValueError: there is no place for one, or more than one.
     """
-    place = _place(data)
-    if place is None:
-        raise ValueError("no place for a seal, or more than one")
+    place = place_of(data)
     return data[:place] + seal.encode() + data[place + len(BLANK) :]
 
 
-def found_seal(data: bytes) -> str:
+def place_of(data: Data) -> int:
+    """Where the digits of the seal begin.
+
+    Raises:
+        ValueError: there is no place for one, or more than one.
+    """
+    place = _place(data)
+    if place is None:
+        raise ValueError("no place for a seal, or more than one")
+    return place
+
+
+def found_seal(data: Data) -> str:
     """The seal inside; empty where there is none, or more than one."""
     place = _place(data)
-    return "" if place is None else data[place : place + len(BLANK)].decode("ascii", "replace")
+    return "" if place is None else bytes(data[place : place + len(BLANK)]).decode("ascii", "replace")
 
 
-def _place(data: bytes) -> int | None:
+def _place(data: Data) -> int | None:
     """Where the digits begin; None where there is no such place, or more than one."""
+    data = bytes(data) if isinstance(data, memoryview) else data
     first = data.find(_MARK)
     if first < 0 or data.find(_MARK, first + 1) >= 0 or len(data) < first + len(_MARK) + len(BLANK):
         return None

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.artifact import goldens as golden_file
-from rnnexport.artifact.checksum import BLANK, KEY, found_seal, seal_of
+from rnnexport.artifact.checksum import BLANK, KEY, Data, found_seal, seal_of
 from rnnexport.artifact.goldens import Golden, slim
 from rnnexport.core.coverage import Coverage
 from rnnexport.core.errors import UsageError
@@ -154,7 +154,7 @@ class Proof:
 
 
 def read_proof(
-    artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, bytes]], holder: str = ""
+    artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, Data]], holder: str = ""
 ) -> Proof:
     """The inverse of `Proof.blobs`.
 

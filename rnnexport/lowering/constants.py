@@ -23,6 +23,7 @@ class Constants:
 
     def __init__(self) -> None:
         self._found: dict[Term, np.ndarray | None] = {}
+        self._laid_out: dict[Term, np.ndarray] = {}
 
     def __call__(self, term: Term) -> np.ndarray | None:
         """The value of `term`, or None where it is not constant."""
@@ -31,6 +32,12 @@ class Constants:
                 if part not in self._found:
                     self._found[part] = self._fold(part)
         return self._found[term]
+
+    def laid_out(self, term: Term) -> np.ndarray | None:
+        """The value in C order: one array, that all forms of a recurrence share."""
+        if term not in self._laid_out and (found := self(term)) is not None:
+            self._laid_out[term] = np.asarray(found, order="C")
+        return self._laid_out.get(term)
 
     def _fold(self, term: Term) -> np.ndarray | None:
         if term.op == "Const":

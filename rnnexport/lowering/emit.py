@@ -58,7 +58,7 @@ class Emission:
         if term.op == "Outer":
             value: ir.Value = term.call.payload
             return value
-        folded = self._constants(term)
+        folded = self._constants.laid_out(term)
         if folded is not None:
             return self._initializer(folded)
         if term.op in ("State", "Element", "Step"):
@@ -68,7 +68,7 @@ class Emission:
         return self._calls[term.call][term.port]
 
     def _initializer(self, array: np.ndarray) -> ir.Value:
-        value = ir.Value(name=self.name("const"), const_value=ir.tensor(np.array(array, order="C")))
+        value = ir.Value(name=self.name("const"), const_value=ir.tensor(array))
         value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
         self.initializers.append(value)
         return value

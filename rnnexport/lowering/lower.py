@@ -177,9 +177,11 @@ def seen_by(model: ir.Model, boundary: Boundary, feeds: Sequence[Feed], run: Run
     given = {value.name for value in model.graph.inputs}
     names = [str(value.name) for value in boundary.inputs]
     values = {value.name: value for node in probe.graph for value in node.outputs}
-    present = {value.name for value in probe.graph.outputs}
-    probe.graph.outputs.extend(values[name] for name in names if name not in given and name not in present)
-    outputs = run(probe, feeds)
+    wanted = [values[name] for name in dict.fromkeys(names) if name not in given]
+    probe.graph.outputs.clear()
+    probe.graph.outputs.extend(wanted)
+    RemoveUnusedNodesPass()(probe)  # what is behind the recurrence may be most of the model
+    outputs: list[dict[str, np.ndarray]] = run(probe, feeds) if wanted else [{} for _ in feeds]
     return [
         [feed[name] if name in given else found[name] for name in names]
         for feed, found in zip(feeds, outputs, strict=True)

@@ -14,6 +14,7 @@ and Step below them are the same in every step: they can be computed in the grap
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ import onnx_ir as ir
 
 Shape = tuple[int | None, ...]
 Result = tuple[ir.DataType | None, Shape | None]
+_DIGESTED = 1 << 10  # bytes of an array that are compared as they are
 LEAVES = ("State", "Element", "Step", "Outer", "Const")
 
 
@@ -124,9 +126,11 @@ class Terms:
 
     def const(self, array: Any, dtype: Any = None) -> Term:
         """A constant."""
-        value = np.array(array, dtype)
-        value.setflags(write=False)
-        key = ("Const", value.dtype.str, value.shape, value.tobytes())
+        value = np.asarray(array, dtype)
+        if value.flags.writeable:  # a weight that can't be written is shared, not copied
+            value = value.copy()
+            value.setflags(write=False)
+        key = ("Const", value.dtype.str, value.shape, _content(value))
         if key not in self._calls:
             results = ((ir.DataType.from_numpy(value.dtype), value.shape),)
             call = Call("Const", results=results, payload=value, number=len(self._calls))
@@ -196,6 +200,13 @@ def _attribute_key(attribute: ir.Attr) -> Any:
     if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
         return attribute.name, id(value)
     return attribute.name, repr(value)
+
+
+def _content(value: np.ndarray) -> bytes:
+    """Equal for equal arrays of one shape and dtype: the bytes, or of many a digest."""
+    if value.nbytes <= _DIGESTED:
+        return value.tobytes()
+    return hashlib.sha256(np.ascontiguousarray(value).data).digest()
 
 
 def broadcast(terms: Iterable[Term]) -> Shape | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -17,10 +18,12 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.lowering.lower import lower
 from rnnexport.source.freezing import array_of
-from rnnexport.source.trace import Graphs
+from rnnexport.source.trace import Graphs, TracedModel
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.opset import at_opset
+from rnnexport.targets.onnx.outside import with_arrays, without_arrays
 from rnnexport.targets.onnx.session import measure, run
+from rnnexport.targets.onnx.wire import write_model
 
 
 def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
@@ -34,7 +37,20 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
             no valid ONNX.
         ProviderError: ONNX Runtime, which checks the form of a recurrence, is not installed.
     """
-    traced = in_forms(graphs.main)
+    model, lowered = converted(graphs.main, feeds, options)
+    write_model(path, *with_arrays(model))
+    return lowered
+
+
+def converted(
+    traced: TracedModel, feeds: Sequence[Arrays], options: ExportOptions
+) -> tuple[ir.Model, tuple[LoweringDecision, ...]]:
+    """A model in ONNX, its large weights the arrays of the source, and what became of each recurrence.
+
+    Raises:
+        ConversionError, ProviderError: see `export`.
+    """
+    traced = in_forms(traced)
     model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
     weights = {f"{node}:0": array_of(tensor) for node, tensor in traced.open_weights.items()}
     restore_boundary(model, traced, list(weights))
@@ -45,14 +61,12 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     clean_up(model)
     model = at_opset(model, options.opset)
     model.producer_name = "rnnexport"
-    proto = ir.to_proto(model)
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        without_arrays(model, partial(onnx.checker.check_model, full_check=True))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ConversionError(
             f"tf2onnx made an invalid ONNX graph of {traced.name}: {error}",
             "a graph that onnx accepts",
             "report it; SavedModel and TFLite are made without that converter",
         ) from error
-    path.write_bytes(proto.SerializeToString(deterministic=True))
-    return lowered
+    return model, lowered

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.checksum import Data, mapped, place_of, seal_of
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.core.errors import UsageError
 from rnnexport.targets.onnx.messages import messages
+from rnnexport.targets.onnx.wire import skeleton, write_properties
 
 if TYPE_CHECKING:
     import onnx
@@ -27,19 +28,24 @@ _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microso
 
 def write(path: Path, proof: Proof) -> None:
     """Put the proof into the file at `path`, in place of one that is there."""
-    model = messages().ModelProto.FromString(path.read_bytes())
+    data = mapped(path)
+    model = messages().ModelProto.FromString(skeleton(data))
     provenance, goldens = proof.blobs()
     own = {_PROVENANCE: provenance, _GOLDENS: base64.b64encode(goldens).decode("ascii")}
     properties = {prop.key: prop.value for prop in model.metadata_props} | own
-    del model.metadata_props[:]
+    props = messages().ModelProto()
     for key, value in properties.items():
-        model.metadata_props.add(key=key, value=value)
-    data = model.SerializeToString(deterministic=True)
-    path.write_bytes(with_seal(data, seal_of(_parts(path, model, data))))
+        props.metadata_props.add(key=key, value=value)
+    write_properties(path, data, props.SerializeToString(deterministic=True))
+    data = mapped(path)
+    seal, place = seal_of(_parts(path, model, data)), place_of(data)
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(seal.encode())
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Parse the file, and look whether it may be executed.
+    """Parse the file, and look whether it may be executed. Its large initializers are there without their numbers.
 
     Raises:
         UsageError: it is no ONNX file, is cut short, or reaches for operators or files that no artifact needs.
@@ -59,6 +65,14 @@ def read(path: Path) -> Proof | None:
     except (binascii.Error, ValueError) as error:
         raise _unreadable(path, f"its goldens are damaged: {error}") from error
     return read_proof(path.name, _encoded(properties[_PROVENANCE]), goldens, _parts(path, model, data))
+
+
+def lean(path: Path) -> onnx.ModelProto:
+    """The model, its large initializers external data in the file itself. Raises as `load`."""
+    data = _bytes(path)
+    _checked(path, data)
+    model: onnx.ModelProto = messages().ModelProto.FromString(skeleton(data, path.name))
+    return model
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -84,17 +98,17 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for graph in _graphs(load(path)) for node in graph.node)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path) -> Data:
     try:
-        return path.read_bytes()
+        return mapped(path)
     except OSError as error:
         raise _unreadable(path, str(error)) from error
 
 
-def _checked(path: Path, data: bytes) -> onnx.ModelProto:
+def _checked(path: Path, data: Data) -> onnx.ModelProto:
     try:
-        model: onnx.ModelProto = messages().ModelProto.FromString(data)
-    except DecodeError as error:
+        model: onnx.ModelProto = messages().ModelProto.FromString(skeleton(data))
+    except (DecodeError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
     if not model.graph.node and not model.graph.output:
         raise _unreadable(path, "it holds no graph")
@@ -130,7 +144,7 @@ def _tensors(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.Tenso
         yield from (one.values, one.indices)
 
 
-def _parts(path: Path, model: onnx.ModelProto, data: bytes) -> list[tuple[str, bytes]]:
+def _parts(path: Path, model: onnx.ModelProto, data: Data) -> list[tuple[str, Data]]:
     """All that an artifact consists of: the file, and those beside it that hold weights, by their names."""
     return [("", data), *((place, _bytes(path.parent / place)) for place in _locations(model))]
 

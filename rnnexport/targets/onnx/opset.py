@@ -7,11 +7,14 @@ The converter of onnxscript ends at opset 25, and skips an operator it can't ada
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx
 import onnx_ir as ir
 from onnx import helper, version_converter
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
+from rnnexport.targets.onnx.outside import restored, tensors_of, without_arrays
 
 
 def at_opset(model: ir.Model, opset: int) -> ir.Model:
@@ -23,9 +26,10 @@ def at_opset(model: ir.Model, opset: int) -> ir.Model:
     if model.opset_imports[""] == opset:
         return model
     with ForeignCode(lambda error: _unconvertible(model, opset, error)):
-        proto: onnx.ModelProto = version_converter.convert_version(ir.to_proto(model), opset)
+        convert = partial(version_converter.convert_version, target_version=opset)
+        proto: onnx.ModelProto = without_arrays(model, convert)
         proto.ir_version = max(proto.ir_version, helper.find_min_ir_version_for(list(proto.opset_import)))
-        return ir.serde.deserialize_model(proto)
+        return restored(ir.serde.deserialize_model(proto), tensors_of(model))
 
 
 def _unconvertible(model: ir.Model, opset: int, error: BaseException) -> ConversionError:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from rnnexport.core.errors import ForeignCode, one_line
 from rnnexport.core.lowering import CannotRun
+from rnnexport.targets.onnx.outside import with_arrays
 from rnnexport.targets.onnx.providers import PROVIDERS, onnxruntime_module
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def _session(model: ir.Model) -> onnxruntime.InferenceSession:
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = 1
     with ForeignCode(_refused):
-        data = ir.to_proto(model).SerializeToString()
-        return ort.InferenceSession(data, options, providers=[PROVIDERS["cpu"]])
+        proto, arrays = with_arrays(model)
+        held = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+        options.add_external_initializers(list(arrays), held)
+        return ort.InferenceSession(proto.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
 
 
 def _call(session: onnxruntime.InferenceSession, feed: Feed) -> dict[str, np.ndarray]:

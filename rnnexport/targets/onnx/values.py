@@ -18,7 +18,7 @@ import onnx
 from rnnexport.artifact.layer_map import InnerValue, InnerValues
 from rnnexport.core.errors import ForeignCode, UsageError, reason
 from rnnexport.core.lowering import CannotRun
-from rnnexport.targets.onnx.metadata import load
+from rnnexport.targets.onnx.metadata import lean
 from rnnexport.targets.onnx.providers import execution_chain, prepared
 
 Chain = list[tuple[str, dict[str, str]]]
@@ -64,12 +64,13 @@ def inner_values(
 
 
 def _run(ort: Any, path: Path, feed: Mapping[str, np.ndarray], chain: Chain, *, bodies: bool) -> InnerValues:
-    model = load(path)
+    model = lean(path)
     recurrences = _promote(model.graph, bodies=bodies)
     order = _order(model.graph)
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = 1  # so that sums are added up in one order
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     with ForeignCode(_cannot):
         session = ort.InferenceSession(model.SerializeToString(), options, providers=chain, enable_fallback=0)
