@@ -58,8 +58,9 @@ def frozen(concrete: Any, open_from: int = OPEN_FROM) -> Frozen:
     whole = graph.converted_self().graph_def
     graph_def = needed(whole, [tensor.name for tensor in (*concrete.outputs, *concrete.inputs)])
     for function in graph_def.library.function:  # TensorFlow keeps the one that it knows by that name
-        if context.context().has_function(function.signature.name):
-            context.context().remove_function(function.signature.name)
+        name = function.signature.name
+        if context.context().has_function(name) and context.context().get_function_def(name) != function:
+            context.context().remove_function(name)
     return Frozen(graph_def, data.weights)
 
 
@@ -94,14 +95,12 @@ def _make_placeholder(node: Any, tensor: tf.Tensor) -> None:
     node.attr["shape"].shape.CopyFrom(tensor.shape.as_proto())
 
 
-def imported(
-    graph_def: Any, weights: Mapping[str, tf.Tensor], others: Callable[[], Mapping[str, tf.Tensor]] = dict
-) -> Any:
+def imported(graph_def: Any, weights: Mapping[str, Any], others: Callable[[], Mapping[str, tf.Tensor]] = dict) -> Any:
     """A graph as a `WrappedFunction`, to be pruned to a function; it captures the weights under their names.
 
     Args:
         graph_def: the graph.
-        weights: the tensor of each of its placeholders that is a weight, by the placeholder's name.
+        weights: the tensor, or a variable, of each of its placeholders that is a weight, by the placeholder's name.
         others: makes, in the new graph, what takes the place of other tensors of it, by their names.
     """
     rest = type(graph_def)()
@@ -115,10 +114,13 @@ def imported(
     return tf.compat.v1.wrap_function(rebuild, [])
 
 
-def captured(weights: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def captured(weights: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Capture weights in the graph that is open, under their names; by the names of the tensors there, `kernel:0`."""
     graph = tf.compat.v1.get_default_graph()
-    return {f"{name}:0": graph.capture(tensor, name=name) for name, tensor in weights.items()}
+    return {
+        f"{name}:0": one.read_value() if isinstance(one, tf.Variable) else graph.capture(one, name=name)
+        for name, one in weights.items()
+    }
 
 
 def array_of(tensor: tf.Tensor) -> np.ndarray:

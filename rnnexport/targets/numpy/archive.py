@@ -7,18 +7,22 @@ memory than the file, and no entry hides behind another.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from rnnexport.artifact.checksum import Data, mapped
 from rnnexport.core.errors import ForeignCode, UsageError, reason
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day a zip knows
+_LENGTHS = 26  # where in the local header of a zip entry they are
 _UNIX = 3  # or the bytes would name the system that wrote them
 _SUFFIX = ".npy"
+_PIECE = 1 << 24  # bytes that are written at once
 
 Entries = Mapping[str, bytes]
 
@@ -44,15 +48,70 @@ def to_entry(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the archive of these arrays, in their order; none is copied.
+
+    Raises:
+        OSError: it can't be written.
+        ValueError: an array holds Python objects.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            laid_out = np.asarray(array, order="C")
+            head = io.BytesIO()
+            np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(laid_out))
+            info = _info(entry_name(name))
+            info.file_size = len(head.getvalue()) + laid_out.nbytes
+            with archive.open(info, "w") as file:
+                file.write(head.getvalue())
+                for piece in _pieces(laid_out):
+                    file.write(piece)
+
+
+def _pieces(array: np.ndarray) -> Iterator[bytes]:
+    flat = array.reshape(-1)
+    step = max(1, _PIECE // max(1, array.itemsize))
+    yield from (flat[at : at + step].tobytes() for at in range(0, flat.size, step))
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.create_system = _UNIX
+    return info
+
+
 def to_bytes(entries: Entries) -> bytes:
     """The archive of these `.npy` files, in their order."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in entries.items():
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.create_system = _UNIX
-            archive.writestr(info, data)
+            archive.writestr(_info(name), data)
     return buffer.getvalue()
+
+
+def held(path: Path) -> dict[str, Data]:
+    """The `.npy` files of an archive that was written a moment ago, by name: parts of a map of the file."""
+    data = memoryview(mapped(path))
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+    found: dict[str, Data] = {}
+    for info in infos:
+        # A local header ends in two lengths, of the name and of what is beside it.
+        name, more = struct.unpack_from("<HH", data, info.header_offset + _LENGTHS)
+        start = info.header_offset + _LENGTHS + 4 + name + more
+        found[info.filename] = data[start : start + info.file_size]
+    return found
+
+
+def add(path: Path, entries: Entries) -> None:
+    """Put `.npy` files behind those of an archive, which has none of these names.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        for name, data in entries.items():
+            archive.writestr(_info(name), data)
 
 
 def read(path: Path) -> dict[str, bytes]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.checksum import Data, seal_of, with_seal
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.targets.numpy import archive
 from rnnexport.targets.numpy.program import parsed, read_text
@@ -17,7 +17,7 @@ from rnnexport.targets.numpy.program import parsed, read_text
 # The arrays of a program are called `layer/name`: one without a stroke is none of them.
 _PROVENANCE = "rnnexport_provenance"
 _GOLDENS = "rnnexport_goldens"
-_HOLDER = archive.entry_name(_PROVENANCE)
+_HOLDER, _HELD = archive.entry_name(_PROVENANCE), archive.entry_name(_GOLDENS)
 _PROGRAM = "program.py"  # the part of the seal that is no entry, whatever the file is called
 # What a program does besides computing.
 _FRAME = ("__init__", "__call__", "initial_state", "reset", "load_weights", "checked", "main")
@@ -25,17 +25,21 @@ _FRAME = ("__init__", "__call__", "initial_state", "reset", "load_weights", "che
 
 def write(path: Path, proof: Proof) -> None:
     """Put the proof beside the program at `path`, in place of one that is there."""
+    beside = archive.archive_of(path)
+    if archive.carries(beside, _PROVENANCE):
+        entries = {name: data for name, data in archive.read(beside).items() if name not in (_HOLDER, _HELD)}
+        beside.write_bytes(archive.to_bytes(entries))
     provenance, goldens = proof.blobs()
-    entries = archive.read(archive.archive_of(path))
-    for name, blob in ((_PROVENANCE, provenance.encode()), (_GOLDENS, goldens)):
-        entries[archive.entry_name(name)] = archive.to_entry(np.frombuffer(blob, np.uint8))
-    archive.archive_of(path).write_bytes(archive.to_bytes(sealed(path.read_bytes(), entries)))
+    blobs = {_HOLDER: provenance.encode(), _HELD: goldens}
+    own = {name: archive.to_entry(np.frombuffer(blob, np.uint8)) for name, blob in blobs.items()}
+    whole = sealed(path.read_bytes(), archive.held(beside) | own)
+    archive.add(beside, {name: bytes(whole[name]) for name in own})
 
 
-def sealed(text: bytes, entries: archive.Entries) -> archive.Entries:
+def sealed(text: bytes, entries: Mapping[str, Data]) -> dict[str, Data]:
     """The entries of an archive that holds a provenance, with the seal of both files in place."""
     seal = seal_of(_parts(text, entries), _HOLDER)
-    return {**entries, _HOLDER: with_seal(entries[_HOLDER], seal)}
+    return {**entries, _HOLDER: with_seal(bytes(entries[_HOLDER]), seal)}
 
 
 def read(path: Path) -> Proof | None:
@@ -45,7 +49,7 @@ def read(path: Path) -> Proof | None:
     if _HOLDER not in entries:
         return None
     provenance = archive.from_entry(beside, entries[_HOLDER])
-    held = entries.get(archive.entry_name(_GOLDENS))
+    held = entries.get(_HELD)
     goldens = b"" if held is None else archive.from_entry(beside, held)
     return read_proof(path.name, provenance, goldens, _parts(text, entries), _HOLDER)
 
@@ -71,7 +75,7 @@ def operators(path: Path) -> Counter[str]:
     return Counter(name for node in _computing(tree) if (name := _operator(node, own)))
 
 
-def _parts(text: bytes, entries: archive.Entries) -> list[tuple[str, bytes]]:
+def _parts(text: bytes, entries: Mapping[str, Data]) -> list[tuple[str, Data]]:
     """All that an artifact consists of: the program, and each array by its name."""
     return [(_PROGRAM, text), *sorted(entries.items())]
 

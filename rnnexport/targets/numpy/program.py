@@ -28,8 +28,7 @@ def write(path: Path, text: str, arrays: Mapping[str, np.ndarray]) -> None:
         OSError: it can't be written.
     """
     path.write_bytes(text.encode())
-    entries = {archive.entry_name(name): archive.to_entry(array) for name, array in arrays.items()}
-    archive.archive_of(path).write_bytes(archive.to_bytes(entries))
+    archive.write(archive.archive_of(path), arrays)
 
 
 def read_text(path: Path) -> bytes:

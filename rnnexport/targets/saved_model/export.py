@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.signature import BATCH, Signature, argument_name
+from rnnexport.source.freezing import array_of, imported
 from rnnexport.source.initial import fresh_state, initial_state
 from rnnexport.source.trace import Graphs, TracedModel
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
@@ -31,12 +33,36 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         OSError: the disk is full or can't be written.
     """
     module = tf.Module()
+    graphs, module.weights = _with_variables(graphs)
     module.call = graphs.main.function  # where the values inside are looked for
     try:
         tf.saved_model.save(module, str(path), signatures=_signatures(graphs), options=_OPTIONS)
     except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
         raise OSError(errno.EIO, error.message) from error
     return ()
+
+
+def _with_variables(graphs: Graphs) -> tuple[Graphs, list[tf.Variable]]:
+    """The same with variables for the weights that are outside of the graphs, one for a weight of both."""
+    variables: dict[tuple[int, str], tf.Variable] = {}
+
+    def variable(tensor: tf.Tensor) -> tf.Variable:
+        place = array_of(tensor).ctypes.data, f"{tensor.dtype} {tensor.shape}"
+        if place not in variables:
+            variables[place] = tf.Variable(tensor, trainable=False, name=f"weight_{len(variables)}")
+        return variables[place]
+
+    def of(traced: TracedModel) -> TracedModel:
+        if not traced.open_weights:
+            return traced
+        graph = imported(traced.graph_def(), {name: variable(one) for name, one in traced.open_weights.items()})
+        element = graph.graph.get_tensor_by_name
+        fetched = zip(traced.signature.all_outputs, traced.output_tensors, strict=True)
+        inputs, outputs = map(element, traced.input_tensors), {spec.name: element(name) for spec, name in fetched}
+        return replace(traced, function=graph.prune(list(inputs), outputs), open_weights={})
+
+    sequence = None if graphs.sequence is None else of(graphs.sequence)
+    return replace(graphs, main=of(graphs.main), sequence=sequence), list(variables.values())
 
 
 def _signatures(graphs: Graphs) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from rnnexport.artifact.checksum import seal_of, with_seal
+from rnnexport.artifact.checksum import Data, mapped, seal_of, with_seal
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.core.errors import ProviderError, UsageError
 
@@ -41,10 +41,10 @@ def read(path: Path) -> Proof | None:
         raise UsageError(f"can't read {path}: {error}", "a readable folder", "check its rights") from error
 
 
-def _parts(path: Path) -> list[tuple[str, bytes]]:
+def _parts(path: Path) -> list[tuple[str, Data]]:
     """All files of the folder, by their paths in it, in order."""
     files = [file for file in path.rglob("*") if file.is_file()]
-    return sorted((file.relative_to(path).as_posix(), file.read_bytes()) for file in files)
+    return [(name, mapped(file)) for name, file in sorted((file.relative_to(path).as_posix(), file) for file in files)]
 
 
 def facts(path: Path) -> dict[str, str]:

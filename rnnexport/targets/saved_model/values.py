@@ -20,7 +20,7 @@ from rnnexport.core.signature import argument_name
 LARGEST = 1 << 24
 _FLOATS = ("float16", "float32", "float64")
 # What is no result of a computation.
-_GIVEN = ("Const", "Placeholder")
+_GIVEN = ("Const", "Placeholder", "ReadVariableOp")
 _LOOPS = ("While", "StatelessWhile")
 
 
@@ -49,13 +49,15 @@ def inner_values(
         ) from error
     with ForeignCode(partial(_refused, path)):
         # The signature only calls this function, whose graph, weights included, is all that the folder computes.
-        restored = tf.saved_model.load(str(path)).call.graph
+        loaded = tf.saved_model.load(str(path))
+        restored = loaded.call.graph
         graph_def = restored.as_graph_def()
         inner = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
         tensors = _tensors(inner.graph)
-        names = [argument_name(name) for name in feed]
-        given = [tf.constant(array) for array in feed.values()]
-        arrays = inner.prune([f"{name}:0" for name in names], [tensor.name for tensor in tensors])(*given)
+        held = dict(zip(restored.internal_captures, loaded.call.captured_inputs, strict=True))
+        names = [*(f"{argument_name(name)}:0" for name in feed), *(tensor.name for tensor in held)]
+        given = [*map(tf.constant, feed.values()), *held.values()]
+        arrays = inner.prune(names, [tensor.name for tensor in tensors])(*given)
         found = [
             InnerValue(tensor.name, array.numpy(), _recurrence(tensor.op))
             for tensor, array in zip(tensors, arrays, strict=True)
@@ -78,7 +80,7 @@ def _tensors(graph: Any) -> list[Any]:
 def _given(operation: Any) -> bool:
     """Whether it gives a constant or an input, or hands on a constant: what reading a variable has become."""
     if operation.type == "Identity":
-        return bool(operation.inputs[0].op.type == "Const")
+        return bool(operation.inputs[0].op.type in _GIVEN)
     return operation.type in _GIVEN
 
 
