@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rnnexport.codegen.loading import opened
-from rnnexport.codegen.program import Program, write_program
+from rnnexport.codegen.loading import Squares, Wide, opened
+from rnnexport.codegen.program import write_program
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.float64_safety import obstacle
@@ -30,8 +30,8 @@ class Rounds(Protocol):
     def namespace(self) -> Any:
         """What stands for NumPy."""
 
-    def array(self, values: np.ndarray) -> np.ndarray:
-        """The values as the arrays of that arithmetic."""
+    def array(self, values: np.ndarray, squares: Squares | None = None) -> np.ndarray:
+        """The values as an array of that arithmetic; `squares` is a place for those of a weight."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class NoOracle:
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """A model in float64. It holds a copy of the weights.
+    """A model in float64. Of its large weights it holds no copy in float64.
 
     Attributes:
         name: of the source, for messages.
@@ -57,12 +57,13 @@ class Oracle:
     name: str
     signature: Signature
     _program: Any
-    _written: Program
+    _text: str
+    _weights: Wide
 
     def rounding(self, rounds: Rounds) -> Oracle:
         """The same model in an arithmetic that rounds."""
-        arrays = {name: rounds.array(array) for name, array in self._written.arrays.items()}
-        return replace(self, _program=opened(self._written.text, arrays, np.float64, rounds.namespace()))
+        layers = self._weights.layers(rounds.array)
+        return replace(self, _program=opened(self._text, layers, np.float64, rounds.namespace()))
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The truth for one feed.
@@ -114,10 +115,15 @@ def oracle(traced: TracedModel) -> Oracle | NoOracle:
         # A fault of this package is no reason to refuse an artifact that needs no program: the report tells of it.
         with ForeignCode(_unwritten):
             program = write_program(traced, traced.name)
-            opened_program = opened(program.text, program.arrays, np.float64)
+            weights = Wide(program.arrays)
+            opened_program = opened(program.text, weights.layers(_as_it_is), np.float64)
     except ConversionError as error:
         return NoOracle(error.found)
-    return Oracle(traced.name, traced.signature, opened_program, program)
+    return Oracle(traced.name, traced.signature, opened_program, program.text, weights)
+
+
+def _as_it_is(array: np.ndarray, squares: Squares) -> np.ndarray:
+    return array
 
 
 def _unwritten(error: BaseException) -> ConversionError:

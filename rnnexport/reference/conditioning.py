@@ -8,8 +8,9 @@ differences of large numbers, a chaotic recurrence or a threshold nearby let rou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,8 @@ _DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24
 # thousand is left by all of them where it is. Where rows do not depend on each other, they are copies of each row in
 # one pair of runs, which costs a fraction.
 _PAIRS = 6
+# Values that come out of one copy from which copies are run one after the other.
+_MUCH = 1 << 18
 # How far the copies of a row may be apart where nothing rounds, relative to the largest value.
 _ALIKE = 1e-9
 # In units of half a last place: kernels approximate tanh and exp to some, and a threshold is met from further away.
@@ -70,12 +73,17 @@ class Conditioning:
             return golden
         if not self._copies:
             self._begin(golden)
-        found = [one for at in range(len(self._runs)) for one in self._ran(at, golden)]
-        if not found:
+        found = chain.from_iterable(self._ran(at, golden) for at in range(len(self._runs)))
+        first = next(found, None)
+        if first is None:
             return golden
-        moved = {name: _furthest([one[name] for one in found], truth) for name, truth in golden.truth.items()}
-        whole = [name for name in found[0] if name not in golden.truth]
-        chosen = {name: _decided([one[name] for one in found]) for name in whole}
+        moved = {name: np.zeros(truth.shape) for name, truth in golden.truth.items()}
+        chosen = {name: np.zeros(array.shape) for name, array in first.items() if name not in moved}
+        for one in chain([first], found):
+            for name, furthest in moved.items():
+                np.maximum(furthest, _moved(one[name], golden.truth[name]), out=furthest)
+            for name, decided in chosen.items():
+                decided[one[name] != first[name]] = np.inf
         real = {name: self._shared(one, golden.expected[name]) for name, one in moved.items()}
         return replace(golden, spread=chosen | real)
 
@@ -115,17 +123,33 @@ class Conditioning:
         shared: np.ndarray = np.where(ill, np.maximum(spread, np.where(diverged, _APART, _SHARED) * usual), spread)
         return shared
 
-    def _ran(self, at: int, golden: Golden) -> list[Arrays]:
-        """What one run gives, by copy; nothing where it can't be run."""
-        feed, expected = _copied(golden.feed, self._copies), _copied(golden.expected, self._copies)
-        if golden.carries:
-            feed |= self.signature.carried({**expected, **self._before[at]})
-        found = self._runs[at].run(feed, expected)
-        self._before[at] = found
-        if self._copies == 1 or not found:
-            return [found] if found else []
-        parts = {name: np.split(array, self._copies) for name, array in found.items()}
-        return [{name: part[copy] for name, part in parts.items()} for copy in range(self._copies)]
+    def _ran(self, at: int, golden: Golden) -> Iterator[Arrays]:
+        """What one run gives, by copy; nothing where it can't be run.
+
+        Copies of much are run one after the other.
+        """
+        together = self._copies
+        if sum(array.size for array in golden.expected.values()) > _MUCH:
+            together = 1
+        before, self._before[at] = self._before[at], {}
+        states = {state.output.name for state in self.signature.states}
+        for first in range(0, self._copies, together):
+            feed, expected = _copied(golden.feed, together), _copied(golden.expected, together)
+            if golden.carries:
+                parts = {name: np.split(array, self._copies) for name, array in before.items()}
+                own = {name: np.concatenate(part[first : first + together]) for name, part in parts.items()}
+                feed |= self.signature.carried({**expected, **own})
+            found = self._runs[at].run(feed, expected)
+            if not found:
+                return
+            after = self._before[at]
+            self._before[at] = {
+                name: np.concatenate([*([after[name]] if name in after else []), array])
+                for name, array in found.items()
+                if name in states
+            }
+            pieces = {name: np.split(array, together) for name, array in found.items()}
+            yield from ({name: piece[copy] for name, piece in pieces.items()} for copy in range(together))
 
 
 def _copied(arrays: Arrays, copies: int) -> dict[str, np.ndarray]:
@@ -172,14 +196,8 @@ def require_conditioned(name: str, goldens: Sequence[Golden], tolerance: Toleran
             )
 
 
-def _decided(runs: Sequence[np.ndarray]) -> np.ndarray:
-    """The spread of whole numbers: infinite where rounding decides which one it is, as of the larger of two scores."""
-    return np.where(np.any(np.stack(runs) != runs[0], axis=0), np.inf, 0.0)
-
-
-def _furthest(runs: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
-    """The most that one of the runs moved each value; infinite where one gave no number."""
+def _moved(one: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """How far a run moved each value; infinite where it gave no number."""
     with np.errstate(invalid="ignore"):
-        moved = np.stack([np.where(one == truth, 0.0, np.abs(one - truth)) for one in runs])
-    spread: np.ndarray = np.max(np.where(np.isnan(moved), np.inf, moved), axis=0)
-    return spread
+        moved = np.where(one == truth, 0.0, np.abs(one - truth))
+    return np.where(np.isnan(moved), np.inf, moved)

@@ -12,13 +12,14 @@ much of a result rounding decides: whether it is well or ill conditioned, and on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 _DIGITS = 53  # binary digits of float64
+_BLOCK = 1 << 18  # values that are rounded at once: as many more in several arrays beside them
 _POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
 _SUMS = {np.add}  # a reduction of these has terms
 _PRODUCTS = {np.matmul}
@@ -29,6 +30,7 @@ class RoundingArray(np.ndarray):
     """An array whose operations round at random; what they give are such arrays too."""
 
     rounds: Rounding | None = None
+    squares: list[np.ndarray] | None = None  # of a weight, which is multiplied again and again; none of a view of it
 
     def __array_finalize__(self, base: Any) -> None:
         self.rounds = getattr(base, "rounds", None)
@@ -43,7 +45,7 @@ class RoundingArray(np.ndarray):
         found = getattr(ufunc, method)(*given, **options)
         if rounds is None or method == "at" or not isinstance(found, np.ndarray | np.generic):
             return found
-        squares = _squares(ufunc, method, given, options)
+        squares = _squares(ufunc, method, inputs, options)
         rounded = rounds.rounded(np.asarray(found), squares)
         if out is not None:
             np.copyto(options["out"][0], rounded)
@@ -72,12 +74,17 @@ class Rounding:
         """To stand for the module `numpy`."""
         return _Namespace(np, self)
 
-    def array(self, values: np.ndarray) -> np.ndarray:
-        """The values as an array that rounds."""
+    def array(self, values: np.ndarray, squares: list[np.ndarray] | None = None) -> np.ndarray:
+        """The values as an array that rounds.
+
+        Args:
+            values: the array.
+            squares: empty, for the squares of a weight to be kept in.
+        """
         if not isinstance(values, np.ndarray) or values.dtype.hasobject:
             return values
         found = values.view(RoundingArray)
-        found.rounds = self
+        found.rounds, found.squares = self, squares
         return found
 
     def rounded(self, exact: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
@@ -89,6 +96,16 @@ class Rounding:
         """
         if exact.dtype not in (np.float64, np.complex128):
             return exact
+        if exact.size <= _BLOCK:
+            return self._rounded(exact, squares)
+        found = np.empty(exact.shape, exact.dtype)
+        flat, terms = exact.reshape(-1), None if squares is None else squares.reshape(-1)
+        for at in range(0, flat.size, _BLOCK):
+            part = slice(at, at + _BLOCK)
+            found.reshape(-1)[part] = self._rounded(flat[part], None if terms is None else terms[part])
+        return found
+
+    def _rounded(self, exact: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
         with np.errstate(all="ignore"):
             off, held = (np.abs(exact) + self._least) * self._random(exact.shape), self._held(exact)
             if squares is not None:
@@ -99,8 +116,6 @@ class Rounding:
     def _random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Numbers of the pool, from where the last ones ended: to draw each anew would take most of the time."""
         size = math.prod(shape)
-        if size > _POOL // 2:
-            return np.resize(np.roll(self._random_numbers, self._moved(size)), shape)
         start = self._moved(size)
         return self._random_numbers[start : start + size].reshape(shape)
 
@@ -143,7 +158,7 @@ class _Namespace:
                 found = function(*arguments, **options)
             else:
                 given = [_plain(one) for one in arguments]
-                squares = function(*map(_squared, given), **options)
+                squares = function(*map(_squared, arguments), **options)
                 found = rounds.rounded(np.asarray(function(*given, **options)), squares)
             if isinstance(found, tuple | list):
                 return type(found)(rounds.array(one) for one in found)
@@ -152,7 +167,7 @@ class _Namespace:
         return call
 
 
-def _squares(ufunc: np.ufunc, method: str, given: list[Any], options: dict[str, Any]) -> np.ndarray | None:
+def _squares(ufunc: np.ufunc, method: str, given: Sequence[Any], options: dict[str, Any]) -> np.ndarray | None:
     """The sums of the squares of the terms of each value; None where it is no sum."""
     kept = {name: value for name, value in options.items() if name not in ("out", "initial")}
     if ufunc in _PRODUCTS or (ufunc in _SUMS and method in ("reduce", "accumulate", "reduceat")):
@@ -162,7 +177,16 @@ def _squares(ufunc: np.ufunc, method: str, given: list[Any], options: dict[str, 
 
 
 def _squared(value: Any) -> Any:
-    return np.square(np.abs(value)) if isinstance(value, np.ndarray) and value.dtype.kind in "fc" else value
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fc":
+        return _plain(value)
+    kept = value.squares if isinstance(value, RoundingArray) else None
+    if kept:
+        return kept[0]
+    plain = _plain(value)
+    squares = np.square(plain if plain.dtype.kind == "f" else np.abs(plain))
+    if kept is not None:
+        kept.append(squares)
+    return squares
 
 
 def _plain(value: Any) -> Any:

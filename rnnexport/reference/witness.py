@@ -32,6 +32,7 @@ _SHARE = 0.1  # of the largest effect among the units of a row, for a value that
 # What rounding leaves of values that cancel out, in units of the largest output.
 _ROUNDING = 1e-13
 _STEP = 2.0**-23  # of float32, relative
+_BLOCK = 1 << 20  # values that are moved at once: sorting them takes several times their memory
 
 
 def disagreement(found: Arrays, wanted: Arrays, allowed: Arrays | None = None) -> str:
@@ -188,6 +189,10 @@ def _moved(array: np.ndarray, relative: float, rng: np.random.Generator) -> np.n
     """
     if not np.issubdtype(array.dtype, np.inexact):
         return array
+    if array.size > _BLOCK:
+        flat = array.reshape(-1)
+        parts = [_moved(flat[at : at + _BLOCK], relative, rng) for at in range(0, flat.size, _BLOCK)]
+        return np.concatenate(parts).reshape(array.shape)
     wide = array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
     _, places, counts = np.unique(wide, return_inverse=True, return_counts=True)
     stays = (counts[places.reshape(wide.shape)] > 1) | ~np.isfinite(wide) | (wide == np.round(wide))
