@@ -13,6 +13,7 @@ from rnnexport.lowering.reading import constant
 
 # W, R, B, and P of an LSTM: constants of one direction each, stacked along their first dimension.
 _WEIGHTS = {"RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3, 7)}
+_SEQUENCE, _LENGTHS = 0, 4
 _STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 _PER_DIRECTION = ("activations", "activation_alpha", "activation_beta")
 
@@ -42,12 +43,12 @@ def _direction(node: ir.Node) -> str:
 def _fit(forward: ir.Node, backward: ir.Node) -> bool:
     if forward.op_type != backward.op_type or _direction(forward) != "forward":
         return False
-    if _input(forward, 0) is not _input(backward, 0) or any(_input(node, 4) for node in (forward, backward)):
+    if any(_input(forward, at) is not _input(backward, at) for at in (_SEQUENCE, _LENGTHS)):
         return False
     same = ("hidden_size", "linear_before_reset", "input_forget", "layout", "clip")
     if any(_plain(forward, name) != _plain(backward, name) for name in same):
         return False
-    # The pair runs where the first of them stood: only the sequence and constants are sure to be known there.
+    # The pair runs where the first of them stood: only what both read and constants are sure to be known there.
     if any(_input(node, at) for node in (forward, backward) for at in _STATES[forward.op_type]):
         return False
     weights = [(_input(forward, at), _input(backward, at)) for at in _WEIGHTS[forward.op_type]]
@@ -66,10 +67,10 @@ def _plain(node: ir.Node, name: str) -> object:
 
 
 def _join(graph: ir.Graph, forward: ir.Node, backward: ir.Node) -> None:
-    inputs: list[ir.Value | None] = [_input(forward, 0)]
+    inputs: list[ir.Value | None] = [_input(forward, _SEQUENCE), *[None] * 7]
+    inputs[_LENGTHS] = _input(forward, _LENGTHS)
     for at in _WEIGHTS[forward.op_type]:
-        inputs += [None] * (at - len(inputs))
-        inputs.append(_stacked(graph, _input(forward, at), _input(backward, at)))
+        inputs[at] = _stacked(graph, _input(forward, at), _input(backward, at))
     while inputs[-1] is None:
         inputs.pop()
     attributes = [item for item in forward.attributes.values() if item.name not in (*_PER_DIRECTION, "direction")]

@@ -47,7 +47,7 @@ class Compaction:
 
     def compacted(self, x_TBI: Term) -> Term:
         """The steps that are taken, moved to the front."""
-        return self._call("Gather", [self._rows(x_TBI), self._order], x_TBI.shape, x_TBI.dtype, axis=0)
+        return self._call("Gather", [self._rows(x_TBI), self.order], x_TBI.shape, x_TBI.dtype, axis=0)
 
     def expanded(self, y_TDBH: Term, start_BH: Term, *, keeps: bool) -> Term:
         """The results of the steps that are taken at their places, (T, B, H); elsewhere the last one before, or zero.
@@ -59,8 +59,7 @@ class Compaction:
         """
         rows = [start_BH, self._rows(y_TDBH)]
         found = self._call("Concat", rows, (None, y_TDBH.width), y_TDBH.dtype, axis=0)
-        places_TB = self._elementwise("Add", self._elementwise("Mul", self._held(keeps), self._size(1)), self._batch)
-        return self._call("Gather", [found, places_TB], (None, None, y_TDBH.width), y_TDBH.dtype, axis=0)
+        return self._call("Gather", [found, self.places(keeps=keeps)], (None, None, y_TDBH.width), y_TDBH.dtype, axis=0)
 
     def at_end(self, last_BH: Term, initial_BH: Term) -> Term:
         """The last state: that of the operator, or the initial one where a row takes no step."""
@@ -75,6 +74,10 @@ class Compaction:
         shape = self._call("Concat", [batch, self._ints(width)], (2,), axis=0)
         return self._call("Expand", [self._terms.const(0, np.float32), shape], (None, width), ir.DataType.FLOAT)
 
+    def places(self, *, keeps: bool) -> Term:
+        """(T, B), the rows that `expanded` takes, `start_BH` before those of all steps."""
+        return self._elementwise("Add", self._elementwise("Mul", self._held(keeps), self._size(1)), self._batch)
+
     def _held(self, keeps: bool) -> Term:
         """For each step the number of the result that it has, from 1; 0 for what stands before all of them."""
         zero, one = (self._terms.const(number, np.int64) for number in (0, 1))
@@ -87,8 +90,8 @@ class Compaction:
         return self._where(some, self._elementwise("Add", before_TB, one), zero)
 
     @cached_property
-    def _order(self) -> Term:
-        """The rows of the steps that are taken, in order; counted from the end, so that any other number is larger."""
+    def order(self) -> Term:
+        """(T, B), the rows of the steps that are taken; counted from the end, so that any other number is larger."""
         zero, one = (self._terms.const(number, np.int64) for number in (0, 1))
         least = self._elementwise("Neg", self._call("Size", [self._taken_TB], ()))
         numbers = self._call("Range", [least, zero, one], (None,))

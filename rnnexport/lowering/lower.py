@@ -22,6 +22,7 @@ from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.reading import outer
 from rnnexport.lowering.recurrence import name_of
 from rnnexport.lowering.reverse import double_reversals
+from rnnexport.lowering.shared_masks import compact_once
 from rnnexport.lowering.terms import Terms
 
 _SEED = 4
@@ -46,16 +47,20 @@ def lower(
     Raises:
         ConversionError: `request.form` is not proven for some recurrence.
     """
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    infer = ShapeInferencePass(check_type=False, strict_mode=False)
+    infer(model)
     loops = [node for node in model.graph if node.op_type == "Loop" and not node.domain]
-    # A recurrence is checked on what it sees in the model as it is by then, the earlier ones lowered.
-    done = tuple(_Lowering(model, loop, feeds, run).by(request, measure) for loop in loops)
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)  # reversals cancel where their lengths are known
+    done = []
+    for loop in loops:
+        # A recurrence is read, and checked on what it sees, in the model as it is by then, the earlier ones lowered.
+        done.append(_Lowering(model, loop, feeds, run).by(request, measure))
+        infer(model)  # reversals and masks are told by lengths that are known
     for second, source in double_reversals(model.graph):
         replace_value(model.graph, second.outputs[0], source, second)
+    compact_once(model)
     RemoveUnusedNodesPass()(model)
     join_directions(model.graph)
-    return done
+    return tuple(done)
 
 
 class _Lowering:

@@ -88,16 +88,18 @@ def double_reversals(graph: ir.Graph) -> list[tuple[ir.Node, ir.Value]]:
 
 
 def _through_transposes(value: ir.Value | None) -> ir.Value | None:
-    """What a value was before two transpositions that undo each other."""
-    if value is None:
-        return None
+    """What a value was before pairs of transpositions that undo each other."""
+    source = None if value is None else untransposed(value)
+    return value if source is None else _through_transposes(source)
+
+
+def untransposed(value: ir.Value) -> ir.Value | None:
+    """What a value was before two transpositions that undo each other; None where it is something else."""
     second = value.producer()
-    if second is None or second.op_type != "Transpose" or second.inputs[0] is None:
-        return value
-    first = second.inputs[0].producer()
-    if first is None or first.op_type != "Transpose":
-        return value
+    first = second.inputs[0].producer() if second is not None and second.inputs and second.inputs[0] else None
+    if second is None or first is None or second.op_type != "Transpose" or first.op_type != "Transpose":
+        return None
     perms = [node.attributes["perm"].as_ints() if "perm" in node.attributes else None for node in (first, second)]
     if perms[0] is None or perms[1] is None or [perms[0][axis] for axis in perms[1]] != sorted(perms[0]):
-        return value
-    return _through_transposes(first.inputs[0])
+        return None
+    return first.inputs[0]

@@ -39,6 +39,11 @@ class Size:
     value: ir.Value | None = field(default=None, compare=False)
     axis: int | None = field(default=None, compare=False)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a constant, or a dimension that the graph has a name for."""
+        return self.unknown is None or (isinstance(self.unknown, tuple) and isinstance(self.unknown[1], str))
+
     def plus(self, other: Size, sign: int = 1) -> Size | None:
         """The sum, or the difference for sign -1; None where it has two unknowns."""
         offset = self.offset + sign * other.offset
@@ -128,23 +133,38 @@ def _cuts_one(at: int, constants: list[ir.TensorProtocol | None]) -> bool:
 
 def dimension(value: ir.Value, axis: int) -> Size | None:
     """The size of one dimension."""
+    followed = _followed(value, axis)
+    # The name of a dimension may be one that was invented when less was known of what the value is computed from.
+    if followed is not None and followed.is_named:
+        return followed
     if value.shape is not None and -len(value.shape) <= axis < len(value.shape):
         dim = value.shape[axis]
         if isinstance(dim, int):
             return Size(None, dim)
         if dim.value is not None:
             return Size(("dimension", dim.value), 0, value, axis)
+    return followed or (Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None)
+
+
+def _followed(value: ir.Value, axis: int) -> Size | None:
+    """The size of the dimension where the value has it from; None where it is its own."""
     node = value.producer()
-    if node is not None and not node.domain and axis >= 0 and node.inputs and node.inputs[0] is not None:
-        if node.op_type == "Transpose" and "perm" in node.attributes:
-            return dimension(node.inputs[0], node.attributes["perm"].as_ints()[axis])
-        if node.op_type in _SAME_SHAPE:
-            return dimension(node.inputs[0], axis)
-        recurrent = node.inputs[0].producer() if node.op_type == "Squeeze" and axis == 0 else None
-        if recurrent is not None and recurrent.op_type in _RECURRENT and node.inputs[0] is recurrent.outputs[0]:
-            # Y is (T, directions, B, H): without its directions it is as long as the sequence.
-            return None if recurrent.inputs[0] is None else dimension(recurrent.inputs[0], 0)
-    return Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None
+    if node is None or node.domain or axis < 0 or not node.inputs or node.inputs[0] is None:
+        return None
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        return dimension(node.inputs[0], node.attributes["perm"].as_ints()[axis])
+    if node.op_type in _SAME_SHAPE or (node.op_type == "Concat" and not _joins(node, value, axis)):
+        return dimension(node.inputs[0], axis)
+    recurrent = node.inputs[0].producer() if node.op_type == "Squeeze" and axis == 0 else None
+    if recurrent is not None and recurrent.op_type in _RECURRENT and node.inputs[0] is recurrent.outputs[0]:
+        # Y is (T, directions, B, H): without its directions it is as long as the sequence.
+        return None if recurrent.inputs[0] is None else dimension(recurrent.inputs[0], 0)
+    return None
+
+
+def _joins(node: ir.Node, value: ir.Value, axis: int) -> bool:
+    """Whether a Concat puts parts together along a dimension, as far as is known."""
+    return value.shape is None or node.attributes["axis"].as_int() % len(value.shape) == axis
 
 
 def index_of(term: Term, step: Term) -> Index | None:

@@ -14,6 +14,7 @@ from tests.lowering.small import (
     SIMPLE,
     SIMPLE_WEIGHTS,
     X,
+    drawn,
     feed,
     loop,
     lowered,
@@ -54,22 +55,24 @@ def patterns(mask_TB1):
 def agree(model, changed):
     values = feed(model, 6, 7)
     for what, mask in patterns(values["mask"]).items():
-        (wanted,), (found,) = run(model, [values | {"mask": mask}]), run(changed, [values | {"mask": mask}])
+        given = values | {"mask": mask}
+        (wanted,), (found,) = run(model, [given]), run(changed, [given])
         for name in wanted:
             np.testing.assert_allclose(found[name], wanted[name], atol=1e-6, err_msg=f"{what}: {name}")
 
 
-def masked(op, *, given=(), zeros=False, **changes):
+def masked(op, *, given=(), zeros=False, weights=None, inputs=MASK, **changes):
     """A Keras cell behind a mask: y is the output before where a step is left out, or zero."""
-    step, states, weights = CELLS[op]
+    step, states, own = CELLS[op]
+    weights = weights or own
     step = step.replace("(keep, n, p)", "(keep, n, zero)") if zeros else step
     if changes.pop("backwards", False):
         step = step.replace("(x, i)", "(x_r, i)").replace("(mask, i)", "(mask_r, i)")
         changes["around"] = f"{LENGTH}{BACKWARDS}"
         weights = weights | {"zero_axis": np.array([0])}
-    inputs = "".join(f", float[B,4] {name}_0" for name in given)
+    inputs += "".join(f", float[B,4] {name}_0" for name in given)
     states = states if zeros else states | {"p": "y"}
-    return loop(step, states, ("y",), inputs=f"{MASK}{inputs}", weights=weights, **changes)
+    return loop(step, states, ("y",), inputs=inputs, weights=weights, **changes)
 
 
 @pytest.mark.parametrize("op", CELLS)
@@ -236,3 +239,50 @@ def test_a_padding_of_large_numbers():
     values["x"] = np.where(values["mask"], values["x"], np.float32(-1e12) * np.sign(values["x"]))
     (wanted,), (found,) = run(model, [values]), run(changed, [values])
     np.testing.assert_allclose(found["last_h"], wanted["last_h"], atol=1e-6)
+
+
+def renamed(model, names):
+    """The model with other names of its values, inside its Loop too."""
+    bodies = [item.g for node in model.graph.node for item in node.attribute if item.HasField("g")]
+    for graph in (model.graph, *bodies):
+        for node in graph.node:
+            node.input[:] = [names(name) if name else "" for name in node.input]
+            node.output[:] = map(names, node.output)
+            node.name = node.name and f"second/{node.name}"
+        for value in (*graph.input, *graph.output, *graph.initializer):
+            value.name = names(value.name)
+    return model
+
+
+def stacked_layers(same_mask, backwards=False):
+    """Two layers, the second over the outputs of the first, behind its mask or one of its own."""
+    first = masked("LSTM", backwards=backwards, results=["every_y"])
+    wide = MASK.replace("B,3", "B,4")
+    second = masked("LSTM", weights=drawn(W=(4, 16), R=(4, 16), b=(16,)), inputs=wide)
+    shared = {"x": "every_y"} | ({"mask": "mask"} if same_mask else {})
+    renamed(second, lambda name: shared.get(name, f"second/{name}"))
+    graph = first.graph
+    graph.node.extend(second.graph.node)
+    graph.initializer.extend(second.graph.initializer)
+    graph.input.extend(value for value in second.graph.input if value.name.startswith("second/"))
+    del graph.output[:]
+    graph.output.extend(second.graph.output)
+    return first
+
+
+@pytest.mark.parametrize("same_mask", [True, False])
+def test_layers_behind_one_mask_move_their_steps_once(same_mask):
+    model = stacked_layers(same_mask)
+    changed, _ = lowered(model, "native")
+    count = operators(changed.graph)
+    assert count["LSTM"] == 2
+    assert count["TopK"] == count["CumSum"] == (1 if same_mask else 2)
+    agree(model, changed)
+
+
+def test_a_layer_backwards_behind_the_mask_of_the_next():
+    """Its results come in the order of its steps, which is not that of the mask."""
+    model = stacked_layers(same_mask=True, backwards=True)
+    changed, _ = lowered(model, "native")
+    assert operators(changed.graph)["LSTM"] == 2
+    agree(model, changed)
