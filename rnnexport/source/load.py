@@ -18,7 +18,7 @@ from rnnexport.source.files import SourceFile, check_weights, identify
 from rnnexport.source.model import SourceModel
 from rnnexport.source.names import objects_for, references
 from rnnexport.source.origin import choose_api
-from rnnexport.source.packages import LIBRARIES, Reference, top_of
+from rnnexport.source.packages import LIBRARIES, ObjectName, top_of
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.reloading import live, loaded
 from rnnexport.source.rewrite_file import whole_file
@@ -129,7 +129,7 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     return model
 
 
-def _advice(file: SourceFile, loading: LoadOptions, api_name: str, wanted: Reference) -> str:
+def _advice(file: SourceFile, loading: LoadOptions, api_name: str, wanted: ObjectName) -> str:
     """What to do for a class or function that is not known."""
     known = {one.text: one for one in references(file.config)}
     given = [] if isinstance(loading.custom_objects, Mapping) else loading.custom_objects
@@ -143,7 +143,7 @@ def _explained(
 ) -> ConversionError:
     match = _UNKNOWN.search(str(error))
     if match:
-        wanted = Reference(match["name"] or match["name2"])
+        wanted = ObjectName(match["name"] or match["name2"])
         return unknown_object(match["kind"] or match["kind2"], wanted, objects, file.path.name, advise)
     return ConversionError(
         f"{file.path.name} ({file.origin}) can't be rebuilt: {reason(error)}",

@@ -22,7 +22,7 @@ _SAVED = ("get_config", "from_config")
 
 
 @dataclass(frozen=True)
-class Reference:
+class ObjectName:
     """A class or function, as a file names it.
 
     Attributes:
@@ -64,7 +64,7 @@ def _imported(module: ModuleType) -> Iterator[ModuleType]:
 
 
 def resolve(
-    references: Collection[Reference], packages: Collection[str], registered: Callable[[str], object | None]
+    references: Collection[ObjectName], packages: Collection[str], registered: Callable[[str], object | None]
 ) -> dict[str, object]:
     """Which of the references are in these packages, by their texts.
 
@@ -82,7 +82,7 @@ def resolve(
 
 
 def _resolved(
-    one: Reference,
+    one: ObjectName,
     packages: Collection[str],
     registered: Callable[[str], object | None],
     defined: Mapping[str, Mapping[str, object]],

@@ -21,9 +21,9 @@ from rnnexport.core.errors import ConversionError, ProviderError
 from rnnexport.source.configs import serialised_objects
 from rnnexport.source.functions import computes
 from rnnexport.source.hdf5 import Totals, foreign
-from rnnexport.source.packages import Reference
+from rnnexport.source.packages import ObjectName
 
-Advise = Callable[[Reference], str]
+Advise = Callable[[ObjectName], str]
 _SHOWN = 8
 CONFIG_LIMIT = 256 * 2**20
 _BOMB_SIZE = 64 * 2**20
@@ -164,7 +164,7 @@ def _check_reference(node: Mapping[str, Any], label: str, name: str) -> None:
         raise _refused(name, f"a reference to {module}, {label}")
 
 
-def _give(wanted: Reference) -> str:
+def _give(wanted: ObjectName) -> str:
     return f"give the file or module that defines {wanted.name} with --custom-objects FILE.py"
 
 
@@ -190,11 +190,11 @@ def check_names(config: Mapping[str, Any], given: Mapping[str, object], name: st
             of = "" if module == "builtins" else module
             registered = node.get("registered_name")
             text = registered if isinstance(registered, str) and registered.endswith(f">{wanted}") else wanted
-            raise unknown_object("function" if function else "class", Reference(str(text), of), given, name, advise)
+            raise unknown_object("function" if function else "class", ObjectName(str(text), of), given, name, advise)
 
 
 def unknown_object(
-    kind: str, wanted: Reference, given: Mapping[str, object], name: str, advise: Advise
+    kind: str, wanted: ObjectName, given: Mapping[str, object], name: str, advise: Advise
 ) -> ConversionError:
     """The refusal of a file that needs code which was not given."""
     there = sorted({text.rpartition(">")[2] for text in given})

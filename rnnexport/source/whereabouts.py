@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rnnexport.source.packages import LIBRARIES, Reference, top_of
+from rnnexport.source.packages import LIBRARIES, ObjectName, top_of
 
 _MOST_FILES = 2000
 _REGISTERS = re.compile(r"register_keras_serializable|get_custom_objects")
@@ -29,7 +29,7 @@ class Place:
     registers: bool
 
 
-def advice(wanted: Reference, packages: Collection[str], keras: str) -> str:
+def advice(wanted: ObjectName, packages: Collection[str], keras: str) -> str:
     """What to do for a class or function that is not known.
 
     Args:
@@ -46,7 +46,7 @@ def advice(wanted: Reference, packages: Collection[str], keras: str) -> str:
     return f"give the file or module that defines {wanted.name} with --custom-objects FILE.py"
 
 
-def _places(wanted: Reference, packages: Collection[str], keras: str) -> list[Place]:
+def _places(wanted: ObjectName, packages: Collection[str], keras: str) -> list[Place]:
     """Where it is defined, the likeliest first."""
     package = wanted.text.rpartition(">")[0].replace("-", "_")
     candidates = dict.fromkeys((top_of(wanted.module), package, *sorted(packages)))

@@ -121,18 +121,18 @@ def test_a_package_that_is_not_installed_is_told(package, monkeypatch):
 def test_functions_that_nothing_registers_are_out_of_reach(package, tmp_path):
     """An older `.h5` may name any function of a package, and Keras would call it with what the file says."""
     name, _, _ = package
-    from rnnexport.source.packages import Reference, resolve
+    from rnnexport.source.packages import ObjectName, resolve
 
     importlib.import_module(f"{name}.layers")
     wanted = [
-        Reference("unsaved"),
-        Reference("unsaved", f"{name}.wirings"),
-        Reference("Wiring"),
-        Reference("AutoGraph"),
+        ObjectName("unsaved"),
+        ObjectName("unsaved", f"{name}.wirings"),
+        ObjectName("Wiring"),
+        ObjectName("AutoGraph"),
     ]
     assert set(resolve(wanted, [name], lambda text: None)) == {"Wiring"}
     # Nor is anything of a package that was not given.
-    assert resolve([Reference("Wiring", f"{name}.wirings")], ["other"], lambda text: None) == {}
+    assert resolve([ObjectName("Wiring", f"{name}.wirings")], ["other"], lambda text: None) == {}
 
 
 def test_ncps_is_loaded_and_exported_by_its_name_alone(tmp_path):
