@@ -1,4 +1,4 @@
-"""A dilated convolution has no truth on fewer steps than it reads: TensorFlow gives what lies in memory."""
+"""Layers without truth on fewer steps than they read: TensorFlow gives what lies in memory, or ends the process."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def test_a_sequence_that_is_too_short_is_refused_by_the_reference(api, kind):
         with pytest.raises(rnnexport.ConversionError, match=r"reads \(5,\) steps at once, and is given"):
             reference(source, signature, {name: np.ones((2, length, 3), "float32")})
     assert next(iter(reference(source, signature, {name: np.ones((2, 5, 3), "float32")}).values())).shape[:2] == (2, 1)
+
+
+def test_one_step_is_never_given_to_a_kernel_that_ends_the_process():
+    import keras
+
+    pooled = keras.layers.AdaptiveMaxPooling1D(2)
+    source = load_source(chain(keras, pooled, keras.layers.GRU(4)), LoadOptions())
+    signature = describe(source, Boundary())
+    (name,) = (spec.name for spec in signature.inputs)
+    with pytest.raises(rnnexport.ConversionError, match=r"reads \(2,\) steps at once, and is given \(1,\)"):
+        reference(source, signature, {name: np.ones((2, 1, 3), "float32")})
 
 
 def test_a_model_with_one_is_exported(tmp_path):
