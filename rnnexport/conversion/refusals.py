@@ -1,4 +1,4 @@
-"""The refusal of operators that ONNX has no form of: each once, with its layer, and a way that works."""
+"""The refusals of what a format has no form of: each once, with its layer, and a way that works."""
 
 from __future__ import annotations
 
@@ -27,10 +27,30 @@ def no_form(operators: Iterable[tuple[str, str]], layers: Sequence[LayerName], o
     return ConversionError(f"no ONNX form of {told}", "operators that ONNX has", todo)
 
 
+def text_refused(tensor: str, names: str, path: str, layers: Sequence[LayerName]) -> ConversionError:
+    """What to say of text where a format has numbers alone.
+
+    Args:
+        tensor: the input or output that is text, in words.
+        names: what has to be built of the model instead, `{layer}` standing for the layer's name.
+        path: in the graph, of the operator that reads or makes the text.
+        layers: of the model.
+    """
+    layer = _layer(path, layers)
+    build = names.format(layer="NAME" if layer is None else repr(layer.name))
+    return ConversionError(
+        f"{tensor} is text, in {_place(path, layers)}",
+        "numbers: SavedModel alone of the formats has operators for text",
+        f"export to saved-model, or export what has numbers on both sides, {build}",
+    )
+
+
 def _place(path: str, layers: Sequence[LayerName]) -> str:
     """The innermost layer at a path of the graph; the path where none is known."""
+    inner = _layer(path, layers)
+    return path if inner is None else f"layer {inner.name} ({inner.class_name})"
+
+
+def _layer(path: str, layers: Sequence[LayerName]) -> LayerName | None:
     around = [layer for layer in layers if layer.scope and (path == layer.scope or path.startswith(f"{layer.scope}/"))]
-    if not around:
-        return path
-    inner = max(around, key=lambda layer: len(layer.scope))
-    return f"layer {inner.name} ({inner.class_name})"
+    return max(around, key=lambda layer: len(layer.scope), default=None)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnexport.core.errors import UsageError
+from rnnexport.core.text import TEXT
 
 Dim = int | str
 BATCH = "batch"
@@ -112,7 +113,8 @@ class TensorSpec:
         columns: the places on the last axis that hold these ids; None for all.
         range: the least and the largest value that feeds are made of; None for what the dtype suggests.
         mask: the value that marks padding, at a timestep; None where the model has no mask.
-        keys: some of the integers that a lookup knows, which feeds are to have; None where nothing is looked up.
+        keys: some of the integers or words that a lookup knows, which feeds are to have; None where nothing is looked
+            up.
     """
 
     name: str
@@ -123,7 +125,7 @@ class TensorSpec:
     words: int | None = None
     columns: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
-    keys: tuple[int, ...] | None = None
+    keys: tuple[int, ...] | tuple[str, ...] | None = None
 
     def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every dynamic dimension given its size. KeyError where one has none."""
@@ -153,7 +155,7 @@ class TensorSpec:
             value.get("words"),
             None if columns is None else tuple(map(int, columns)),
             None if bounds is None else (float(bounds[0]), float(bounds[1])),
-            None if keys is None else tuple(map(int, keys)),
+            None if keys is None else tuple(map(str, keys)) if value["dtype"] == TEXT else tuple(map(int, keys)),
         )
 
     def ids(self, array: np.ndarray) -> np.ndarray:

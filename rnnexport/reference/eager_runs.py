@@ -55,7 +55,7 @@ def beside_runs(signature: Signature, learner: Learner) -> Runs:
 def _require_values(source: SourceModel, runs: Runs) -> None:
     """An output that is finite nowhere can be compared with nothing."""
     for name in runs[0][1]:
-        if not any(np.any(np.isfinite(expected[name])) for _, expected in runs):
+        if not any(np.any(_are_values(expected[name])) for _, expected in runs):
             raise ConversionError(
                 f"output {name} of {source.name} is finite on none of {len(runs)} feeds",
                 "numbers that can be compared",
@@ -74,3 +74,8 @@ def require_repeatable(source: SourceModel, signature: Signature, run: tuple[Fee
             "a model whose outputs follow from its inputs and states",
             "look for randomness, or a counter in Python, that acts at inference",
         )
+
+
+def _are_values(array: np.ndarray) -> np.ndarray:
+    """Which values are numbers; all of what is text."""
+    return np.ones(array.shape, bool) if array.dtype.kind == "U" else np.isfinite(array)

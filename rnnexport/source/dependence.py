@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rnnexport.core.errors import ForeignCode
@@ -33,7 +34,7 @@ def started_by_inputs(source: SourceModel, signature: Signature, layers: Sequenc
     given: dict[Layer, list[Any]] = {}
     calls: dict[Layer, Callable[[LayerCall], Any]] = {layer: partial(_noted, given) for layer in layers}
     specs = [
-        tf.TensorSpec([None if isinstance(dim, str) else dim for dim in spec.shape], spec.dtype)
+        tf.TensorSpec([None if isinstance(dim, str) else dim for dim in spec.shape], np.dtype(spec.dtype))
         for spec in signature.inputs
     ]
     with ForeignCode(explain_call(source)), calls_replaced(calls):

@@ -19,6 +19,7 @@ from rnnexport.core.signature import (
     argument_name,
     unique_names,
 )
+from rnnexport.core.text import TEXT
 from rnnexport.source.api import Layer, NamedTensor, StateVariable, ragged_input
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import DTYPES, LENGTHS, dependent_rows, output_specs, runs_at
@@ -74,14 +75,15 @@ def _require_independent_rows(source: SourceModel, signature: Signature) -> None
 
 
 def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:
-    if tensor.dtype not in DTYPES:
+    dtype = TEXT if tensor.dtype == "string" else tensor.dtype
+    if dtype not in DTYPES:
         raise ConversionError(
             f"input {tensor.name} of dtype {tensor.dtype}",
             f"one of {', '.join(DTYPES)}",
             "give --cast float32" if tensor.dtype == "bfloat16" else "convert it outside the model",
         )
     shape = tuple(_dim(tensor, axis, size, boundary) for axis, size in enumerate(tensor.shape))
-    return TensorSpec(tensor.name, tensor.dtype, shape)
+    return TensorSpec(tensor.name, dtype, shape)
 
 
 def _with_values(source: SourceModel, spec: TensorSpec, readers: Sequence[Layer]) -> TensorSpec:

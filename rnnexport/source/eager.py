@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature
-from rnnexport.source.api import hidden_state
+from rnnexport.core.text import as_text
 from rnnexport.source.model import SourceModel
 from rnnexport.source.short_sequences import short_sequences_refused
 
@@ -20,30 +20,21 @@ def run_eager(
     """One eager call from the given states. All that the call changed in the live model is put back after it.
 
     Returns:
-        The outputs, and the states the call left behind.
-
-    Raises:
-        ConversionError: the call changed a variable that is no recurrent state.
+        The outputs, and the states the call left behind. What else it changes is nothing that an output depends on:
+        the graph is looked at for that when it is traced.
     """
     recurrent = [state.variable for state in source.api.states(source.model)]
-    others = source.api.untrained(source.model)
-    before = [(variable, _value(variable)) for variable in [*recurrent, *(variable for _, variable in others)]]
+    others = [variable for _, variable in source.api.untrained(source.model)]
+    before = [(variable, _value(variable)) for variable in [*recurrent, *others]]
     try:
         for variable, value in zip(recurrent, states, strict=True):
             variable.assign(value)
         with short_sequences_refused(source.api, source.model):
             outputs = source.api.call(source.model, [tf.constant(array) for array in inputs])
         after = [_value(variable) for variable in recurrent]
-        changed = [
-            name
-            for (name, variable), (_, value) in zip(others, before[len(recurrent) :], strict=True)
-            if not np.array_equal(_value(variable), value, equal_nan=True)
-        ]
     finally:
         for variable, value in before:
             variable.assign(value)
-    if changed:
-        raise hidden_state(changed[0])
     return [_value(output) for output in outputs], after
 
 
@@ -76,4 +67,4 @@ def explain_call(source: SourceModel) -> Callable[[BaseException], ConversionErr
 
 
 def _value(tensor: tf.Tensor | tf.Variable) -> np.ndarray:
-    return np.asarray(tf.convert_to_tensor(tensor).numpy())
+    return as_text(np.asarray(tf.convert_to_tensor(tensor).numpy()))

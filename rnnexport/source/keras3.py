@@ -183,9 +183,14 @@ class Keras3:
         return keras.Model(packed, graph.call(packed), name=model.name)
 
     def untrained(self, model: Model) -> list[tuple[str, Any]]:
-        found = [(variable.path, variable) for variable in model.non_trainable_variables]
+        variables = {id(one): one for one in [*model.non_trainable_variables, *self._of_metrics(model)]}.values()
+        found = [(variable.path, variable) for variable in variables]
         states = {id(state.variable) for state in self.updated}
         return [(path, one) for path, one in found if "seed_generator" not in path and id(one) not in states]
+
+    def _of_metrics(self, model: Model) -> list[Any]:
+        """The variables of the metrics that layers keep."""
+        return [one for layer in self.layers(model) for metric in layer._metrics for one in metric.variables]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         packed = keras.tree.pack_sequence_as(_graph(model).input, list(inputs))
@@ -203,10 +208,13 @@ class Keras3:
         # dropout layer's seed counter does not become a write in the graph.
         with keras.StatelessScope(state_mapping=list(zip(mapped, states, strict=True))) as scope:
             outputs = self.call(model, inputs)
-        paths = {id(variable): variable.path for variable in model.variables}
+        known = {id(variable): variable for variable in [*model.variables, *self._of_metrics(model)]}
         for key in set(scope.state_mapping) - set(map(id, mapped)):
-            if "seed_generator" not in paths.get(key, ""):
-                raise hidden_state(paths.get(key, "(one that no layer tracks)"))
+            if key not in known:
+                raise hidden_state("(one that no layer tracks)")
+            if "seed_generator" not in known[key].path:
+                # Carried out in the graph that is traced: it is looked for there whether an output depends on it.
+                known[key].value.assign(scope.state_mapping[key])
         return outputs, [scope.get_current_value(variable) for variable in mapped]
 
 

@@ -19,6 +19,7 @@ DTYPES = (
     *("float16", "float32", "float64"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     "bool",
+    "str",
 )
 _BATCHES = (3, 5)
 # Pairs of sizes for the other dimensions, the first of which that the model runs at is used: some models take no
@@ -53,12 +54,13 @@ def output_specs(
     names = unique_names(source.api.output_names(source.model), taken)
     specs = []
     for name, first, second in zip(names, *runs, strict=True):
-        if first.dtype.name not in DTYPES:
-            cure = "give --cast float32, or cast it" if first.dtype.name == "bfloat16" else "cast it"
-            raise ConversionError(f"output {name} of dtype {first.dtype.name}", f"one of {', '.join(DTYPES)}", cure)
+        dtype = "str" if first.dtype.kind == "U" else first.dtype.name
+        if dtype not in DTYPES:
+            cure = "give --cast float32, or cast it" if dtype == "bfloat16" else "cast it"
+            raise ConversionError(f"output {name} of dtype {dtype}", f"one of {', '.join(DTYPES)}", cure)
         if 0 in first.shape:
             raise ConversionError(f"output {name} of shape {first.shape}, which is empty", "values", "drop that output")
-        specs.append(TensorSpec(name, first.dtype.name, _moved(name, first.shape, second.shape, *sizes)))
+        specs.append(TensorSpec(name, dtype, _moved(name, first.shape, second.shape, *sizes)))
     return tuple(specs)
 
 

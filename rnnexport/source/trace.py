@@ -17,9 +17,13 @@ from tensorflow.core.framework import attr_value_pb2
 
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.signature import Signature, TensorSpec, argument_name
+from rnnexport.core.text import as_text
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported
+from rnnexport.source.freezing import needed as part_of
+from rnnexport.source.held import variable_of
+from rnnexport.source.live import live
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import SourceNames, source_names
 from rnnexport.source.tables import constant_tables
@@ -78,8 +82,10 @@ class TracedModel:
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the graph gives for `feed`, by the names of the signature on both sides."""
         specs = self.signature.all_inputs
-        found = self.function(**{argument_name(spec.name): tf.constant(feed[spec.name], spec.dtype) for spec in specs})
-        return {name: tensor.numpy() for name, tensor in found.items()}
+        found = self.function(
+            **{argument_name(spec.name): tf.constant(feed[spec.name], np.dtype(spec.dtype)) for spec in specs}
+        )
+        return {name: as_text(np.asarray(tensor.numpy())) for name, tensor in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +135,18 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None, o
     plain_loops = source.api.plain_loops(source.model, unroll=unroll)
     with plain_loops, constant_tables(), ForeignCode(lambda error: _untraceable(source, error)):
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
-        _refuse_assignments(concrete)
         _keep_cases(concrete)
-        closed = frozen(concrete, open_from)
+        needed = live(concrete, _variable_names(source))
+        _refuse_assignments(needed)
+        closed = frozen(needed, open_from)
         _refuse_gpu_operators(source, closed.graph_def)
         names = SourceNames() if unroll else source_names(source, concrete, __file__)
-        return _named(source.name, signature, concrete, closed, names)
+        return _named(source.name, signature, needed, closed, names)
+
+
+def _variable_names(source: SourceModel) -> dict[int, str]:
+    named = [(name, variable_of(variable)) for name, variable in source.api.untrained(source.model)]
+    return {id(variable.handle): name for name, variable in named if isinstance(variable, tf.Variable)}
 
 
 def _nodes(graph_def: Any) -> list[Any]:
@@ -162,7 +174,7 @@ def _keep_cases(concrete: Any) -> None:
 
 def _refuse_assignments(concrete: Any) -> None:
     """A write to a variable is state that the artifact would have to keep hidden; so is a random number's."""
-    for node in _nodes(concrete.graph.as_graph_def()):
+    for node in _nodes(part_of(concrete.graph.as_graph_def(), [tensor.name for tensor in concrete.outputs])):
         if node.op in ("RngReadAndSkip", "RngSkip"):
             raise ConversionError(
                 f"{node.name} may draw random numbers",
@@ -181,7 +193,7 @@ def _captured_tensors(concrete: Any, closed: Frozen) -> dict[str, np.ndarray]:
 
 def _tensor_spec(spec: TensorSpec) -> tf.TensorSpec:
     shape = [None if isinstance(dim, str) else dim for dim in spec.shape]
-    return tf.TensorSpec(shape, spec.dtype, name=argument_name(spec.name))
+    return tf.TensorSpec(shape, np.dtype(spec.dtype), name=argument_name(spec.name))
 
 
 def _named(name: str, signature: Signature, concrete: Any, closed: Frozen, names: SourceNames) -> TracedModel:

@@ -101,7 +101,8 @@ def _changed_by(
 def _some(rng: np.random.Generator, tensor: NamedTensor, rows: int, length: int) -> tf.Tensor:
     shape = [size if size is not None else length if axis else rows for axis, size in enumerate(tensor.shape)]
     floats = tensor.dtype.startswith(("float", "bfloat"))
-    return tf.constant(rng.uniform(size=shape) if floats else rng.integers(0, 2, shape), tensor.dtype)
+    drawn = rng.uniform(size=shape) if floats else rng.integers(0, 2, shape)
+    return tf.constant(drawn.astype(str) if tensor.dtype == "string" else drawn, tensor.dtype)
 
 
 def _value(variable: Any) -> np.ndarray:

@@ -11,11 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnexport.core.signature import Signature, TensorSpec
+from rnnexport.core.text import TEXT, as_text
 from rnnexport.source.graphs import Place, Scopes
 from rnnexport.source.trace import TracedModel
 
 # Operators that leave each number where it is on the last axis.
 _ALIKE = frozenset({"Cast", "Identity", "Round", "Rint", "Floor", "StopGradient", "CheckNumerics", "Snapshot"})
+_TEXTS = (
+    "StringLower",
+    "StringUpper",
+    "StringStrip",
+    "StaticRegexReplace",
+    "RegexReplace",
+    "StringSplitV2",
+    "AsString",
+)
 # Those that hand numbers on from these operands, and may move them.
 _MOVING = {
     **dict.fromkeys(
@@ -24,6 +34,7 @@ _MOVING = {
     **dict.fromkeys(("StridedSlice", "Unpack", "Pad", "PadV2", "GatherV2", "GatherNd", "ReverseSequence"), (0,)),
     **dict.fromkeys(("TensorListFromTensor", "TensorListGetItem", "TensorListStack"), (0,)),
     **dict.fromkeys(("Split",), (1,)),
+    **dict.fromkeys((*_TEXTS, "StringToHashBucketFast"), (0,)),
     **dict.fromkeys(("SplitV",), (0,)),
     **dict.fromkeys(("Select", "SelectV2"), (1, 2)),
     "TensorListSetItem": (0, 2),
@@ -64,24 +75,38 @@ def with_vocabularies(traced: TracedModel) -> Signature:
     return replace(traced.signature, inputs=tuple(inputs))
 
 
-def _keys(scopes: Scopes) -> dict[str, list[int]]:
-    """The sorted integers among which the numbers of an input are searched, by the input; see `source.tables`."""
-    found: dict[str, list[int]] = {}
+def _keys(scopes: Scopes) -> dict[str, list[Any]]:
+    """The integers or words among which those of an input are looked up, by the input; see `source.tables`."""
+    found: dict[str, list[Any]] = {}
     for place, node in scopes.nodes():
-        row = scopes.value(place.input(node, 0)) if node.op == "LowerBound" else None
-        if row is not None and row.dtype.kind == "i":
+        if (known := _looked_up(scopes, place, node)) is not None:
             for ids in _origins(scopes, _Ids(place.input(node, 1))):
-                found.setdefault(ids.place.node, []).extend(map(int, row.ravel()))
+                found.setdefault(ids.place.node, []).extend(known)
     return found
 
 
-def _searched(spec: TensorSpec, keys: list[int]) -> TensorSpec:
+def _looked_up(scopes: Scopes, place: Place, node: Any) -> list[Any] | None:
+    """What the second operand of a node is searched among; None for a node that searches in no constant."""
+    if node.op == "LowerBound":
+        row = scopes.value(place.input(node, 0))
+        return None if row is None or row.dtype.kind != "i" else [int(key) for key in row.ravel()]
+    table = scopes.node(place.input(node, 0)) if node.op == "Equal" else None
+    if table is None or table.op != "GatherV2":
+        return None
+    words = scopes.value(place.input(node, 0).input(table, 0))
+    return None if words is None or words.dtype.kind not in "OS" else as_text(words).ravel().tolist()
+
+
+def _searched(spec: TensorSpec, keys: list[Any]) -> TensorSpec:
     """The input with some of the keys, the first and the last among them; a vocabulary behind them bounds no input."""
-    if not keys or not spec.dtype.startswith("int"):
+    ordered = sorted({key for key in keys if isinstance(key, str) == (spec.dtype == TEXT)})
+    if not ordered or not spec.dtype.startswith(("int", TEXT)):
         return spec
-    ordered = sorted(set(keys))
     places = {round(at * (len(ordered) - 1) / (_MOST_KEYS - 1)) for at in range(_MOST_KEYS)}
-    return replace(spec, keys=tuple(ordered[at] for at in sorted(places)), high=None, words=None)
+    chosen = [ordered[at] for at in sorted(places)]
+    if spec.dtype == TEXT:  # a text may be cut into words before they are looked up
+        chosen += [" ".join(chosen[at::3]) for at in range(min(3, len(chosen)))]
+    return replace(spec, keys=tuple(dict.fromkeys(chosen)), high=None, words=None)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from rnnexport.core.signature import TensorSpec
+from rnnexport.core.text import TEXT
 
 _DEFAULT_IDS = 10
+_OTHER_WORDS = ("", "other", "Two words", "a-b, c!", "\u00fcber", "12", "-3.5")  # than a vocabulary has, most likely
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def values(
     shape = spec.sized(sizes)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.7
+    if spec.dtype == TEXT:
+        return rng.choice([*(spec.keys or ()), *_OTHER_WORDS], shape)
     places = _ids(spec, shape)
     if places.all():
         return _whole(rng, spec, shape, domain).astype(spec.dtype)

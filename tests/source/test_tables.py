@@ -54,10 +54,72 @@ def test_feeds_have_what_is_looked_up():
     assert drawn.dtype == np.int64
 
 
-def test_words_are_refused(tmp_path):
-    words = keras.Input((None,), dtype="string", name="words")
-    places = keras.layers.StringLookup(vocabulary=["a", "bc"])(words)
-    source = keras.Model(words, keras.layers.GRU(3)(keras.layers.Embedding(5, 4)(places)))
-    with pytest.raises(ConversionError, match="input words of dtype string"):
+WORDS = ["a", "bc", "\u00fcber", "cat"]
+TEXT_LAYERS = {
+    "lookup": lambda k: k.layers.StringLookup(vocabulary=WORDS, num_oov_indices=2, mask_token="", name="looked_up"),
+    "hashing": lambda k: k.layers.Hashing(num_bins=5, name="looked_up"),
+    "vectorization": lambda k: k.layers.TextVectorization(vocabulary=WORDS, name="looked_up"),
+}
+
+
+def text_model(k, kind):
+    text = k.Input((1,) if kind == "vectorization" else (None,), dtype="string", name="text")
+    ids = TEXT_LAYERS[kind](k)(text)
+    return k.Model(text, k.layers.GRU(3, bias_initializer="glorot_normal")(k.layers.Embedding(8, 4)(ids)))
+
+
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [
+        (keras, "lookup"),
+        (tf_keras, "vectorization"),
+        pytest.param(keras, "hashing", marks=pytest.mark.long),
+        pytest.param(keras, "vectorization", marks=pytest.mark.long),
+        pytest.param(tf_keras, "lookup", marks=pytest.mark.long),
+    ],
+)
+def test_text_exports_to_a_saved_model(tmp_path, api, kind):
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(5)
+    source = text_model(api, kind)
+    assert rnnexport.export(source, "saved-model", tmp_path / "m").report.status == "passed"
+    text = np.array([["cat bc", ""], ["\u00fcber", "a"], ["none", "bc"]])
+    text = text[:, :1] if kind == "vectorization" else text
+    (found,) = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"](text=tf.constant(text)).values()
+    np.testing.assert_allclose(found, source(tf.constant(text)), atol=1e-6)
+
+
+def test_feeds_have_words_and_others():
+    source = rnnexport.load(text_model(keras, "lookup"))
+    (spec,) = with_vocabularies(trace(source, describe(source, Boundary()), unroll=False)).inputs
+    assert spec.dtype == "str"
+    assert set(spec.keys) > set(WORDS)
+    assert TensorSpec.from_json(spec.to_json()) == spec
+    drawn = values(np.random.default_rng(0), spec, {"batch": 9, "time": 20}, 1.0)
+    assert set(drawn.ravel().tolist()) > {*WORDS, ""}
+
+
+def test_words_that_are_given_out(tmp_path):
+    import tensorflow as tf
+
+    x = keras.Input((None, 4), name="x")
+    best = keras.ops.argmax(keras.layers.GRU(5)(x), axis=-1)
+    source = keras.Model(x, keras.layers.StringLookup(vocabulary=WORDS, invert=True, name="words")(best))
+    assert rnnexport.export(source, "saved-model", tmp_path / "m").report.status == "passed"
+    with pytest.raises(ConversionError, match=r"output .* is text, in layer words \(StringLookup\)"):
         rnnexport.export(source, "onnx", tmp_path / "m.onnx")
+    fed = np.random.default_rng(1).standard_normal((6, 7, 4)).astype("float32")
+    (found,) = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"](x=tf.constant(fed)).values()
+    np.testing.assert_array_equal(found.numpy(), source(fed).numpy())
+
+
+@pytest.mark.parametrize("api", [keras, pytest.param(tf_keras, marks=pytest.mark.long)])
+def test_what_is_told_of_text_elsewhere_works(tmp_path, api):
+    model = text_model(api, "lookup")
+    with pytest.raises(ConversionError, match=r"input text of .* is text, in layer looked_up \(StringLookup\)") as told:
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+    build = str(told.value).rpartition("both sides, ")[2]
+    rest = eval(build, {"Model": api.Model, "model": model})
+    assert rnnexport.export(rest, "onnx", tmp_path / "m.onnx").report.status == "passed"

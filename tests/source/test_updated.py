@@ -142,8 +142,11 @@ def test_an_open_batch_is_refused_with_the_one_that_works(api):
 def test_what_has_no_row_for_each_sequence_is_refused(api):
     source = load_source(streaming_model(api, shape=(1, KEPT, FEATURES), how="add", rows=1, batch=1), LoadOptions())
     assert describe(source, Boundary()).states
+    other = load_source(counting(api), LoadOptions())
+    signature = describe(other, Boundary())
+    assert not signature.states
     with pytest.raises(rnnexport.ConversionError, match=r"calls.* changes at inference and is no state"):
-        describe(load_source(counting(api), LoadOptions()), Boundary())
+        trace(other, signature, unroll=False)
 
 
 def counting(api):

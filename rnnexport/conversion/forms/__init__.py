@@ -27,7 +27,9 @@ from rnnexport.conversion.forms import (
 from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
+from rnnexport.conversion.refusals import text_refused
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.text import TEXT
 from rnnexport.source.freezing import captured
 from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
@@ -51,11 +53,30 @@ def in_forms(traced: TracedModel) -> TracedModel:
     """The model without operators that have another form; itself where there are none.
 
     Raises:
-        ConversionError: an input or an output is complex, or an operator has no form here; names it and the layer.
+        ConversionError: an input or an output is complex or text, or an operator has no form here; names it and the
+            layer.
     """
     if traced not in _made:
+        _require_numbers(traced)
         _made[traced] = _written(traced) if _has_any(traced.graph_def()) else None
     return _made[traced] or traced
+
+
+def _require_numbers(traced: TracedModel) -> None:
+    graph, layers = traced.function.graph, traced.names.layers
+    specs = zip(traced.input_tensors, traced.signature.all_inputs, strict=True)
+    if (given := next(((tensor, spec) for tensor, spec in specs if spec.dtype == TEXT), None)) is not None:
+        tensor = graph.get_tensor_by_name(given[0])
+        reader = next(iter(tensor.consumers()), tensor.op)
+        build = "Model(model.get_layer({layer}).output, model.outputs)"
+        raise text_refused(f"input {given[1].name} of {traced.name}", build, reader.name, layers)
+    specs = zip(traced.output_tensors, traced.signature.all_outputs, strict=True)
+    if (made := next(((tensor, spec) for tensor, spec in specs if spec.dtype == TEXT), None)) is not None:
+        writer = graph.get_tensor_by_name(made[0]).op
+        while writer.type == "Identity":
+            writer = writer.inputs[0].op
+        build = "Model(model.inputs, model.get_layer({layer}).input)"
+        raise text_refused(f"output {made[1].name} of {traced.name}", build, writer.name, layers)
 
 
 def _has_any(graph_def: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rnnexport.artifact.goldens import Arrays
@@ -103,6 +104,7 @@ def _called(traced: TracedModel, whole: Signature) -> Any:
 
     shapes = [[None if isinstance(dim, str) else dim for dim in spec.shape] for spec in wanted]
     specs = [
-        tf.TensorSpec(shape, spec.dtype, argument_name(spec.name)) for shape, spec in zip(shapes, wanted, strict=True)
+        tf.TensorSpec(shape, np.dtype(spec.dtype), argument_name(spec.name))
+        for shape, spec in zip(shapes, wanted, strict=True)
     ]
     return tf.function(call).get_concrete_function(*specs)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.signature import argument_name
+from rnnexport.core.text import TEXT, as_text
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 
@@ -35,7 +36,7 @@ class SavedModelRunner:
         # Left to itself TensorFlow takes a GPU where there is one, and computes in TF32 there.
         with self._tf.device("CPU:0"):
             outputs = self._function(**{argument_name(name): self._tf.constant(array) for name, array in feed.items()})
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+        return {name: as_text(np.asarray(tensor.numpy())) for name, tensor in outputs.items()}
 
     def at(self, entry: str) -> SavedModelRunner:
         return SavedModelRunner(self._loaded, entry, self._tf)
@@ -69,4 +70,4 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Saved
 
 
 def _runtime_tensor(name: str, spec: Any) -> RuntimeTensor:
-    return RuntimeTensor(name, spec.dtype.name, tuple(spec.shape))
+    return RuntimeTensor(name, TEXT if spec.dtype.name == "string" else spec.dtype.name, tuple(spec.shape))
