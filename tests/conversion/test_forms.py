@@ -10,7 +10,8 @@ import tensorflow as tf
 import rnnexport
 from benchmarks.edges.artifacts import Column, run
 from benchmarks.edges.cases import Case
-from rnnexport.conversion.forms import in_forms
+from rnnexport.conversion.forms import _FORMS, in_forms
+from rnnexport.conversion.forms.values import FormError, Pair
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
@@ -291,3 +292,31 @@ def test_what_has_no_form_is_refused_by_name(tmp_path, function, told):
     with pytest.raises(ConversionError, match=told):
         rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "paired", "told"),
+    [
+        (tf.linalg.inv, [[None, None]], False, "of an open number of unknowns"),
+        (
+            lambda x: tf.image.extract_patches(x, [1, 3, 3, 1], [1, 1, 1, 1], [1, 1, 1, 1], "VALID"),
+            [[2, None, 7, 3]],
+            False,
+            "of an open height or width",
+        ),
+        (lambda x: tf.math.unsorted_segment_sum(x, [0, 1, 3], 4), [None], False, "of unknown rank"),
+        (lambda x: tf.math.unsorted_segment_max(x, [0, 1, 3], 4), [[3, 2]], True, "of complex numbers"),
+        (lambda x, at: tf.reduce_prod(x, tf.cast(at, tf.int32)), [[3, 2], [1]], True, "along axes that are computed"),
+        (lambda x: tf.reduce_prod(x, 1), [[3, None]], True, "of complex numbers along an open axis"),
+    ],
+    ids=["unknowns", "windows", "rank", "segments", "axes", "open axis"],
+)
+def test_a_form_refuses_what_it_can_not_write(function, shapes, paired, told):
+    """The form itself is asked: few models get as far, and `test_what_has_no_form_is_refused_by_name` has those."""
+    with tf.Graph().as_default():
+        operation = function(*(tf.compat.v1.placeholder(tf.float32, shape) for shape in shapes)).op
+        first, *others = operation.inputs
+        if paired:
+            first = Pair(*(tf.compat.v1.placeholder(tf.float32, first.shape) for _ in range(2)))
+        with pytest.raises(FormError, match=told):
+            _FORMS[operation.type](operation, [first, *others])

@@ -207,8 +207,9 @@ def _shape(value: Value) -> tf.TensorShape:
 
 
 def _formless(operation: tf.Operation, name: str, why: str) -> ConversionError:
+    fixed = "fix that size in the Input (the length with --timesteps N), or " if " open " in why else ""
     return ConversionError(
         f"no form of {operation.type} {why} in {name.rpartition('/')[0] or name}",
         "operators that can be written in real numbers",
-        "write the layer with other operations, or export to saved-model",
+        f"{fixed}write the layer with other operations, or export to saved-model, which keeps every operator",
     )
