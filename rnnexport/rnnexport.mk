@@ -9,15 +9,17 @@
 #   NAME_saved_model/saved_model.pb    from NAME.keras or NAME.h5; the folder is the artifact, this file stands for it
 #   NAME_numpy.py, NAME_numpy.npz      from NAME.keras, NAME.h5 or NAME/saved_model.pb; both by one call. No rule makes
 #                                      NAME.py, which may well be somebody's own.
+#   NAME.c, NAME.h, NAME.c.npz         from NAME.keras; all by one call
 #   ARTIFACT.verified                  from ARTIFACT; holds the report as JSON, and is there only after a pass
 #
 # Variables, for all files or for one (model.tflite: RNNEXPORT_TFLITE_FLAGS = --timesteps 20):
 #   RNNEXPORT                          the command
 #   RNNEXPORT_FLAGS                    options of every export
 #   RNNEXPORT_ONNX_FLAGS, RNNEXPORT_TFLITE_FLAGS, RNNEXPORT_SAVED_MODEL_FLAGS,
-#   RNNEXPORT_NUMPY_FLAGS              more, for one target
+#   RNNEXPORT_NUMPY_FLAGS, RNNEXPORT_C_FLAGS
+#                                      more, for one target
 #   RNNEXPORT_VERIFY_FLAGS             options of every verification
-# No two kinds of rules share one of the latter five, so what is set for one file reaches none it depends on.
+# No two kinds of rules share one of the latter six, so what is set for one file reaches none it depends on.
 #
 # What an artifact depends on besides its model is yours to say (model.onnx: cells.py).
 # For files that do not lie beside their models, the recipes can be used in rules of your own:
@@ -33,6 +35,7 @@ RNNEXPORT_ONNX_FLAGS ?=
 RNNEXPORT_TFLITE_FLAGS ?=
 RNNEXPORT_SAVED_MODEL_FLAGS ?=
 RNNEXPORT_NUMPY_FLAGS ?=
+RNNEXPORT_C_FLAGS ?=
 RNNEXPORT_VERIFY_FLAGS ?=
 
 # A SavedModel is a folder, whose time says nothing; its main file stands for it in rules, not on the command line.
@@ -45,6 +48,9 @@ RNNEXPORT_TO_SAVED_MODEL = $(RNNEXPORT) saved-model $(RNNEXPORT_FLAGS) $(RNNEXPO
   -o '$(@D)' '$(RNNEXPORT_SUBJECT)'
 # Of two files either may be what is asked for.
 RNNEXPORT_TO_NUMPY = $(RNNEXPORT) numpy $(RNNEXPORT_FLAGS) $(RNNEXPORT_NUMPY_FLAGS) -o '$(basename $@).py' \
+  '$(RNNEXPORT_SUBJECT)'
+
+RNNEXPORT_TO_C = $(RNNEXPORT) c $(RNNEXPORT_FLAGS) $(RNNEXPORT_C_FLAGS) -o '$(patsubst %.c.npz,%.c,$(@:.h=.c))' \
   '$(RNNEXPORT_SUBJECT)'
 
 # An old stamp goes first, so that none stands beside an artifact that fails. The report, which is written of a mismatch
@@ -86,6 +92,10 @@ RNNEXPORT_TO_VERIFIED = rm -f '$@' '$(RNNEXPORT_REPORT)' && \
 
 %_numpy.py %_numpy.npz: %/saved_model.pb
 	$(RNNEXPORT_TO_NUMPY)
+
+# GNU make has a rule of its own from %.c to others, and none to it.
+%.c %.h %.c.npz: %.keras
+	$(RNNEXPORT_TO_C)
 
 # Before the next rule, which would take the folder for a file.
 %.verified: %/saved_model.pb

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnexport.artifact import archive
 from rnnexport.artifact.checksum import seal_of, sealed, with_seal
-from rnnexport.targets.numpy import archive
+from rnnexport.emit.c.module import constants_in, weight
+from rnnexport.targets.c import files as c_files
+from rnnexport.targets.c.metadata import sealed as c_sealed
 from rnnexport.targets.numpy.metadata import sealed as sealed_entries
 from rnnexport.targets.registry import companions_of
 
@@ -38,6 +41,9 @@ def perturb(artifact: Path, folder: Path, amount: float) -> Path:
         seal_folder(copy)
     elif artifact.suffix == ".onnx":
         copy.write_bytes(sealed(_onnx(artifact, amount)))
+    elif artifact.suffix == ".c":
+        copied(artifact, folder, copy.stem)
+        _c(copy, amount)
     elif artifact.suffix == ".py":
         copied(artifact, folder, copy.stem)
         archive.archive_of(copy).write_bytes(_numpy(copy, amount))
@@ -67,6 +73,20 @@ def _changed(array: np.ndarray, amount: float, share: int = 2) -> np.ndarray:
 def _largest(arrays: Sequence[np.ndarray]) -> int:
     sizes = [array.size if array.dtype == np.float32 else 0 for array in arrays]
     return int(np.argmax(sizes))
+
+
+def _c(path: Path, amount: float) -> None:
+    """Another weight in the text, and the seal of the files as they are then."""
+    text = path.read_text()
+    arrays = {name: text_ for name, (kind, text_) in constants_in(text).items() if kind == "float"}
+    numbers = max(arrays.values(), key=len)
+    items = numbers.split(",")
+    at = len(items) // 2
+    value = float.fromhex(items[at].strip().removesuffix("f")) + amount
+    items[at] = f" {weight(np.float32(value))}"
+    path.write_text(text.replace(numbers, ",".join(items)))
+    beside = c_files.beside(path)
+    beside.write_bytes(archive.to_bytes(c_sealed(path, archive.read(beside))))
 
 
 def _onnx(path: Path, amount: float) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.mutation.faults.weights import GIANT, OFF
-from rnnexport.targets.numpy import archive
+from rnnexport.artifact import archive
 
 
 @dataclass(frozen=True)

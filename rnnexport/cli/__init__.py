@@ -21,6 +21,7 @@ _COMMANDS = {
     "saved-model": "Export a model to a TensorFlow SavedModel.",
     "tflite": "Export a model to TFLite, unrolled.",
     "numpy": "Export a model to a Python program that needs NumPy alone.",
+    "c": "Export a model to a C99 program.",
     "export": "Export a model to several targets at once.",
     "verify": "Verify artifacts against their goldens or their source.",
     "reseal": "Verify an artifact that was changed on purpose, and seal it again.",
@@ -30,7 +31,7 @@ _COMMANDS = {
     "completion": "Print the script that completes commands in bash, zsh or fish.",
 }
 
-_HELP = """Recurrent Keras models to SavedModel, TFLite, ONNX and NumPy, each artifact proved to compute the same thing.
+_HELP = """Recurrent Keras models to SavedModel, TFLite, ONNX, NumPy and C, each artifact proved to compute the same.
 
 \b
   rnnexport onnx model.keras --opset 17

@@ -63,7 +63,8 @@ def command(
     (but for a SavedModel, which TensorFlow runs). With --source the model is run on inputs that no artifact carries.
 
     An artifact of NumPy, model.py beside model.npz, is a program, which verifying runs. One that was altered, or that
-    would do more than compute, is refused before it runs, with --source too; --allow-unsafe lets it run.
+    would do more than compute, is refused before it runs, with --source too; --allow-unsafe lets it run. So is one of
+    C, model.c beside model.h and model.c.npz: it is compiled only if it is what rnnexport writes of the graph in it.
 
     Each artifact is run in a process of its own: one that crashes, or takes more than --memory or --timeout, is a
     mismatch, and the others are verified.

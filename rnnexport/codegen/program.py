@@ -68,6 +68,40 @@ def write_program(traced: TracedModel, name: str) -> Program:
     return _Writing(traced.signature, named, name, _readings[traced], weights).program()
 
 
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """A traced model as a graph of opset 18 whose weights are inputs: what programs in other languages are written of.
+
+    Attributes:
+        model: its inputs are those of the signature, and the weights.
+        signature: what goes in and comes out.
+        names: what the source calls its values; weights by the names of inputs of the graph.
+        weights: the value of each, by the name of its input.
+    """
+
+    model: ir.Model
+    signature: Signature
+    names: SourceNames
+    weights: Mapping[str, np.ndarray]
+
+
+def converted(traced: TracedModel) -> Converted:
+    """Convert a model, its recurrences not unrolled.
+
+    Raises:
+        ConversionError: an operator has no ONNX form; names it and the layer it is in.
+    """
+    traced = in_forms(traced)
+    tensors = traced.weights()
+    weights = {f"{node}:0": array for node, array in tensors.items()}
+    model = to_onnx(traced, _OPSET, list(tensors))
+    restore_boundary(model, traced, list(weights))
+    with quiet():
+        infer_shapes(model)
+    named = replace(traced.names, weights={f"{node}:0": path for node, path in traced.names.weights.items()})
+    return Converted(model, traced.signature, named, weights)
+
+
 def program_of(
     model: ir.Model, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
 ) -> Program:

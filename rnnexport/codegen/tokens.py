@@ -143,10 +143,15 @@ class TokenNames:
                 step: Step = term.call.payload
                 for at, leaf in enumerate(term.operands[step.sequences : step.sequences + step.states]):
                     if leaf in states:
-                        found.setdefault(leaf, self._state_name(step, at))
+                        found.setdefault(leaf, self.state_name(step, at))
         return found
 
-    def _state_name(self, step: Step, at: int) -> str:
+    def other_name(self, term: Term, step: Step | None) -> str:
+        """A name for what the source gives none: of its loop, its layer or its kind."""
+        return self._loop_name(term) or self._noun(term, step)
+
+    def state_name(self, step: Step, at: int) -> str:
+        """What a state of a loop is called outside of it."""
         name = self._origins.variable(step.function.results[step.outputs + at])
         several = "state" if step.states == 1 else f"state_{at + 1}"
         return identifier(f"{self.scope(step.function.scope)}_{name or several}")
@@ -161,7 +166,7 @@ class TokenNames:
         name = self._origins.variable(result)
         if term.port < step.outputs:
             return identifier(layer) if step.outputs == 1 else identifier(f"{layer}_{name or 'output'}")
-        return self._state_name(step, term.port - step.outputs) if term.op == SCAN else f"{identifier(layer)}_state"
+        return self.state_name(step, term.port - step.outputs) if term.op == SCAN else f"{identifier(layer)}_state"
 
     def scope(self, scope: str) -> str:
         """The name of the layer that a loop is in."""

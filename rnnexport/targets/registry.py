@@ -67,6 +67,16 @@ _TARGETS = (
         reserved=_MODULES,
         is_code=True,
     ),
+    Target(
+        name="c",
+        package="rnnexport.targets.c",
+        suffix=".c",
+        unrolled=False,
+        writers=("tf2onnx", "onnx", "onnx-ir"),
+        input_name=argument_name,
+        companions=(".h", ".c.npz"),
+        is_code=True,
+    ),
 )
 
 TARGET_NAMES = tuple(target.name for target in _TARGETS)
@@ -119,13 +129,13 @@ def target_of(path: Path) -> Target:
         if candidate.recognises(path):
             return candidate
     for beside in companions_of(path):
-        require_path(beside, f"the files of a NumPy artifact side by side, {path.name} and {beside.name}")
+        require_path(beside, f"the files of an artifact side by side, {path.name} and {beside.name}")
     raise _no_artifact(path)
 
 
 def _no_artifact(path: Path) -> UsageError:
     """What is wrong with a path that no target knows: a model, the other file of an artifact, or something else."""
-    expected = "model.onnx, model.tflite, a SavedModel folder, or model.py beside model.npz"
+    expected = "model.onnx, model.tflite, a SavedModel folder, model.py beside model.npz, or model.c beside model.c.npz"
     try:
         kind = kind_of(path)
     except OSError as error:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnexport.artifact import archive
 from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.codegen import skeleton
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
-from rnnexport.targets.numpy import archive, program
+from rnnexport.targets.numpy import program
 from rnnexport.targets.registry import target
 
 NUMPY = target("numpy")

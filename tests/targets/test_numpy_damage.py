@@ -14,9 +14,10 @@ import pytest
 
 import rnnexport
 from rnnexport.api.inspect import inspect_file
+from rnnexport.artifact import archive
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.targets.numpy import archive, program
+from rnnexport.targets.numpy import program
 from rnnexport.targets.registry import companions_of
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, npz, weights
 

@@ -159,7 +159,7 @@ def test_an_altered_program_is_not_run_beside_its_source_either(tmp_path, monkey
 
 
 def test_a_program_without_a_seal_is_not_run(tmp_path):
-    from rnnexport.targets.numpy import archive
+    from rnnexport.artifact import archive
 
     path = artifact(tmp_path)
     beside = archive.archive_of(path)

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import rnnexport
+from rnnexport.artifact import archive
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec, argument_name
-from rnnexport.targets.numpy import archive, program
+from rnnexport.targets.numpy import program
 from rnnexport.targets.numpy.runner import NumpyRunner
 from rnnexport.verification.boundary import boundary_problems
 from rnnexport.verification.bounds import allowed, leeway

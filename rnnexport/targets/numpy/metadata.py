@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnexport.artifact import archive
 from rnnexport.artifact.checksum import Data, seal_of, with_seal
 from rnnexport.artifact.provenance import Proof, read_proof
-from rnnexport.targets.numpy import archive
 from rnnexport.targets.numpy.program import parsed, read_text
 
 # The arrays of a program are called `layer/name`: one without a stroke is none of them.

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnexport.artifact import archive
 from rnnexport.core.errors import ForeignCode, UsageError, reason
-from rnnexport.targets.numpy import archive
 
 # No program of rnnexport comes near it: its arrays are in the archive.
 LIMIT = 1 << 24

@@ -1,4 +1,4 @@
-"""The `.npz` beside a program: a zip of `.npy` entries, stored as they are and without times.
+"""The `.npz` beside an artifact that is a program: a zip of `.npy` entries, stored as they are and without times.
 
 Equal arrays give equal bytes. An archive that is read has to be of that kind, so that what is in it takes no more
 memory than the file, and no entry hides behind another.

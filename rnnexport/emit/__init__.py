@@ -1,0 +1,1 @@
+"""A converted model written as a program of another language."""

@@ -1,0 +1,191 @@
+"""Convolutions, pooling and batch normalisation. Letters: N rows, C channels in, M channels out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.body import Body
+from rnnexport.emit.c.elementwise import NoFormError, number
+from rnnexport.emit.c.operators.products import loops
+from rnnexport.emit.c.operators.reductions import _reduced
+from rnnexport.emit.c.sizes import Poly, Size, quotient, text
+from rnnexport.lowering.terms import Term
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window moves along one axis of space.
+
+    Attributes:
+        size: of the window.
+        stride: from one window to the next.
+        dilation: from one of its elements to the next.
+        before: what is put before the axis.
+        count: how many windows there are.
+        whole: the size of the axis.
+    """
+
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    count: Size
+    whole: Size
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether no window reaches beyond the axis."""
+        reach = (self.count - 1) * self.stride + (self.size - 1) * self.dilation + 1
+        return self.before == 0 and (
+            reach == self.whole or (isinstance(reach, int) and isinstance(self.whole, int) and reach <= self.whole)
+        )
+
+    def place(self, window: str, element: str) -> str:
+        """Where an element of a window is on the axis."""
+        parts = [window if self.stride == 1 else f"{window} * {self.stride}"]
+        if self.size > 1:
+            parts.append(element if self.dilation == 1 else f"{element} * {self.dilation}")
+        return " + ".join(parts)
+
+
+def windows(term: Term, space: Sequence[Size], sizes: Sequence[int]) -> list[Window]:
+    """How windows of these sizes move, by the attributes of the operator."""
+    rank = len(space)
+    strides, dilations = (list(term.attribute(name) or [1] * rank) for name in ("strides", "dilations"))
+    pads = list(term.attribute("pads") or [0] * 2 * rank)
+    automatic = term.attribute("auto_pad") or "NOTSET"
+    automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
+    found = []
+    for at, (whole, size) in enumerate(zip(space, sizes, strict=True)):
+        reach = (size - 1) * dilations[at] + 1
+        before, behind = pads[at], pads[rank + at]
+        if automatic == "VALID":
+            before = behind = 0
+        elif automatic.startswith("SAME"):
+            before, behind = _same(whole, strides[at], reach, upper=automatic == "SAME_UPPER")
+        room = whole + before + behind - reach
+        rounded_up = term.attribute("ceil_mode", 0)
+        count = _windows(room, strides[at], up=bool(rounded_up))
+        found.append(Window(size, strides[at], dilations[at], before, count, whole))
+    return found
+
+
+def _same(whole: Size, stride: int, reach: int, *, upper: bool) -> tuple[int, int]:
+    if isinstance(whole, Poly):
+        if stride != 1:
+            raise NoFormError("what is put around depends on the length")
+        more = reach - 1
+    else:
+        more = max((-(-whole // stride) - 1) * stride + reach - whole, 0)
+    return (more // 2, more - more // 2) if upper else (more - more // 2, more // 2)
+
+
+def _windows(room: Size, stride: int, *, up: bool) -> Size:
+    if isinstance(room, int):
+        if room < 0:
+            raise NoFormError("its window is larger than what it looks at")
+        return (-(-room // stride) if up else room // stride) + 1
+    found = quotient(room, stride)
+    if found is None:
+        raise NoFormError("how many windows there are depends on the length")
+    return found + 1
+
+
+def _conv(body: Body, term: Term) -> None:
+    x, kernel = (body.solid(part) for part in term.operands[:2])
+    if x.dtype != "float32":
+        raise NoFormError(f"its numbers are {x.dtype}")
+    bias = body.solid(term.operands[2]) if len(term.operands) > 2 else None
+    groups = term.attribute("group", 1)
+    sizes = [size for size in kernel.shape[2:] if isinstance(size, int)]
+    moves = windows(term, x.shape[2:], sizes)
+    channels, inside = kernel.shape[0], kernel.shape[1]
+    if not isinstance(channels, int):
+        raise NoFormError("its channels depend on the length")
+    made = body.made(term, (x.shape[0], channels, *(each.count for each in moves)))
+    outer = ["n", "m", *(f"o{at}" for at in range(len(moves)))]
+    inner = ["c", *(f"k{at}" for at in range(len(moves)))]
+    with loops(body, outer, made.shape):
+        body.line(f"float total = {'0.0f' if bias is None else bias.element_at('m')};")
+        with loops(body, inner, (inside, *sizes)):
+            channel = "c" if groups == 1 else f"m / {channels // groups} * {text(inside)} + c"
+            source = _looked_at(body, x, moves, ["n", channel])
+            body.line(f"total += {source} * {kernel.element(['m', *inner])};")
+        body.line(f"{made.element(outer)} = total;")
+
+
+def _looked_at(body: Body, x: Array, moves: Sequence[Window], leading: Sequence[str]) -> str:
+    """An element of a window; the loop goes on to the next where it is beyond the axis."""
+    places = []
+    for at, move in enumerate(moves):
+        place = move.place(f"o{at}", f"k{at}")
+        if not move.is_inside:
+            name = f"p{at}"
+            body.uses(move.whole)
+            body.line(
+                f"const size_t {name} = {place} - {move.before};" if move.before else f"const size_t {name} = {place};"
+            )
+            body.line(f"if ({name} >= {text(move.whole)}) continue;")
+            place = name
+        places.append(f"({place})" if " " in place else place)
+    body.uses(x.offset, *x.strides)
+    channel = leading[1]
+    return x.element([leading[0], f"({channel})" if " " in channel else channel, *places])
+
+
+def _pool(body: Body, term: Term) -> None:
+    x = body.solid(term.operands[0])
+    sizes = [int(size) for size in term.attribute("kernel_shape")]
+    moves = windows(term, x.shape[2:], sizes)
+    made = body.made(term, (*x.shape[:2], *(each.count for each in moves)), x.dtype)
+    outer = ["n", "c", *(f"o{at}" for at in range(len(moves)))]
+    largest = term.op == "MaxPool"
+    with loops(body, outer, made.shape):
+        body.line(f"{made.ctype} total = {'-INFINITY' if largest else '0'};")
+        body.line("size_t seen = 0;")
+        with loops(body, [f"k{at}" for at in range(len(moves))], tuple(sizes)):
+            source = _looked_at(body, x, moves, ["n", "c"])
+            body.line(f"total = {source} > total ? {source} : total;" if largest else f"total += {source};")
+            body.line("seen++;")
+        whole = 1
+        for size in sizes:
+            whole *= size
+        divisor = str(whole) if term.attribute("count_include_pad", 0) else "seen"
+        body.line(f"{made.element(outer)} = total{'' if largest else f' / ({made.ctype}){divisor}'};")
+        body.line("(void)seen;")
+
+
+def _global(body: Body, term: Term) -> None:
+    x = body.pointed(body.array(term.operands[0]), "numbers")
+    made = body.made(term, (*x.shape[:2], *(1 for _ in x.shape[2:])))
+    op = "ReduceMean" if term.op == "GlobalAveragePool" else "ReduceMax"
+    _reduced(body, op, x, set(range(2, len(x.shape))), made)
+
+
+def _batch_normalization(body: Body, term: Term) -> None:
+    x, scale, bias, mean, variance = (body.solid(part) for part in term.operands)
+    made = body.made(term, x.shape)
+    epsilon = number_of(term.attribute("epsilon", 1e-5))
+    indices = ["n", "c", *(f"o{at}" for at in range(len(x.shape) - 2))]
+    with loops(body, indices, x.shape):
+        one, by, add, middle, spread = (
+            each.element_at("c") if each is not x else x.element(indices) for each in (x, scale, bias, mean, variance)
+        )
+        body.line(f"{made.element(indices)} = ({one} - {middle}) / sqrtf({spread} + {epsilon}) * {by} + {add};")
+
+
+def number_of(value: float) -> str:
+    """A float32 of an attribute as C has it."""
+    import numpy as np
+
+    return number(np.float32(value))
+
+
+OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+    "Conv": _conv,
+    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global),
+    "BatchNormalization": _batch_normalization,
+}

@@ -1,0 +1,279 @@
+"""Operators that move numbers: most are another view of the same memory, and cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rnnexport.emit.c.arrays import Array, Shape, broadcast, broadcast_strides, solid_strides
+from rnnexport.emit.c.body import Body, copy_lines
+from rnnexport.emit.c.elementwise import NoFormError
+from rnnexport.emit.c.sizes import Size, is_positive, product, quotient
+from rnnexport.lowering.terms import Term
+
+_FAR = 2**31 - 1
+
+
+def viewed(body: Body, term: Term, array: Array) -> Array:
+    """An array in memory: what is seen through other strides has no values of its own."""
+    return body.pointed(array, body.name_of(term))
+
+
+def _reshape(body: Body, term: Term) -> None:
+    wanted = list(body.numbers(term.operands[1]))
+    reshaped(body, term, wanted, keep_zeros=not term.attribute("allowzero", 0))
+
+
+def reshaped(body: Body, term: Term, wanted: Sequence[Size], *, keep_zeros: bool = False) -> None:
+    """`term`, its operand in another shape."""
+    array = body.array(term.operands[0])
+    sizes = [array.shape[at] if size == 0 and keep_zeros else size for at, size in enumerate(wanted)]
+    if -1 in sizes:
+        rest = product(size for size in sizes if size != -1)
+        left = quotient(array.size, rest)
+        if left is None:
+            raise NoFormError("its shape depends on the length")
+        sizes[sizes.index(-1)] = left
+    if product(sizes) != array.size:
+        raise NoFormError(f"{array.shape} numbers don't fit in {tuple(sizes)}")
+    body.set(term, in_shape(body, term, array, tuple(sizes)))
+
+
+def in_shape(body: Body, term: Term, array: Array, shape: Shape) -> Array:
+    """The same numbers in another shape, copied only where their order in memory is another one."""
+    fixed = [size for size in shape if isinstance(size, int)]
+    if array.values is not None and len(fixed) == len(shape):
+        return replace(array, shape=shape, strides=solid_strides(shape), values=array.values.reshape(fixed))
+    if [size for size in array.shape if size != 1] == [size for size in shape if size != 1]:
+        rest = iter([stride for size, stride in zip(array.shape, array.strides, strict=True) if size != 1])
+        pointed = viewed(body, term, array)
+        return pointed.seen(shape, [0 if size == 1 else next(rest) for size in shape])
+    if not array.is_solid:
+        array = body.made_solid(array, body.name_of(term))
+    array = viewed(body, term, array)
+    return array.seen(shape, solid_strides(shape))
+
+
+def _squeeze(body: Body, term: Term) -> None:
+    shape = body.shape(term.operands[0])
+    if len(term.inputs) > 1 and term.inputs[1] is not None:
+        gone = {axis % len(shape) for axis in body.integers(term.operands[1])}
+    else:
+        gone = {at for at, size in enumerate(shape) if size == 1}
+    reshaped(body, term, [size for at, size in enumerate(shape) if at not in gone])
+
+
+def _unsqueeze(body: Body, term: Term) -> None:
+    shape, axes = body.shape(term.operands[0]), body.integers(term.operands[1])
+    rank = len(shape) + len(axes)
+    new, rest = {axis % rank for axis in axes}, iter(shape)
+    reshaped(body, term, [1 if at in new else next(rest) for at in range(rank)])
+
+
+def _flatten(body: Body, term: Term) -> None:
+    shape = body.shape(term.operands[0])
+    axis = term.attribute("axis", 1) % (len(shape) + 1) if shape else 0
+    reshaped(body, term, [product(shape[:axis]), product(shape[axis:])])
+
+
+def _identity(body: Body, term: Term) -> None:
+    body.set(term, body.array(term.operands[0]))
+
+
+def _transpose(body: Body, term: Term) -> None:
+    array = body.array(term.operands[0])
+    order = term.attribute("perm") or list(range(len(array.shape)))[::-1]
+    array = viewed(body, term, array)
+    body.set(term, array.seen(tuple(array.shape[at] for at in order), [array.strides[at] for at in order]))
+
+
+def _expand(body: Body, term: Term) -> None:
+    array = body.array(term.operands[0])
+    shape = broadcast([array.shape, tuple(body.numbers(term.operands[1]))])
+    if shape is None:
+        raise NoFormError("its sizes don't fit")
+    array = viewed(body, term, array)
+    strides = broadcast_strides(array, shape)
+    assert strides is not None
+    body.set(term, array.seen(shape, strides))
+
+
+def cut(array: Array, axis: int, start: Size, count: Size, step: int = 1) -> Array:
+    """A part along an axis."""
+    shape, strides = list(array.shape), list(array.strides)
+    offset = start * strides[axis]
+    shape[axis], strides[axis] = count, strides[axis] * step
+    return array.seen(tuple(shape), strides, offset)
+
+
+def _slice(body: Body, term: Term) -> None:
+    array = viewed(body, term, body.array(term.operands[0]))
+    starts, ends = (body.numbers(part) for part in term.operands[1:3])
+    given = [None if part is None else body.integers(part) for part in (*term.inputs[3:], None, None)[:2]]
+    axes = given[0] or list(range(len(starts)))
+    steps = given[1] or [1] * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        array = _sliced(array, axis % len(array.shape), start, end, step)
+    body.set(term, array)
+
+
+def _sliced(array: Array, axis: int, start: Size, end: Size, step: int) -> Array:
+    size = array.shape[axis]
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        found = range(size)[_bound(start, step) : _bound(end, step) : step]
+        return cut(array, axis, found.start if len(found) else 0, len(found), step)
+    first, last = _from_start(start, size, step), _from_start(end, size, step)
+    count = last - first if step > 0 else first - last
+    if abs(step) != 1 or not is_positive(count) or not is_positive(size - count + 1):
+        raise NoFormError("how much it takes depends on the length")
+    return cut(array, axis, first, count, step)
+
+
+def _bound(number: int, step: int) -> int | None:
+    """A bound as Python's slices have it: below all, which ONNX says as a number, there is None."""
+    return None if abs(number) >= _FAR and (number < 0) == (step < 0) else number
+
+
+def _from_start(number: Size, size: Size, step: int) -> Size:
+    """A place counted from the first element; one beyond either end is that end, -1 before the first."""
+    if isinstance(number, int) and abs(number) >= _FAR:
+        if step > 0:
+            return size if number > 0 else 0
+        return size - 1 if number > 0 else -1
+    if isinstance(number, int) and number < 0:
+        return size + number
+    return number
+
+
+def _split(body: Body, term: Term) -> None:
+    array = viewed(body, term, body.array(term.operands[0]))
+    axis = term.attribute("axis", 0) % len(array.shape)
+    outputs = len(term.call.results)
+    if len(term.inputs) > 1 and term.inputs[1] is not None:
+        sizes: list[Size] = list(body.numbers(term.operands[1]))
+    else:
+        whole = array.shape[axis]
+        each = quotient(whole, outputs)
+        if each is None:
+            if not isinstance(whole, int):
+                raise NoFormError("the sizes of its parts depend on the length")
+            more = -(-whole // outputs)
+            sizes = [*[more] * (outputs - 1), whole - more * (outputs - 1)]
+        else:
+            sizes = [each] * outputs
+    siblings = body.siblings(term)
+    start: Size = 0
+    for port, size in enumerate(sizes):
+        if port in siblings:
+            body.set(siblings[port], cut(array, axis, start, size))
+        start = start + size
+
+
+def _concat(body: Body, term: Term) -> None:
+    parts = [body.array(part) for part in term.operands]
+    axis = term.attribute("axis", 0) % len(parts[0].shape)
+    shape = list(parts[0].shape)
+    shape[axis] = sum((part.shape[axis] for part in parts[1:]), parts[0].shape[axis])
+    made = body.made(term, tuple(shape), parts[0].dtype)
+    start: Size = 0
+    for part in parts:
+        place = cut(made, axis, start, part.shape[axis])
+        fill(body, place, viewed(body, term, part))
+        start = start + part.shape[axis]
+
+
+def fill(body: Body, place: Array, source: Array) -> None:
+    """Copy numbers into a part of an array."""
+    body.uses(place.offset, *place.strides)
+    if source.size == 0:
+        return
+    if place.is_solid:
+        body.copy(place, source)
+        return
+    body.uses(*source.shape, source.offset, *source.strides)
+    for line in copy_lines(place, source):
+        body.line(line)
+
+
+def _pad(body: Body, term: Term) -> None:
+    if term.attribute("mode", "constant") != "constant":
+        raise NoFormError(f"the mode {term.attribute('mode')}")
+    array = viewed(body, term, body.array(term.operands[0]))
+    around = body.numbers(term.operands[1])
+    rank = len(array.shape)
+    told = _given(term, 3)
+    axes = list(range(rank)) if told is None else [axis % rank for axis in body.integers(told)]
+    before: list[Size] = [0] * rank
+    shape = list(array.shape)
+    for at, axis in enumerate(axes):
+        low, high = around[at], around[at + len(axes)]
+        if not (is_positive(low + 1) and is_positive(high + 1)):
+            raise NoFormError("it takes away")
+        before[axis], shape[axis] = low, shape[axis] + low + high
+    made = body.made(term, tuple(shape), array.dtype)
+    value = "0"
+    number = _given(term, 2)
+    if number is not None:
+        scalar = viewed(body, term, body.array(number))
+        value = f"{scalar.base}[{scalar.offset}]"
+    with body.loop("at", made.size):
+        body.line(f"{made.base}[at] = {value};")
+    place = made
+    for axis in range(rank):
+        place = cut(place, axis, before[axis], array.shape[axis])
+    fill(body, place, array)
+
+
+def _given(term: Term, at: int) -> Term | None:
+    return term.inputs[at] if len(term.inputs) > at else None
+
+
+def _tile(body: Body, term: Term) -> None:
+    array = viewed(body, term, body.array(term.operands[0]))
+    times = body.numbers(term.operands[1])
+    wide = [size for pair in zip(times, array.shape, strict=True) for size in pair]
+    strides: list[Size] = [stride for each in array.strides for stride in (0, each)]
+    seen = array.seen(tuple(wide), strides)
+    shape = tuple(size * many for size, many in zip(array.shape, times, strict=True))
+    body.set(term, in_shape(body, term, seen, shape))
+
+
+def _constant_of_shape(body: Body, term: Term) -> None:
+    shape = tuple(body.numbers(term.operands[0]))
+    value = term.attribute("value")
+    array = np.zeros(1, np.float32) if value is None else value.numpy().reshape(1)
+    made = Array(array.dtype.name, (1,), (1,), "", values=array)
+    pointed = viewed(body, term, made)
+    body.set(term, pointed.seen(shape, [0] * len(shape)))
+
+
+def _range(body: Body, term: Term) -> None:
+    start, limit, delta = (body.numbers(part)[0] for part in term.operands)
+    count = limit - start if delta == 1 else start - limit if delta == -1 else quotient(limit - start, delta)
+    if count is None or not is_positive(count):
+        raise NoFormError("how many numbers it gives depends on the length")
+    made = body.made(term, (count,))
+    body.uses(start, delta)
+    with body.loop("at", count):
+        body.line(f"{made.base}[at] = ({made.ctype})({start}) + ({made.ctype})({delta}) * ({made.ctype})at;")
+
+
+OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+    "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Identity": _identity,
+    "Dropout": _identity,
+    "Pad": _pad,
+    "Range": _range,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}

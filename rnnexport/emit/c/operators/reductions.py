@@ -1,0 +1,124 @@
+"""Sums, means and extremes along axes, and what is made of them: softmax, running sums, the place of the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.body import Body
+from rnnexport.emit.c.elementwise import NoFormError
+from rnnexport.emit.c.operators.products import loops
+from rnnexport.emit.c.sizes import Size, factor, product, text
+from rnnexport.lowering.terms import Term
+
+# What an accumulator starts with, what an element does to it, and what is made of it in the end; `{n}` is how many
+# elements there are, `{f}` the suffix of functions for float32.
+_ROWS = {
+    "ReduceSum": ("0", "{a} += {x};", "{a}"),
+    "ReduceMean": ("0", "{a} += {x};", "{a} / ({c})({n})"),
+    "ReduceProd": ("1", "{a} *= {x};", "{a}"),
+    "ReduceMax": ("", "{a} = {x} > {a} ? {x} : {a};", "{a}"),
+    "ReduceMin": ("", "{a} = {x} < {a} ? {x} : {a};", "{a}"),
+    "ReduceL1": ("0", "{a} += {x} < 0 ? -{x} : {x};", "{a}"),
+    "ReduceL2": ("0", "{a} += {x} * {x};", "sqrt{f}({a})"),
+    "ReduceSumSquare": ("0", "{a} += {x} * {x};", "{a}"),
+    "ReduceLogSum": ("0", "{a} += {x};", "log{f}({a})"),
+}
+
+
+def axes_of(body: Body, term: Term, rank: int) -> set[int]:
+    """The axes that a reduction takes away."""
+    given = term.inputs[1] if len(term.inputs) > 1 else None
+    axes = list(term.attribute("axes") or ()) if given is None else body.integers(given)
+    if not axes:
+        return set() if term.attribute("noop_with_empty_axes", 0) else set(range(rank))
+    return {int(axis) % rank for axis in axes}
+
+
+def _reduce(body: Body, term: Term) -> None:
+    array = body.pointed(body.array(term.operands[0]), "numbers")
+    gone = axes_of(body, term, len(array.shape))
+    keep = bool(term.attribute("keepdims", 1))
+    shape = tuple(1 if at in gone else size for at, size in enumerate(array.shape) if keep or at not in gone)
+    made = body.made(term, shape)
+    _reduced(body, term.op, array, gone, made)
+
+
+def _reduced(body: Body, op: str, array: Array, gone: set[int], made: Array) -> None:
+    start, each, end = _ROWS[op]
+    kept = [at for at, size in enumerate(array.shape) if at not in gone and size != 1]
+    names = [
+        f"k{at}" if at in kept else f"r{at}" if at in gone and array.shape[at] != 1 else "0"
+        for at in range(len(array.shape))
+    ]
+    body.uses(array.offset, *array.strides, *array.shape)
+    count = product(array.shape[at] for at in gone)
+    first = array.element(["0" if at in gone else name for at, name in enumerate(names)])
+    words = {"a": "total", "n": text(count), "c": made.ctype, "f": "" if made.dtype == "float64" else "f"}
+    with loops(body, [names[at] for at in kept], tuple(array.shape[at] for at in kept)), body.block(""):
+        body.line(f"{made.ctype} total = {start or first};")
+        inner = [at for at in sorted(gone) if array.shape[at] != 1]
+        with loops(body, [names[at] for at in inner], tuple(array.shape[at] for at in inner)):
+            body.line(each.format(x=array.element(names), **words))
+        behind: Size = 1
+        parts = []
+        for at in reversed(kept):
+            parts.append(names[at] if behind == 1 else f"{names[at]} * {factor(behind)}")
+            behind = behind * array.shape[at]
+        place = " + ".join(reversed(parts)) or "0"
+        body.line(f"{made.base}[{place}] = {end.format(**words)};")
+
+
+def _softmax(body: Body, term: Term) -> None:
+    array = body.solid(term.operands[0])
+    if array.dtype != "float32":
+        raise NoFormError(f"its numbers are {array.dtype}")
+    axis = term.attribute("axis", -1) % len(array.shape)
+    made = body.made(term, array.shape)
+    sizes = (product(array.shape[:axis]), array.shape[axis], product(array.shape[axis + 1 :]))
+    body.uses(*sizes)
+    name = "softmax_of" if term.op == "Softmax" else "log_softmax_of"
+    body.line(f"{name}({made.base}, {array.pointer}, {', '.join(map(text, sizes))});")
+
+
+def _cumsum(body: Body, term: Term) -> None:
+    array = body.solid(term.operands[0])
+    (axis,) = body.integers(term.operands[1])
+    axis %= len(array.shape)
+    made = body.made(term, array.shape, array.dtype)
+    outer, size, inner = product(array.shape[:axis]), array.shape[axis], product(array.shape[axis + 1 :])
+    backwards, without = term.attribute("reverse", 0), term.attribute("exclusive", 0)
+    with body.loop("row", outer), body.loop("column", inner):
+        body.line(f"{made.ctype} total = 0;")
+        with body.loop("at", size):
+            index = f"({text(size)} - 1 - at)" if backwards else "at"
+            place = f"(row * {factor(size)} + {index}) * {factor(inner)} + column"
+            lines = [f"total += ({array.pointer})[{place}];", f"{made.base}[{place}] = total;"]
+            for line in lines[::-1] if without else lines:
+                body.line(line)
+
+
+def _arg(body: Body, term: Term) -> None:
+    array = body.solid(term.operands[0])
+    axis = term.attribute("axis", 0) % len(array.shape)
+    shape = [1 if at == axis else size for at, size in enumerate(array.shape)]
+    if not term.attribute("keepdims", 1):
+        del shape[axis]
+    made = body.made(term, tuple(shape))
+    outer, size, inner = product(array.shape[:axis]), array.shape[axis], product(array.shape[axis + 1 :])
+    sign = (">" if term.op == "ArgMax" else "<") + ("=" if term.attribute("select_last_index", 0) else "")
+    with body.loop("row", outer), body.loop("column", inner):
+        body.line("size_t best = 0;")
+        with body.loop("at", size):
+            places = [f"(row * {factor(size)} + {index}) * {factor(inner)} + column" for index in ("at", "best")]
+            one, other = (f"({array.pointer})[{place}]" for place in places)
+            body.line(f"best = {one} {sign} {other} ? at : best;")
+        body.line(f"{made.base}[row * {factor(inner)} + column] = ({made.ctype})best;")
+
+
+OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+    **dict.fromkeys(_ROWS, _reduce),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
+    "CumSum": _cumsum,
+}

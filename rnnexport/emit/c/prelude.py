@@ -1,0 +1,402 @@
+"""What programs call: vectors, products, and functions with bounds of their own. A program has those that it needs.
+
+`LANES` numbers are computed at a time: 8 where there is AVX, 4 by GCC's and Clang's vectors, 1 in plain C. Each number
+is computed by the same operations in the same order whatever that is.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TYPES = """\
+#if LANES > 1
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t vmask __attribute__((vector_size(4 * LANES)));
+#else
+typedef float vec;
+typedef int32_t vmask;
+#endif
+"""
+
+_LOAD = """\
+static INLINE vec load(const float *from) {
+    vec x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+"""
+_STORE = """\
+static INLINE void store(float *to, vec x) {
+    memcpy(to, &x, sizeof x);
+}
+"""
+_SPLAT = """\
+static INLINE vec splat(float x) {
+#if LANES > 1
+    const vec zero = {0};
+    return x - zero;
+#else
+    return x;
+#endif
+}
+"""
+_BITS = """\
+static INLINE vmask bits(vec x) {
+    vmask y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+"""
+_OF_BITS = """\
+static INLINE vec of_bits(vmask x) {
+    vec y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+"""
+_CHOOSE = """\
+static INLINE vec choose(vmask which, vec yes, vec no) {
+#if LANES > 1
+    return (vec)(((vmask)yes & which) | ((vmask)no & ~which));
+#else
+    return which ? yes : no;
+#endif
+}
+"""
+_LOAD_MASK = """\
+static INLINE vmask load_mask(const uint8_t *from) {
+#if LANES > 1
+    vmask x;
+    for (int lane = 0; lane < LANES; lane++) {
+        x[lane] = from[lane] ? -1 : 0;
+    }
+    return x;
+#else
+    return *from ? -1 : 0;
+#endif
+}
+"""
+_SPLAT_MASK = """\
+static INLINE vmask splat_mask(uint8_t x) {
+#if LANES > 1
+    const vmask zero = {0};
+    return zero - (x ? 1 : 0);
+#else
+    return x ? -1 : 0;
+#endif
+}
+"""
+_STORE_MASK = """\
+static INLINE void store_mask(uint8_t *to, vmask x) {
+#if LANES > 1
+    for (int lane = 0; lane < LANES; lane++) {
+        to[lane] = x[lane] != 0;
+    }
+#else
+    *to = x != 0;
+#endif
+}
+"""
+_VMAP = """\
+static INLINE vec vmap(float (*function)(float), vec x) {
+#if LANES > 1
+    for (int lane = 0; lane < LANES; lane++) {
+        x[lane] = function(x[lane]);
+    }
+    return x;
+#else
+    return function(x);
+#endif
+}
+"""
+_VMAP2 = """\
+static INLINE vec vmap2(float (*function)(float, float), vec x, vec y) {
+#if LANES > 1
+    for (int lane = 0; lane < LANES; lane++) {
+        x[lane] = function(x[lane], y[lane]);
+    }
+    return x;
+#else
+    return function(x, y);
+#endif
+}
+"""
+_SIMPLE = {
+    "vabs": "static INLINE vec vabs(vec x) {\n    return of_bits(bits(x) & 0x7fffffff);\n}\n",
+    "vmax": "static INLINE vec vmax(vec x, vec y) {\n    return choose(x < y, y, x);\n}\n",
+    "vmin": "static INLINE vec vmin(vec x, vec y) {\n    return choose(x > y, y, x);\n}\n",
+    "vrelu": "static INLINE vec vrelu(vec x) {\n    return choose(x < splat(0.0f), splat(0.0f), x);\n}\n",
+    "vsquare": "static INLINE vec vsquare(vec x) {\n    return x * x;\n}\n",
+    "vsqrt": "static INLINE vec vsqrt(vec x) {\n    return vmap(sqrtf, x);\n}\n",
+    "vsoftsign": "static INLINE vec vsoftsign(vec x) {\n    return x / (1.0f + vabs(x));\n}\n",
+    "vleaky": "static INLINE vec vleaky(vec x, float slope) {\n    return choose(x < splat(0.0f), slope * x, x);\n}\n",
+    "vprelu": "static INLINE vec vprelu(vec x, vec slope) {\n    return choose(x < splat(0.0f), slope * x, x);\n}\n",
+    "velu": "static INLINE vec velu(vec x, float alpha) {\n"
+    "    return choose(x < splat(0.0f), alpha * vmap(expm1f, vmin(x, splat(0.0f))), x);\n}\n",
+    "vgelu": "static INLINE vec vgelu(vec x) {\n    return 0.5f * x * (1.0f + vmap(erff, 0.70710678f * x));\n}\n",
+    "vhardswish": "static INLINE vec vhardswish(vec x) {\n"
+    "    return x * vmin(vmax(x / 6.0f + 0.5f, splat(0.0f)), splat(1.0f));\n}\n",
+    "vsoftplus": "static INLINE vec vsoftplus(vec x) {\n    return vrelu(x) + vmap(log1pf, vexp(-vabs(x)));\n}\n",
+    "vsign": "static INLINE vec vsign(vec x) {\n"
+    "    const vec zero = splat(0.0f), one = splat(1.0f);\n"
+    "    return choose(x > zero, one, choose(x < zero, -one, x));\n}\n",
+    "vfloor": "static INLINE vec vfloor(vec x) {\n"
+    "    const vec near = choose(x < splat(0.0f), (x - 8388608.0f) + 8388608.0f, (x + 8388608.0f) - 8388608.0f);\n"
+    "    return choose(vabs(x) < splat(8388608.0f), near - choose(near > x, splat(1.0f), splat(0.0f)), x);\n}\n",
+}
+_VEXP = """\
+/* e to the power of x: 2^n times a polynomial of the rest (Cephes' expf). {exp_bound} */
+static INLINE vec vexp(vec x) {
+    x = vmin(vmax(x, splat(-104.0f)), splat(89.0f));
+    const vec shifted = x * 1.44269504f + 12582912.0f; /* rounds to a whole number, whose bits are the last ones */
+    const vmask n = bits(shifted) - 0x4b400000;
+    const vec whole = shifted - 12582912.0f;
+    const vec rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    vec p = rest * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * rest + 8.3334519073e-3f;
+    p = p * rest + 4.1665795894e-2f;
+    p = p * rest + 1.6666665459e-1f;
+    p = p * rest + 5.0000001201e-1f;
+    p = p * (rest * rest) + rest + 1.0f;
+    const vmask half = n >> 1;
+    return p * of_bits((half + 127) << 23) * of_bits((n - half + 127) << 23);
+}
+"""
+_VSIGMOID = """\
+/* {sigmoid_bound} */
+static INLINE vec vsigmoid(vec x) {
+    return 1.0f / (1.0f + vexp(-x));
+}
+"""
+_VTANH = """\
+/* A quotient of polynomials (Eigen's). {tanh_bound} */
+static INLINE vec vtanh(vec x) {
+    const vec near = vmin(vmax(x, splat(-7.90531111f)), splat(7.90531111f));
+    const vec square = near * near;
+    vec p = square * -2.76076847742355e-16f + 2.00018790482477e-13f;
+    p = p * square + -8.60467152213735e-11f;
+    p = p * square + 5.12229709037114e-8f;
+    p = p * square + 1.48572235717979e-5f;
+    p = p * square + 6.37261928875436e-4f;
+    p = p * square + 4.89352455891786e-3f;
+    vec q = square * 1.19825839466702e-6f + 1.18534705686654e-4f;
+    q = q * square + 2.26843463243900e-3f;
+    q = q * square + 4.89352518554385e-3f;
+    const vec found = vmin(vmax(near * p / q, splat(-1.0f)), splat(1.0f));
+    return choose(vabs(x) < splat(0.0004f), x, found);
+}
+"""
+_LIBM = {
+    "vexp": "static INLINE vec vexp(vec x) {\n    return vmap(expf, x);\n}\n",
+    "vsigmoid": "static INLINE vec vsigmoid(vec x) {\n    return 1.0f / (1.0f + vexp(-x));\n}\n",
+    "vtanh": "static INLINE vec vtanh(vec x) {\n    return vmap(tanhf, x);\n}\n",
+}
+_MULTIPLY = """\
+/* y = x @ w, for x (rows, depth) and w (depth, columns): the sums of the even and of the odd terms, then both. A block
+ * of columns is summed in registers; the last one of a row may go on into the next row, which is written after it. */
+#define BLOCK(name, count)                                                                                    \\
+    static INLINE void name(float *y, const float *x, const float *w, size_t depth, size_t columns) {         \\
+        vec even[count], odd[count];                                                                          \\
+        for (int b = 0; b < (count); b++) {                                                                   \\
+            even[b] = odd[b] = splat(0.0f);                                                                   \\
+        }                                                                                                     \\
+        size_t k = 0;                                                                                         \\
+        for (; k + 1 < depth; k += 2, w += 2 * columns) {                                                     \\
+            const vec one = splat(x[k]), other = splat(x[k + 1]);                                             \\
+            for (int b = 0; b < (count); b++) {                                                               \\
+                even[b] += one * load(w + b * LANES);                                                         \\
+                odd[b] += other * load(w + columns + b * LANES);                                              \\
+            }                                                                                                 \\
+        }                                                                                                     \\
+        if (k < depth) {                                                                                      \\
+            const vec one = splat(x[k]);                                                                      \\
+            for (int b = 0; b < (count); b++) {                                                               \\
+                even[b] += one * load(w + b * LANES);                                                         \\
+            }                                                                                                 \\
+        }                                                                                                     \\
+        for (int b = 0; b < (count); b++) {                                                                   \\
+            store(y + b * LANES, even[b] + odd[b]);                                                           \\
+        }                                                                                                     \\
+    }
+BLOCK(multiply_4, 4)
+BLOCK(multiply_2, 2)
+BLOCK(multiply_1, 1)
+
+static INLINE void multiply(float *y, const float *x, const float *w, size_t rows, size_t depth, size_t columns) {
+    for (size_t row = 0; row < rows; row++, x += depth, y += columns) {
+        size_t at = 0;
+        for (; at + 3 * LANES < columns; at += 4 * LANES) {
+            multiply_4(y + at, x, w + at, depth, columns);
+        }
+        if (at + LANES < columns) {
+            multiply_2(y + at, x, w + at, depth, columns);
+            at += 2 * LANES;
+        }
+        if (at < columns) {
+            multiply_1(y + at, x, w + at, depth, columns);
+        }
+    }
+}
+"""
+_MULTIPLY_DOUBLES = """\
+static inline void multiply_doubles(double *y, const double *x, const double *w, size_t rows, size_t depth,
+                                    size_t columns) {
+    for (size_t row = 0; row < rows; row++, x += depth, y += columns) {
+        for (size_t at = 0; at < columns; at++) {
+            double total = 0;
+            for (size_t k = 0; k < depth; k++) {
+                total += x[k] * w[k * columns + at];
+            }
+            y[at] = total;
+        }
+    }
+}
+"""
+_FIRST = """\
+/* The function of a vector, for one number. */
+static INLINE float first(vec x) {
+    float y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+"""
+_SOFTMAX = """\
+/* Softmax along the second of three axes. */
+static inline void softmax_of(float *y, const float *x, size_t outer, size_t size, size_t inner) {
+    for (size_t row = 0; row < outer * inner; row++) {
+        const size_t start = row / inner * size * inner + row % inner;
+        float largest = x[start], total = 0.0f;
+        for (size_t at = 1; at < size; at++) {
+            const float here = x[start + at * inner];
+            largest = here > largest ? here : largest;
+        }
+        for (size_t at = 0; at < size; at++) {
+            const float here = first(vexp(splat(x[start + at * inner] - largest)));
+            y[start + at * inner] = here;
+            total += here;
+        }
+        for (size_t at = 0; at < size; at++) {
+            y[start + at * inner] /= total;
+        }
+    }
+}
+"""
+_LOG_SOFTMAX = """\
+/* The logarithm of softmax along the second of three axes. */
+static inline void log_softmax_of(float *y, const float *x, size_t outer, size_t size, size_t inner) {
+    for (size_t row = 0; row < outer * inner; row++) {
+        const size_t start = row / inner * size * inner + row % inner;
+        float largest = x[start], total = 0.0f;
+        for (size_t at = 1; at < size; at++) {
+            const float here = x[start + at * inner];
+            largest = here > largest ? here : largest;
+        }
+        for (size_t at = 0; at < size; at++) {
+            total += first(vexp(splat(x[start + at * inner] - largest)));
+        }
+        for (size_t at = 0; at < size; at++) {
+            y[start + at * inner] = x[start + at * inner] - largest - logf(total);
+        }
+    }
+}
+"""
+_ROW_OF = """\
+/* A row by its number, from the end where that is negative; the last of the table for one beyond it. */
+static inline size_t row_of(int64_t number, size_t rows) {
+    const int64_t row = number < 0 ? number + (int64_t)rows : number;
+    return row < 0 ? 0 : (size_t)row < rows ? (size_t)row : rows - 1;
+}
+"""
+_ROW_OR_NONE = """\
+static inline int64_t row_or_none(int64_t number, size_t rows) {
+    return number < 0 ? number + (int64_t)rows : number;
+}
+"""
+_TAKE = """\
+/* Memory of the caller's buffer. */
+static inline void *take(char **work, size_t bytes) {
+    char *const found = *work;
+    *work += ROUNDED(bytes);
+    return found;
+}
+"""
+_QUOTIENT = "#define whole_quotient(a, b) ((b) == 0 ? 0 : (a) / (b))\n"
+_REST = "#define whole_rest(a, b) ((b) == 0 ? 0 : ((a) % (b) + (b)) % (b))\n"
+# In the order in which they stand in a program: each after those that it calls.
+_PARTS = {
+    "load": _LOAD,
+    "store": _STORE,
+    "splat": _SPLAT,
+    "bits": _BITS,
+    "of_bits": _OF_BITS,
+    "choose": _CHOOSE,
+    "load_mask": _LOAD_MASK,
+    "splat_mask": _SPLAT_MASK,
+    "store_mask": _STORE_MASK,
+    "vmap": _VMAP,
+    "vmap2": _VMAP2,
+    **{name: _SIMPLE[name] for name in ("vabs", "vmax", "vmin")},
+    "vexp": _VEXP,
+    **{name: text for name, text in _SIMPLE.items() if name not in ("vabs", "vmax", "vmin", "vsoftplus")},
+    "vsoftplus": _SIMPLE["vsoftplus"],
+    "vsigmoid": _VSIGMOID,
+    "vtanh": _VTANH,
+    "first": _FIRST,
+    "multiply": _MULTIPLY,
+    "multiply_doubles": _MULTIPLY_DOUBLES,
+    "softmax_of": _SOFTMAX,
+    "log_softmax_of": _LOG_SOFTMAX,
+    "row_of": _ROW_OF,
+    "row_or_none": _ROW_OR_NONE,
+    "take": _TAKE,
+    "whole_quotient": _QUOTIENT,
+    "whole_rest": _REST,
+}
+# What a part defines besides its own name.
+_MORE = {"multiply": ("multiply_4", "multiply_2", "multiply_1", "BLOCK")}
+NAMES = frozenset((*_PARTS, "vec", "vmask", *(name for names in _MORE.values() for name in names)))
+_MACROS = frozenset(("whole_quotient", "whole_rest", "BLOCK"))
+_WORD = re.compile(r"\b[A-Za-z_]\w*\b")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+# Functions of <math.h> that a text may call.
+_MATH = re.compile(
+    r"\b(sqrt|exp|expm1|log|log1p|sin|cos|tan|sinh|cosh|tanh|asin|acos|atan|asinh|acosh|atanh|erf|rint|pow|fmod|floor|"
+    r"ceil|fabs)f?\b|\b(INFINITY|NAN)\b"
+)
+BOUNDS = {
+    "exp_bound": "Off by less than 2e-7 of it.",
+    "sigmoid_bound": "Off by less than 3e-7.",
+    "tanh_bound": "Off by less than 5e-7, and never above 1.",
+}
+
+
+def parts_for(text: str, *, libm: bool = False) -> tuple[str, list[str]]:
+    """The functions of this file that a text needs, in their order, and the names that they define.
+
+    Args:
+        text: C.
+        libm: whether exp, tanh and the logistic function are those of the C library.
+    """
+    table = {**_PARTS, **(_LIBM if libm else {})}
+    needed: set[str] = set()
+    queue = [text]
+    while queue:
+        for word in set(_WORD.findall(_COMMENT.sub("", queue.pop()))) & set(table) - needed:
+            needed.add(word)
+            queue.append(table[word])
+    vectors = bool(needed) or "vec" in _WORD.findall(text)
+    found = [_bounded(table[name]) for name in table if name in needed]
+    names = [*(["vec", "vmask"] if vectors else []), *(name for name in table if name in needed)]
+    names += [more for name in names for more in _MORE.get(name, ())]
+    return "\n".join([*([_TYPES] if vectors else []), *found]), [name for name in names if name not in _MACROS]
+
+
+def _bounded(text: str) -> str:
+    for name, bound in BOUNDS.items():
+        text = text.replace("{" + name + "}", bound)
+    return text
+
+
+def needs_math(text: str) -> bool:
+    """Whether a text calls anything of <math.h>."""
+    return _MATH.search(text) is not None

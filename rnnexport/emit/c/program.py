@@ -1,0 +1,311 @@
+"""A model in terms to the text of a C program and of its header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnexport.codegen.naming import CONSTANTS, Origins, attributes_of
+from rnnexport.codegen.naming import identifier as python_identifier
+from rnnexport.codegen.reading import REPEAT, SCAN, Reading, Step
+from rnnexport.codegen.tokens import TokenNames, Weight
+from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Signature, unique_names
+from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, shape_text, solid_strides
+from rnnexport.emit.c.body import Body, Called
+from rnnexport.emit.c.elements import Numbers
+from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
+from rnnexport.emit.c.prelude import NAMES
+from rnnexport.emit.c.sizes import Size, letters, text
+from rnnexport.lowering.terms import Term
+from rnnexport.source.naming import SourceNames
+
+# Indices of loops and what else stands in functions beside names of the model.
+_LOCALS = ("at", "row", "plane", "cube", "block", "fifth", "sixth", "seventh", "column", "total", "best", "seen", "t")
+_INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function of the program.
+
+    Attributes:
+        name: of it.
+        head: its parameters, a line each.
+        lines: what it does.
+        work: (name, dtype, count) of each buffer that it takes of the caller's.
+        inner: the functions with work that it calls.
+        scopes: the layers whose loops call it.
+    """
+
+    name: str
+    head: tuple[str, ...]
+    lines: tuple[str, ...]
+    work: tuple[tuple[str, str, Size], ...]
+    inner: tuple[str, ...]
+    called: Called
+    scopes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a program is put together from.
+
+    Attributes:
+        interface: see `interface`.
+        signature: of the model.
+        functions: of its steps.
+        main: what the model computes.
+        constants: weights and constants by their name in C, with what they are called in a comment.
+    """
+
+    interface: Interface
+    signature: Signature
+    functions: tuple[Function, ...]
+    main: Function
+    constants: Mapping[str, tuple[np.ndarray, str]]
+
+
+def parts_of(
+    reading: Reading, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
+) -> Parts:
+    """Write the functions of a model.
+
+    Args:
+        reading: the model in terms; its inputs are those of the signature, and the weights.
+        signature: of the model.
+        names: what the source calls its values; weights by the names of inputs of the graph.
+        weights: the value of each, by the name of its input.
+        name: of the model.
+
+    Raises:
+        ConversionError: an operator has no C form; names it and the layer it is in.
+    """
+    return _Program(reading, signature, names, weights, name).parts()
+
+
+class _Program:
+    """See `body.World`."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        signature: Signature,
+        names: SourceNames,
+        weights: Mapping[str, np.ndarray],
+        name: str,
+    ) -> None:
+        self._reading, self._signature = reading, signature
+        self._interface = interface_of(signature, name)
+        self._origins = Origins(names, reading.sources)
+        self._functions: list[Function] = []
+        self._constants: dict[str, tuple[np.ndarray, str]] = {}
+        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._parts: dict[tuple[str | int, ...], str] = {}
+        leaves = {str(leaf.call.payload.name): leaf for leaf in reading.main.parameters}
+        self._given: dict[Term, Array | Numbers] = {}
+        found = self._weights(names, weights, leaves)
+        inputs = {}
+        for argument in (*self._interface.inputs, *self._interface.states):
+            term, is_state = leaves[argument.spec.name], argument in self._interface.states
+            base = f"state->{argument.name}" if is_state else argument.name
+            self._check(argument.spec.dtype, argument.spec.name)
+            shape = argument.shape
+            self._given[term] = Array(argument.spec.dtype, shape, solid_strides(shape), base, padded=False)
+            inputs[term] = argument.name
+        self._tokens = TokenNames(self._origins, found, inputs)
+
+    def _check(self, dtype: str, name: str) -> None:
+        if dtype not in C_TYPES:
+            raise ConversionError(
+                f"{name} of {dtype}", "float32, float64, integers and truth values", "export with --cast float32"
+            )
+
+    def _weights(
+        self, names: SourceNames, weights: Mapping[str, np.ndarray], leaves: Mapping[str, Term]
+    ) -> dict[Term, Weight]:
+        paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
+        places = attributes_of(paths.values())
+        found: dict[Term, Weight] = {}
+        taken = {*KEYWORDS, *NAMES, *_LOCALS}
+        for each, array in weights.items():
+            group, attribute = places[paths[each]]
+            self._check(array.dtype.name, paths[each])
+            wanted = identifier(f"{group}_{attribute}")
+            made = next(iter(unique_names([wanted], taken)))
+            taken.add(made)
+            self._constants[made] = (array, f"{paths[each]} {shape_text(array.shape)}")
+            leaf = leaves[each]
+            self._given[leaf] = Array(array.dtype.name, array.shape, solid_strides(array.shape), made)
+            found[leaf] = Weight(python_identifier(paths[each].rpartition("/")[2]), attribute)
+        return found
+
+    def parts(self) -> Parts:
+        main = self._main()
+        body = "\n".join([*main.lines, *(line for each in self._functions for line in each.lines)])
+        words = set(re.findall(r"\b\w+\b", body))
+        constants = {name: found for name, found in self._constants.items() if name in words}
+        return Parts(self._interface, self._signature, tuple(self._functions), main, constants)
+
+    def _main(self) -> Function:
+        results = self._reading.main.results
+        body = Body(self, self._given, results, self._taken(), None)
+        arrays = body.write()
+        outputs, states = self._interface.outputs, self._interface.states
+        for argument, array, term in zip((*outputs, *states), arrays, results, strict=True):
+            if array.shape != argument.shape:
+                raise ConversionError(
+                    f"{argument.spec.name} of the shape {shape_text(array.shape)}",
+                    shape_text(argument.shape),
+                    "export to another format, or fix the length by --timesteps",
+                )
+            if argument in states and array.base.startswith("state->") and array.base != f"state->{argument.name}":
+                moved = body.fresh(body.name_of(term), array.dtype, array.shape)
+                body.copy(moved, array)
+                arrays[arrays.index(array)] = moved
+        for argument, array in zip((*outputs, *states), arrays, strict=True):
+            base = f"state->{argument.name}" if argument in states else argument.name
+            if base != array.base:
+                array = body.pointed(array, argument.name)
+                body.copy(Array(array.dtype, argument.shape, solid_strides(argument.shape), base), array)
+        head = self._main_head()
+        lines = _with_locals(body)
+        called = Called("forward", (), self._interface.lengths, _needs_work(body))
+        inner = tuple(each.name for each in body.called_with_work)
+        return Function("forward", head, tuple(lines), tuple(body.work), inner, called, [])
+
+    def _main_head(self) -> tuple[str, ...]:
+        face = self._interface
+        head = [f"{face.name}_state *state"] if face.states else []
+        head += [f"const {C_TYPES[each.spec.dtype]} *{each.name}" for each in face.inputs]
+        head += [f"size_t {length}" for length in face.lengths]
+        return (*head, *(f"{C_TYPES[each.spec.dtype]} *{each.name}" for each in face.outputs))
+
+    def _taken(self) -> set[str]:
+        face = self._interface
+        own = {each.name for each in (*face.inputs, *face.outputs)}
+        functions = {each.name for each in self._functions}
+        return {*KEYWORDS, *NAMES, *_LOCALS, *face.lengths, *own, *functions, *self._constants, "forward"}
+
+    # What bodies ask.
+
+    def constant(self, array: np.ndarray, name: str) -> str:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = f"constant_{len(self._known) + 1}"
+            self._constants[self._known[key]] = (array, f"{name} {shape_text(array.shape)}, of {CONSTANTS}")
+        return self._known[key]
+
+    def part(self, array: Array, name: str) -> str | None:
+        del name
+        whole = self._constants.get(array.base)
+        sizes = [size for size in (array.offset, *array.shape, *array.strides) if isinstance(size, int)]
+        if whole is None or len(sizes) != 1 + 2 * len(array.shape):
+            return None
+        key: tuple[str | int, ...] = (array.base, *sizes)
+        if key not in self._parts:
+            values, (start, *more) = whole[0], sizes
+            shape, strides = more[: len(more) // 2], more[len(more) // 2 :]
+            places = sum(
+                (np.arange(size).reshape([-1] + [1] * (len(shape) - at - 1)) * stride)
+                for at, (size, stride) in enumerate(zip(shape, strides, strict=True))
+            )
+            made = np.broadcast_to(values.ravel()[start + places], shape).copy()
+            (called,) = unique_names([f"{array.base}_part"], {*self._constants, *self._taken()})
+            self._constants[called] = (made, f"a part of {array.base}, {shape_text(tuple(shape))}")
+            self._parts[key] = called
+        return self._parts[key]
+
+    def name(self, term: Term, step: Step | None) -> str:
+        found = self._origins.variable(term)
+        made = identifier(found if found is not None else self._tokens.other_name(term, step))
+        return f"{made}_" if _INDEX.fullmatch(made) and made not in "ncm" else made
+
+    def state(self, step: Step, at: int) -> str:
+        return identifier(self._tokens.state_name(step, at))
+
+    def variable(self, term: Term) -> str | None:
+        return self._origins.variable(term)
+
+    def where(self, term: Term) -> str:
+        return self._origins.path(term) or "the model"
+
+    def header(self, term: Term) -> str:
+        path = term.call.payload.function.scope + "/" if term.op in (SCAN, REPEAT) else self._origins.path(term)
+        layer = self._origins.top_layer(path)
+        if layer is None:
+            return ""
+        return comment_text(f"{layer.name}: {layer.class_name}" if layer.class_name else layer.name)
+
+    def step(self, step: Step, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
+        wanted = self._tokens.parameters(step)
+        taken = self._taken()
+        given: dict[Term, Array | Numbers] = {}
+        head = []
+        for at, (term, array) in enumerate(zip(step.function.parameters, arrays, strict=True)):
+            if isinstance(array, Numbers):
+                given[term] = array
+                continue
+            made = next(iter(unique_names([identifier(wanted[at])], taken)))
+            taken.add(made)
+            given[term] = Array(array.dtype, array.shape, solid_strides(array.shape), made)
+            head.append(f"const {array.ctype} *{made}, /* {shape_text(array.shape)} */")
+        targets: dict[Term, str] = {}
+        for term in results:
+            after = [at for at, each in enumerate(step.function.results[step.outputs :]) if each is term]
+            name = "next_" + wanted[step.sequences + after[0]] if after else f"{self.name(term, step)}_out"
+            targets[term] = next(iter(unique_names([identifier(name)], taken)))
+            taken.add(targets[term])
+        body = Body(self, given, results, taken, step, {term: at for term, at in targets.items() if term not in given})
+        found = body.write()
+        for term, array in zip(results, found, strict=True):
+            target = Array(array.dtype, array.shape, solid_strides(array.shape), targets[term])
+            if array.base != target.base:
+                body.copy(target, body.pointed(array, targets[term]))
+            head.append(f"{array.ctype} *{targets[term]}, /* {shape_text(array.shape)} */")
+        kinds = tuple((array.dtype, array.shape) for array in found)
+        return self._kept(step, body, head, kinds)
+
+    def _kept(self, step: Step, body: Body, head: list[str], kinds: tuple[tuple[str, Shape], ...]) -> Called:
+        """The function of a step, or an equal one that is there."""
+        head = [f"{line}" for line in head]
+        lengths = tuple(length for length in self._interface.lengths if length in body.lengths)
+        head += [f"size_t {length}," for length in lengths]
+        if _needs_work(body):
+            head.append("char *work,")
+        lines = _with_locals(body)
+        scope = comment_text(self._tokens.scope(step.function.scope))
+        for other in self._functions:
+            if other.head == tuple(head) and other.lines == tuple(lines) and other.called.results == kinds:
+                if scope not in other.scopes:
+                    other.scopes.append(scope)
+                return other.called
+        wanted = identifier(self._tokens.cell(step).removesuffix("_step")) + "_step"
+        name = next(iter(unique_names([wanted], self._taken())))
+        called = Called(name, kinds, lengths, _needs_work(body))
+        inner = tuple(each.name for each in body.called_with_work)
+        self._functions.append(Function(name, tuple(head), tuple(lines), tuple(body.work), inner, called, [scope]))
+        return called
+
+
+def _needs_work(body: Body) -> bool:
+    return bool(body.work or body.called_with_work)
+
+
+def _with_locals(body: Body) -> list[str]:
+    """The lines of a function, its buffers first."""
+    lines = [f"    {line}" for line in body.locals]
+    for name, dtype, count in body.work:
+        ctype = C_TYPES[dtype]
+        lines.append(f"    {ctype} *const {name} = take(&work, PADDED({text(count)}) * sizeof({ctype}));")
+        body.lengths |= letters(count)
+    return [*lines, *body.lines]
+
+
+def comment_text(found: str) -> str:
+    """A text as it can stand in a comment."""
+    plain = found.encode("ascii", "backslashreplace").decode()
+    return plain.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ").replace("\\", "/").replace("??", "? ?")

@@ -1,0 +1,1 @@
+"""C programs: written, sealed, compiled and called."""
