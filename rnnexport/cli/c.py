@@ -1,5 +1,6 @@
 """`rnnexport c`."""
 
+from rnnexport.cli.options import c_options
 from rnnexport.cli.single import export_command
 
 command = export_command(
@@ -20,5 +21,6 @@ command = export_command(
       rnnexport c model.keras --stream 1 -o firmware
       cc -O2 -c model.c
     """,
+    c_options,
     place="DIR|FILE.c",
 )

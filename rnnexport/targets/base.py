@@ -14,6 +14,7 @@ import numpy as np
 from rnnexport.artifact.atomic_write import check_destination, staged
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import Proof
+from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.placement import Placement
@@ -106,10 +107,12 @@ class ExportOptions:
     Attributes:
         opset: the opset of an ONNX file.
         lowering: the form of each recurrence of an ONNX file.
+        c: how a C program is written.
     """
 
     opset: int
     lowering: LoweringRequest
+    c: CForm = CForm()
 
     def recorded(self) -> dict[str, int | str]:
         """As the provenance of an artifact says it."""

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from rnnexport.codegen.reading import read_model
 from rnnexport.conversion.cleanup import infer_shapes, quiet
-from rnnexport.emit.c.form import Form
+from rnnexport.core.c_form import CForm
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
 from rnnexport.source.naming import SourceNames
@@ -18,7 +18,7 @@ from rnnexport.targets.c import compiler
 from rnnexport.targets.c.calling import Program
 from tests.codegen.programs import signature_of
 
-OWN = Form()
+OWN = CForm()
 # As quick to compile as a compiler is.
 QUICK = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
 

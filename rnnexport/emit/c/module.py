@@ -9,12 +9,13 @@ from textwrap import wrap
 
 import numpy as np
 
+from rnnexport.core.c_form import CForm
+from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import StateSpec
 from rnnexport.emit.c.arrays import C_TYPES, shape_text
 from rnnexport.emit.c.elementwise import number
-from rnnexport.emit.c.form import Form
 from rnnexport.emit.c.interface import Argument, Interface
-from rnnexport.emit.c.prelude import needs_math, parts_for
+from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
 from rnnexport.emit.c.program import Function, Parts, comment_text
 from rnnexport.emit.c.sizes import Size, factor, text
 from rnnexport.version import __version__
@@ -30,9 +31,26 @@ class Text:
     header: str
 
 
-def text_of(parts: Parts, form: Form) -> Text:
-    """The program of these parts."""
+def text_of(parts: Parts, form: CForm) -> Text:
+    """The program of these parts.
+
+    Raises:
+        ConversionError: it is to be deterministic, and calls functions whose digits are those of each C library.
+    """
+    if form.deterministic:
+        _require_own(parts)
     return Text("\n".join(_program(parts, form)) + "\n", "\n".join(_header(parts)) + "\n")
+
+
+def _require_own(parts: Parts) -> None:
+    code = "\n".join(_functions(parts))
+    found = library_calls(code + parts_for(code)[0])
+    if found:
+        raise ConversionError(
+            f"{', '.join(found)} of the C library, whose last digits are its own",
+            "exp, tanh, the logistic function and square roots in a deterministic program",
+            "leave --deterministic out, or write the layer with other functions",
+        )
 
 
 # The header.
@@ -191,7 +209,7 @@ def _broken(head: str, items: Sequence[str], tail: str) -> Iterator[str]:
 # The program.
 
 
-def _program(parts: Parts, form: Form) -> Iterator[str]:
+def _program(parts: Parts, form: CForm) -> Iterator[str]:
     face = parts.interface
     functions = list(_functions(parts))
     code = "\n".join(functions)
@@ -242,7 +260,7 @@ _DETERMINISTIC = """\
 """
 
 
-def _once(parts: Parts, form: Form, names: Sequence[str]) -> Iterator[str]:
+def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
     """What the program has once, whatever the vectors."""
     face = parts.interface
     if form.deterministic:

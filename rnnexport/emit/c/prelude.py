@@ -363,6 +363,8 @@ _MATH = re.compile(
     r"\b(sqrt|exp|expm1|log|log1p|sin|cos|tan|sinh|cosh|tanh|asin|acos|atan|asinh|acosh|atanh|erf|rint|pow|fmod|floor|"
     r"ceil|fabs)f?\b|\b(INFINITY|NAN)\b"
 )
+# IEEE 754 leaves these no choice.
+_EXACT = ("sqrt", "rint", "fmod", "floor", "ceil", "fabs", "INFINITY", "NAN")
 BOUNDS = {
     "exp_bound": "Off by less than 2e-7 of it.",
     "sigmoid_bound": "Off by less than 3e-7.",
@@ -395,6 +397,12 @@ def _bounded(text: str) -> str:
     for name, bound in BOUNDS.items():
         text = text.replace("{" + name + "}", bound)
     return text
+
+
+def library_calls(text: str) -> list[str]:
+    """The functions of <math.h> that a text calls and that libraries compute to different last digits."""
+    found = {each[0] for each in _MATH.finditer(_COMMENT.sub("", text))}
+    return sorted(name for name in found if name.removesuffix("f") not in _EXACT)
 
 
 def needs_math(text: str) -> bool:

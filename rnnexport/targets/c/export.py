@@ -8,7 +8,6 @@ from pathlib import Path
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.codegen.program import converted
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.emit.c.form import Form
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.c.files import write
@@ -26,6 +25,6 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         OSError: it can't be written.
     """
     found = converted(graphs.main)
-    source = Source.of(found, path.stem, Form())
+    source = Source.of(found, path.stem, options.c)
     write(path, source.text(found.weights), source)
     return ()

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from rnnexport.codegen.program import Converted
 from rnnexport.codegen.reading import read_model
+from rnnexport.core.c_form import CForm
 from rnnexport.core.signature import Signature
-from rnnexport.emit.c.form import Form
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
 from rnnexport.source.naming import LayerName, SourceNames
@@ -39,10 +39,10 @@ class Source:
     signature: Signature
     names: SourceNames
     name: str
-    form: Form
+    form: CForm
 
     @staticmethod
-    def of(converted: Converted, name: str, form: Form) -> Source:
+    def of(converted: Converted, name: str, form: CForm) -> Source:
         """That of a converted model."""
         graph = ir.serde.serialize_model(converted.model).SerializeToString(deterministic=True)
         return Source(graph, converted.signature, converted.names, name, form)
@@ -104,7 +104,7 @@ class Source:
             tuple(LayerName(*map(str, layer)) for layer in value["layers"]),
         )
         signature = Signature.from_json(value["signature"])
-        return Source(graph, signature, names, str(value["name"]), Form.from_json(value["form"]))
+        return Source(graph, signature, names, str(value["name"]), CForm.from_json(value["form"]))
 
 
 def _model(graph: bytes) -> ir.Model:

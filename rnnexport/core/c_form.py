@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rnnexport.core.errors import UsageError
+
 
 @dataclass(frozen=True)
-class Form:
+class CForm:
     """What the user may ask of a C program.
 
     Attributes:
@@ -19,11 +21,19 @@ class Form:
     libm: bool = False
     deterministic: bool = False
 
+    def __post_init__(self) -> None:
+        if self.libm and self.deterministic:
+            raise UsageError(
+                "--deterministic with --math libm, whose digits are those of each C library",
+                "the functions that the program has itself",
+                "leave one of them out",
+            )
+
     def to_json(self) -> dict[str, bool]:
         """A value `from_json` reads back."""
         return {"libm": self.libm, "deterministic": self.deterministic}
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Form:
+    def from_json(value: Mapping[str, Any]) -> CForm:
         """The inverse of `to_json`."""
-        return Form(bool(value["libm"]), bool(value["deterministic"]))
+        return CForm(bool(value["libm"]), bool(value["deterministic"]))

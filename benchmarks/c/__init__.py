@@ -1,0 +1,1 @@
+"""How fast and how exact C programs are."""
