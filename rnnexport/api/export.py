@@ -66,7 +66,7 @@ def export(
 
     Args:
         model: see `load`.
-        to: `onnx`, `tflite`, `saved-model` or `numpy`; or the path of the artifact, whose suffix says which.
+        to: `onnx`, `tflite`, `saved-model`, `numpy` or `c`; or the path of the artifact, whose suffix says which.
         output: where the artifact goes, if `to` does not say it; by default into the working directory, named after the
             model. For NumPy a `.py` file, its `.npz` going beside it, or a folder for both, made where it is missing.
         keywords: see `ExportKeywords`.

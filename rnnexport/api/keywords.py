@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from rnnexport.api.jobs import Options
+from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
@@ -17,7 +18,7 @@ from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.verification.tolerance import Override
 
-TargetName = Literal["onnx", "saved-model", "tflite", "numpy"]
+TargetName = Literal["onnx", "saved-model", "tflite", "numpy", "c"]
 _LOADING = LoadOptions()
 
 
@@ -63,6 +64,7 @@ class ExportKeywords(Shape, Checks, total=False):
         loading: what else there is to say about a file, see `LoadOptions`.
         opset: of the ONNX file; 17 by default.
         lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
+        c: how a C program is written.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
         progress: is called with a few words before each step.
@@ -72,6 +74,7 @@ class ExportKeywords(Shape, Checks, total=False):
     loading: LoadOptions
     opset: int
     lowering: LoweringRequest
+    c: CForm
     tolerance: Override
     progress: Progress
 
@@ -105,7 +108,11 @@ def options_of(keywords: ExportKeywords) -> Options:
     """What all artifacts of one call have in common."""
     data = keywords.get("data")
     return Options(
-        ExportOptions(keywords.get("opset", DEFAULT_OPSET), keywords.get("lowering", LoweringRequest())),
+        ExportOptions(
+            keywords.get("opset", DEFAULT_OPSET),
+            keywords.get("lowering", LoweringRequest()),
+            keywords.get("c", CForm()),
+        ),
         keywords.get("tolerance", Override()),
         keywords.get("verify", True),
         None if data is None else Path(data),

@@ -1,7 +1,29 @@
 """`rnnexport c`."""
 
-from rnnexport.cli.options import c_options
+import click
+
+from rnnexport.cli.grouping import OptionGroup
+from rnnexport.cli.options import FORM
 from rnnexport.cli.single import export_command
+from rnnexport.core.c_form import CForm
+
+
+def _form(math: str, deterministic: bool) -> CForm:
+    return CForm(math == "libm", deterministic)
+
+
+_OPTIONS = (
+    click.Option(
+        ["--math"],
+        type=click.Choice(("own", "libm")),
+        default="own",
+        show_default=True,
+        help="Whose exp and tanh: the program's own, which are vectors, or the C library's.",
+    ),
+    click.Option(
+        ["--deterministic"], is_flag=True, help="The same bits from every compiler and processor, a little slower."
+    ),
+)
 
 command = export_command(
     "c",
@@ -21,6 +43,6 @@ command = export_command(
       rnnexport c model.keras --stream 1 -o firmware
       cc -O2 -c model.c
     """,
-    c_options,
+    OptionGroup(FORM, _OPTIONS, "c", _form),
     place="DIR|FILE.c",
 )

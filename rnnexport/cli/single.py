@@ -11,6 +11,7 @@ import click
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports, steps_of_export
 from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
+from rnnexport.core.c_form import CForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.targets.base import DEFAULT_OPSET
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from rnnexport.api.keywords import Checks, Shape
 
 _LOWERING = LoweringRequest()
+_C = CForm()
 
 
 def export_command(
-    target: Literal["onnx", "saved-model", "tflite", "numpy"], text: str, *form: OptionGroup, place: str = "OUT"
+    target: Literal["onnx", "saved-model", "tflite", "numpy", "c"], text: str, *form: OptionGroup, place: str = "OUT"
 ) -> GroupedCommand:
     """The command that exports a model to `target`.
 
@@ -46,6 +48,7 @@ def export_command(
         reports: Mapping[str, Path],
         opset: int = DEFAULT_OPSET,
         request: LoweringRequest = _LOWERING,
+        c: CForm = _C,
     ) -> None:
         from rnnexport.api import export as pipeline
         from rnnexport.cli.session import session_of
@@ -60,6 +63,7 @@ def export_command(
             loading=loading,
             opset=opset,
             lowering=request,
+            c=c,
             **shape,
             **checks,
             tolerance=tolerance,

@@ -100,6 +100,9 @@ class RuntimeTensor:
         return None
 
 
+_C = CForm()
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """What the user may ask of the form of an artifact. A format takes of it what it knows.
@@ -112,7 +115,7 @@ class ExportOptions:
 
     opset: int
     lowering: LoweringRequest
-    c: CForm = CForm()
+    c: CForm = _C
 
     def recorded(self) -> dict[str, int | str]:
         """As the provenance of an artifact says it."""
