@@ -76,9 +76,7 @@ def _flat(letters: str, sizes: Sizes) -> bool:
     return len(letters) <= 1 or all(sizes[letter] is not None for letter in letters)
 
 
-def _product(
-    node: Rewrite, one: _Operand, other: _Operand, parts: tuple[str, str, str, str], sizes: Sizes
-) -> _Operand:
+def _product(node: Rewrite, one: _Operand, other: _Operand, parts: tuple[str, str, str, str], sizes: Sizes) -> _Operand:
     """The product of two operands of which (batch, left, inner, right) are the letters."""
     batch, left, inner, right = parts
     a = _ordered(node, one, batch + left + inner)
