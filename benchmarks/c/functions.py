@@ -64,7 +64,7 @@ int main(int count, char **arguments) {
 def measured(
     step: int = 1, lanes: int = 4, flags: tuple[str, ...] = ("-O2", "-ffp-contract=off")
 ) -> dict[str, list[float]]:
-    """Of each function its largest error (of exp relative), where it is, its largest value, and wrong NaN or infinities."""
+    """The largest error of each function (of exp relative), where it is, its largest value, wrong NaN or infinities."""
     text, _ = parts_for("vexp vsigmoid vtanh load store")
     head = "#include <math.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n"
     head += f"#define LANES {lanes}\n#define INLINE inline\n"
