@@ -2,7 +2,7 @@
 
     import rnnexport
 
-    rnnexport.export("model.keras", to="onnx", output="model.onnx")
+    rnnexport.export("model.keras", "model.onnx")
     assert rnnexport.verify("model.onnx").passed
 
 Importing this package imports no TensorFlow; `load` and `export` do when they are called.
@@ -24,9 +24,13 @@ from rnnexport.version import __version__
 
 if TYPE_CHECKING:
     from rnnexport import runtime
+    from rnnexport.api.callback import ExportBest
+    from rnnexport.api.compare import compare
     from rnnexport.api.export import export, export_all, load
+    from rnnexport.api.inspect import inspect
     from rnnexport.api.jobs import Exported
     from rnnexport.api.reseal import reseal
+    from rnnexport.api.run import run
     from rnnexport.api.verify import verify
     from rnnexport.core.load_options import LoadOptions
     from rnnexport.core.lowering import LoweringDecision, LoweringRequest
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConversionError",
+    "ExportBest",
     "Exported",
     "LoadOptions",
     "LoweringDecision",
@@ -46,10 +51,13 @@ __all__ = [
     "RnnExportError",
     "UsageError",
     "__version__",
+    "compare",
     "export",
     "export_all",
+    "inspect",
     "load",
     "reseal",
+    "run",
     "runtime",
     "verify",
 ]
@@ -62,10 +70,14 @@ _HOMES = {
     "LoweringRequest": "core.lowering",
     "Override": "verification.tolerance",
     "Report": "verification.report",
+    "ExportBest": "api.callback",
+    "compare": "api.compare",
     "export": "api.export",
     "export_all": "api.export",
+    "inspect": "api.inspect",
     "load": "api.export",
     "reseal": "api.reseal",
+    "run": "api.run",
     "verify": "api.verify",
 }
 

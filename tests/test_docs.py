@@ -47,14 +47,14 @@ def run_in_order(lines: list[str], folder: Path, python: Run) -> int:
 def workplace(tmp_path_factory):
     """An empty folder that sees the samples, as the root of a clone does."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("samples", "docs"):
+    for name in ("samples", "docs", "examples"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
 
 @GROUP
 def test_the_commands_of_the_readme_run_in_their_order(workplace, python_process):
-    assert run_in_order(commands(), workplace, python_process) == 16
+    assert run_in_order(commands(), workplace, python_process) == 21
     (python,) = blocks("python")
     done = python_process("-c", python, cwd=workplace)
     assert done.returncode == 0, done.stderr

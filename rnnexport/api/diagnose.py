@@ -98,10 +98,13 @@ def _told(location: Location) -> Located:
     steps = location.steps
     departs = next((at for at, step in enumerate(steps) if step.state == "departs"), 0)
     start = max(0, min(departs - _SHOWN // 2, len(steps) - _SHOWN))
-    return Located(location.sentence(), _COLUMNS, tuple(map(_row, steps[start : start + _SHOWN])))
+    behind = departs if location.departure is not None else len(steps)
+    shown = range(start, min(start + _SHOWN, len(steps)))
+    return Located(location.sentence(), _COLUMNS, tuple(_row(steps[at], behind=at > behind) for at in shown))
 
 
-def _row(step: Step) -> tuple[str, ...]:
+def _row(step: Step, *, behind: bool) -> tuple[str, ...]:
+    """One value; of those behind the first that departs nothing is known, for they follow from it."""
     error = "-" if math.isnan(step.error) else f"{step.error:.1e}"
-    verdict = step.state if step.state != "absent" else "not in the artifact"
+    verdict = step.state if step.state != "absent" else "not searched" if behind else "not in the artifact"
     return step.layer, step.class_name, step.output, step.recurrence or "-", error, f"{step.allowed:.1e}", verdict

@@ -12,7 +12,7 @@ from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.core.progress import Progress, silent
-from rnnexport.core.signature import Extent, Signature
+from rnnexport.core.signature import Boundary, Extent, Signature
 from rnnexport.targets.base import Target
 from rnnexport.verification.run_artifact import Expectation
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
     from rnnexport.verification.rollout import Steps
     from rnnexport.verification.user_data import Rows
+
+_OPEN = Extent(Boundary())
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +48,20 @@ class SourceTruth:
         source: the model.
         seed: of its feeds: not the one whose feeds artifacts carry.
         progress: is told what goes on.
+        sizes: those of artifacts that do not say their own.
     """
 
-    def __init__(self, source: SourceModel, seed: int, progress: Progress = silent) -> None:
+    def __init__(self, source: SourceModel, seed: int, progress: Progress = silent, sizes: Extent = _OPEN) -> None:
         self.source = source
+        self._sizes = sizes
         self._seed = seed
         self._progress = progress
         self._beside: dict[Extent, Beside] = {}
         self._steps: dict[tuple[Extent, int], Steps] = {}
+
+    def extent(self, proof: Proof | None) -> Extent:
+        """The sizes that an artifact was exported with. UsageError where its provenance holds none."""
+        return self._sizes if proof is None else extent_of(proof)
 
     def at(self, extent: Extent) -> Beside:
         """The source at that extent.
@@ -146,7 +154,7 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Expectation | ProviderEr
     if asked.source is None:
         beside, claim = None, _from_goldens(path, proof)
     else:
-        beside = asked.source.at(extent_of(proof))
+        beside = asked.source.at(asked.source.extent(proof))
         claim = _from_source(f"source {asked.source.source.name}", beside, proof)
     asked.override.require_known([spec.name for spec in claim.signature.all_outputs], path.name)
     if asked.override:
@@ -154,7 +162,7 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Expectation | ProviderEr
     if asked.data is not None:
         claim = with_data(claim, asked.data, beside)
     if asked.steps is not None and asked.source is not None:
-        claim = replace(claim, steps=asked.source.steps(extent_of(proof), asked.steps))
+        claim = replace(claim, steps=asked.source.steps(asked.source.extent(proof), asked.steps))
     return claim
 
 

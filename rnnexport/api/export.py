@@ -16,6 +16,7 @@ from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, TARGET_NAMES, target, target_by_suffix
@@ -47,10 +48,11 @@ def _loaded(model: Any, loading: LoadOptions, file: SourceFile | None) -> Source
     """See `load`; `file` is what `check_model` found."""
     if find_spec("tensorflow") is None:
         raise ProviderError("tensorflow is not installed", "it, to load a model", "pip install 'rnnexport[convert]'")
-    from rnnexport.source.load import load_source
-    from rnnexport.source.model import SourceModel
+    with quiet():
+        from rnnexport.source.load import load_source
+        from rnnexport.source.model import SourceModel
 
-    return model if isinstance(model, SourceModel) else load_source(model, loading, file)
+        return model if isinstance(model, SourceModel) else load_source(model, loading, file)
 
 
 def export(
@@ -153,7 +155,8 @@ def _run(
 ) -> tuple[Exported, ...]:
     from rnnexport.api.export_job import run_jobs
 
-    done = run_jobs(source, jobs, options, progress)
+    with quiet():
+        done = run_jobs(source, jobs, options, progress)
     return tuple(replace(one, seconds=watch.seconds) for one in done)
 
 

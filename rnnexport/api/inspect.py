@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rnnexport.core.errors import UsageError, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.targets.registry import companions_of, target_of
 
@@ -52,6 +53,20 @@ class Inspection:
     operators: Mapping[str, int] = field(default_factory=dict)
     lowering: tuple[LoweringDecision, ...] = ()
     loadable: bool = False
+
+
+def inspect(path: str | Path, loading: LoadOptions = _LOADING) -> Inspection:
+    """What a model file or an artifact is: facts, layers, inputs, outputs, states, operators and recurrences.
+
+    Args:
+        path: of the file or folder.
+        loading: see `rnnexport.load`.
+
+    Raises:
+        RnnExportError: see `inspect_file`; a model that can be loaded is, for its signature, see `rnnexport.load`.
+    """
+    found = inspect_file(Path(path), loading)
+    return replace(found, signature=inspect_model(Path(path), loading)) if found.loadable else found
 
 
 def inspect_file(path: Path, loading: LoadOptions = _LOADING) -> Inspection:
@@ -124,7 +139,7 @@ def _carries_proof(path: Path) -> bool:
 
 
 def _model_facts(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
-    facts = {"file": f"{file.path.name}, {_KINDS[file.container]}"}
+    facts = {"file": f"{file.path.name}, {_KINDS[file.container]}, {bytes_in_words(size_of([file.path]))}"}
     if file.architecture is not None:
         facts["with"] = file.weights.name if file.container == "architecture" else file.architecture.name
     if file.program is not None:
@@ -156,7 +171,10 @@ def _loaded_by(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
 def _artifact(path: Path) -> Inspection:
     kind = target_of(path)
     proof = kind.read_proof(path)
-    facts = {"file": f"{path.name}, {kind.name} artifact"} | ({} if proof is None else _facts(proof))
+    size = bytes_in_words(size_of(kind.files(path)))
+    facts = {"file": f"{path.name}, {kind.name} artifact, {size}"} | ({} if proof is None else _facts(proof))
+    if kind.opsets is not None:
+        facts |= {label: text for label, text in kind.facts(path).items() if text}
     if proof is None:
         facts["provenance"] = "none: it was not made by rnnexport"
         return Inspection(facts, operators=kind.operators(path))

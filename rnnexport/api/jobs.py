@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 
 from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.core.run_record import size_of
+from rnnexport.core.run_record import seconds_in_words, size_of
 from rnnexport.core.signature import Extent, Signature
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported:
     """One artifact in place.
 
@@ -33,6 +34,20 @@ class Exported:
     companions: tuple[Path, ...] = ()
     signature: Signature | None = None
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        verdict = "not verified" if self.report is None else "verified"
+        return f"<{type(self).__name__} {self.path}: {verdict}, {seconds_in_words(self.seconds)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: where it is, what goes in and what comes out."""
+        rows = [("artifact", str(self.path)), ("verdict", "not verified" if self.report is None else "verified")]
+        if self.signature is not None:
+            rows += [("input", str(spec)) for spec in self.signature.inputs]
+            rows += [("output", str(spec)) for spec in self.signature.outputs]
+            rows += [("state", f"{state.input} -> {state.output.name}") for state in self.signature.states]
+        cells = "".join(f"<tr><th>{escape(label)}</th><td>{escape(text)}</td></tr>" for label, text in rows)
+        return f"<table>{cells}</table>"
 
     @property
     def size(self) -> int:

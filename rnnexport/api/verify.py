@@ -8,15 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.api.expectations import Asked, SourceTruth, claim_of, extent_of, require_harmless
+from rnnexport.api.expectations import Asked, SourceTruth, claim_of, require_harmless
+from rnnexport.api.notebook import ShownReport
 from rnnexport.core.errors import CrashError, ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import Watch, file_records
+from rnnexport.core.signature import Boundary, Extent
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.process import ForkServer
 from rnnexport.targets.base import Target
-from rnnexport.targets.registry import ALL_PROVIDERS, target_of
+from rnnexport.targets.registry import ALL_PROVIDERS, companions_of, target_of
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.run_artifact import Expectation, not_run, verify_artifact
 from rnnexport.verification.tolerance import Override
@@ -42,6 +44,8 @@ def verify(
     placement: float | None = None,
     tolerance: Override = _OVERRIDE,
     steps: int | None = None,
+    batch: int | None = None,
+    timesteps: int | None = None,
     limits: Limits | None = _LIMITS,
     progress: Progress = silent,
     record: bool = True,
@@ -61,6 +65,7 @@ def verify(
         tolerance: what is not to be as each artifact was exported with.
         steps: how many timesteps of one sequence to follow each artifact along besides, call by call, beside `source`,
             which is needed; the artifacts have to be of stateful models, or streams.
+        batch, timesteps: what somebody else fixed them to in an artifact without a provenance; `source` is run so.
         limits: of the process that each artifact is run in; None to run them in this one.
         progress: is told what goes on, in a few words a step.
         record: whether the report says when, where and on which files it was made.
@@ -71,8 +76,8 @@ def verify(
         ConversionError, ProviderError: the source can't be loaded; see `load`.
     """
     watch = Watch()
-    paths = [Path(path) for path in ([artifacts] if isinstance(artifacts, str | Path) else artifacts)]
-    _check_asked(providers, steps, source)
+    paths = _artifacts([artifacts] if isinstance(artifacts, str | Path) else artifacts)
+    _check_asked(providers, steps, source, batch or timesteps)
     kinds = [target_of(path) for path in paths]
     if not loading.allow_unsafe:
         for kind, path in zip(kinds, paths, strict=True):
@@ -84,7 +89,8 @@ def verify(
         from rnnexport.api.export import load
 
         progress("loading")
-        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress)
+        sizes = Extent(Boundary(batch, timesteps))
+        truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress, sizes)
     asked = Asked(truth, None if data is None else Path(data), tolerance, steps)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
@@ -94,21 +100,30 @@ def verify(
         for where in places:
             progress(f"verifying {path.name} on {where.provider}")
             found.append(_judged(kind, path, claim, where, truth))
-    return _recorded(found, kinds, paths, watch) if record else Report(tuple(found))
+    return _recorded(found, kinds, paths, watch) if record else ShownReport(tuple(found))
 
 
 def _recorded(found: Sequence[ArtifactReport], kinds: Sequence[Target], paths: Sequence[Path], watch: Watch) -> Report:
     """The report, with when and where it was made, and the files that it is about."""
     files = {str(path): file_records(kind.files(path)) for kind, path in zip(kinds, paths, strict=True)}
-    return Report(tuple(replace(item, files=files[item.artifact]) for item in found), watch.record())
+    return ShownReport(tuple(replace(item, files=files[item.artifact]) for item in found), watch.record())
 
 
-def _check_asked(providers: Sequence[str], steps: int | None, source: Any) -> None:
+def _artifacts(given: Sequence[str | Path]) -> list[Path]:
+    """The paths without those of files that belong to another one of them: `artifacts/*` has them all."""
+    paths = [Path(path) for path in given]
+    beside = {file for path in paths for file in companions_of(path)}
+    return [path for path in paths if path not in beside]
+
+
+def _check_asked(providers: Sequence[str], steps: int | None, source: Any, size: int | None) -> None:
     for provider in providers:
         if provider not in ALL_PROVIDERS:
             raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")
     if steps is not None and source is None:
         raise UsageError("--steps without --source", "the model to run step by step beside", "give --source MODEL")
+    if size is not None and source is None:
+        raise UsageError("--batch or --timesteps without --source", "a model to run so", "give --source MODEL")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}", "a number above 0", "change it")
 
@@ -137,7 +152,7 @@ def _located(
     if claim.own is not None:
         searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
     if truth is not None:
-        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.at(extent_of(claim.own)).source
+        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.at(truth.extent(claim.own)).source
 
         def by_source() -> Location:
             """Runs the source once more, which a trail that leads to the place spares."""

@@ -23,10 +23,13 @@ _COMMANDS = {
     "numpy": "Export a model to a Python program that needs NumPy alone.",
     "c": "Export a model to a C99 program.",
     "export": "Export a model to several targets at once.",
+    "run": "Run an artifact on your own data.",
+    "compare": "Compare any two artifacts or models.",
     "verify": "Verify artifacts against their goldens or their source.",
     "reseal": "Verify an artifact that was changed on purpose, and seal it again.",
     "inspect": "Show what a model or an artifact is.",
     "triton": "Write an ONNX artifact into a Triton model repository.",
+    "env": "Show versions, runtimes and execution providers of this host.",
     "makefile": "Print the path of a makefile for release jobs.",
     "completion": "Print the script that completes commands in bash, zsh or fish.",
 }

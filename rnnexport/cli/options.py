@@ -324,6 +324,20 @@ def provider_options() -> OptionGroup:
     return OptionGroup(FORM, options)
 
 
+def place_options() -> OptionGroup:
+    """Where something is run once."""
+    provider = click.Option(
+        ["--provider"],
+        type=click.Choice(ALL_PROVIDERS),
+        metavar="PROVIDER",
+        default="cpu",
+        show_default=True,
+        help="The execution provider to run on.",
+    )
+    tf32 = click.Option(["--tf32"], is_flag=True, help="Let a GPU round float32 products to 10 bits of mantissa.")
+    return OptionGroup(FORM, (provider, tf32))
+
+
 def limit_options() -> OptionGroup:
     """The limits of the processes that run artifacts."""
     options = (

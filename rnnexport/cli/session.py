@@ -6,6 +6,7 @@ that descriptor leads into a file that nobody reads, unless `--debug`; our own l
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -60,6 +61,8 @@ class Session:
         """Run `command` and give its exit code. Every error becomes one line on stderr."""
         arguments = sys.argv[1:] if arguments is None else arguments
         debug = "--debug" in arguments
+        if debug:
+            logging.getLogger("rnnexport").setLevel(logging.DEBUG)
         terminator = _Terminator()
         signal.signal(signal.SIGTERM, terminator)
         with captured_stderr(show=debug) as real_stderr:

@@ -29,11 +29,22 @@ _SOURCE = click.Option(
     ["--source"], type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead."
 )
 
+_SIZES = tuple(
+    click.Option(
+        [name],
+        type=click.IntRange(min=1),
+        metavar="N",
+        help=f"With --source, for a file of somebody else: the {what} that it is fixed to.",
+    )
+    for name, what in (("--batch", "batch size"), ("--timesteps", "length"))
+)
+
 
 @grouped(
     "verify",
     OptionGroup(options.INPUT, (_SOURCE,)),
     options.loading_options(),
+    OptionGroup(options.SHAPE, _SIZES),
     options.provider_options(),
     options.data_options(),
     options.tolerance_options(),
@@ -48,6 +59,8 @@ def command(
     artifacts: tuple[Path, ...],
     source: Path | None,
     loading: LoadOptions,
+    batch: int | None,
+    timesteps: int | None,
     data: Path | None,
     steps: int | None,
     providers: tuple[str, ...],
@@ -92,6 +105,8 @@ def command(
         loading=loading,
         data=data,
         steps=steps,
+        batch=batch,
+        timesteps=timesteps,
         providers=providers,
         tf32=tf32,
         placement=None if placement is None else placement / 100,
@@ -104,12 +119,13 @@ def command(
         report = replace(report, run=replace(report.run, command=session.command))
     session.line.stop()
     for kind, file in reports.items():
-        write_text(file, _view(kind)(report))
+        write_text(file, view(kind)(report))
     session.show(report_table(report))
     return report.exit_code
 
 
-def _view(kind: str) -> Callable[[Report], str]:
+def view(kind: str) -> Callable[[Report], str]:
+    """What makes the view of a report that is written to a file: `json`, `junit` or `html`."""
     module, function = _VIEWS[kind]
     found: Callable[[Report], str] = getattr(import_module(f"rnnexport.report.{module}"), function)
     return found

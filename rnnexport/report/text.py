@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from rnnexport.report.words import (
     wrong,
 )
 from rnnexport.targets.registry import model_name
+from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, Located, Report
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 _WIDE, _WIDEST = 100, 160
+_FIRST = 3  # values of an array that are shown
 _UNUSUAL = 100.0  # a bound of so many times the tolerance is told beside the verdict
 
 
@@ -158,6 +160,27 @@ def _ends(report: Report) -> list[RenderableType]:
 
 def _indented(part: RenderableType) -> RenderableType:
     return Padding(part, (0, 0, 0, 2))
+
+
+def arrays_table(arrays: Mapping[str, np.ndarray]) -> RenderableType:
+    """A line an array: its name, dtype and shape, the range of its numbers, and the first of them."""
+    table = Table("", "dtype", "shape", "least", "largest", "first", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, array in arrays.items():
+        ends, first = ("-", "-"), ", ".join(f"{one:.6g}" for one in array.ravel()[:_FIRST]) if array.size else "-"
+        if array.size and array.dtype.kind in "fiu":
+            ends = (f"{array.min():.6g}", f"{array.max():.6g}")
+        table.add_row(said(name), str(array.dtype), str(tuple(map(int, array.shape))), *ends, said(first))
+    return table
+
+
+def compared_table(compared: Sequence[Comparison]) -> RenderableType:
+    """A line an output, and what is wrong with it."""
+    table = Table("output", "verdict", "values", "max abs error", "", box=box.SIMPLE_HEAD, pad_edge=False)
+    for one in compared:
+        verdict = said("equal" if one.passed else "different", _STYLE["passed" if one.passed else "mismatch"])
+        count = str(one.errors.count)
+        table.add_row(said(one.name), verdict, count, number(one.errors.max_abs), said(one.problem))
+    return table
 
 
 def inspection_tables(inspection: Inspection) -> RenderableType:

@@ -22,33 +22,35 @@ Stepped = np.ndarray | dict[str, np.ndarray]
 
 
 def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False, allow_unsafe: bool = False) -> Stream:
-    """An artifact, ready to be stepped from its initial state. ONNX, TFLite and NumPy need no TensorFlow.
+    """An artifact, ready to be called, and stepped from its initial state. ONNX, TFLite and NumPy need no TensorFlow.
 
     One of NumPy is a program, which this runs, if it computes and does nothing else.
 
     Args:
-        path: an artifact of a model with stateful layers, or of any model that was exported with `--stream`.
+        path: an artifact of rnnexport. One of a model with stateful layers, or a stream, carries its states from step
+            to step; any other is called anew each time.
         provider: the execution provider, such as `cpu` or `cuda`.
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
         allow_unsafe: whether a program may do more than compute. Only for those that you trust.
 
     Raises:
-        UsageError: nothing is at `path`, or no artifact of rnnexport, or one that was altered, that has no states, that
-            does more than compute, or that its runtime refuses; the format knows no such provider.
+        UsageError: nothing is at `path`, or no artifact of rnnexport, or one that was altered, that does more
+            than compute, or that its runtime refuses; the format knows no such provider.
         ProviderError: the runtime or the provider is not on this host.
     """
     path = Path(path)
     kind = target_of(path)
     proof = kind.read_proof(path)
-    export_again = f"export it by rnnexport {kind.name} MODEL --stream"
     if proof is None:
-        raise UsageError(f"{path.name} does not say what its states are", "an artifact of rnnexport", export_again)
+        raise UsageError(
+            f"{path.name} does not say what its states are",
+            "an artifact of rnnexport",
+            f"export it by rnnexport {kind.name} MODEL",
+        )
     require_unaltered(path.name, proof)
     if not allow_unsafe:
         kind.check_code(path)
     signature = proof.provenance.signature
-    if not signature.states:
-        raise UsageError(f"{path.name} has no states to carry", "a stream, or a stateful model", export_again)
     with ExitStack() as resources:
         runner = resources.enter_context(kind.runner(path, provider, tf32=tf32))
         return Stream(signature, runner, resources.pop_all())
@@ -123,7 +125,7 @@ class Stream:
         batch = self._fixed_batch or sizes[BATCH]
         if self._batch is None:
             feed |= self.signature.fresh_states(batch)
-        elif batch == self._batch:
+        elif batch == self._batch or not self._carried:
             feed |= self._state
         else:
             raise UsageError(

@@ -16,6 +16,7 @@ from rnnexport.verification.compare import Comparison, merged_by_name, worst
 from rnnexport.verification.tolerance import Tolerances
 
 _COVERAGE = Coverage()
+_NAMED = 4  # artifacts that the text of a report names
 Status = Literal["passed", "mismatch", "not run"]
 
 
@@ -70,7 +71,7 @@ class Located:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ArtifactReport:
     """One artifact on one execution provider.
 
@@ -110,6 +111,10 @@ class ArtifactReport:
     no_witness: str = ""
     files: tuple[FileRecord, ...] = ()
 
+    def __repr__(self) -> str:
+        problem = f", {self.first_problem()}" if self.status != "passed" else f", max abs error {self.max_abs:.1e}"
+        return f"<{type(self).__name__} {self.artifact} on {self.provider}: {self.status}{problem}>"
+
     @property
     def max_abs(self) -> float:
         """The largest absolute error over all feeds and outputs."""
@@ -141,7 +146,7 @@ class ArtifactReport:
         return self.problems[0].text if self.problems else ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """All artifacts of one command.
 
@@ -152,6 +157,11 @@ class Report:
 
     artifacts: tuple[ArtifactReport, ...]
     run: RunRecord | None = None
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{item.artifact} on {item.provider} {item.status}" for item in self.artifacts[:_NAMED])
+        more = f"; {len(self.artifacts) - _NAMED} more" if len(self.artifacts) > _NAMED else ""
+        return f"<{type(self).__name__} {'passed' if self.passed else 'not passed'}: {told or 'nothing'}{more}>"
 
     @property
     def passed(self) -> bool:

@@ -24,6 +24,7 @@ from rnnexport.targets.onnx.opset import at_opset
 from rnnexport.targets.onnx.outside import with_arrays, without_arrays
 from rnnexport.targets.onnx.session import measure, run
 from rnnexport.targets.onnx.wire import write_model
+from rnnexport.version import __version__
 
 
 def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
@@ -60,7 +61,7 @@ def converted(
         lowered = lower(model, options.lowering, feeds, run, measure)
     clean_up(model)
     model = at_opset(model, options.opset)
-    model.producer_name = "rnnexport"
+    model.producer_name, model.producer_version = "rnnexport", __version__
     try:
         without_arrays(model, partial(onnx.checker.check_model, full_check=True))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
