@@ -128,28 +128,32 @@ class Conditioning:
 
         Copies of much are run one after the other.
         """
-        together = self._copies
-        if sum(array.size for array in golden.expected.values()) > _MUCH:
-            together = 1
-        before, self._before[at] = self._before[at], {}
-        states = {state.output.name for state in self.signature.states}
+        together = 1 if sum(array.size for array in golden.expected.values()) > _MUCH else self._copies
+        before = {name: _pieces(array, self._copies) for name, array in self._before[at].items()}
+        after: dict[str, list[np.ndarray]] = {state.output.name: [] for state in self.signature.states}
+        self._before[at] = {}
         for first in range(0, self._copies, together):
             feed, expected = _copied(golden.feed, together), _copied(golden.expected, together)
             if golden.carries:
-                parts = {name: np.split(array, self._copies) for name, array in before.items()}
-                own = {name: np.concatenate(part[first : first + together]) for name, part in parts.items()}
+                own = {name: _joined(pieces[first : first + together]) for name, pieces in before.items()}
                 feed |= self.signature.carried({**expected, **own})
             found = self._runs[at].run(feed, expected)
             if not found:
                 return
-            after = self._before[at]
-            self._before[at] = {
-                name: np.concatenate([*([after[name]] if name in after else []), array])
-                for name, array in found.items()
-                if name in states
-            }
-            pieces = {name: np.split(array, together) for name, array in found.items()}
-            yield from ({name: piece[copy] for name, piece in pieces.items()} for copy in range(together))
+            for name in after.keys() & found.keys():
+                after[name].append(found[name])
+            parts = {name: _pieces(array, together) for name, array in found.items()}
+            yield from ({name: pieces[copy] for name, pieces in parts.items()} for copy in range(together))
+        self._before[at] = {name: _joined(pieces) for name, pieces in after.items() if pieces}
+
+
+def _pieces(array: np.ndarray, copies: int) -> list[np.ndarray]:
+    """The rows of each copy."""
+    return [array] if copies == 1 else np.split(array, copies)
+
+
+def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _copied(arrays: Arrays, copies: int) -> dict[str, np.ndarray]:

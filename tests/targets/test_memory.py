@@ -49,5 +49,5 @@ def test_weights_are_not_copied(to, traced, tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Forms of the recurrences, two fifths of the weights, are compared with each other.
-    assert peak < 1.2 * weights
+    # Forms of the recurrences, a third of the weights, are compared with each other, each laid out in its own order.
+    assert peak < 1.6 * weights
