@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tensorflow as tf
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature
 from rnnexport.core.text import as_text
+from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
 from rnnexport.source.short_sequences import short_sequences_refused
 
@@ -19,23 +21,36 @@ def run_eager(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """One eager call from the given states. All that the call changed in the live model is put back after it.
 
+    Whether an output depends on what else it changes is seen in the graph, when that is traced. A program of TensorFlow
+    is one call there, into which nobody looks: it may change nothing.
+
     Returns:
-        The outputs, and the states the call left behind. What else it changes is nothing that an output depends on:
-        the graph is looked at for that when it is traced.
+        The outputs, and the states the call left behind.
+
+    Raises:
+        ConversionError: a program changed a variable.
     """
     recurrent = [state.variable for state in source.api.states(source.model)]
-    others = [variable for _, variable in source.api.untrained(source.model)]
-    before = [(variable, _value(variable)) for variable in [*recurrent, *others]]
+    others = source.api.untrained(source.model)
+    before = [(variable, _value(variable)) for variable in [*recurrent, *(variable for _, variable in others)]]
     try:
         for variable, value in zip(recurrent, states, strict=True):
             variable.assign(value)
         with short_sequences_refused(source.api, source.model):
             outputs = source.api.call(source.model, [tf.constant(array) for array in inputs])
         after = [_value(variable) for variable in recurrent]
+        if source.api.name == "saved-model":
+            _refuse_changes(others, [value for _, value in before[len(recurrent) :]])
     finally:
         for variable, value in before:
             variable.assign(value)
     return [_value(output) for output in outputs], after
+
+
+def _refuse_changes(variables: Sequence[tuple[str, Any]], before: Sequence[np.ndarray]) -> None:
+    for (name, variable), value in zip(variables, before, strict=True):
+        if not np.array_equal(_value(variable), value, equal_nan=True):
+            raise hidden_state(name)
 
 
 def reference(source: SourceModel, signature: Signature, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -190,7 +190,9 @@ class Keras3:
 
     def _of_metrics(self, model: Model) -> list[Any]:
         """The variables of the metrics that layers keep."""
-        return [one for layer in self.layers(model) for metric in layer._metrics for one in metric.variables]
+        return [
+            one for layer in self.layers(model) for metric in getattr(layer, "_metrics", ()) for one in metric.variables
+        ]
 
     def call(self, model: Model, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         packed = keras.tree.pack_sequence_as(_graph(model).input, list(inputs))

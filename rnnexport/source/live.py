@@ -7,13 +7,16 @@ TensorFlow keeps whatever has a side effect, and lets the outputs wait for it. C
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import wrap_function  # `prune` is a method of what is wrapped alone
+from tensorflow.python.framework import op_def_registry  # the registry has no public name
 
 from rnnexport.source.api import hidden_state
+
+Library = Mapping[str, Any]  # the functions of a graph by name
 
 _CHECKS = frozenset({"Assert", "PrintV2"})
 _CHOICES = frozenset({"If", "StatelessIf"})
@@ -33,25 +36,28 @@ def live(concrete: Any, names: Mapping[int, str]) -> Any:
         ConversionError: something writes a variable that an output depends on; names it.
     """
     graph = concrete.graph
+    library = {function.signature.name: function for function in graph.as_graph_def().library.function}
     needed = _behind(tensor.op for tensor in concrete.outputs)
     others = [operation for operation in graph.get_operations() if operation not in needed]
-    _refuse_memory(graph, needed, others, names)
-    if not any(_runs_functions(one) or not _is_harmless(graph, one) for one in others):
+    _refuse_memory(graph, library, needed, others, names)
+    if not any(_runs_functions(one) or not _is_harmless(library, one) for one in others):
         return concrete
-    _cut(concrete, needed)
+    _cut(concrete, library, needed)
     wrapped = wrap_function.WrappedFunction(graph, wrap_function.VariableHolder())
     return wrapped.prune(concrete.inputs, list(concrete.outputs))
 
 
-def _refuse_memory(graph: Any, needed: set[Any], others: Iterable[Any], names: Mapping[int, str]) -> None:
-    written = {handle for one in others if _writes(graph, one) for handle in _handles(one)}
+def _refuse_memory(
+    graph: Any, library: Library, needed: set[Any], others: Iterable[Any], names: Mapping[int, str]
+) -> None:
+    written = {handle for one in others if _writes(library, one) for handle in _handles(one)}
     for outer, inner in graph.captures:
         if inner.op in written & needed:
             variable = next((one for one in graph.variables if one.handle is outer), None)
             raise hidden_state(names.get(id(outer)) or getattr(variable, "name", inner.op.name))
 
 
-def _cut(concrete: Any, needed: set[Any]) -> None:
+def _cut(concrete: Any, library: Library, needed: set[Any]) -> None:
     """Let the outputs wait for checks alone, wherever these were waited for."""
     graph, outputs = concrete.graph, [tensor.op for tensor in concrete.outputs]
     asked = _behind(outputs, waiting=True) - needed
@@ -60,7 +66,7 @@ def _cut(concrete: Any, needed: set[Any]) -> None:
         for one in graph.get_operations()
         if one in asked
         and one.type in _CHECKS | _CHOICES
-        and all(_is_harmless(graph, before) for before in _behind([one]) - needed)
+        and all(_is_harmless(library, before) for before in _behind([one]) - needed)
     ]
     kept = needed | _behind(checks)
     for operation in kept:
@@ -98,17 +104,17 @@ def _runs_functions(operation: Any) -> bool:
     return operation.type not in _CHOICES and any(True for _ in _functions(operation.node_def))
 
 
-def _is_harmless(graph: Any, operation: Any) -> bool:
+def _is_harmless(library: Library, operation: Any) -> bool:
     """Whether an operation computes, reads or checks, and does nothing else."""
     if not operation.op_def.is_stateful:
         return True
     return operation.type in _HARMLESS and not _any_inside(
-        graph, operation.node_def, lambda op: op not in _HARMLESS and _stateful(op)
+        library, operation.node_def, lambda op: op not in _HARMLESS and _stateful(op)
     )
 
 
-def _writes(graph: Any, operation: Any) -> bool:
-    return _is_write(operation.type) or _any_inside(graph, operation.node_def, _is_write)
+def _writes(library: Library, operation: Any) -> bool:
+    return _is_write(operation.type) or _any_inside(library, operation.node_def, _is_write)
 
 
 def _is_write(op: str) -> bool:
@@ -116,24 +122,22 @@ def _is_write(op: str) -> bool:
 
 
 def _stateful(op: str) -> bool:
-    from tensorflow.python.framework import op_def_registry  # the registry has no public name
-
     definition = op_def_registry.get(op)
     return definition is None or bool(definition.is_stateful)
 
 
-def _any_inside(graph: Any, node: Any, wanted: Any) -> bool:
+def _any_inside(library: Library, node: Any, wanted: Callable[[str], bool]) -> bool:
     """Whether a function that a node may call has an operator of a kind, at any depth."""
     todo, seen = list(_functions(node)), set()
     while todo:
         name = todo.pop()
-        if name in seen:
+        if name in seen or name not in library:
             continue
         seen.add(name)
-        body = graph._get_function(name).cached_definition
-        if any(wanted(inner.op) for inner in body.node_def):
+        inside = library[name].node_def
+        if any(wanted(node.op) for node in inside):
             return True
-        todo.extend(called for inner in body.node_def for called in _functions(inner))
+        todo.extend(called for node in inside for called in _functions(node))
     return False
 
 
