@@ -39,7 +39,7 @@ def text_refused(tensor: str, names: str, path: str, layers: Sequence[LayerName]
     layer = _layer(path, layers)
     build = names.format(layer="NAME" if layer is None else repr(layer.name))
     return ConversionError(
-        f"{tensor} is text, in {_place(path, layers)}",
+        f"{tensor} is text in {_place(path, layers)}",
         "numbers: SavedModel alone of the formats has operators for text",
         f"export to saved-model, or export what has numbers on both sides, {build}",
     )
