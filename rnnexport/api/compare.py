@@ -17,7 +17,7 @@ from rnnexport.api.notebook import ShownReport
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.progress import Progress, silent
+from rnnexport.core.progress import Detail, Progress, silent
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.isolation.limits import Limits
@@ -89,7 +89,7 @@ def compare(
         tolerance.require_known([spec.name for spec in first.signature.outputs], first.name)
         found = []
         for label, feed in _feeds(signature, None if data is None else Path(data)):
-            progress(f"comparing {first.name} and {second.name}: {label}")
+            progress(Detail(f"comparing {first.name} and {second.name}: {label}"))
             found.append(_compared(first, second, pairs, signature, label, feed, bounds))
     agree = not pairs.problems and all(output.passed for feed in found for output in feed.outputs)
     item = ArtifactReport(
@@ -101,7 +101,6 @@ def compare(
         tolerances=bounds,
         feeds=tuple(found),
         problems=pairs.problems,
-        no_truth="two files were compared with each other",
     )
     return ShownReport((item,), watch.record())
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
-from rnnexport.cli.verify import view
+from rnnexport.cli.verify import show_report
 from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.limits import Limits
@@ -86,7 +84,6 @@ def command(
         require_path(path, "an artifact or a model")
     check_reports(reports, [a, b])
     from rnnexport.api.compare import compare
-    from rnnexport.report.text import report_table
 
     session = session_of(ctx)
     report = compare(
@@ -102,10 +99,4 @@ def command(
         limits=limits,
         progress=session.progress,
     )
-    if report.run is not None:
-        report = replace(report, run=replace(report.run, command=session.command))
-    session.line.stop()
-    for kind, file in reports.items():
-        write_text(file, view(kind)(report))
-    session.show(report_table(report))
-    return report.exit_code
+    return show_report(session, report, reports)

@@ -13,7 +13,7 @@ from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
-from rnnexport.cli.session import session_of
+from rnnexport.cli.session import Session, session_of
 from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.limits import Limits
@@ -91,7 +91,6 @@ def command(
       rnnexport verify stateful.onnx --source stateful.keras --steps 10000 --html drift.html
     """
     from rnnexport.api.verify import verify
-    from rnnexport.report.text import report_table
 
     session = session_of(ctx)
     session.plan(len(artifacts) * len(providers) + (source is not None))
@@ -115,16 +114,23 @@ def command(
         progress=session.progress,
         record=bool(reports),
     )
+    return show_report(session, report, reports)
+
+
+def show_report(session: Session, report: Report, reports: Mapping[str, Path]) -> int:
+    """Write the views that were asked for, print the table, and give the exit code."""
+    from rnnexport.report.text import report_table
+
     if report.run is not None:
         report = replace(report, run=replace(report.run, command=session.command))
     session.line.stop()
     for kind, file in reports.items():
-        write_text(file, view(kind)(report))
+        write_text(file, _view(kind)(report))
     session.show(report_table(report))
     return report.exit_code
 
 
-def view(kind: str) -> Callable[[Report], str]:
+def _view(kind: str) -> Callable[[Report], str]:
     """What makes the view of a report that is written to a file: `json`, `junit` or `html`."""
     module, function = _VIEWS[kind]
     found: Callable[[Report], str] = getattr(import_module(f"rnnexport.report.{module}"), function)
