@@ -1,0 +1,221 @@
+"""C programs as artifacts: what is refused before anything is compiled, and what every compiler makes of one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from rnnexport.artifact import archive
+from rnnexport.codegen.program import Converted
+from rnnexport.core.c_form import CForm
+from rnnexport.core.errors import ConversionError, ProviderError, UsageError
+from rnnexport.source.naming import SourceNames
+from rnnexport.targets.c import compiler, files
+from rnnexport.targets.c.calling import Program
+from rnnexport.targets.c.source import Source
+from rnnexport.targets.registry import target
+from tests.codegen.programs import signature_of
+from tests.emit.cprograms import QUICK, opened, save, written
+from tests.lowering.checking import JUDGED, feeds
+from tests.lowering.grammar import generate
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+C = target("c")
+CELL = generate(5)
+BITS = ("-O0", "-O2", "-O3 -march=native", "-O2 -DCELL_NO_VECTORS", "-O2 -DCELL_NO_DISPATCH")
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    """A program with its companions, without a proof."""
+    import onnx_ir as ir
+
+    from rnnexport.conversion.cleanup import infer_shapes
+
+    graph = ir.from_proto(CELL.model)
+    infer_shapes(graph)
+    source = Source.of(Converted(graph, signature_of(CELL.model), SourceNames(), {}), "cell", CForm())
+    path = tmp_path / "cell.c"
+    files.write(path, source.text({}), source)
+    return path
+
+
+def test_a_program_is_what_its_graph_is_written_as(artifact):
+    C.check_code(artifact)
+    assert C.recognises(artifact)
+    assert [file.name for file in C.files(artifact)] == ["cell.c", "cell.h", "cell.c.npz"]
+
+
+def test_another_weight_that_is_a_number_is_no_other_code(artifact):
+    text = artifact.read_text()
+    first = text.index("0x1.")
+    artifact.write_text(text[:first] + "0x1.8p0f" + text[text.index(",", first) :])
+    C.check_code(artifact)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    memcpy(", "    abort(); memcpy("),
+        ("#include <string.h>", '#include "/etc/passwd"'),
+        ("[PADDED(", "[2 + PADDED("),
+        ("0x1.", "system(0)+0x1."),
+        ("/* The model. */", "/* The model. */ __attribute__((constructor))"),
+        ("t_2 < T", "t_2 <= T"),
+    ],
+)
+def test_an_altered_program_is_refused_before_it_is_compiled(artifact, old, new):
+    text = artifact.read_text()
+    assert old in text
+    artifact.write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match="no program as rnnexport"):
+        C.check_code(artifact)
+
+
+def test_an_altered_header_is_refused(artifact):
+    header = artifact.with_suffix(".h")
+    header.write_text(header.read_text().replace("MAX_LENGTH 1048576", "MAX_LENGTH 10485760"))
+    with pytest.raises(UsageError, match=r"cell\.h is no program .* line \d+"):
+        C.check_code(artifact)
+
+
+def test_an_archive_without_a_program_is_refused(artifact):
+    files.beside(artifact).write_bytes(archive.to_bytes({}))
+    with pytest.raises(UsageError, match="holds no program"):
+        C.check_code(artifact)
+
+
+def test_no_compiler_is_not_run(artifact, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(ProviderError, match="no-such-compiler can't be run"), C.runner(artifact, "cpu"):
+        pass
+
+
+def test_a_compiler_that_fails_is_told_by_its_first_line(artifact, monkeypatch):
+    monkeypatch.setenv("CC", "cc -DCELL_LANES=1 -fno-such-flag")
+    with pytest.raises(ProviderError, match=r"no-such-flag"), C.runner(artifact, "cpu"):
+        pass
+
+
+def test_the_compiler_and_its_flags_are_settings(artifact):
+    with C.runner(artifact, "cpu") as runner:
+        assert runner.settings["compiler"]
+        assert "-std=c99" in runner.settings["flags"]
+        assert "-Werror" in runner.settings["flags"]
+
+
+def test_a_deterministic_program_gives_the_same_bits_however_it_is_compiled(tmp_path):
+    text = written(CELL.model, "cell", CForm(deterministic=True))
+    program, signature = save(text, tmp_path, "cell"), signature_of(CELL.model)
+    (feed, *_) = feeds(CELL, JUDGED, 1)
+    compilers = [name for name in ("gcc", "clang", "clang-14") if shutil.which(name)]
+    found = []
+    for name in compilers:
+        for number, flags in enumerate(BITS):
+            library = tmp_path / f"{name}_{number}.so"
+            compiler.Compiler((name,), "").shared(program, library, flags.split())
+            found.append(b"".join(array.tobytes() for array in Program(library, signature, "cell").run(feed).values()))
+    assert len(set(found)) == 1
+
+
+def test_vectors_and_plain_c_give_one_result(tmp_path):
+    """Without contraction, which the flags of verifying leave out."""
+    (feed, *_) = feeds(CELL, JUDGED, 1)
+    (tmp_path / "plain").mkdir()
+    fast = opened(CELL.model, tmp_path, "cell", ["-O2", "-ffp-contract=off"]).run(feed)
+    plain = opened(CELL.model, tmp_path / "plain", "cell", [*QUICK, "-DCELL_NO_VECTORS"]).run(feed)
+    for name, array in fast.items():
+        np.testing.assert_array_equal(plain[name], array)
+
+
+def test_a_length_beyond_the_largest_and_too_small_a_buffer_are_refused_and_nothing_is_written(tmp_path):
+    """With the sanitizers: a read or a write past the end of an array ends the program."""
+    program = save(written(CELL.model, "cell"), tmp_path, "cell")
+    inputs = [spec.name for spec in signature_of(CELL.model).inputs]
+    outputs = [spec.name for spec in signature_of(CELL.model).outputs]
+    arrays = "\n".join(f"    float *{name} = calloc(CELL_{name.upper()}_SIZE(3), 4);" for name in [*inputs, *outputs])
+    given = [*inputs, "{T}", *outputs, "work", "{size}"]
+    call = f"cell_run({', '.join(given)})"
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include <stdlib.h>\n#include "cell.h"\nint main(void) {\n'
+        f"{arrays}\n    const size_t size = CELL_WORK_SIZE(3);\n    char *work = malloc(size);\n"
+        f"    if ({call.format(T=0, size='size')} != CELL_BAD_LENGTH) return 1;\n"
+        f"    if ({call.format(T='CELL_MAX_LENGTH + 1', size='size')} != CELL_BAD_LENGTH) return 2;\n"
+        f"    if ({call.format(T=3, size='size - 1')} != CELL_SMALL_WORK) return 3;\n"
+        f"    if ({call.format(T=3, size='size')} != CELL_OK) return 4;\n"
+        "    return 0;\n}\n"
+    )
+    flags = ["-std=c99", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["cc", *flags, str(main), str(program), "-o", str(tmp_path / "main"), "-lm"]
+    subprocess.run(command, check=True)
+    done = subprocess.run([tmp_path / "main"], capture_output=True, check=False, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("cross", ["aarch64-linux-gnu", "riscv64-linux-gnu"])
+def test_a_deterministic_program_gives_the_same_bits_on_other_processors(cross, tmp_path):
+    emulator = f"qemu-{cross.split('-')[0]}"
+    if not (shutil.which(f"{cross}-gcc") and shutil.which(emulator)):
+        pytest.skip(f"no {cross}-gcc, or no {emulator}")
+    program = save(written(CELL.model, "cell", CForm(deterministic=True)), tmp_path, "cell")
+    signature = signature_of(CELL.model)
+    rng = np.random.default_rng(3)
+    feed = {
+        spec.name: rng.standard_normal([5 if size == "time" else 1 if size == "batch" else size for size in spec.shape])
+        for spec in signature.inputs
+    }
+    feed = {name: array.astype("float32") for name, array in feed.items()}
+    main = tmp_path / "main.c"
+    main.write_text(_printing(signature, feed))
+    texts = []
+    for command, start in (("cc", []), (f"{cross}-gcc", [emulator])):
+        to = str(tmp_path / command)
+        arguments = [command, "-std=c99", "-O2", "-static", str(main), str(program), "-o", to, "-lm"]
+        subprocess.run(arguments, check=True)
+        texts.append(subprocess.run([*start, to], capture_output=True, check=True).stdout)
+    assert texts[0] == texts[1] != b""
+
+
+def _printing(signature, feed):
+    """A program that prints the bits of every output."""
+    arrays = [
+        f"static const float {name}[] = {{{', '.join(f'{float(item).hex()}f' for item in array.ravel())}}};"
+        for name, array in feed.items()
+    ]
+    outputs = [spec.name for spec in signature.outputs]
+    arrays += [f"static float {name}[CELL_{name.upper()}_SIZE(5)];" for name in outputs]
+    shown = "\n".join(
+        f'    for (size_t k = 0; k < sizeof {name} / 4; k++) {{ memcpy(&bits, {name} + k, 4); printf("%x ", bits); }}'
+        for name in outputs
+    )
+    given = ", ".join([*feed, "5", *outputs, "work", "sizeof work"])
+    return (
+        '#include <stdio.h>\n#include <string.h>\n#include "cell.h"\n' + "\n".join(arrays) + "\nint main(void) {\n"
+        f"    static char work[CELL_WORK_SIZE(5)];\n    unsigned bits;\n    const int code = cell_run({given});\n"
+        f"{shown}\n    return code;\n}}\n"
+    )
+
+
+def test_cppcheck_has_nothing_to_say(tmp_path):
+    if shutil.which("cppcheck") is None:
+        pytest.skip("no cppcheck")
+    program = save(written(CELL.model, "cell"), tmp_path, "cell")
+    command = ["cppcheck", "--error-exitcode=1", "--enable=warning,performance,portability", "-q", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_libm_and_deterministic_do_not_go_together():
+    with pytest.raises(UsageError, match="--deterministic with --math libm"):
+        CForm(libm=True, deterministic=True)
+
+
+def test_a_deterministic_program_has_no_functions_of_the_library(tmp_path):
+    cells = (generate(seed) for seed in range(200))
+    elu = next(cell for cell in cells if "expm1f" in written(cell.model).program)
+    with pytest.raises(ConversionError, match="expm1f of the C library"):
+        written(elu.model, form=CForm(deterministic=True))
