@@ -32,11 +32,11 @@ def merged(terms: Terms, constants: Constants, roots: Iterable[Term]) -> dict[Te
     for group in groups.values():
         if len(group) > 1:
             known |= _merged_group(group, joining, users, counts)
-    return substituted(terms, listed, _without_older(terms, known, listed))
+    return substituted(terms, listed, without_older(terms, known, listed))
 
 
-def _without_older(terms: Terms, known: Mapping[Term, Term], roots: Sequence[Term]) -> dict[Term, Term]:
-    """What the merged products are computed from may hold other merged products: replace those too.
+def without_older(terms: Terms, known: Mapping[Term, Term], roots: Sequence[Term]) -> dict[Term, Term]:
+    """What the terms in `known` become is computed from others of them: replace those too.
 
     A product is merged with those of its own left operand, so what stands for it never depends on itself.
     """

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
+from rnnexport.lowering.composites import composed
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.fuse_products import merged, with_gemms
+from rnnexport.lowering.join_operands import joined_operands
 from rnnexport.lowering.reading import constant
 from rnnexport.lowering.reassociate import Regrouping
 from rnnexport.lowering.rebuild import substituted
@@ -23,7 +25,9 @@ from rnnexport.lowering.vectorize_time import Batching
 def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:
     """The same recurrence with as little in its step as can be."""
     terms = recurrence.terms
+    recurrence = changed(recurrence, composed(recurrence, constants))
     grouped = changed(recurrence, Regrouping(terms, constants)(recurrence.roots))
+    grouped = changed(grouped, joined_operands(terms, constants, grouped.roots))
     joined = changed(grouped, merged(terms, constants, grouped.roots))
     lean = changed(joined, lifted(joined, constants))
     return changed(lean, with_gemms(terms, constants, lean.roots))

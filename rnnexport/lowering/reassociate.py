@@ -10,6 +10,7 @@ Each is an identity of real numbers; rounding differs by the order of sums.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,7 +18,7 @@ import onnx_ir as ir
 
 from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.rebuild import rewritten, uses
-from rnnexport.lowering.terms import Term, Terms, broadcast
+from rnnexport.lowering.terms import Term, Terms, below, broadcast
 
 Addend = tuple[int, Term]
 # A constant from here on takes digits off a float32 of ordinary size: sums with it keep their order.
@@ -31,6 +32,7 @@ class Regrouping:
     def __init__(self, terms: Terms, constants: Constants) -> None:
         self._terms, self._constants = terms, constants
         self._uses: dict[Term, int] = {}
+        self._lefts: Counter[Term] = Counter()
 
     def __call__(self, roots: Iterable[Term]) -> dict[Term, Term]:
         """What every term below the roots becomes."""
@@ -38,6 +40,7 @@ class Regrouping:
         first = rewritten(self._terms, listed, self._opened)
         second_roots = [first[root] for root in listed]
         self._uses = uses(second_roots)
+        self._lefts = Counter(term.operands[0] for term in below(second_roots) if term.op == "MatMul")
         second = rewritten(self._terms, second_roots, self._closed)
         return {term: second[new] for term, new in first.items() if new in second}
 
@@ -96,11 +99,18 @@ class Regrouping:
         free = [item for item in addends if not item[1].of_state]
         if any(self._rounds(part) for _, part in free):
             return term
-        if len(free) < 2 or len(free) == len(addends):
+        others = [item for item in addends if item[1].of_state]
+        products = [item for item in others if item[0] > 0 and item[1].op == "MatMul"]
+        if not free or not others or (len(free) < 2 and len(products) < 2):
             return term
         # What is the same in every step last: after the batched products, as one sum outside.
         free.sort(key=lambda item: not item[1].of_step)
-        return self._added([item for item in addends if item[1].of_state] + [(1, self._added(free))])
+        if len(products) < 2:
+            return self._added([*others, (1, self._added(free))])
+        # Beside a product that other sums have too: those with one operand become one, and so do the sums.
+        last = max(products, key=lambda item: (self._lefts[item[1].operands[0]], item[1].call.number))
+        joined = self._terms.elementwise("Add", last[1], self._added(free))
+        return self._added([*(item for item in others if item is not last), (1, joined)])
 
     def _rounds(self, term: Term) -> bool:
         """Whether a constant is there to round what it is added to: (x + 1.5 * 2**23) - 1.5 * 2**23."""
