@@ -17,7 +17,7 @@ LAYERS = {
     "rnnexport.artifact": 0,
     "rnnexport.compat": 0,
     "rnnexport.version": 0,
-    "rnnexport.verification.user_data": 0,
+    "rnnexport.user_data": 0,
     "rnnexport.source": 1,
     "rnnexport.lowering": 1,
     "rnnexport.conversion": 1,

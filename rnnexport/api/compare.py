@@ -20,12 +20,13 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Detail, Progress, silent
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
+from rnnexport.core.user_data import UserData, user_data
 from rnnexport.isolation.limits import Limits
+from rnnexport.user_data.rows import open_data
 from rnnexport.verification.compare import Wanted, compare_outputs
 from rnnexport.verification.feeds import DARING, beside, feed_at, feeds, wanted
 from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, Report
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
-from rnnexport.verification.user_data import open_data
 from rnnexport.verification.where import Where
 
 _LOADING = LoadOptions()
@@ -49,7 +50,7 @@ def compare(
     other: Any,
     *,
     names: Mapping[str, str] = _NONE,
-    data: str | Path | None = None,
+    data: str | Path | UserData | None = None,
     dims: bool = False,
     loading: LoadOptions = _LOADING,
     provider: str = "cpu",
@@ -65,7 +66,7 @@ def compare(
         other: likewise; what is compared with it.
         names: of inputs and outputs that have other names in `other`: `{"output_0": "tags"}` says that `output_0` of
             `one` is `tags` of `other`. A lone input or output needs none.
-        data: inputs of the user's own to compare on, an `.npz` or a folder of them; by default inputs are made.
+        data: inputs of the user's own to compare on, see `verify`; by default inputs are made.
         dims: whether the names of open dimensions have to be equal, too.
         loading: of models among them, see `load`.
         provider, tf32: where both are run.
@@ -88,7 +89,7 @@ def compare(
         bounds = Tolerances(Tolerance(), tolerance)
         tolerance.require_known([spec.name for spec in first.signature.outputs], first.name)
         found = []
-        for label, feed in _feeds(signature, None if data is None else Path(data)):
+        for label, feed in _feeds(signature, user_data(data)):
             progress(Detail(f"comparing {first.name} and {second.name}: {label}"))
             found.append(_compared(first, second, pairs, signature, label, feed, bounds))
     agree = not pairs.problems and all(output.passed for feed in found for output in feed.outputs)
@@ -181,10 +182,10 @@ def _common(one: Signature, other: Signature, inputs: Mapping[str, str]) -> Sign
     return Signature(tuple(found), one.outputs)
 
 
-def _feeds(signature: Signature, data: Path | None) -> Iterator[tuple[str, Arrays]]:
+def _feeds(signature: Signature, data: UserData | None) -> Iterator[tuple[str, Arrays]]:
     if data is not None:
-        for at, (feed, _) in enumerate(open_data(data, signature, needs_outputs=False), 1):
-            yield f"data of {data.name}, call {at}", feed
+        for at, call in enumerate(open_data(data, signature, needs_outputs=False), 1):
+            yield f"data of {data.name}, call {at}", call.feed
         return
     planned = islice(feeds(signature, _SEED), wanted(signature))
     # Not the daring ones: at large values rounding alone moves some models by more than a tolerance.

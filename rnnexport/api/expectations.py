@@ -13,6 +13,7 @@ from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.signature import Boundary, Extent, Signature
+from rnnexport.core.user_data import UserData
 from rnnexport.targets.base import Target
 from rnnexport.verification.run_artifact import Expectation
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
@@ -20,8 +21,8 @@ from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 if TYPE_CHECKING:
     from rnnexport.reference.describe import Described
     from rnnexport.source.model import SourceModel
+    from rnnexport.user_data.rows import Rows
     from rnnexport.verification.rollout import Steps
-    from rnnexport.verification.user_data import Rows
 
 _OPEN = Extent(Boundary())
 
@@ -103,13 +104,13 @@ class Asked:
 
     Attributes:
         source: the model; None for the goldens inside each artifact.
-        data: a file or folder of inputs; None for none.
+        data: inputs of the user's own; None for none.
         override: of the tolerance.
         steps: how many timesteps of a long sequence to follow each artifact along besides; None for none.
     """
 
     source: SourceTruth | None
-    data: Path | None
+    data: UserData | None
     override: Override
     steps: int | None = None
 
@@ -227,19 +228,23 @@ def _damaged(error: BaseException) -> UsageError:
     return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
 
 
-def with_data(claim: Expectation, path: Path, beside: Beside | None) -> Expectation:
+def with_data(claim: Expectation, data: UserData, beside: Beside | None) -> Expectation:
     """The claim, and the user's own data besides."""
-    from rnnexport.verification.user_data import open_data
+    from rnnexport.user_data.rows import open_data
 
-    rows = open_data(path, claim.signature, needs_outputs=beside is None)
-    run = partial(_goldens_of, rows, beside)
-    return replace(claim, data=run, data_label=f"data of {path.name}, {rows.count} rows")
+    rows = open_data(data, claim.signature, needs_outputs=beside is None)
+    run = partial(_goldens_of, rows, beside, stream=claim.sequence is not None)
+    return replace(claim, data=run, data_label=f"data of {data.name}, {rows.count} rows")
 
 
-def _goldens_of(rows: Rows, beside: Beside | None) -> Iterator[Golden]:
+def _goldens_of(rows: Rows, beside: Beside | None, *, stream: bool) -> Iterator[Golden]:
     """The data call by call; what must come out is in the data, or is computed by the source."""
     if beside is not None:
         from rnnexport.reference.user_data import goldens_of
 
-        return goldens_of(beside.source, beside.described, rows)
-    return (Golden("data", feed, expected) for feed, expected in rows)
+        yield from goldens_of(beside.source, beside.described, rows, stream=stream)
+        return
+    from rnnexport.user_data.recordings import chunk_of, given_golden
+
+    for call in rows:
+        yield given_golden(call.feed, call.outputs, rows.signature, chunk_of(call.feed, rows.signature, stream=stream))

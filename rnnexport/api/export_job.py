@@ -21,6 +21,7 @@ from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.progress import Detail, Progress
 from rnnexport.core.signature import Extent
+from rnnexport.core.user_data import UserData
 from rnnexport.isolation.limits import Limits
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.run_artifact import Expectation, verify_artifact
@@ -109,14 +110,14 @@ def _extent(job: ExportJob) -> Extent:
     return job.extent.with_fixed_sizes() if job.kind.unrolled else job.extent
 
 
-def _with_data(reference: Reference, path: Path, progress: Progress) -> Reference:
+def _with_data(reference: Reference, data: UserData, progress: Progress) -> Reference:
     """The reference with some of the user's data among its goldens. UsageError where the data do not fit."""
     from rnnexport.reference.user_data import kept
-    from rnnexport.verification.user_data import open_data
+    from rnnexport.user_data.rows import open_data
 
-    progress(f"running {reference.source.name} on {path.name}")
-    rows = open_data(path, reference.known.signature, needs_outputs=False)
-    goldens = kept(reference.source, reference.known, rows, path.name)
+    progress(f"running {reference.source.name} on {data.name}")
+    rows = open_data(data, reference.known.signature, needs_outputs=False)
+    goldens = kept(reference.source, reference.known, rows, data.name)
     return replace(reference, known=replace(reference.known, goldens=(*reference.known.goldens, *goldens)))
 
 

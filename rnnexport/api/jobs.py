@@ -10,6 +10,7 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.run_record import seconds_in_words, size_of
 from rnnexport.core.signature import Extent, Signature
+from rnnexport.core.user_data import UserData
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override
@@ -62,7 +63,7 @@ class Options:
     form: ExportOptions
     override: Override
     verify: bool
-    data: Path | None = None
+    data: UserData | None = None
 
     def with_loops(self, because: str) -> Options:
         """The same, every recurrence kept a Loop."""

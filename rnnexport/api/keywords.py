@@ -15,6 +15,7 @@ from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Boundary, Extent, Length, Range
 from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.user_data import UserData, user_data
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.verification.tolerance import Override
 
@@ -44,14 +45,13 @@ class Checks(TypedDict, total=False):
     """How the artifact is verified before it is put in place.
 
     Attributes:
-        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them, see
-            `verification.user_data`; some of them are kept in the artifact.
+        data: inputs of the user's own to verify on besides, see `verify`; some of them are kept in the artifact.
         ranges: the least and the largest value that an input will have, by its name. Others are not verified on, now
             and later: it is recorded.
         verify: False to put the artifact in place unverified.
     """
 
-    data: str | Path | None
+    data: str | Path | UserData | None
     ranges: Mapping[str, tuple[float, float]]
     verify: bool
 
@@ -106,7 +106,6 @@ def extent_of(keywords: ExportKeywords) -> Extent:
 
 def options_of(keywords: ExportKeywords) -> Options:
     """What all artifacts of one call have in common."""
-    data = keywords.get("data")
     return Options(
         ExportOptions(
             keywords.get("opset", DEFAULT_OPSET),
@@ -115,5 +114,5 @@ def options_of(keywords: ExportKeywords) -> Options:
         ),
         keywords.get("tolerance", Override()),
         keywords.get("verify", True),
-        None if data is None else Path(data),
+        user_data(keywords.get("data")),
     )

@@ -13,6 +13,8 @@ from rnnexport.core.errors import UsageError, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import TIME, dynamic_length
 from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.user_data import UserData
+from rnnexport.user_data.places import places
 
 if TYPE_CHECKING:
     from rnnexport.source.files import SourceFile
@@ -67,10 +69,10 @@ def _finds(module: str, folders: Sequence[str]) -> bool:
     return any(find is not None and find(module, None) is not None for find in finders)
 
 
-def check_data(data: Path | None) -> None:
-    """Refuse a path of data at which there is nothing. UsageError names it."""
+def check_data(data: UserData | None) -> None:
+    """Refuse a place of data at which there are none. Raises as `places`."""
     if data is not None:
-        require_path(data, "a file or folder of inputs")
+        places(data)
 
 
 def check_jobs(file: SourceFile | None, jobs: Iterable[ExportJob]) -> None:

@@ -15,6 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Boundary, Extent
+from rnnexport.core.user_data import UserData, user_data
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.process import ForkServer
 from rnnexport.targets.base import Target
@@ -38,7 +39,7 @@ def verify(
     *,
     source: Any = None,
     loading: LoadOptions = _LOADING,
-    data: str | Path | None = None,
+    data: str | Path | UserData | None = None,
     providers: Sequence[str] = ("cpu",),
     tf32: bool = False,
     placement: float | None = None,
@@ -57,8 +58,8 @@ def verify(
         source: the model to compare with, on fresh inputs; None for the goldens inside each artifact, which needs
             neither TensorFlow nor the source.
         loading: see `load`; its `allow_unsafe` is for artifacts that are programs, too.
-        data: inputs of the user's own to verify on besides, an `.npz` or a folder of them,
-            see `verification.user_data`.
+        data: inputs of the user's own to verify on besides: a file, a folder, a glob or an address of `.npz`, `.npy`,
+            Parquet or Arrow files; as `UserData` with the names of columns, or a shard of them.
         providers: the execution providers to run on, such as `cpu` and `cuda`.
         tf32: whether a GPU may round the operands of float32 products to 10 bits of mantissa.
         placement: the share of the recurrent nodes that must run on the provider, from 0 to 1; None for any node.
@@ -91,7 +92,7 @@ def verify(
         progress("loading")
         sizes = Extent(Boundary(batch, timesteps))
         truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress, sizes)
-    asked = Asked(truth, None if data is None else Path(data), tolerance, steps)
+    asked = Asked(truth, user_data(data), tolerance, steps)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
     places = [Where(provider, tf32, placement, limits) for provider in providers]

@@ -76,6 +76,8 @@ class Golden:
         recipe: where the feed comes from; None for one that did not come from the generator.
         carries: whether the call goes on from the one before it: its states are those that came out there.
         entry: the signature of the artifact that is called; empty for the one that the provenance describes.
+        before: how many timesteps of its sequence came in the calls before it. Neither this nor the next is kept.
+        chunk: how many timesteps a call may have: the feed is fed in chunks, the states carried; 0 for at once.
     """
 
     label: str
@@ -87,6 +89,8 @@ class Golden:
     carries: bool = False
     entry: str = ""
     spread: Arrays = field(default_factory=dict)
+    before: int = 0
+    chunk: int = 0
 
 
 def slim(golden: Golden) -> Golden:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from rnnexport.cli.data import data_of, data_options
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.session import Session
 from rnnexport.core.load_options import KERAS_API_CHOICES, WEIGHTS_BY, LoadOptions
@@ -228,12 +229,7 @@ def lowering_options(*, form: bool) -> OptionGroup:
 def export_data_options() -> OptionGroup:
     """What inputs the model will be given."""
     options = (
-        click.Option(
-            ["--data"],
-            type=_PATH,
-            metavar="FILE.npz|FOLDER",
-            help="Verify on these inputs too, by name; some of them are kept in the file.",
-        ),
+        *data_options("Verify on these inputs too, by name; some of them are kept in the file"),
         click.Option(
             ["--range", "ranges"],
             multiple=True,
@@ -250,8 +246,8 @@ def export_data_options() -> OptionGroup:
     return OptionGroup(VERIFICATION, options, "checks", _checks)
 
 
-def _checks(data: Path | None, ranges: Ranges, verify: bool) -> Checks:
-    return {"data": data, "ranges": ranges, "verify": verify}
+def _checks(data: str | None, columns: Mapping[str, str], ranges: Ranges, verify: bool) -> Checks:
+    return {"data": data_of(data, columns), "ranges": ranges, "verify": verify}
 
 
 def tolerance_options() -> OptionGroup:
@@ -274,15 +270,9 @@ def _tolerance(rtol: Bounds, atol: Bounds) -> Override:
     return Override(rtol[0], atol[0], rtol[1], atol[1])
 
 
-def data_options() -> OptionGroup:
-    """What else an artifact is compared on."""
+def steps_options() -> OptionGroup:
+    """How long an artifact is followed."""
     options = (
-        click.Option(
-            ["--data"],
-            type=_PATH,
-            metavar="FILE.npz|FOLDER",
-            help="Verify on these inputs too, by name; without --source the outputs must be in it as well.",
-        ),
         click.Option(
             ["--steps"],
             type=click.IntRange(min=1),

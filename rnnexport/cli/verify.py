@@ -12,10 +12,12 @@ import click
 from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
+from rnnexport.cli.data import data_group
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import Session, session_of
 from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.user_data import UserData
 from rnnexport.isolation.limits import Limits
 from rnnexport.targets.registry import companions_of
 from rnnexport.verification.report import Report
@@ -46,7 +48,10 @@ _SIZES = tuple(
     options.loading_options(),
     OptionGroup(options.SHAPE, _SIZES),
     options.provider_options(),
-    options.data_options(),
+    data_group(
+        options.VERIFICATION, "Verify on these too, by name; without --source they must hold the outputs as well"
+    ),
+    options.steps_options(),
     options.tolerance_options(),
     options.limit_options(),
     options.report_options(),
@@ -61,7 +66,7 @@ def command(
     loading: LoadOptions,
     batch: int | None,
     timesteps: int | None,
-    data: Path | None,
+    data: UserData | None,
     steps: int | None,
     providers: tuple[str, ...],
     placement: float | None,
@@ -94,7 +99,7 @@ def command(
 
     session = session_of(ctx)
     session.plan(len(artifacts) * len(providers) + (source is not None))
-    inputs = [*artifacts, *([source] if source else []), *([data] if data else [])]
+    inputs = [*artifacts, *([source] if source else []), *([Path(data.place)] if data and data.is_here else [])]
     for path in inputs:
         require_path(path, "an artifact, a model or data")
     check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])

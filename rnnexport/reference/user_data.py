@@ -3,59 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rnnexport.artifact.goldens import Arrays, Golden
-from rnnexport.core.signature import BATCH, Signature
+from rnnexport.core.signature import BATCH, Signature, timesteps
 from rnnexport.reference.conditioning import Conditioning, with_luck
+from rnnexport.user_data.recordings import chunk_of, cut, given_golden
 
 if TYPE_CHECKING:
     from rnnexport.reference.describe import Described
+    from rnnexport.reference.float64 import Exact
     from rnnexport.source.model import SourceModel
-    from rnnexport.verification.user_data import Rows
+    from rnnexport.user_data.rows import Call, Rows
 
-_KEPT = 3  # calls
 _LARGEST = 1 << 16  # values of one call that is kept
 
 
-def goldens_of(source: SourceModel, described: Described, calls: Iterable[tuple[Arrays, Arrays]]) -> Iterator[Golden]:
+def goldens_of(
+    source: SourceModel, described: Described, calls: Iterable[Call], *, stream: bool = False
+) -> Iterator[Golden]:
     """What the source gives for each call, and what the data themselves expect.
+
+    What is said of a piece of the data depends on that piece alone, so that shards say what the whole says.
 
     Args:
         source: the model.
         described: its boundary, and what it gives.
-        calls: inputs, and the outputs that come with them, if any.
+        calls: of the data.
+        stream: whether the model is one, so that a long recording may be cut anywhere.
     """
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.float64 import Exact
-    from rnnexport.source.eager import reference
 
-    run = Exact(described.traced, described.no_truth)
-    conditioning = Conditioning(run, described.signature, narrowest(source))
-    for feed, given in calls:
-        expected = reference(source, described.signature, feed)
-        golden = conditioning.with_spread(Golden("data", feed, expected, run.truth(feed, expected)))
-        golden = with_luck(golden, described.tolerance)
-        yield golden
-        if given:  # the data say what they expect, too
-            wanted = {name: given.get(name, array) for name, array in expected.items()}
-            yield replace(golden, expected=wanted, truth={})
+    run, dtype = Exact(described.traced, described.no_truth), narrowest(source)
+    for _, piece in groupby(calls, key=lambda call: call.piece):
+        own = copy(run)  # a reading that fails on one piece is there again for the next
+        conditioning = Conditioning(own, described.signature, dtype)
+        for call in piece:
+            chunk = chunk_of(call.feed, described.signature, stream=stream)
+            for golden in _goldens(source, described.signature, call, chunk, own):
+                golden = with_luck(conditioning.with_spread(golden), described.tolerance)
+                yield golden
+            if call.outputs and chunk:  # the data say what they expect, too
+                yield given_golden(call.feed, call.outputs, described.signature, chunk)
+            elif call.outputs:
+                yield replace(golden, expected={**golden.expected, **call.outputs}, truth={})
 
 
 def kept(source: SourceModel, described: Described, rows: Rows, name: str) -> tuple[Golden, ...]:
-    """Goldens of the first, the middle and the last call of the data, of fewer rows where they are large.
+    """Goldens of the first, the middle and the last piece of the data, of fewer rows where they are large.
 
     Args:
         source, described: see `goldens_of`.
         rows: the data.
         name: of the file.
     """
-    calls = sum(-(-file.rows // file.batch) for file in rows.files)
-    places = {0, calls // 2, calls - 1}
-    chosen = [_cut(feed, rows.signature) for at, (feed, _) in enumerate(rows) if at in places][:_KEPT]
-    goldens = goldens_of(source, described, ((feed, {}) for feed in chosen))
-    return tuple(replace(golden, label=f"data of {name}, {at}") for at, golden in enumerate(goldens, 1))
+    found: list[Golden] = []
+    for place in sorted({0, rows.pieces // 2, rows.pieces - 1}):
+        call = next(rows.calls(range(place, place + 1)))
+        call = replace(call, feed=_cut(call.feed, rows.signature), outputs={})
+        # Of a recording its first chunk: the others need the states that come before.
+        golden = next(goldens_of(source, described, [call], stream=bool(rows.signature.states)))
+        found.append(replace(golden, label=f"data of {name}, {len(found) + 1}"))
+    return tuple(found)
+
+
+def _goldens(source: SourceModel, signature: Signature, call: Call, chunk: int, run: Exact) -> Iterator[Golden]:
+    """The calls of one recording. The source and the float64 run each go on from their own states."""
+    from rnnexport.source.eager import reference
+
+    states = {state.input.name: call.feed[state.input.name] for state in signature.states}
+    inputs = {spec.name: call.feed[spec.name] for spec in signature.inputs}
+    exact, before = states, 0
+    for at, piece in enumerate(cut(inputs, signature, chunk) if chunk else [inputs]):
+        expected = reference(source, signature, {**piece, **states})
+        truth = run.truth({**piece, **exact}, expected)
+        feed = piece if at else {**piece, **states}
+        yield Golden("data", feed, expected, truth, carries=at > 0, before=before)
+        states, exact = signature.carried(expected), signature.carried({**expected, **truth})
+        before += timesteps(piece, signature)
 
 
 def _cut(feed: Arrays, signature: Signature) -> Arrays:

@@ -12,6 +12,7 @@ from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.errors import ForeignCode, MismatchError, reason
 from rnnexport.core.signature import Signature, time_axis, timesteps
 from rnnexport.targets.base import Runner
+from rnnexport.user_data.recordings import cut, joined
 from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
@@ -41,10 +42,24 @@ class Entry:
         with ForeignCode(_refused):
             return self.runner.run(feed)
 
+    def run_in_chunks(self, golden: Golden) -> Arrays:
+        """Feed it a recording chunk by chunk, its own states carried; of the outputs those that are expected.
+
+        Raises:
+            MismatchError: see `run`; or a state did not come out.
+        """
+        pieces: list[Arrays] = []
+        states = {state.input.name: golden.feed[state.input.name] for state in self.signature.states}
+        for piece in cut(golden.feed, self.signature, golden.chunk):
+            found = self.run({**piece, **states})
+            states = carry(found, self.signature)
+            pieces.append({name: array for name, array in found.items() if name in golden.expected})
+        return joined(pieces, golden.expected)
+
     def wanted(self, golden: Golden) -> dict[str, Wanted]:
         """What each output should be for a golden whose feed is whole."""
         specs = {spec.name: spec for spec in self.signature.all_outputs}
-        length = timesteps(golden.feed, self.signature)
+        length = golden.before + timesteps(golden.feed, self.signature)
         return {
             name: Wanted(
                 value,
@@ -79,7 +94,7 @@ class Entry:
             try:
                 carried = carry(before or {}, self.signature) if golden.carries else {}
                 before = None
-                before = self.run({**golden.feed, **carried})
+                before = self.run_in_chunks(golden) if golden.chunk else self.run({**golden.feed, **carried})
             except MismatchError as error:
                 yield FeedReport(golden.label, tuple(failed(name, error.found) for name in golden.expected))
             else:
