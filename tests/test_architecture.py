@@ -30,6 +30,7 @@ LAYERS = {
     "rnnexport.runtime": 4,
     "rnnexport.api": 4,
     "rnnexport.triton": 4,
+    "rnnexport.fleet": 4,
     "rnnexport.report": 4,
     "rnnexport.cli": 5,
     "rnnexport.__main__": 5,

@@ -15,7 +15,7 @@ from rnnexport.core.progress import Progress, silent
 from rnnexport.core.signature import Boundary, Extent, Signature
 from rnnexport.core.user_data import UserData
 from rnnexport.targets.base import Target
-from rnnexport.verification.run_artifact import Expectation
+from rnnexport.verification.run_artifact import Data, Expectation
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class SourceTruth:
         self._progress = progress
         self._beside: dict[Extent, Beside] = {}
         self._steps: dict[tuple[Extent, int], Steps] = {}
+        self._data: dict[Extent, Data] = {}
 
     def extent(self, proof: Proof | None) -> Extent:
         """The sizes that an artifact was exported with. UsageError where its provenance holds none."""
@@ -88,6 +89,12 @@ class SourceTruth:
         sequence = None if extent.stream is None else describe(source, extent.boundary)
         return Beside(model, described, sequence)
 
+    def kept(self, extent: Extent, data: Data) -> Data:
+        """What the source gives for the user's data at that extent, computed once for all artifacts."""
+        from rnnexport.reference.user_data import Kept
+
+        return self._data.setdefault(extent, Kept(data))
+
     def steps(self, extent: Extent, count: int) -> Steps:
         """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""
         from rnnexport.reference.rollout import steps_of
@@ -107,12 +114,14 @@ class Asked:
         data: inputs of the user's own; None for none.
         override: of the tolerance.
         steps: how many timesteps of a long sequence to follow each artifact along besides; None for none.
+        shared: whether several artifacts or providers are compared: what the source gives for the data is kept then.
     """
 
     source: SourceTruth | None
     data: UserData | None
     override: Override
     steps: int | None = None
+    shared: bool = False
 
 
 def require_harmless(kind: Target, path: Path) -> None:
@@ -162,6 +171,8 @@ def claim_of(kind: Target, path: Path, asked: Asked) -> Expectation | ProviderEr
         claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
     if asked.data is not None:
         claim = with_data(claim, asked.data, beside)
+        if asked.shared and asked.source is not None and claim.data is not None:
+            claim = replace(claim, data=asked.source.kept(asked.source.extent(proof), claim.data))
     if asked.steps is not None and asked.source is not None:
         claim = replace(claim, steps=asked.source.steps(asked.source.extent(proof), asked.steps))
     return claim
@@ -234,7 +245,8 @@ def with_data(claim: Expectation, data: UserData, beside: Beside | None) -> Expe
 
     rows = open_data(data, claim.signature, needs_outputs=beside is None)
     run = partial(_goldens_of, rows, beside, stream=claim.sequence is not None)
-    return replace(claim, data=run, data_label=f"data of {data.name}, {rows.count} rows")
+    label = f"data of {data.name}, {rows.count} rows"
+    return replace(claim, data=run, data_label=label, fingerprint=rows.fingerprint, shard=data.shard)
 
 
 def _goldens_of(rows: Rows, beside: Beside | None, *, stream: bool) -> Iterator[Golden]:

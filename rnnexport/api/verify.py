@@ -92,7 +92,7 @@ def verify(
         progress("loading")
         sizes = Extent(Boundary(batch, timesteps))
         truth = SourceTruth(load(source, loading), _SOURCE_FEEDS_SEED, progress, sizes)
-    asked = Asked(truth, user_data(data), tolerance, steps)
+    asked = Asked(truth, user_data(data), tolerance, steps, shared=len(paths) * len(providers) > 1)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
     places = [Where(provider, tf32, placement, limits) for provider in providers]
@@ -100,7 +100,7 @@ def verify(
     for kind, path, claim in zip(kinds, paths, claims, strict=True):
         for where in places:
             progress(f"verifying {path.name} on {where.provider}")
-            found.append(_judged(kind, path, claim, where, truth))
+            found.append(judged(kind, path, claim, where, truth))
     return _recorded(found, kinds, paths, watch) if record else ShownReport(tuple(found))
 
 
@@ -129,7 +129,7 @@ def _check_asked(providers: Sequence[str], steps: int | None, source: Any, size:
         raise UsageError(f"--steps {steps}", "a number above 0", "change it")
 
 
-def _judged(
+def judged(
     kind: Target, path: Path, claim: Expectation | ProviderError, where: Where, truth: SourceTruth | None
 ) -> ArtifactReport:
     """The verdict on one artifact on one provider. One that ends its process is wrong, and no other is."""

@@ -11,7 +11,7 @@ from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
-from rnnexport.cli.verify import show_report
+from rnnexport.cli.views import show_report
 from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.limits import Limits

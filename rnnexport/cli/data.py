@@ -8,7 +8,7 @@ import click
 
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.core.errors import UsageError
-from rnnexport.core.user_data import UserData
+from rnnexport.core.user_data import Shard, UserData
 
 _PLACES = ".npz, .npy, Parquet or Arrow, here or at an address that fsspec knows (s3://, gs://, hf://)."
 
@@ -32,19 +32,33 @@ def data_options(text: str) -> tuple[click.Option, ...]:
 
 
 def data_group(title: str, text: str) -> OptionGroup:
-    """The options of data as a group of their own, with one value."""
-    return OptionGroup(title, data_options(text), "data", data_of)
+    """The options of data, `--shard` among them, as a group of their own, with one value."""
+    shard = click.Option(
+        ["--shard"],
+        metavar="K/N",
+        callback=_shard,
+        help="Verify on that part of --data alone; --json then writes a part for `rnnexport merge`.",
+    )
+    return OptionGroup(title, (*data_options(text), shard), "data", data_of)
 
 
-def data_of(data: str | None, columns: Mapping[str, str]) -> UserData | None:
+def data_of(data: str | None, columns: Mapping[str, str], shard: Shard | None = None) -> UserData | None:
     """What the options say; None where there are no data.
 
     Raises:
-        UsageError: columns without data.
+        UsageError: the others without data.
     """
-    if data is None and columns:
-        raise UsageError("--columns without --data", "the data that have them", "give --data")
-    return None if data is None else UserData(data, columns)
+    for option, value in (("--columns", columns), ("--shard", shard)):
+        if data is None and value:
+            raise UsageError(f"{option} without --data", "the data that it is about", "give --data")
+    return None if data is None else UserData(data, columns, shard)
+
+
+def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> Shard | None:
+    try:
+        return None if value is None else Shard.parsed(value)
+    except UsageError as error:
+        raise click.BadParameter(f"found {value!r}, expected {error.expected}", ctx, param) from error
 
 
 def _columns(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Mapping[str, str]:

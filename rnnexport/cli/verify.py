@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
-from rnnexport.artifact.atomic_write import write_text
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.data import data_group
 from rnnexport.cli.grouping import OptionGroup, grouped
-from rnnexport.cli.session import Session, session_of
+from rnnexport.cli.places import on_option
+from rnnexport.cli.session import session_of
+from rnnexport.cli.sign import Trust, trust_options
+from rnnexport.cli.views import check_part, finished, show_report
 from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.user_data import UserData
@@ -22,10 +23,6 @@ from rnnexport.isolation.limits import Limits
 from rnnexport.targets.registry import companions_of
 from rnnexport.verification.report import Report
 from rnnexport.verification.tolerance import Override
-
-# The views that are written to files, imported when they are asked for.
-_VIEWS = {"json": ("json_view", "to_json"), "junit": ("junit", "to_junit"), "html": ("html", "to_html")}
-
 
 _SOURCE = click.Option(
     ["--source"], type=click.Path(path_type=Path), metavar="MODEL", help="Compare with this model instead."
@@ -48,6 +45,7 @@ _SIZES = tuple(
     options.loading_options(),
     OptionGroup(options.SHAPE, _SIZES),
     options.provider_options(),
+    OptionGroup(options.FORM, (on_option(),)),
     data_group(
         options.VERIFICATION, "Verify on these too, by name; without --source they must hold the outputs as well"
     ),
@@ -55,6 +53,7 @@ _SIZES = tuple(
     options.tolerance_options(),
     options.limit_options(),
     options.report_options(),
+    trust_options(),
     options.message_options(),
     arguments=[click.Argument(["artifacts"], nargs=-1, required=True, type=click.Path(path_type=Path))],
 )
@@ -69,11 +68,13 @@ def command(
     data: UserData | None,
     steps: int | None,
     providers: tuple[str, ...],
+    on: str | None,
     placement: float | None,
     tf32: bool,
     tolerance: Override,
     limits: Limits,
     reports: Mapping[str, Path],
+    trust: Trust,
 ) -> int:
     """Run ARTIFACTS in their own runtimes and compare them with what their source gave.
 
@@ -95,15 +96,12 @@ def command(
       rnnexport verify model.onnx --atol logits:1e-4
       rnnexport verify stateful.onnx --source stateful.keras --steps 10000 --html drift.html
     """
-    from rnnexport.api.verify import verify
-
     session = session_of(ctx)
     session.plan(len(artifacts) * len(providers) + (source is not None))
     inputs = [*artifacts, *([source] if source else []), *([Path(data.place)] if data and data.is_here else [])]
-    for path in inputs:
-        require_path(path, "an artifact, a model or data")
-    check_reports(reports, inputs, [beside for path in artifacts for beside in companions_of(path)])
-    report = verify(
+    _check(inputs, artifacts, reports, trust, data)
+    before = trust.check(artifacts)
+    report = _verification(on)(
         list(artifacts),
         source=source,
         loading=loading,
@@ -117,26 +115,31 @@ def command(
         tolerance=tolerance,
         limits=limits,
         progress=session.progress,
-        record=bool(reports),
+        record=bool(reports or trust.attest),
     )
-    return show_report(session, report, reports)
+    report = finished(session, report)
+    trust.write(report, before)
+    return show_report(session, report, reports, data.shard if data else None)
 
 
-def show_report(session: Session, report: Report, reports: Mapping[str, Path]) -> int:
-    """Write the views that were asked for, print the table, and give the exit code."""
-    from rnnexport.report.text import report_table
+def _verification(on: str | None) -> Callable[..., Report]:
+    """What verifies, here or on a cluster; imported when it is called for."""
+    if on is not None:
+        from rnnexport.fleet.verifying import verify_on_ray
 
-    if report.run is not None:
-        report = replace(report, run=replace(report.run, command=session.command))
-    session.line.stop()
-    for kind, file in reports.items():
-        write_text(file, _view(kind)(report))
-    session.show(report_table(report))
-    return report.exit_code
+        return partial(verify_on_ray, on)
+    from rnnexport.api.verify import verify
+
+    return verify
 
 
-def _view(kind: str) -> Callable[[Report], str]:
-    """What makes the view of a report that is written to a file: `json`, `junit` or `html`."""
-    module, function = _VIEWS[kind]
-    found: Callable[[Report], str] = getattr(import_module(f"rnnexport.report.{module}"), function)
-    return found
+def _check(
+    inputs: Sequence[Path], artifacts: Sequence[Path], reports: Mapping[str, Path], trust: Trust, data: UserData | None
+) -> None:
+    """Refuse what could only fail after all the work."""
+    for path in inputs:
+        require_path(path, "an artifact, a model or data")
+    written = {**reports, **({"attest": trust.attest} if trust.attest else {})}
+    check_reports(written, inputs, [beside for path in artifacts for beside in companions_of(path)])
+    if data and data.shard:
+        check_part(reports, trust)

@@ -44,9 +44,6 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-WHOLE = Shard(1, 1)
-
-
 @dataclass(frozen=True)
 class UserData:
     """Inputs of the user's own to verify on.
@@ -54,12 +51,16 @@ class UserData:
     Attributes:
         place: a file, a folder, a glob, or an address of one, such as `s3://bucket/calls/*.parquet`.
         columns: the name that an input or output of the model has in the data, by its own; by default its own.
-        shard: the part that is meant.
+        shard: the part that is meant; None for all.
     """
 
     place: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    shard: Shard = WHOLE
+    shard: Shard | None = None
+
+    def pieces(self, total: int) -> range:
+        """Which of `total` pieces are meant."""
+        return range(total) if self.shard is None else self.shard.places(total)
 
     @property
     def is_remote(self) -> bool:

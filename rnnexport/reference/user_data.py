@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
 
 from rnnexport.artifact.goldens import Arrays, Golden
@@ -19,7 +21,33 @@ if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
     from rnnexport.user_data.rows import Call, Rows
 
+_IN_MEMORY = 1 << 26  # bytes of what is kept; what is more goes to a file
 _LARGEST = 1 << 16  # values of one call that is kept
+
+
+class Kept:
+    """Goldens that are made once, and read again from a file as often as they are asked for.
+
+    Args:
+        make: makes them.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Golden]]) -> None:
+        self._make = make
+        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as this
+        self._whole = False
+
+    def __call__(self) -> Iterator[Golden]:
+        """The goldens in order. What was left before its end is made again."""
+        self._file.seek(0)
+        while self._whole and (golden := pickle.load(self._file)) is not None:
+            yield golden
+        if not self._whole:
+            for golden in self._make():
+                pickle.dump(golden, self._file, pickle.HIGHEST_PROTOCOL)
+                yield golden
+            pickle.dump(None, self._file)
+            self._whole = True
 
 
 def goldens_of(

@@ -153,7 +153,10 @@ def _require_size(file: IO[bytes], wanted: int | None) -> None:
 
 def _no_answer(data: UserData, error: BaseException) -> RnnExportError:
     if isinstance(error, FileNotFoundError):
-        return UsageError(f"no file {data.place}", "an address of data", "check the address")
+        # That of HTTP says so of a server, too, that does not answer at all.
+        if error.__cause__ is None or hasattr(error.__cause__, "status"):
+            return UsageError(f"no file {data.place}", "an address of data", "check the address")
+        error = error.__cause__
     return UsageError(
         f"{data.place} can't be reached ({reason(error)})",
         "an address that answers",

@@ -99,7 +99,7 @@ class Rows:
         return hashlib.sha256("\n".join(file.fingerprint() for file in self.files).encode()).hexdigest()
 
     def __iter__(self) -> Iterator[Call]:
-        return self.calls(self.data.shard.places(self.pieces))
+        return self.calls(self.data.pieces(self.pieces))
 
     def calls(self, pieces: range) -> Iterator[Call]:
         """The calls of those pieces."""

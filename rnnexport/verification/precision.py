@@ -75,12 +75,13 @@ def precision(calls: Sequence[Comparison]) -> Precision | None:
     if not measured:
         return None
     found = reduce(UnitErrors.merged, measured)
-    whole, values = _root(sum(found.artifact), sum(found.source)), sum(found.counts)
+    artifact, source = [*map(float, found.artifact)], [*map(float, found.source)]
+    whole, values = _root(sum(artifact), sum(source)), sum(found.counts)
     if not found.divided:
         return Precision(whole)
     # The source is taken to be as far from the truth at each unit as it is on the average at least.
-    usual = sum(found.source) / values
-    by_unit = zip(found.counts, found.artifact, found.source, strict=True)
+    usual = sum(source) / values
+    by_unit = zip(found.counts, artifact, source, strict=True)
     ratios = [_root(ours, max(theirs, usual * count)) for count, ours, theirs in by_unit]
     worst = max(range(len(ratios)), key=ratios.__getitem__)
     return Precision(whole, ratios[worst], worst, LIMIT * math.sqrt(1 + _FEW * len(ratios) / values))

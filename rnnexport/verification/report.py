@@ -18,6 +18,7 @@ from rnnexport.verification.tolerance import Tolerances
 _COVERAGE = Coverage()
 _NAMED = 4  # artifacts that the text of a report names
 Status = Literal["passed", "mismatch", "not run"]
+FeedKind = Literal["golden", "derived", "data"]
 
 
 # What is wrong: it was not run, or ended; its signatures; the wiring of states; where it ran; how precise it is over
@@ -49,11 +50,15 @@ class FeedReport:
         label: what was fed.
         outputs: one comparison each.
         steps: how many timesteps of a long sequence these are, call by call; 0 for what is none.
+        kind: a golden, what is derived from goldens, or the user's data.
+        entry: the signature of the artifact that was called; empty for the main one.
     """
 
     label: str
     outputs: tuple[Comparison, ...]
     steps: int = 0
+    kind: FeedKind = "golden"
+    entry: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class ArtifactReport:
         coverage: what the feeds reach.
         no_witness: why a single reading of the source gave that truth; empty where two agree, or there is none.
         files: of the artifact, with their digests; none where nobody asked.
+        data: a digest of the headers of the user's data; empty where there are none.
     """
 
     artifact: str
@@ -110,6 +116,7 @@ class ArtifactReport:
     coverage: Coverage = _COVERAGE
     no_witness: str = ""
     files: tuple[FileRecord, ...] = ()
+    data: str = ""
 
     def __repr__(self) -> str:
         problem = f", {self.first_problem()}" if self.status != "passed" else f", max abs error {self.max_abs:.1e}"

@@ -15,17 +15,17 @@ from rnnexport.artifact.provenance import Proof
 from rnnexport.core.coverage import Coverage
 from rnnexport.core.errors import MismatchError, ProviderError, UsageError
 from rnnexport.core.signature import Signature
+from rnnexport.core.user_data import Shard
 from rnnexport.isolation.runner import opened
 from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
 from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
 from rnnexport.verification.check_placement import placed
-from rnnexport.verification.compare import merged_by_name
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.entry_point import Entry, merged
-from rnnexport.verification.feeds import REQUIRED, feed_at
-from rnnexport.verification.precision import precision_problems
-from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, ProblemKind, Status
+from rnnexport.verification.feeds import feed_at
+from rnnexport.verification.report import ArtifactReport, FeedReport, Problem
 from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.verdict import agree, problems_of, status_of
 from rnnexport.verification.where import Where
 
 # What only states, or a mismatch of theirs, ask for is imported where it is called: verifying is to start quickly.
@@ -52,6 +52,8 @@ class Expectation:
         own: what the artifact carries, whoever the judge is; None where it carries nothing.
         data: the user's own data, opened anew by each call; told as one feed.
         data_label: what they are called in the report.
+        fingerprint: a digest of their headers.
+        shard: the part of them that `data` gives, None for all. What is no data is run with the first.
         sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
         steps: a long sequence to follow it along besides; None for none.
     """
@@ -66,16 +68,10 @@ class Expectation:
     own: Proof | None = None
     data: Data | None = None
     data_label: str = ""
+    fingerprint: str = ""
+    shard: Shard | None = None
     sequence: Signature | None = None
     steps: Steps | None = None
-
-    @property
-    def is_narrower(self) -> bool:
-        """Whether the artifact was cast, from nothing narrower than it is."""
-        if self.own is None or not self.own.provenance.options.get("cast"):
-            return False
-        dtypes = {*self.own.provenance.computed_in}
-        return dtypes != {"float32"} and not {"float16", "bfloat16"} & dtypes
 
     def boundary_of(self, entry: str) -> Signature:
         """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""
@@ -114,23 +110,10 @@ def verify_artifact(target: Target, path: Path, claim: Expectation, where: Where
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
         return not_run(target, path, where.provider, claim, str(error))
-    found: tuple[tuple[ProblemKind, Sequence[str]], ...] = (
-        ("boundary", boundary),
-        ("states", [ran.wiring] if ran.wiring else []),
-        # A source in float64 is nearer to the truth than any right artifact that is not.
-        ("precision", [] if claim.is_narrower else ran.precision(claim.tolerances)),
-        ("values", _not_compared(ran.feeds)),
-    )
-    problems = [Problem(kind, text) for kind, texts in found for text in texts]
-    status: Status = "passed" if not problems and _agree(ran.feeds) else "mismatch"
-    report = replace(
-        not_run(target, path, where.provider, claim),
-        status=status,
-        feeds=ran.feeds,
-        problems=tuple(problems),
-        placement=placement,
-        settings=settings,
-    )
+    report = replace(not_run(target, path, where.provider, claim), feeds=ran.feeds)
+    problems = problems_of(report, boundary, ran.wiring)
+    status = status_of(problems, ran.feeds)
+    report = replace(report, status=status, problems=problems, placement=placement, settings=settings)
     return placed(report, where.provider, where.placement)
 
 
@@ -149,6 +132,7 @@ def not_run(target: Target, path: Path, provider: str, claim: Expectation | None
         no_truth=claim.no_truth,
         coverage=claim.coverage,
         no_witness=claim.no_witness,
+        data=claim.fingerprint,
     )
 
 
@@ -205,38 +189,21 @@ class _Ran:
 
     @property
     def feeds(self) -> tuple[FeedReport, ...]:
-        return self.main + tuple(feed for _, feeds in self.others for feed in feeds) + self.derived + self.last
-
-    def precision(self, tolerances: Tolerances) -> list[str]:
-        """Of each signature for itself, as each may have a fault of its own; of few calls it says nothing."""
-        problems = precision_problems(self.main + self.last, tolerances)
-        for entry, feeds in self.others:
-            found = precision_problems(feeds, tolerances) if len(feeds) >= REQUIRED else []
-            problems += [f"{problem} (signature {entry})" for problem in found]
-        return problems
+        others = (replace(feed, entry=entry) for entry, feeds in self.others for feed in feeds)
+        return (*self.main, *others, *(replace(feed, kind="derived") for feed in self.derived), *self.last)
 
 
 def _ran(runner: Runner, claim: Expectation) -> _Ran:
     own = Entry(runner, claim.signature, claim.tolerances)
+    if claim.shard is not None and claim.shard.index > 1:  # all but the data is for the first shard
+        return _Ran(last=tuple(_data(own, claim)))
     main = tuple(own.reports(claim.called("")))
-    wiring = "" if _agree(main) or not claim.signature.states else _wiring(own, claim)
+    wiring = "" if agree(main) or not claim.signature.states else _wiring(own, claim)
     others = []
     for name in dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry):
         entry = Entry(runner.at(name), claim.boundary_of(name), claim.tolerances)
         others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(claim.called(name)))))
     return _Ran(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
-
-
-def _agree(feeds: Sequence[FeedReport]) -> bool:
-    return all(comparison.passed for feed in feeds for comparison in feed.outputs)
-
-
-def _not_compared(feeds: Sequence[FeedReport]) -> list[str]:
-    """The outputs of which no call had a value to compare, in words: all were empty, or NaN."""
-    outputs = merged_by_name(comparison for feed in feeds for comparison in feed.outputs)
-    return [
-        f"no value of output {one.name} was compared" for one in outputs.values() if one.passed and not one.errors.count
-    ]
 
 
 def _labelled(entry: str, feed: FeedReport) -> FeedReport:
@@ -261,22 +228,27 @@ def _derived(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
 
 
 def _last(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
-    """The first golden once more, then the user's data as one call, then a long sequence as one.
-
-    Raises:
-        UsageError: there are no data in what the user gave.
-    """
+    """The first golden once more, then the user's data as one call, then a long sequence as one."""
     for golden in _first(claim):
         yield from own.reports([replace(golden, label=f"{golden.label}, again after all others")])
-    if claim.data is not None:
-        report = merged(claim.data_label, own.reports(claim.data()))
-        if not report.outputs:
-            raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
-        yield report
+    yield from _data(own, claim)
     if claim.steps is not None:
         from rnnexport.verification.rollout import follow
 
         yield follow(own, claim.steps)
+
+
+def _data(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+    """The user's data as one call; one without outputs for a shard where there are fewer pieces than shards.
+
+    Raises:
+        UsageError: there are no data in what the user gave.
+    """
+    if claim.data is not None:
+        report = merged(claim.data_label, own.reports(claim.data()))
+        if not report.outputs and claim.shard is None:
+            raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
+        yield replace(report, kind="data")
 
 
 def _first(claim: Expectation) -> Iterator[Golden]:

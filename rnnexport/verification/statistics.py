@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import zip_longest
@@ -11,7 +12,54 @@ import numpy as np
 
 # The histogram counts absolute errors: exactly 0, below the first edge, between two edges, from the last one on.
 EDGES = tuple(10.0**power for power in range(-12, 3))
+_QUANTA = 1 << 1074  # the least positive float64 is one over it
 _INTS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum of float64 numbers without any rounding, so that the order in which they are added says nothing.
+
+    Attributes:
+        quanta: the sum of those that are finite, in units of the least positive float64.
+        rest: the sum of the others: 0, an infinity or NaN.
+    """
+
+    quanta: int = 0
+    rest: float = 0.0
+
+    @staticmethod
+    def of(value: float) -> Sum:
+        """The sum of one number."""
+        if not math.isfinite(value):
+            return Sum(0, value)
+        numerator, denominator = float(value).as_integer_ratio()
+        return Sum(numerator * (_QUANTA // denominator))
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(self.quanta + other.quanta, self.rest + other.rest)
+
+    def __truediv__(self, count: int) -> float:
+        """The nearest float64 to the mean of `count` numbers."""
+        if self.rest != 0:
+            return self.rest
+        try:
+            return self.quanta / (_QUANTA * count)
+        except OverflowError:
+            return math.inf if self.quanta > 0 else -math.inf
+
+    def __float__(self) -> float:
+        return self / 1
+
+    def to_json(self) -> list[str]:
+        """A value `from_json` reads back."""
+        return [hex(self.quanta), str(self.rest)]
+
+    @staticmethod
+    def from_json(value: Sequence[str]) -> Sum:
+        """The inverse of `to_json`."""
+        quanta, rest = value
+        return Sum(int(quanta, 16), float(rest))
 
 
 @dataclass(frozen=True)
@@ -38,10 +86,10 @@ class Errors:
     max_abs: float = 0.0
     max_rel: float = 0.0
     max_ulp: float = 0.0
-    squares: float = 0.0
-    dot: float = 0.0
-    found_squares: float = 0.0
-    wanted_squares: float = 0.0
+    squares: Sum = Sum()
+    dot: Sum = Sum()
+    found_squares: Sum = Sum()
+    wanted_squares: Sum = Sum()
     histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
     by_timestep: tuple[float, ...] = ()
     span: int = 1
@@ -54,10 +102,10 @@ class Errors:
     @property
     def cosine(self) -> float:
         """The cosine of the angle between both sides as vectors: 1 where they point the same way, or both are 0."""
-        lengths = math.sqrt(self.found_squares) * math.sqrt(self.wanted_squares)
+        lengths = math.sqrt(float(self.found_squares)) * math.sqrt(float(self.wanted_squares))
         if lengths == 0:
             return 1.0 if self.found_squares == self.wanted_squares else 0.0
-        return self.dot / lengths
+        return float(self.dot) / lengths
 
     def merged(self, other: Errors) -> Errors:
         """The errors of both, as if they had been measured at once. Curves may differ in length and in span."""
@@ -111,7 +159,7 @@ def measure(
         neither = np.isnan(one) & np.isnan(other)
         same = (np.isinf(other) & (one == other)) | neither
         one, other = np.where(same, 0.0, one), np.where(same, 0.0, other)
-        products = [float(np.sum(a * b)) for a, b in ((error, error), (one, other), (one, one), (other, other))]
+        products = [Sum.of(float(np.sum(a * b))) for a, b in ((error, error), (one, other), (one, one), (other, other))]
     return Errors(
         count=error.size - int(np.count_nonzero(neither)),
         bad=0 if bad is None else int(np.count_nonzero(bad)),
@@ -129,7 +177,7 @@ def measure(
 
 def nothing() -> Errors:
     """What can't be measured."""
-    return Errors(max_abs=math.nan, max_rel=math.nan, max_ulp=math.nan, squares=math.nan)
+    return Errors(max_abs=math.nan, max_rel=math.nan, max_ulp=math.nan, squares=Sum.of(math.nan))
 
 
 def ulps(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -170,10 +218,10 @@ def _measure_text(found: np.ndarray, wanted: np.ndarray, bad: np.ndarray | None)
         bad=0 if bad is None else int(np.count_nonzero(bad)),
         max_abs=_max(wrong),
         max_rel=_max(wrong),
-        squares=float(wrong.sum()),
-        dot=float(wrong.size - wrong.sum()),
-        found_squares=float(wrong.size),
-        wanted_squares=float(wrong.size),
+        squares=Sum.of(wrong.sum()),
+        dot=Sum.of(wrong.size - wrong.sum()),
+        found_squares=Sum.of(wrong.size),
+        wanted_squares=Sum.of(wrong.size),
         histogram=_histogram(wrong),
     )
 

@@ -59,7 +59,7 @@ def test_a_line_an_artifact_with_its_figures():
     squares = np.array([0.0, 0.0])
     count = 0
     for output in (output for feed in one.feeds for output in feed.outputs if output.source_error is not None):
-        squares += (output.source_error.squares, output.artifact_error.squares)
+        squares += (float(output.source_error.squares), float(output.artifact_error.squares))
         count += output.source_error.count
     source, artifact = np.sqrt(squares / count)
     wanted = ["encoder.onnx", "onnx", "cpu", "verified", "4", "1260"]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnexport.verification.statistics import EDGES, Errors, measure, nothing, ulps
+from rnnexport.verification.statistics import EDGES, Errors, Sum, measure, nothing, ulps
 
 
 def test_each_number_is_what_its_name_says():
@@ -82,7 +84,7 @@ def test_errors_of_pieces_merge_to_those_of_the_whole(cut, length, seed):
     assert (merged.count, merged.bad, merged.histogram) == (whole.count, whole.bad, whole.histogram)
     assert merged.by_timestep == whole.by_timestep
     for name in ("max_abs", "max_rel", "max_ulp", "squares", "cosine", "rmse"):
-        assert getattr(merged, name) == pytest.approx(getattr(whole, name))
+        assert float(getattr(merged, name)) == pytest.approx(float(getattr(whole, name)))
 
 
 def test_curves_of_different_lengths_merge_and_nothing_stays_nothing():
@@ -104,5 +106,29 @@ def test_curves_of_different_spans_merge_to_the_largest_of_the_wider_one():
 
 def test_infinities_that_are_right_leave_the_other_figures_alone():
     errors = measure(np.array([-np.inf, 1.5]), np.array([-np.inf, 1.0]))
-    assert (errors.squares, errors.wanted_squares, errors.dot) == (0.25, 1.0, 1.5)
+    assert tuple(map(float, (errors.squares, errors.wanted_squares, errors.dot))) == (0.25, 1.0, 1.5)
     assert errors.rmse == pytest.approx(math.sqrt(0.125))
+
+
+@given(st.lists(st.floats(width=64), max_size=20), st.randoms())
+def test_sums_are_exact_whatever_the_order(values, random):
+    shuffled = random.sample(values, len(values))
+    one, other = (sum(map(Sum.of, numbers), Sum()) for numbers in (values, shuffled))
+    finite = [value for value in values if math.isfinite(value)]
+    assert one.quanta == other.quanta
+    assert math.isnan(one.rest) == math.isnan(other.rest)
+    if len(finite) == len(values):
+        exact = sum(map(Fraction, values))
+        assert Fraction(one.quanta, 2**1074) == exact
+        largest = Fraction(sys.float_info.max)
+        assert abs(exact) > largest or float(one) == float(exact)
+        assert abs(exact) > largest or not values or one / len(values) == float(exact / len(values))
+
+
+def test_sums_of_what_is_not_finite_and_too_large():
+    huge = Sum.of(sys.float_info.max)
+    assert float(huge + huge) == math.inf
+    assert (huge + huge) / 2 == sys.float_info.max
+    assert float(Sum.of(-sys.float_info.max) + Sum.of(-sys.float_info.max)) == -math.inf
+    assert math.isnan(float(Sum.of(math.inf) + Sum.of(-math.inf)))
+    assert Sum.of(math.inf) + Sum.of(1.0) == Sum(2**1074, math.inf)

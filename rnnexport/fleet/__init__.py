@@ -1,0 +1,1 @@
+"""Units of work that share nothing, here or on many machines: exports of whole fleets, shards of verifications."""

@@ -1,0 +1,196 @@
+"""A verification on Ray: a task a shard runs the source, a task an artifact, provider and shard runs the artifact.
+
+What moves is what the source gave for a shard: to its artifacts, through Ray's object store, which spills to disk. What
+comes back is a report of a few kilobytes a unit, and these merge into that of a single run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rnnexport.api.expectations import Asked, SourceTruth, claim_of, require_harmless
+from rnnexport.api.verify import judged
+from rnnexport.artifact.goldens import Golden
+from rnnexport.core.errors import ProviderError, RnnExportError, UsageError, reason
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.progress import Progress, silent
+from rnnexport.core.run_record import Watch, file_records
+from rnnexport.core.signature import Boundary, Extent
+from rnnexport.core.user_data import Shard, UserData, user_data
+from rnnexport.fleet.on_ray import as_they_come, cluster, task
+from rnnexport.isolation.limits import Limits
+from rnnexport.targets.registry import target_of
+from rnnexport.verification.merging import merged
+from rnnexport.verification.report import ArtifactReport, Report
+from rnnexport.verification.run_artifact import Expectation
+from rnnexport.verification.tolerance import Override
+from rnnexport.verification.where import Where
+
+_SEED = 1  # as of a single run
+_A_PROCESSOR = 2  # shards: what one of them lacks another does meanwhile
+_LOADING = LoadOptions()
+_OVERRIDE = Override()
+_LIMITS = Limits()
+_Claim = Expectation | ProviderError
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A source as a task loads it: where it is, how, and the sizes of artifacts that do not say their own."""
+
+    path: Path
+    loading: LoadOptions
+    sizes: Extent
+
+
+@dataclass(frozen=True, eq=False)
+class _Goldens:
+    """What the source gave for a shard, to be sent."""
+
+    goldens: tuple[Golden, ...]
+
+    def __call__(self) -> Iterator[Golden]:
+        return iter(self.goldens)
+
+
+def verify_on_ray(
+    address: str,
+    artifacts: Sequence[str | Path],
+    *,
+    source: str | Path | None = None,
+    loading: LoadOptions = _LOADING,
+    data: str | Path | UserData | None = None,
+    providers: Sequence[str] = ("cpu",),
+    tf32: bool = False,
+    placement: float | None = None,
+    tolerance: Override = _OVERRIDE,
+    steps: int | None = None,
+    batch: int | None = None,
+    timesteps: int | None = None,
+    limits: Limits | None = _LIMITS,
+    progress: Progress = silent,
+    record: bool = True,
+) -> Report:
+    """As `verify`, on the Ray cluster at `address`; on one that is started here for an empty one.
+
+    Raises:
+        UsageError: as `verify`; or the address does not answer, or `steps` or a shard are asked for.
+        ProviderError: Ray is not installed, or gave up on a unit whose workers were lost again and again.
+    """
+    if steps is not None:
+        raise UsageError("--steps with --on ray", "one of the two: a sequence has no shards", "run it by itself")
+    given, watch = user_data(data), Watch()
+    if given is not None and given.shard is not None:
+        raise UsageError("--shard with --on ray", "one of the two: Ray makes shards of its own", "leave it out")
+    paths = [Path(path).resolve() for path in artifacts]
+    for path in paths:
+        if not loading.allow_unsafe:
+            require_harmless(target_of(path), path)
+    places = [Where(provider, tf32, placement, limits) for provider in providers]
+    with cluster(address) as ray:
+        count = _shards(paths[0], given, source is None, int(ray.cluster_resources().get("CPU", 1)))
+        asked = [_shard_of(given, at, count) for at in range(1, count + 1)]
+        sizes = Extent(Boundary(batch, timesteps))
+        beside = None if source is None else _Source(Path(source).resolve(), loading, sizes)
+        claims = _claims(ray, paths, beside, asked, tolerance)
+        verify = task(ray, _unit)
+        units = {
+            verify.remote(path, claim, where): (at, number, shard)
+            for shard, row in enumerate(claims)
+            for at, (path, claim) in enumerate(zip(paths, row, strict=True))
+            for number, where in enumerate(places)
+        }
+        found: dict[tuple[int, int, int], ArtifactReport] = {}
+        for place, one in as_they_come(ray, units):
+            found[place] = _checked(one)
+            progress(f"{len(found)} of {len(units)} units of {count} shards")
+    return _report(found, [str(path) for path in artifacts], len(places), count, watch if record else None)
+
+
+def _report(
+    found: dict[tuple[int, int, int], ArtifactReport],
+    names: Sequence[str],
+    places: int,
+    count: int,
+    watch: Watch | None,
+) -> Report:
+    """The report of a single run: the shards of each artifact and provider merged."""
+    reports = []
+    for at, name in enumerate(names):
+        files = file_records(target_of(Path(name)).files(Path(name))) if watch else ()
+        for number in range(places):
+            whole = merged([found[at, number, shard] for shard in range(count)])
+            reports.append(replace(whole, artifact=name, files=files))
+    return Report(tuple(reports), watch.record() if watch else None)
+
+
+def _shards(path: Path, data: UserData | None, needs_outputs: bool, processors: int) -> int:
+    """How many shards there are: one without data; no more than pieces. Data that do not fit are refused here."""
+    from rnnexport.user_data.rows import open_data
+
+    if data is None:
+        return 1
+    proof = target_of(path).read_proof(path)
+    if proof is None:
+        return _A_PROCESSOR * processors
+    rows = open_data(data, proof.provenance.signature, needs_outputs=needs_outputs)
+    return max(1, min(rows.pieces, _A_PROCESSOR * processors))
+
+
+def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
+    if data is None:
+        return None
+    place = data.place if data.is_remote else str(Path(data.place).resolve())
+    return replace(data, place=place, shard=Shard(index, count))
+
+
+def _claims(
+    ray: Any, paths: Sequence[Path], source: _Source | None, asked: Sequence[UserData | None], tolerance: Override
+) -> list[list[Any]]:
+    """For each shard what each artifact has to show: references to what a task with the source makes, or how to."""
+    if source is None:
+        return [[Asked(None, one, tolerance)] * len(paths) for one in asked]
+    prepare = task(ray, _prepared, num_returns=len(paths))
+    rows = [prepare.remote(paths, source, one, tolerance) for one in asked]
+    return [[row] if len(paths) == 1 else list(row) for row in rows]
+
+
+def _prepared(paths: Sequence[Path], source: _Source, data: UserData | None, tolerance: Override) -> Any:
+    """Run the source on one shard: what each artifact has to show, one value for a lone artifact."""
+    from rnnexport.api.export import load
+
+    truth = SourceTruth(load(source.path, source.loading), _SEED, sizes=source.sizes)
+    asked = Asked(truth, data, tolerance, shared=True)
+    kinds = [target_of(path) for path in paths]
+    claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
+    known: dict[Any, _Goldens] = {}
+    sent: list[_Claim] = []
+    for claim in claims:
+        if isinstance(claim, ProviderError) or claim.data is None:
+            sent.append(claim)
+            continue
+        extent = truth.extent(claim.own)
+        known.setdefault(extent, known.get(extent) or _Goldens(tuple(claim.data())))
+        sent.append(replace(claim, data=known[extent]))
+    return sent[0] if len(paths) == 1 else sent
+
+
+def _unit(path: Path, claim: _Claim | Asked, where: Where) -> ArtifactReport:
+    """One artifact on one provider and one shard."""
+    kind = target_of(path)
+    if isinstance(claim, Asked):
+        claim = claim_of(kind, path, claim)
+    return judged(kind, path, claim, where, None)
+
+
+def _checked(found: Any) -> ArtifactReport:
+    """The report of a unit. Raises what it raised, and ProviderError where Ray gave up on it."""
+    if isinstance(found, RnnExportError):
+        raise found
+    if isinstance(found, BaseException):
+        raise ProviderError(f"Ray gave up on a unit ({reason(found)})", "workers that live", "give them memory")
+    report: ArtifactReport = found
+    return report
