@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# C programs are compiled to be verified: by the host's compiler, else by that of the ziglang package.
+comma := ,
+COMPILER := $(shell command -v cc || command -v gcc || command -v clang)
+EXTRAS := convert,cpu,dev$(if $(COMPILER),,$(comma)c)
 # Two TensorFlow processes fit two cores; tests of one sample stay in one of them and share its exports.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
@@ -23,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "found $$($(PYTHON) --version), expected Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[convert,cpu,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(READY) ## Export every sample to every target, verify each artifact, print one table

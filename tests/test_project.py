@@ -17,7 +17,7 @@ PINNED = {
 def test_every_dependency_of_every_extra_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"convert", "bench", "cpu", "cuda", "data", "ray", "sign", "triton", "release", "dev"}
+    assert set(extras) == {"convert", "bench", "c", "cpu", "cuda", "data", "ray", "sign", "triton", "release", "dev"}
     wanted = [*project["dependencies"], *(name for extra in extras.values() for name in extra)]
     names = {re.split(r"[\[<>=]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
     assert names <= PINNED
