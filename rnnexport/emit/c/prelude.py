@@ -194,27 +194,32 @@ _LIBM = {
 _MULTIPLY = """\
 /* y = x @ w, for x (rows, depth) and w (depth, columns): the sums of the even and of the odd terms, then both. A block
  * of columns is summed in registers; the last one of a row may go on into the next row, which is written after it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED _Pragma("GCC unroll 4")
+#else
+#define UNROLLED
+#endif
 #define BLOCK(name, count)                                                                                    \\
     static INLINE void name(float *y, const float *x, const float *w, size_t depth, size_t columns) {         \\
         vec even[count], odd[count];                                                                          \\
-        for (int b = 0; b < (count); b++) {                                                                   \\
+        UNROLLED for (int b = 0; b < (count); b++) {                                                          \\
             even[b] = odd[b] = splat(0.0f);                                                                   \\
         }                                                                                                     \\
         size_t k = 0;                                                                                         \\
         for (; k + 1 < depth; k += 2, w += 2 * columns) {                                                     \\
             const vec one = splat(x[k]), other = splat(x[k + 1]);                                             \\
-            for (int b = 0; b < (count); b++) {                                                               \\
+            UNROLLED for (int b = 0; b < (count); b++) {                                                      \\
                 even[b] += one * load(w + b * LANES);                                                         \\
                 odd[b] += other * load(w + columns + b * LANES);                                              \\
             }                                                                                                 \\
         }                                                                                                     \\
         if (k < depth) {                                                                                      \\
             const vec one = splat(x[k]);                                                                      \\
-            for (int b = 0; b < (count); b++) {                                                               \\
+            UNROLLED for (int b = 0; b < (count); b++) {                                                      \\
                 even[b] += one * load(w + b * LANES);                                                         \\
             }                                                                                                 \\
         }                                                                                                     \\
-        for (int b = 0; b < (count); b++) {                                                                   \\
+        UNROLLED for (int b = 0; b < (count); b++) {                                                          \\
             store(y + b * LANES, even[b] + odd[b]);                                                           \\
         }                                                                                                     \\
     }
@@ -353,9 +358,9 @@ _PARTS = {
     "whole_rest": _REST,
 }
 # What a part defines besides its own name.
-_MORE = {"multiply": ("multiply_4", "multiply_2", "multiply_1", "BLOCK")}
+_MORE = {"multiply": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED")}
 NAMES = frozenset((*_PARTS, "vec", "vmask", *(name for names in _MORE.values() for name in names)))
-_MACROS = frozenset(("whole_quotient", "whole_rest", "BLOCK"))
+_MACROS = frozenset(("whole_quotient", "whole_rest", "BLOCK", "UNROLLED"))
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # Functions of <math.h> that a text may call.
