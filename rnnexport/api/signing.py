@@ -51,8 +51,10 @@ def sign(artifact: str | Path, key: str | Path, output: str | Path | None = None
         raise UsageError(f"{path.name} carries no provenance", "an artifact of rnnexport", "export it again")
     require_unaltered(path.name, proof)
     config = _config("signing")
+    password = os.environ.get(PASSWORD)
+    secret = None if password is None else password.encode()  # cryptography 50 takes bytes alone
     with ForeignCode(partial(_refused_key, Path(key))):
-        config.use_elliptic_key_signer(private_key=Path(key), password=os.environ.get(PASSWORD))
+        config.use_elliptic_key_signer(private_key=Path(key), password=secret)
     with _as_one(path) as whole, staged(place) as file, ForeignCode(partial(_unsigned, path)):
         config.sign(whole, file)
     return place

@@ -19,10 +19,18 @@ def steps_of_export(targets: int, shape: Shape, checks: Checks) -> int:
     return 3 + more + targets * (1 + checks["verify"])
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; what can't be looked at is refused where it is read."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def check_reports(reports: Mapping[str, Path], inputs: Sequence[Path], companions: Sequence[Path] = ()) -> None:
     """Refuse what could only fail after all the work, or would destroy what is verified."""
     seen = [path.resolve() for path in (*inputs, *companions)]
-    folders = [path for path in seen if path.is_dir()]  # a report in a SavedModel would break its seal
+    folders = [path for path in seen if _is_folder(path)]  # a report in a SavedModel would break its seal
     for kind, file in reports.items():
         place = file.resolve()
         if place in seen or not set(place.parents).isdisjoint(folders):

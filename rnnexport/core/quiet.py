@@ -13,7 +13,7 @@ _TALKATIVE = ("tensorflow", "absl", "tf2onnx", "h5py")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let the loggers of TensorFlow and tf2onnx say errors alone, and no warning be printed, inside the block.
+    """Let the loggers of TensorFlow and tf2onnx say errors alone, and no warning but ours be printed, inside the block.
 
     TensorFlow reads how much its C++ says from the environment, once, when it is imported: that is set for a process
     that has not done so, unless the user has set it. With the logger `rnnexport` at DEBUG, all is left as it is.
@@ -28,7 +28,7 @@ def quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(max(logging.ERROR, logger.level))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module=r"(?!rnnexport\b)")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):

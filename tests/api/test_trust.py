@@ -121,7 +121,7 @@ def test_a_statement_is_what_the_package_of_in_toto_reads(exported, tmp_path):
         assert predicate.result == result
         assert bool(predicate.failed_tests) == (result == "FAILED")
         assert len(predicate.passed_tests) + len(predicate.failed_tests) >= len(report.artifacts[0].feeds)
-        assert {one.name for one in predicate.configuration} >= {"rnnexport", "numpy", "onnxruntime", "lstm.keras"}
+        assert {one.name for one in predicate.configuration} >= {"rnnexport", "numpy", "onnxruntime", "lstm"}
         for subject in value["subject"]:
             folder = tmp_path if subject["name"].startswith("perturbed") else paths[0].parent
             data = (folder / subject["name"]).read_bytes()

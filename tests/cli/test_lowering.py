@@ -47,8 +47,8 @@ def told(python_process: Run) -> Callable[..., subprocess.CompletedProcess[str]]
 def test_an_export_tells_each_recurrence_and_the_artifact_keeps_it(saved, told, rnnexport_command, tmp_path):
     done = told(["onnx", saved("lstm"), "--lowering", "scan", "--for", "cuda", "--tune", "32x100"], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "  rnn/lstm: LSTM of 5 [units], as native: scan for cuda at (32, 100)" in done.stdout
-    assert "  rnn/odd: a cell, as loop: the last" in done.stdout
+    assert "  recurrence rnn/lstm: LSTM of 5 [units], as native\n" in done.stdout
+    assert "  recurrence rnn/odd: a cell, as loop\n" in done.stdout
     shown = rnnexport_command("inspect", "lstm.onnx", cwd=tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "for cuda, lowering scan, opset 17, tune 32x100" in shown.stdout

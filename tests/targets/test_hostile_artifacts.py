@@ -58,7 +58,13 @@ def test_one_bit_of_the_weights_is_told(to, exported, tmp_path, not_executed):
     file = {"saved-model": copy / "saved_model.pb", "numpy": copy.with_suffix(".npz")}.get(to, copy)
     data = bytearray(file.read_bytes())
     first = data.find(b"\x93NUMPY") + 128  # behind the header of the first array
-    at = {"onnx": 800, "tflite": 2000, "saved-model": 5000, "numpy": first}[to]
+    at = {
+        "onnx": 800,
+        "tflite": 2000,
+        "saved-model": 5000,
+        "numpy": first,
+        "c": data.find(b"static const float") + 100,
+    }[to]
     data[at] ^= 1
     file.write_bytes(bytes(data))
     refused(copy, "was altered after it was exported|is damaged|can't be read")
@@ -87,16 +93,16 @@ def test_an_altered_artifact_is_compared_with_its_source_as_it_is(to, exported, 
         copy.write_bytes(model.SerializeToString())
     elif to == "tflite":
         copy.write_bytes(copy.read_bytes() + b"\0" * 8)
-    elif to == "numpy":
-        copy.write_text(copy.read_text() + "# mine\n")
+    elif target(to).is_code:
+        copy.write_text(copy.read_text() + "\n")
     else:
         (copy / "variables" / "note").write_text("mine")
-    if to == "numpy":
+    if target(to).is_code:
         with pytest.raises(UsageError, match="was altered after it was exported, and is a program"):
             rnnexport.verify(copy, source=saved("lstm"))
     else:
         refused(copy, "or give --source MODEL to compare it as it is")
-    loading = LoadOptions(allow_unsafe=to == "numpy")
+    loading = LoadOptions(allow_unsafe=target(to).is_code)
     (report,) = rnnexport.verify(copy, source=saved("lstm"), loading=loading).artifacts
     assert report.status == "passed"
 

@@ -64,13 +64,14 @@ def in_forms(traced: TracedModel) -> TracedModel:
 
 def _require_numbers(traced: TracedModel) -> None:
     graph, layers = traced.function.graph, traced.names.layers
-    specs = zip(traced.input_tensors, traced.signature.all_inputs, strict=True)
+    # States, which are numbers, come behind.
+    specs = zip(traced.input_tensors, traced.signature.inputs, strict=False)
     if (given := next(((tensor, spec) for tensor, spec in specs if spec.dtype == TEXT), None)) is not None:
         tensor = graph.get_tensor_by_name(given[0])
         reader = next(iter(tensor.consumers()), tensor.op)
         build = "Model(model.get_layer({layer}).output, model.outputs)"
         raise text_refused(f"input {given[1].name} of {traced.name}", build, reader.name, layers)
-    specs = zip(traced.output_tensors, traced.signature.all_outputs, strict=True)
+    specs = zip(traced.output_tensors, traced.signature.outputs, strict=False)
     if (made := next(((tensor, spec) for tensor, spec in specs if spec.dtype == TEXT), None)) is not None:
         writer = graph.get_tensor_by_name(made[0]).op
         while writer.type == "Identity":
