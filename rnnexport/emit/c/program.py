@@ -24,7 +24,23 @@ from rnnexport.lowering.terms import Term
 from rnnexport.source.naming import SourceNames
 
 # Indices of loops and what else stands in functions beside names of the model.
-_LOCALS = ("at", "row", "plane", "cube", "block", "fifth", "sixth", "seventh", "column", "total", "best", "seen", "t")
+_LOCALS = (
+    "at",
+    "row",
+    "plane",
+    "cube",
+    "block",
+    "fifth",
+    "sixth",
+    "seventh",
+    "column",
+    "total",
+    "best",
+    "seen",
+    "t",
+    "length",
+    "step",
+)
 _INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
 
 

@@ -86,16 +86,24 @@ def _one_hot(body: Body, term: Term) -> None:
 
 
 def _reverse_sequence(body: Body, term: Term) -> None:
+    """Each row turned round as far as its length; of no length that is none it is left as it is."""
     data, lengths = body.solid(term.operands[0]), body.solid(term.operands[1])
     time, batch = term.attribute("time_axis", 0), term.attribute("batch_axis", 1)
-    if data.shape[batch] != 1 or len(data.shape) < 2 or {time, batch} != {0, 1}:
-        raise NoFormError("several rows of different lengths")
+    if len(data.shape) < 2 or {time, batch} != {0, 1}:
+        raise NoFormError("rows or steps that are not the first two axes")
     made = body.made(term, data.shape, data.dtype)
-    size, inner = data.shape[time], product(data.shape[2:])
-    with body.loop("t", size):
-        body.line(f"const size_t length = (size_t){lengths.element_at('0')};")
-        source = f"{data.pointer} + (t < length && length <= {text(size)} ? length - 1 - t : t) * {factor(inner)}"
-        body.line(f"memcpy({made.base} + t * {factor(inner)}, {source}, {factor(inner)} * sizeof({made.ctype}));")
+    size, rows, inner = data.shape[time], data.shape[batch], product(data.shape[2:])
+
+    def at(step: str) -> str:
+        place = f"{step} * {factor(rows)} + row" if time == 0 else f"row * {factor(size)} + {step}"
+        return f"({place}) * {factor(inner)}"
+
+    with body.loop("row", rows), body.loop("t", size):
+        body.line(f"const size_t length = (size_t){lengths.element_at('row')};")
+        body.line(f"const size_t step = t < length && length <= {text(size)} ? length - 1 - t : t;")
+        body.line(
+            f"memcpy({made.base} + {at('t')}, {data.pointer} + {at('step')}, {factor(inner)} * sizeof({made.ctype}));"
+        )
 
 
 OPERATORS: dict[str, Callable[[Body, Term], None]] = {
