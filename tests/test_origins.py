@@ -64,16 +64,23 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-# The whole table is exported by `make test-long`. Each time every layer is exported of one file of each Keras, and some
-# layers of every other file, which gives the same models: the rest of these are loaded and run. Not so the programs of
-# tf_keras, which takes long to write one.
+# The whole table is exported by `make test-long`. Each time every layer is exported of a file of one Keras, in turn,
+# and one layer of every other file, which gives the same models: of the rest every other one is loaded and run. Not so
+# the programs of tf_keras, which takes long to write one.
 WHOLE = ("tf_keras .h5", "Keras 3 .keras")
 EACH_TIME = ("GRU, reset before, hard_sigmoid", "stateful", "CuDNNLSTM")
 SLOWLY_WRITTEN = ("tf_keras SavedModel",)
 
 
+def _places(origin: str, layer: str) -> tuple[int, int]:
+    return list(ORIGINS).index(origin), list(origins.LAYERS).index(layer)
+
+
 def exported_each_time(origin: str, layer: str) -> bool:
-    return origin in WHOLE or layer in EACH_TIME or (origin, layer) in REFUSED
+    row, column = _places(origin, layer)
+    if origin in WHOLE:
+        return column % len(WHOLE) == WHOLE.index(origin)
+    return layer == EACH_TIME[row % len(EACH_TIME)] or (origin, layer) in REFUSED
 
 
 def cells(each_time: Callable[[str, str], bool], left_out: Collection[tuple[str, str]] = ()) -> list[ParameterSet]:
@@ -110,7 +117,8 @@ def test_the_artifact_has_the_numbers_of_the_keras_that_wrote_the_file(origin, l
 
 
 def loaded_each_time(origin: str, layer: str) -> bool:
-    return origin not in SLOWLY_WRITTEN and not exported_each_time(origin, layer)
+    in_turn = sum(_places(origin, layer)) % 2 == 0
+    return in_turn and origin not in SLOWLY_WRITTEN and not exported_each_time(origin, layer)
 
 
 @pytest.mark.parametrize(("origin", "layer"), cells(loaded_each_time, REFUSED))

@@ -63,7 +63,7 @@ def test_chunks_with_the_state_carried_equal_the_live_model(build, to, tmp_path)
 
 
 @GROUP
-@pytest.mark.parametrize("build", [keras3_stack, keras2_stack])
+@pytest.mark.parametrize("build", [pytest.param(keras3_stack, marks=pytest.mark.long), keras2_stack])
 def test_a_dirty_live_model_leaks_nothing_and_keeps_its_state(build, tmp_path):
     fresh = rnnexport.export(build(), "onnx", tmp_path / "fresh.onnx")
     dirty_model = build()

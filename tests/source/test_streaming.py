@@ -21,11 +21,13 @@ GROUP = pytest.mark.xdist_group("streaming")
 APIS = ("keras", "tf_keras")
 # What each Keras does in a way of its own is seen in both; the rest takes minutes, and is seen in Keras 3 or, of kinds
 # that differ little from others, by `make test-long` alone.
-SELDOM = {"last", "padded ids", "stacked", "convolutional", "nested", "pooling", "window", "far delay"}
+SELDOM = {"last", "padded ids", "stacked", "convolutional", "nested", "pooling", "window", "far delay"} | {
+    *("positional mask", "started by a threshold", "fixed context", "two outputs", "zeroed"),
+    *("attention", "strides", "folded", "two fixed", "twice as long", "own length"),
+}
 BOTH = {
     "padding",
     "convolution",
-    "grouped convolutions",
     "separable convolution",
     "own start",
     "backwards",

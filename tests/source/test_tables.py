@@ -100,6 +100,7 @@ def test_feeds_have_words_and_others():
     assert set(drawn.ravel().tolist()) > {*WORDS, ""}
 
 
+@pytest.mark.long
 def test_words_that_are_given_out(tmp_path):
     import tensorflow as tf
 
