@@ -43,20 +43,7 @@ class Compiler:
 
     def run(self, arguments: Sequence[str]) -> None:
         """Call it. ProviderError where it fails."""
-        try:
-            done = subprocess.run(
-                [*self.command, *arguments], capture_output=True, timeout=_TIMEOUT_S, check=False, env=_environment()
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ProviderError(
-                f"{shlex.join(self.command)} can't be run: {error}", "a C compiler", "set CC, or install one"
-            ) from error
-        if done.returncode != 0:
-            raise ProviderError(
-                f"{shlex.join(self.command)} failed: {_first_line(done.stderr)}",
-                "a C compiler that takes C99",
-                "set CC to another compiler",
-            )
+        _called((*self.command, *arguments), self.command, "set CC to another compiler")
 
 
 def find() -> Compiler:
@@ -78,23 +65,25 @@ def find() -> Compiler:
 
 
 def _asked(command: tuple[str, ...]) -> Compiler:
+    version = _called((*command, "--version"), command, "set CC to one, install one, or unset it")
+    return Compiler(command, _first_line(version))
+
+
+def _called(line: Sequence[str], command: Sequence[str], todo: str) -> bytes:
+    """What a compiler prints.
+
+    Raises:
+        ProviderError: it can't be run, or fails; the first line of what it says.
+    """
+    environment = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            [*command, "--version"], capture_output=True, timeout=_TIMEOUT_S, check=False, env=_environment()
-        )
+        done = subprocess.run(line, capture_output=True, timeout=_TIMEOUT_S, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ProviderError(
-            f"{shlex.join(command)} can't be run: {error}", "a C compiler", "set CC to one, or unset it"
-        ) from error
+        raise ProviderError(f"{shlex.join(command)} can't be run: {error}", "a C compiler", todo) from error
     if done.returncode != 0:
-        raise ProviderError(
-            f"{shlex.join(command)} failed: {_first_line(done.stderr)}", "a C compiler", "set CC to one, or unset it"
-        )
-    return Compiler(command, _first_line(done.stdout))
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C"}
+        found = f"{shlex.join(command)} failed: {_first_line(done.stderr)}"
+        raise ProviderError(found, "a C compiler that takes C99", todo)
+    return done.stdout
 
 
 def _first_line(text: bytes) -> str:
