@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnexport.artifact import archive
 from rnnexport.artifact.checksum import seal_of, sealed, with_seal
-from rnnexport.emit.c.module import constants_in, weight
+from rnnexport.emit.c.module import constants_in, weights
 from rnnexport.targets.c import files as c_files
 from rnnexport.targets.c.metadata import sealed as c_sealed
 from rnnexport.targets.numpy.metadata import sealed as sealed_entries
@@ -80,11 +80,8 @@ def _c(path: Path, amount: float) -> None:
     text = path.read_text()
     arrays = {name: text_ for name, (kind, text_) in constants_in(text).items() if kind == "float"}
     numbers = max(arrays.values(), key=len)
-    items = numbers.split(",")
-    at = len(items) // 2
-    value = float.fromhex(items[at].strip().removesuffix("f")) + amount
-    items[at] = f" {weight(np.float32(value))}"
-    path.write_text(text.replace(numbers, ",".join(items)))
+    array = np.array([float.fromhex(item.strip().removesuffix("f")) for item in numbers.split(",")], np.float32)
+    path.write_text(text.replace(numbers, "\n".join(weights(_changed(array, amount)))))
     beside = c_files.beside(path)
     beside.write_bytes(archive.to_bytes(c_sealed(path, archive.read(beside))))
 

@@ -290,9 +290,14 @@ def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
 def _array(name: str, array: np.ndarray, called: str) -> Iterator[str]:
     yield f"/* {comment_text(called)} */"
     yield f"static const {C_TYPES[array.dtype.name]} {name}[PADDED({array.size})] = {{"
-    items = map(weight, array.ravel())
-    yield from wrap(", ".join(items) or "0", _LINE, initial_indent="    ", subsequent_indent="    ")
+    yield from weights(array)
     yield "};"
+
+
+def weights(array: np.ndarray) -> list[str]:
+    """The lines of the numbers of an array, in C order."""
+    items = ", ".join(map(weight, array.ravel()))
+    return wrap(items or "0", _LINE, initial_indent="    ", subsequent_indent="    ")
 
 
 def weight(value: np.generic) -> str:
