@@ -62,4 +62,4 @@ def test_a_program_with_such_an_operator_is_refused():
         return tf.raw_ops.CudnnRNN(input=x, input_h=h, input_c=h, params=np.ones(200, "f4"), rnn_mode="lstm").output
 
     with pytest.raises(ConversionError, match="m holds the operator CudnnRNN, which runs on an NVIDIA GPU alone"):
-        _refuse_gpu_operators(SimpleNamespace(name="m"), gpu.get_concrete_function())
+        _refuse_gpu_operators(SimpleNamespace(name="m"), gpu.get_concrete_function().graph.as_graph_def())

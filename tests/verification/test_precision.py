@@ -66,7 +66,7 @@ def test_a_fault_of_one_unit_is_not_lost_among_the_others():
     assert told.whole < 2 < LIMIT < told.unit
     assert told.worst == 17
     (problem,) = precision_problems(feeds(one), Tolerances())
-    assert "as its source at unit 17 (at most 4." in problem
+    assert "as its source at unit 17 (at most 5" in problem
 
 
 def test_a_source_that_rounds_to_the_truth_itself_does_not_make_others_wrong():
@@ -165,4 +165,4 @@ def test_of_few_values_a_unit_may_be_further_off():
         compare("y", WANTED[:rows], Wanted(WANTED[:rows], TRUTH[:rows], time_axis=1), Tolerance()) for rows in (1, 4)
     )
     assert precision([few]).limit > precision([many]).limit > LIMIT
-    assert precision([many]).limit == pytest.approx(LIMIT * (1 + 10 / 36) ** 0.5)
+    assert precision([many]).limit == pytest.approx(LIMIT * (1 + 20 / 36) ** 0.5)
