@@ -171,7 +171,8 @@ def test_faults_of_an_operator_are_caught(exported, tmp_path):
 
 
 @pytest.mark.xdist_group("mutation")
-@pytest.mark.parametrize("form", ["scan", pytest.param("loop", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["scan", "loop"])
 def test_faults_of_loops_and_of_what_is_around_are_caught(form, of_form, tmp_path):
     check(of_form(form), MIXED | BESIDES[form], tmp_path)
 

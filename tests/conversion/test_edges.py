@@ -18,7 +18,7 @@ from benchmarks.edges.words import ALL, REFUSED, WORDS
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "runtimes.md").read_text()
 LONG = pytest.mark.long
 BY_COLUMN = [
-    pytest.param(column, marks=[LONG] if column.target in ("tflite", "saved-model") or column.opset == 17 else [])
+    pytest.param(column, marks=[LONG] if column.target in ("tflite", "saved-model") or column.opset in (17, 18) else [])
     for column in COLUMNS
 ]
 

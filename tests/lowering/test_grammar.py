@@ -8,7 +8,7 @@ from tests.lowering.checking import failures
 from tests.lowering.grammar import generate
 
 CHUNK = 25
-CI_SEEDS = 300
+CI_SEEDS = 150
 LONG_SEEDS = 2500
 
 

@@ -36,7 +36,7 @@ def model_of(api, dtype, steps=STEPS, stateful=False):
     ("api", "dtype"),
     [
         (keras, "float64"),
-        (keras, "mixed_bfloat16"),
+        pytest.param(keras, "mixed_bfloat16", marks=LONG),
         (tf_keras, "float16"),
         pytest.param(tf_keras, "float64", marks=LONG),
         pytest.param(keras, "mixed_float16", marks=LONG),
