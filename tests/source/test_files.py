@@ -98,7 +98,7 @@ def test_flipped_bits_end_in_a_source_or_one_clear_error(saved, tmp_path):
 
 def test_a_zip_that_is_no_model_is_no_hostile_one(tmp_path):
     np.savez(tmp_path / "m.keras.npz", a=np.ones(3))
-    with pytest.raises(ConversionError, match=r"is a zip file, but none of Keras"):
+    with pytest.raises(ConversionError, match=r"is not a Keras file but an archive of NumPy arrays"):
         identify(tmp_path / "m.keras.npz")
 
 
