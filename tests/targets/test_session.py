@@ -69,6 +69,6 @@ def test_what_the_runtime_refuses_is_one_documented_exception(broken, feed, capf
 def test_a_host_without_the_runtime_is_told_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(
-        ProviderError, match=r"onnxruntime is not installed; .*lowering.*rnnexport\[cpu\].*--lowering loop"
+        ProviderError, match=r"onnxruntime is not installed; .*lowering.*pip install .*\[cpu\].*--lowering loop"
     ):
         run(model(GOOD), [])
