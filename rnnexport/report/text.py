@@ -125,7 +125,7 @@ def _remarks(item: ArtifactReport) -> list[str]:
     told = [steps_line(feed, item.tolerances) for feed in item.feeds if feed.steps]
     if not item.tolerances.usual:
         told.append(f"judged with {item.tolerances}, which are not the defaults")
-    if item.settings:
+    if item.settings and item.provider != "cpu":  # there it is the compiler of a C program, which the other views name
         told.append(f"settings of {item.provider}: {settings_line(item.settings)}")
     if item.placement is not None and (item.provider != "cpu" or item.placement.elsewhere(item.provider)):
         told.append(placement_line(item.placement, item.provider))
