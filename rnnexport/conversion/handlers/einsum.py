@@ -11,15 +11,14 @@ are multiplied and not known, and operands of an unknown rank.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rnnexport.conversion.equations import written_out
 from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
 
-_ELLIPSIS = "..."
 Sizes = Mapping[str, "int | None"]
 
 
@@ -136,17 +135,14 @@ def _last(node: Rewrite, found: _Operand, result: str) -> None:
 
 def _read(node: Rewrite) -> tuple[list[_Operand], str, Sizes] | None:
     """The operands, the letters of the result, and what is known of the size of each letter."""
-    ranks = [node.rank(one) for one in node.inputs]
-    given, arrow, result = node.attribute("equation", b"").decode().replace(" ", "").partition("->")
-    parts = given.split(",")
-    if not arrow or len(parts) > 2 or any(rank is None for rank in ranks):
+    equation, ranks = node.attribute("equation", b"").decode(), [node.rank(one) for one in node.inputs]
+    known = [rank for rank in ranks if rank is not None]
+    if "->" not in equation or len(ranks) > 2 or len(known) < len(ranks):
         return None
-    widths = [(rank or 0) - len(part.replace(_ELLIPSIS, "")) for part, rank in zip(parts, ranks, strict=True)]
-    wide = {width for part, width in zip(parts, widths, strict=True) if _ELLIPSIS in part}
-    if len(wide) > 1:
-        return None  # one is broadcast against the other
-    dots = string.digits[: max(wide, default=0)]
-    *letters, result = (part.replace(_ELLIPSIS, dots) for part in (*parts, result))
+    told = written_out(equation, known)
+    if told is None:
+        return None
+    *letters, result = told
     sizes: dict[str, int | None] = {}
     for part, tensor in zip(letters, node.inputs, strict=True):
         for letter, size in zip(part, node.shape(tensor) or (), strict=True):

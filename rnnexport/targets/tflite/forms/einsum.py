@@ -6,15 +6,14 @@ and R in one and the result. What is in one operand alone is summed there; a let
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from rnnexport.conversion.equations import written_out
 from rnnexport.targets.tflite.forms.form import Form, Operation, Size, fixed, product, reshaped, sizes
 
-_ELLIPSIS = "..."
 _MOST_RANK = 6  # of what LiteRT transposes and multiplies
 
 
@@ -43,7 +42,7 @@ class _Lettered:
 def _einsum(operation: Operation, *inputs: tf.Tensor) -> tf.Tensor | None:
     if any(one.shape.rank is None for one in inputs) or inputs[0].dtype.is_complex:
         return None
-    told = _written_out(operation.get_attr("equation").decode(), [one.shape.rank for one in inputs])
+    told = written_out(operation.get_attr("equation").decode(), [one.shape.rank for one in inputs])
     if told is None:
         return None
     *given, result = told
@@ -59,19 +58,6 @@ def _einsum(operation: Operation, *inputs: tf.Tensor) -> tf.Tensor | None:
 
 def _others(operands: Sequence[_Lettered], at: int) -> set[str]:
     return {letter for place, one in enumerate(operands) if place != at for letter in one.letters}
-
-
-def _written_out(equation: str, ranks: Sequence[int]) -> list[str] | None:
-    """The letters of each operand, then of the result, with letters of their own for `...`."""
-    given, _, result = equation.replace(" ", "").partition("->")
-    parts = given.split(",")
-    free = string.digits
-    widths = [rank - len(part.replace(_ELLIPSIS, "")) for part, rank in zip(parts, ranks, strict=True)]
-    wide = {width for part, width in zip(parts, widths, strict=True) if _ELLIPSIS in part}
-    if len(wide) > 1:
-        return None  # one is broadcast against the other
-    dots = "".join(free[: max(wide, default=0)])
-    return [part.replace(_ELLIPSIS, dots) for part in (*parts, result)]
 
 
 def _diagonal(letters: str, tensor: tf.Tensor) -> _Lettered | None:
