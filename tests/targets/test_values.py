@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -41,7 +43,7 @@ def named(inner):
 
 
 @pytest.mark.xdist_group(SAMPLE)
-@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("to", INNER)
 def test_the_outputs_are_among_the_values_and_so_is_what_they_come_from(to, exported):
     path = exported(SAMPLE)[to].path
     golden = target(to).read_proof(path).goldens[0]
@@ -58,10 +60,15 @@ def test_the_outputs_are_among_the_values_and_so_is_what_they_come_from(to, expo
 
 
 @pytest.mark.xdist_group(SAMPLE)
-@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("to", INNER)
 def test_a_feed_that_does_not_fit_is_an_error_in_one_line(to, exported):
     with pytest.raises(UsageError, match="can't run"):
         INNER[to](exported(SAMPLE)[to].path, {"features": np.ones((2, 3, 99), np.float32)})
+
+
+def test_a_c_program_shows_none_and_every_other_format_does():
+    assert set(TARGET_NAMES) - set(INNER) == {"c"}
+    assert target("c").inner_values(Path("any.c"), {}).values == ()
 
 
 def scan(body_outputs=("next", "y")):

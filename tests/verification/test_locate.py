@@ -18,7 +18,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.source.layer_outputs import layer_values
 from rnnexport.targets.onnx.values import inner_values
-from rnnexport.targets.registry import TARGET_NAMES, target
+from rnnexport.targets.registry import target
 from rnnexport.verification.diagnosis.locate import locate
 from rnnexport.verification.diagnosis.record import lay_trail, sampled
 from rnnexport.verification.diagnosis.search import search
@@ -301,7 +301,7 @@ def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tm
 
 
 @pytest.mark.xdist_group(SAMPLE)
-@pytest.mark.parametrize("to", TARGET_NAMES)
+@pytest.mark.parametrize("to", INNER)
 def test_a_weight_that_changed_is_located_in_each_format(to, exported, saved, tmp_path):
     sample = SAMPLES_BY_NAME[SAMPLE]
     source = load(saved(SAMPLE), LoadOptions([str(sample.path)]))
