@@ -409,7 +409,7 @@ def test_what_is_no_artifact_of_rnnexport_is_refused(tmp_path):
 def test_without_tritonclient_the_extra_is_named(stream, monkeypatch):
     monkeypatch.delitem(sys.modules, "tritonclient.grpc.model_config_pb2", raising=False)
     monkeypatch.setattr(alone, "find_spec", lambda name: None)
-    with pytest.raises(ProviderError, match=r"tritonclient is not installed.*rnnexport\[triton\]"):
+    with pytest.raises(ProviderError, match=r"tritonclient is not installed.*pip install .*\[triton\]"):
         write_repository(stream, stream.parent / "repo")
     assert not (stream.parent / "repo").exists()
 
