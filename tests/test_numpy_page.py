@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.xdist_group("numpy_page")
 PAGE = (ROOT / "docs" / "numpy.md").read_text()
 SCRIPT = (ROOT / "samples" / "hand_written_gru.py").read_text()
-GOLDEN = (ROOT / "tests" / "codegen" / "golden" / "stateful_gru.py").read_text()
+GOLDEN = (ROOT / "tests" / "emit" / "numpy" / "golden" / "stateful_gru.py").read_text()
 # Larger than any rounding, smaller than any mistake that the page tells of.
 ROUNDING = 1e-5
 

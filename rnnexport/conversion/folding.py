@@ -4,7 +4,7 @@ A window, a filter bank or a table of angles is no constant of the source: tf2on
 
     Before: matrix = MatMul(Const, Sin(Range(0, 512, 1)))     After: matrix = Cast(Const: float64)
 
-Short ones are what the source says in any case, see `codegen.meaning`.
+Short ones are what the source says in any case, see `emit.numpy.meaning`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 # Numbers that differ by less, relatively, are taken for one: the code computed them in float32.
 ROUNDING = 2.0**-22

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from rnnexport.core.lowering import FORMS
-from rnnexport.lowering.constants import Constants
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.recurrence import Recurrence, State, recognise
+from rnnexport.ir.reverse import turned
+from rnnexport.ir.terms import Terms, below
+from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.cost_model import (
     BATCHES,
     MOST_UNROLLED_UNASKED,
@@ -21,10 +25,6 @@ from rnnexport.lowering.cost_model import (
 from rnnexport.lowering.forms import Form, scan, unrolled
 from rnnexport.lowering.loop_invariants import hoisted, left_behind, without_twins
 from rnnexport.lowering.native import Native, native
-from rnnexport.lowering.recurrence import Recurrence, State, recognise
-from rnnexport.lowering.reverse import turned
-from rnnexport.lowering.terms import Terms, below
-from rnnexport.lowering.trip_count import Refusal
 
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.terms import Shape, Term, Terms
+from rnnexport.ir.terms import Shape, Term, Terms
 
 _INT64 = ir.DataType.INT64
 

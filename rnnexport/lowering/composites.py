@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.rebuild import rewritten
-from rnnexport.lowering.recurrence import Recurrence
-from rnnexport.lowering.terms import Term, Terms, below
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import rewritten
+from rnnexport.ir.recurrence import Recurrence
+from rnnexport.ir.terms import Term, Terms, below
 
 # The opset that LayerNormalization came with.
 _NEEDED = 17

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rnnexport.ir.recurrence import Recurrence
+from rnnexport.ir.terms import LEAVES, Term, below
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell
-from rnnexport.lowering.recurrence import Recurrence
-from rnnexport.lowering.terms import LEAVES, Term, below
 
 # The batches to be fast at where the batch is dynamic.
 BATCHES = (1, 32)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import subgraphs
+from rnnexport.ir.terms import Call, Term, below
 from rnnexport.lowering.forms import Body
-from rnnexport.lowering.reading import subgraphs
-from rnnexport.lowering.terms import Call, Term, below
 
 
 class Emission:

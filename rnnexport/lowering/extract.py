@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import captures, constant, subgraphs
+from rnnexport.ir.reverse import read_reversal
+from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering.emit import Emission, redirect
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.reading import captures, constant, subgraphs
-from rnnexport.lowering.reverse import read_reversal
-from rnnexport.lowering.terms import Term, Terms, below
 
 # Values of the graph around as terms of others, where a form was derived across what stands between them.
 Links = Mapping[ir.Value, Term]

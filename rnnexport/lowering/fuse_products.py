@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.rebuild import rewritten, substituted, uses
-from rnnexport.lowering.terms import Term, Terms, below
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import rewritten, substituted, uses
+from rnnexport.ir.terms import Term, Terms, below
 
 
 def merged(terms: Terms, constants: Constants, roots: Iterable[Term]) -> dict[Term, Term]:

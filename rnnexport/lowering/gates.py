@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnexport.ir.terms import Term
 from rnnexport.lowering.activations import ODD
 from rnnexport.lowering.algebra import (
     ROUNDING,
@@ -22,7 +23,6 @@ from rnnexport.lowering.algebra import (
     times,
     total,
 )
-from rnnexport.lowering.terms import Term
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.recurrence import name_of
 from rnnexport.lowering.emit import Emission
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.recurrence import name_of
 
 
 def put_in_place(graph: ir.Graph, loop: ir.Node, form: Form, constants: Constants) -> None:

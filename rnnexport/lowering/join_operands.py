@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from rnnexport.lowering.constants import Constants
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import uses
+from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering.fuse_products import without_older
-from rnnexport.lowering.rebuild import uses
-from rnnexport.lowering.terms import Term, Terms, below
 
 
 def joined_operands(terms: Terms, constants: Constants, roots: Iterable[Term]) -> dict[Term, Term]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import constant
+from rnnexport.ir.rebuild import substituted
+from rnnexport.ir.recurrence import Recurrence
+from rnnexport.ir.sequences import steps_term
+from rnnexport.ir.terms import Term, below
 from rnnexport.lowering.composites import composed
-from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.fuse_products import merged, with_gemms
 from rnnexport.lowering.join_operands import joined_operands
-from rnnexport.lowering.reading import constant
 from rnnexport.lowering.reassociate import Regrouping
-from rnnexport.lowering.rebuild import substituted
-from rnnexport.lowering.recurrence import Recurrence
-from rnnexport.lowering.sequences import steps_term
-from rnnexport.lowering.terms import Term, below
 from rnnexport.lowering.vectorize_time import Batching
 
 

@@ -10,6 +10,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import FORMS, CannotRun, LoweringDecision, LoweringRequest
+from rnnexport.ir.loop_body import outer
+from rnnexport.ir.recurrence import name_of
+from rnnexport.ir.reverse import double_reversals
+from rnnexport.ir.terms import Terms
 from rnnexport.lowering.autotune import Measure, measured, resized, size_told
 from rnnexport.lowering.bidirectional import join_directions
 from rnnexport.lowering.candidates import derive
@@ -19,11 +23,7 @@ from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.insert import put_in_place, replace_value
 from rnnexport.lowering.loop_invariants import is_zero
-from rnnexport.lowering.reading import outer
-from rnnexport.lowering.recurrence import name_of
-from rnnexport.lowering.reverse import double_reversals
 from rnnexport.lowering.shared_masks import compact_once
-from rnnexport.lowering.terms import Terms
 
 _SEED = 4
 

@@ -16,13 +16,13 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import rewritten
+from rnnexport.ir.recurrence import Recurrence, State
+from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering.algebra import Unreadable, lanes
-from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.loop_invariants import changed
 from rnnexport.lowering.normal_form import NormalForms
-from rnnexport.lowering.rebuild import rewritten
-from rnnexport.lowering.recurrence import Recurrence, State
-from rnnexport.lowering.terms import Term, Terms, below
 
 # A step compares and combines few flags; each is tried in both senses.
 _MOST_FLAGS = 8

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import substituted
+from rnnexport.ir.recurrence import Recurrence, State
+from rnnexport.ir.reverse import turn_round, turned
+from rnnexport.ir.sequences import length_term, steps_term
+from rnnexport.ir.terms import Shape, Term, Terms, below
+from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, Part
 from rnnexport.lowering.compaction import Compaction
-from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.masks import Masked, masked
 from rnnexport.lowering.match import matched
 from rnnexport.lowering.native_weights import attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.normal_form import NormalForms
-from rnnexport.lowering.rebuild import substituted
-from rnnexport.lowering.recurrence import Recurrence, State
-from rnnexport.lowering.reverse import turn_round, turned
-from rnnexport.lowering.sequences import length_term, steps_term
-from rnnexport.lowering.terms import Shape, Term, Terms, below
-from rnnexport.lowering.trip_count import Refusal
 from rnnexport.lowering.vectorize_time import Batching
 
 # Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rnnexport.ir.terms import Term, Terms
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell
 from rnnexport.lowering.gates import Function
-from rnnexport.lowering.terms import Term, Terms
 
 
 def weights_of(

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.ir.constants import Constants, slice_index
+from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import activation
 from rnnexport.lowering.algebra import Act, Sum, Unreadable, negative, number, plus, times
-from rnnexport.lowering.constants import Constants, slice_index
 from rnnexport.lowering.lane_blocks import (
     Row,
     clipped,
@@ -27,7 +28,6 @@ from rnnexport.lowering.lane_blocks import (
     vector,
 )
 from rnnexport.lowering.loop_invariants import is_zero
-from rnnexport.lowering.terms import Term, Terms, below
 
 # What is read through where no state is in it; anything else there is an input of the cell, whatever computes it.
 _LINEAR = {"Identity", "MatMul", "Gemm", "Add", "Sub", "Neg", "Split", "Slice", "Concat"}

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.rebuild import rewritten, uses
-from rnnexport.lowering.terms import Term, Terms, below, broadcast
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.rebuild import rewritten, uses
+from rnnexport.ir.terms import Term, Terms, below, broadcast
 
 Addend = tuple[int, Term]
 # A constant from here on takes digits off a float32 of ordinary size: sums with it keep their order.

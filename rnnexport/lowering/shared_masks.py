@@ -14,11 +14,11 @@ from itertools import product
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass, DeduplicateInitializersPass
 
+from rnnexport.ir.loop_body import constant
+from rnnexport.ir.reverse import untransposed
+from rnnexport.ir.terms import Term, Terms
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.insert import replace_value
-from rnnexport.lowering.reading import constant
-from rnnexport.lowering.reverse import untransposed
-from rnnexport.lowering.terms import Term, Terms
 
 # Of the indices and lengths of plans.
 _SMALL = 64

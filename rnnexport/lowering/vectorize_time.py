@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.lowering.constants import Constants
-from rnnexport.lowering.terms import Result, Term, Terms
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.terms import Result, Term, Terms
 
 _UNARY = """Neg Abs Exp Log Sqrt Reciprocal Tanh Sigmoid Relu LeakyRelu Elu Selu Celu Softplus Softsign HardSigmoid
     HardSwish Erf Sin Cos Tan Atan Floor Ceil Round Sign Not Cast ThresholdedRelu Identity IsNaN IsInf Gelu Mish"""

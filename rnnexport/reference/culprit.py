@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.codegen.oracle import NoOracle, Oracle, oracle
 from rnnexport.core.errors import ConversionError
+from rnnexport.emit.numpy.oracle import NoOracle, Oracle, oracle
 from rnnexport.reference.witness import Allowed, where_numbers
 
 if TYPE_CHECKING:

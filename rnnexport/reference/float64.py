@@ -22,7 +22,7 @@ from rnnexport.reference.witness import Allowed, where_numbers
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from rnnexport.codegen.oracle import Oracle, Rounds
+    from rnnexport.emit.numpy.oracle import Oracle, Rounds
     from rnnexport.source.double import Double
     from rnnexport.source.trace import TracedModel
 
@@ -54,7 +54,7 @@ class Exact:
             self._open(traced)
 
     def _open(self, traced: TracedModel) -> None:
-        from rnnexport.codegen.oracle import NoOracle, oracle
+        from rnnexport.emit.numpy.oracle import NoOracle, oracle
         from rnnexport.source.double import NoDouble, double
 
         program, graph = oracle(traced), double(traced)

@@ -58,7 +58,7 @@ def both_ways(pair: Pair, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arra
 
 
 def _in_float64(pair: Pair, seed: int, graphs: tuple[TracedModel, ...]) -> tuple[Arrays, Arrays] | None:
-    from rnnexport.codegen.oracle import NoOracle, oracle
+    from rnnexport.emit.numpy.oracle import NoOracle, oracle
 
     runs: list[Run] = []
     for graph in graphs:

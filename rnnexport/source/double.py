@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from rnnexport.codegen.meaning import meant
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
+from rnnexport.emit.numpy.meaning import meant
 from rnnexport.source.elementary import Meaning
 from rnnexport.source.float64_safety import GraphDef, narrow_left, obstacle
 from rnnexport.source.freezing import array_of, needed

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from rnnexport.codegen.reading import read_model
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.core.c_form import CForm
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
+from rnnexport.ir.from_onnx import read_model
 from rnnexport.source.naming import SourceNames
 from rnnexport.targets.c import compiler
 from rnnexport.targets.c.calling import Program
-from tests.codegen.programs import signature_of
+from tests.emit.numpy.programs import signature_of
 
 OWN = CForm()
 # As quick to compile as a compiler is.

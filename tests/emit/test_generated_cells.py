@@ -7,8 +7,8 @@ import traceback
 
 import pytest
 
-from tests.codegen.test_generated_cells import differences
 from tests.emit.cprograms import opened
+from tests.emit.numpy.test_generated_cells import differences
 from tests.lowering.checking import JUDGED, feeds
 from tests.lowering.grammar import generate
 from tests.lowering.runtime import run

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.ir.rebuild import rewritten
 from rnnexport.lowering import candidates as deriving
 from rnnexport.lowering import lower
 from rnnexport.lowering.differential_check import disagreement
-from rnnexport.lowering.rebuild import rewritten
 from tests.lowering.small import compared, loop, lowered, node_of
 from tests.lowering.test_native import LSTM_WEIGHTS, PLAIN_LSTM, TWO
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rnnexport.ir.rebuild import rewritten
+from rnnexport.ir.terms import Terms
 from rnnexport.lowering import candidates, lower
-from rnnexport.lowering.rebuild import rewritten
-from rnnexport.lowering.terms import Terms
 from tests.lowering.runtime import run
 from tests.lowering.small import (
     LENGTH,

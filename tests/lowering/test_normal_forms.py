@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from rnnexport.ir.constants import Constants
+from rnnexport.ir.terms import Terms
 from rnnexport.lowering.activations import cut
 from rnnexport.lowering.algebra import number, plus, times
-from rnnexport.lowering.constants import Constants
 from rnnexport.lowering.normal_form import NormalForms
-from rnnexport.lowering.terms import Terms
 from tests.lowering.small import drawn
 
 WEIGHTS = drawn(W=(3, 4), R=(4, 4), S=(4, 4), b=(4,), k=(4,))

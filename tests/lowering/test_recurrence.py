@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.lowering.recurrence import Recurrence, recognise
-from rnnexport.lowering.terms import Terms
+from rnnexport.ir.recurrence import Recurrence, recognise
+from rnnexport.ir.terms import Terms
 from tests.lowering.small import (
     LENGTH,
     SIMPLE,

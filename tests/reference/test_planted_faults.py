@@ -14,7 +14,7 @@ import rnnexport
 from rnnexport.core.errors import ConversionError
 from rnnexport.reference.float64 import Exact
 from rnnexport.source.eager import reference
-from tests.codegen.doubles import described, normal, traced_functions, with_random_weights
+from tests.emit.numpy.doubles import described, normal, traced_functions, with_random_weights
 from tests.reference.faults import attribute, before, formula, plant, swapped, with_constant
 
 GROUP = pytest.mark.xdist_group("witness")

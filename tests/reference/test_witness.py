@@ -9,8 +9,8 @@ import tensorflow as tf
 from rnnexport.reference.float64 import Exact
 from rnnexport.reference.witness import disagreement, moves_of, where_numbers
 from rnnexport.source.double import double
-from tests.codegen.doubles import IMAGE, normal, traced_function, traced_functions
-from tests.codegen.test_float64_operators import OF_IMAGES, OF_ROWS, OF_VOLUMES
+from tests.emit.numpy.doubles import IMAGE, normal, traced_function, traced_functions
+from tests.emit.numpy.test_float64_operators import OF_IMAGES, OF_ROWS, OF_VOLUMES
 
 GROUP = pytest.mark.xdist_group("witness")
 ONE = np.array([1.0, -2.0, 3e6])

@@ -11,7 +11,7 @@ import pytest
 from rnnexport.reference.float64 import Exact
 from rnnexport.source.eager import reference
 from rnnexport.verification.feeds import feeds
-from tests.codegen.doubles import described, with_random_weights
+from tests.emit.numpy.doubles import described, with_random_weights
 
 ACTIVATIONS = (
     *("tanh", "sigmoid", "relu", "softplus", "softsign", "selu", "elu", "exponential", "gelu", "swish"),

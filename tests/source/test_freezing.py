@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from rnnexport.api.export import load
-from rnnexport.codegen.oracle import oracle
 from rnnexport.conversion.boundary import hold_weights, restore_boundary
 from rnnexport.conversion.convert import to_onnx
 from rnnexport.conversion.forms import in_forms
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.signature import Boundary
+from rnnexport.emit.numpy.oracle import oracle
 from rnnexport.source.branches import Observer
 from rnnexport.source.describe import describe
 from rnnexport.source.double import double

@@ -17,7 +17,7 @@ from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import trace
 from rnnexport.source.walking import names_in_code
 from samples.catalog import SAMPLES_BY_NAME
-from tests.codegen.doubles import described, traced_function, with_random_weights
+from tests.emit.numpy.doubles import described, traced_function, with_random_weights
 
 pytestmark = pytest.mark.xdist_group("naming")
 

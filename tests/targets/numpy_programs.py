@@ -10,8 +10,8 @@ import numpy as np
 from rnnexport.artifact import archive
 from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Proof, Provenance
-from rnnexport.codegen import skeleton
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
+from rnnexport.emit.numpy import skeleton
 from rnnexport.targets.numpy import program
 from rnnexport.targets.registry import target
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from rnnexport.artifact import archive
-from rnnexport.codegen.program import Converted
 from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
+from rnnexport.emit.numpy.program import Converted
 from rnnexport.source.naming import SourceNames
 from rnnexport.targets.c import compiler, files
 from rnnexport.targets.c.calling import Program
 from rnnexport.targets.c.source import Source
 from rnnexport.targets.registry import target
-from tests.codegen.programs import signature_of
 from tests.emit.cprograms import QUICK, opened, save, written
+from tests.emit.numpy.programs import signature_of
 from tests.lowering.checking import JUDGED, feeds
 from tests.lowering.grammar import generate
 

@@ -188,6 +188,6 @@ def test_deep_nesting_is_told(tmp_path):
 
 
 def test_the_frame_that_is_written_today_is_known():
-    """A change of `codegen.skeleton` needs the digest of the new text here, beside that of every earlier one."""
+    """A change of `emit.numpy.skeleton` needs the digest of the new text here, beside that of every earlier one."""
     assert all(FRAME[name] for name in ("load_weights", "checked", "main", "__init__"))
     check_text(TEXT.encode())

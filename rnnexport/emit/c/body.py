@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 
-from rnnexport.codegen.reading import Step
 from rnnexport.core.errors import ConversionError
 from rnnexport.emit.c.arrays import (
     C_TYPES,
@@ -26,7 +25,8 @@ from rnnexport.emit.c.elementwise import OPERATORS as ELEMENTWISE
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.groups import INDICES, Group, Loop, collapsed, place
 from rnnexport.emit.c.sizes import Size, factor, letters, product, text
-from rnnexport.lowering.terms import Term, below
+from rnnexport.ir.from_onnx import Step
+from rnnexport.ir.terms import Term, below
 
 LINE = 120
 _MOST_ON_STACK = 1 << 15  # bytes of one buffer

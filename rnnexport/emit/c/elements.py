@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnexport.emit.c.arrays import Shape
 from rnnexport.emit.c.sizes import Poly, Size, is_positive, product, quotient
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 _MOST = 64
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnexport.emit.c.arrays import C_TYPES
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, solid_strides
 from rnnexport.emit.c.elementwise import Written, bare, number, scalar, vector
 from rnnexport.emit.c.sizes import Size, factor, product, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 Strides = tuple[Size, ...]
 INDICES = ("at", "row", "plane", "cube", "block", "fifth", "sixth", "seventh")

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnexport.codegen.naming import CONSTANTS, Origins, attributes_of
-from rnnexport.codegen.naming import identifier as python_identifier
-from rnnexport.codegen.reading import REPEAT, SCAN, Reading, Step
-from rnnexport.codegen.tokens import TokenNames, Weight
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Signature, unique_names
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, shape_text, solid_strides
@@ -20,7 +16,11 @@ from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
 from rnnexport.emit.c.prelude import NAMES
 from rnnexport.emit.c.sizes import Size, letters, text
-from rnnexport.lowering.terms import Term
+from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
+from rnnexport.emit.numpy.naming import identifier as python_identifier
+from rnnexport.emit.numpy.tokens import TokenNames, Weight
+from rnnexport.ir.from_onnx import REPEAT, SCAN, Reading, Step
+from rnnexport.ir.terms import Term
 from rnnexport.source.naming import SourceNames
 
 # Indices of loops and what else stands in functions beside names of the model.

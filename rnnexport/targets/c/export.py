@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.codegen.program import converted
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.emit.numpy.program import converted
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.c.files import write

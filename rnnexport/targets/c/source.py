@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.codegen.program import Converted
-from rnnexport.codegen.reading import read_model
 from rnnexport.core.c_form import CForm
 from rnnexport.core.signature import Signature
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
+from rnnexport.emit.numpy.program import Converted
+from rnnexport.ir.from_onnx import read_model
 from rnnexport.source.naming import LayerName, SourceNames
 
 

@@ -1,6 +1,6 @@
 """Whether a program computes and does nothing else, told before anything of it runs.
 
-A program is taken if it is put together as `rnnexport.codegen` puts one together:
+A program is taken if it is put together as `rnnexport.emit.numpy` puts one together:
 
 1. The module imports what every program imports, and binds each name once: functions, a class, `WEIGHTS`, `MODEL`.
 2. What reads files and the command line (`load_weights`, `checked`, `__init__`, `main`) is text that some rnnexport
@@ -37,7 +37,7 @@ _GUARD = "if __name__ == '__main__':\n    main(MODEL)"
 _STEP = "np.errstate(all='ignore')"
 _METHODS = ("__init__", "initial_state", "reset", "__call__", "step")
 _TOLD = ("INPUTS", "OUTPUTS", "STATES", "SIGNATURE")
-# SHA-256 of the functions of `codegen.skeleton` and of the `__init__` of a class. Those of earlier versions stay.
+# SHA-256 of the functions of `emit.numpy.skeleton` and of the `__init__` of a class. Those of earlier versions stay.
 FRAME = {
     "load_weights": frozenset(("bbe673c4552f4f84333935b934a637b3b586728184dbc53f7c67f998b2bd4e42",)),
     "checked": frozenset(("a2b8823f80a3c9a80eab3086475429b6c43dca72d9ae7b8f026f8d2aa2de890d",)),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.codegen.program import write_program
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.emit.numpy.program import write_program
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.numpy.program import write

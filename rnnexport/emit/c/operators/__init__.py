@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.operators import indexing, loops, networks, parts, products, reductions
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 Writer = Callable[[Body, Term], None]
 _ROWS: dict[str, Writer] = {

@@ -9,7 +9,7 @@ from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import cut, viewed
 from rnnexport.emit.c.sizes import Poly, factor, product, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 
 def _gather(body: Body, term: Term) -> None:

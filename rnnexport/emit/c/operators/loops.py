@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from rnnexport.codegen.reading import CHOICE, REPEAT, SCAN, Step
 from rnnexport.emit.c.arrays import Array
 from rnnexport.emit.c.body import Body, Called
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import fill, viewed
 from rnnexport.emit.c.sizes import Size, factor, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.from_onnx import CHOICE, REPEAT, SCAN, Step
+from rnnexport.ir.terms import Term
 
 
 def _scan(body: Body, term: Term) -> None:

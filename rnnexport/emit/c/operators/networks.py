@@ -11,7 +11,7 @@ from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.operators.reductions import _reduced
 from rnnexport.emit.c.sizes import Poly, Size, quotient, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 
 @dataclass(frozen=True)

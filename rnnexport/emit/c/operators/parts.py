@@ -11,7 +11,7 @@ from rnnexport.emit.c.arrays import Array, Shape, broadcast, broadcast_strides, 
 from rnnexport.emit.c.body import Body, copy_lines
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.sizes import Size, is_positive, product, quotient
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 _FAR = 2**31 - 1
 

@@ -10,7 +10,7 @@ from rnnexport.emit.c.arrays import Array, broadcast, broadcast_strides, solid_s
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.sizes import Size, factor, product, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 _FUNCTIONS = {"float32": "multiply", "float64": "multiply_doubles"}
 

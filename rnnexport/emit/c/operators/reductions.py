@@ -9,7 +9,7 @@ from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.sizes import Size, factor, product, text
-from rnnexport.lowering.terms import Term
+from rnnexport.ir.terms import Term
 
 # What an accumulator starts with, what an element does to it, and what is made of it in the end; `{n}` is how many
 # elements there are, `{f}` the suffix of functions for float32.

@@ -1,0 +1,205 @@
+"""A traced model to a NumPy program: convert with its weights open, read, name, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import onnx_ir as ir
+
+from rnnexport.conversion.boundary import restore_boundary
+from rnnexport.conversion.cleanup import infer_shapes, quiet
+from rnnexport.conversion.convert import to_onnx
+from rnnexport.conversion.forms import in_forms
+from rnnexport.core.signature import Signature, unique_names
+from rnnexport.emit.numpy.expression import Expression, Shape
+from rnnexport.emit.numpy.functions import Functions
+from rnnexport.emit.numpy.letters import legend_of
+from rnnexport.emit.numpy.module import Parts, arguments_of, module_text, starts_of
+from rnnexport.emit.numpy.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
+from rnnexport.emit.numpy.tokens import Weight
+from rnnexport.ir.from_onnx import SCAN, Reading, is_literal, read_model
+from rnnexport.ir.terms import Term, below
+from rnnexport.source.naming import SourceNames
+from rnnexport.source.trace import TracedModel
+
+# What the rules of operators are written for.
+_OPSET = 18
+# What was read of traced models that are still there: the truth of an export and its artifact are made from one.
+_readings: WeakKeyDictionary[TracedModel, Reading] = WeakKeyDictionary()
+# Constants of so many numbers are written where they are used; larger ones are in the archive.
+_SHORT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A program and its archive.
+
+    Attributes:
+        text: of the module.
+        arrays: of the archive, by `layer/name`.
+    """
+
+    text: str
+    arrays: Mapping[str, np.ndarray]
+
+
+def write_program(traced: TracedModel, name: str) -> Program:
+    """The program of a model.
+
+    Args:
+        traced: the model, its recurrences not unrolled.
+        name: of the model: its class and its module are called so.
+
+    Raises:
+        ConversionError: an operator has no ONNX form, or no NumPy form; names it and the layer it is in.
+    """
+    traced = in_forms(traced)
+    tensors = traced.weights()
+    weights = {f"{node}:0": array for node, array in tensors.items()}
+    if traced not in _readings:
+        model = to_onnx(traced, _OPSET, list(tensors))
+        restore_boundary(model, traced, list(weights))
+        _readings[traced] = _read(model)
+    names = {f"{node}:0": path for node, path in traced.names.weights.items()}
+    named = replace(traced.names, weights=names)
+    return _Writing(traced.signature, named, name, _readings[traced], weights).program()
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """A traced model as a graph of opset 18 whose weights are inputs: what programs in other languages are written of.
+
+    Attributes:
+        model: its inputs are those of the signature, and the weights.
+        signature: what goes in and comes out.
+        names: what the source calls its values; weights by the names of inputs of the graph.
+        weights: the value of each, by the name of its input.
+    """
+
+    model: ir.Model
+    signature: Signature
+    names: SourceNames
+    weights: Mapping[str, np.ndarray]
+
+
+def converted(traced: TracedModel) -> Converted:
+    """Convert a model, its recurrences not unrolled.
+
+    Raises:
+        ConversionError: an operator has no ONNX form; names it and the layer it is in.
+    """
+    traced = in_forms(traced)
+    tensors = traced.weights()
+    weights = {f"{node}:0": array for node, array in tensors.items()}
+    model = to_onnx(traced, _OPSET, list(tensors))
+    restore_boundary(model, traced, list(weights))
+    with quiet():
+        infer_shapes(model)
+    named = replace(traced.names, weights={f"{node}:0": path for node, path in traced.names.weights.items()})
+    return Converted(model, traced.signature, named, weights)
+
+
+def program_of(
+    model: ir.Model, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
+) -> Program:
+    """The program of a graph of opset 18.
+
+    Args:
+        model: its inputs are those of the signature, and the weights.
+        signature: what goes in and comes out.
+        names: what the source calls its values; weights by the names of inputs of the graph.
+        weights: the value of each, by the name of its input.
+        name: see `write_program`.
+
+    Raises:
+        ConversionError: an operator has no NumPy form; names it and the layer it is in.
+    """
+    return _Writing(signature, names, name, _read(model), weights).program()
+
+
+def _read(model: ir.Model) -> Reading:
+    with quiet():
+        infer_shapes(model)
+    return read_model(model)
+
+
+class _Writing:
+    def __init__(
+        self,
+        signature: Signature,
+        names: SourceNames,
+        name: str,
+        reading: Reading,
+        weights: Mapping[str, np.ndarray],
+    ) -> None:
+        self._signature, self._name, self._reading = signature, name, reading
+        self._arrays: dict[str, np.ndarray] = {}
+        self._origins = Origins(names, reading.sources)
+        paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
+        places = attributes_of(paths.values())
+        self._given: dict[Term, Expression] = {}
+        self._weights: dict[Term, Weight] = {}
+        leaves = {str(leaf.call.payload.name): leaf for leaf in reading.main.parameters}
+        for each, array in weights.items():
+            bare = identifier(names.weights.get(each, each).rpartition("/")[2])
+            self._put(leaves[each], array, *places[paths[each]], bare)
+
+    def program(self) -> Program:
+        signature = self._signature
+        legend = legend_of(signature, self._widths())
+        arguments = arguments_of(signature, legend)
+        shapes: dict[Term, Shape | None] = {}
+        leaves = {str(leaf.call.payload.name): leaf for leaf in self._reading.main.parameters}
+        for spec in signature.all_inputs:
+            shapes[leaves[spec.name]] = legend.symbols(spec)
+        for spec in signature.inputs:
+            self._given[leaves[spec.name]] = Expression(arguments[spec.name])
+        states = {leaves[state.input.name]: arguments[state.input.name] for state in signature.states}
+        self._put_constants()
+        shapes = {term: shapes.get(term, term.shape) for term in (*self._given, *states)}
+        named = {leaves[spec.name]: arguments[spec.name] for spec in signature.inputs}
+        functions = Functions(self._origins, legend, self._weights, named)
+        taken = [*(arguments[spec.name] for spec in signature.inputs), *LOCALS]
+        main = functions.main(self._reading.main.results, self._given, states, shapes, taken)
+        starts = starts_of(signature)
+        for state in signature.states:
+            if state.input.name in starts:
+                self._arrays[f"{START}/{starts[state.input.name]}"] = state.initial
+        parts = Parts(
+            name=self._name,
+            title=camel(self._name),
+            signature=signature,
+            legend=legend,
+            steps=tuple(functions.steps),
+            main=main,
+        )
+        return Program(module_text(parts), dict(sorted(self._arrays.items())))
+
+    def _put(self, leaf: Term, array: np.ndarray, group: str, attribute: str, bare: str = "") -> None:
+        self._arrays[f"{group}/{attribute}"] = array
+        self._given[leaf] = Expression(f"w.{group}.{attribute}")
+        self._weights[leaf] = Weight(bare or attribute, attribute)
+
+    def _put_constants(self) -> None:
+        """What is neither a weight nor short enough to be written into the code."""
+        count = 0
+        for term in below(self._reading.main.results):
+            if term.op == "Const" and not is_literal(term) and term.call.payload.size > _SHORT:
+                count += 1
+                self._put(term, term.call.payload, CONSTANTS, f"constant_{count}")
+
+    def _widths(self) -> dict[int, str]:
+        """The sizes of the states of the recurrences, each with the first layer that has it."""
+        found: dict[int, str] = {}
+        for term in below(self._reading.main.results):
+            if term.op == SCAN and term.port == 0:
+                step = term.call.payload
+                layer = self._origins.top_layer(step.function.scope + "/")
+                for state in step.function.parameters[step.sequences : step.sequences + step.states]:
+                    if state.shape and isinstance(state.shape[-1], int):
+                        name = identifier(step.function.scope.rpartition("/")[2]) if layer is None else layer.name
+                        found.setdefault(state.shape[-1], name)
+        return found
