@@ -17,6 +17,7 @@ from tensorflow.core.framework import attr_value_pb2
 
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.signature import Signature, TensorSpec, argument_name
+from rnnexport.core.source_names import SourceNames
 from rnnexport.core.text import as_text
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
@@ -25,7 +26,7 @@ from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.held import variable_of
 from rnnexport.source.live import live
 from rnnexport.source.model import SourceModel
-from rnnexport.source.naming import SourceNames, source_names
+from rnnexport.source.naming import source_names
 from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
 

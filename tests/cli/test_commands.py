@@ -271,11 +271,23 @@ def test_inspect_shows_what_a_file_says_even_where_it_can_not_be_loaded(saved, r
 @GROUP
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["verify", "m.onnx"], ["verify", "m.tflite"], ["inspect", "m.onnx"], ["inspect", "m.keras"]],
+    [
+        ["--help"],
+        ["verify", "m.onnx"],
+        ["verify", "m.tflite"],
+        ["verify", "lstm.py"],
+        ["verify", "lstm.c"],
+        ["inspect", "m.onnx"],
+        ["inspect", "m.keras"],
+    ],
 )
 def test_no_tensorflow_is_imported(arguments, exported, saved, tmp_path):
     shutil.copy(exported("lstm")["onnx"].path, tmp_path / "m.onnx")
     shutil.copy(exported("lstm")["tflite"].path, tmp_path / "m.tflite")
+    for to in ("numpy", "c"):
+        for file in exported("lstm")[to].path.parent.glob("lstm.*"):
+            if file.is_file():
+                shutil.copy(file, tmp_path)
     shutil.copy(saved("lstm"), tmp_path / "m.keras")
     code = WITHOUT_TENSORFLOW + f"from rnnexport.cli import main; main({arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

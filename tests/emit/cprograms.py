@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.core.c_form import CForm
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
 from rnnexport.ir.from_onnx import read_model
-from rnnexport.source.naming import SourceNames
 from rnnexport.targets.c import compiler
 from rnnexport.targets.c.calling import Program
 from tests.emit.numpy.programs import signature_of

@@ -386,7 +386,7 @@ def test_steps_equal_eager_keras_step_by_step(artifacts, to):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["onnx", "tflite", "numpy"])
+@pytest.mark.parametrize("to", ["onnx", "tflite", "numpy", "c"])
 def test_it_runs_without_tensorflow(artifacts, to, tmp_path):
     model, made = artifacts
     path, timesteps = made[to]

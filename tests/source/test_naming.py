@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Boundary
+from rnnexport.core.source_names import SourceNames
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
-from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import trace
 from rnnexport.source.walking import names_in_code
 from samples.catalog import SAMPLES_BY_NAME

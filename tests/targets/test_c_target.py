@@ -11,8 +11,8 @@ import pytest
 from rnnexport.artifact import archive
 from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.program import Converted
-from rnnexport.source.naming import SourceNames
 from rnnexport.targets.c import compiler, files
 from rnnexport.targets.c.calling import Program
 from rnnexport.targets.c.source import Source

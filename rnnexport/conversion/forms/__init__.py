@@ -29,9 +29,9 @@ from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.source_names import SourceNames
 from rnnexport.core.text import TEXT
 from rnnexport.source.freezing import captured
-from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
 _FORMS: Mapping[str, Form] = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Signature, unique_names
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, shape_text, solid_strides
 from rnnexport.emit.c.body import Body, Called
 from rnnexport.emit.c.elements import Numbers
@@ -21,7 +22,6 @@ from rnnexport.emit.numpy.naming import identifier as python_identifier
 from rnnexport.emit.numpy.tokens import TokenNames, Weight
 from rnnexport.ir.from_onnx import REPEAT, SCAN, Reading, Step
 from rnnexport.ir.terms import Term
-from rnnexport.source.naming import SourceNames
 
 # Indices of loops and what else stands in functions beside names of the model.
 _LOCALS = (

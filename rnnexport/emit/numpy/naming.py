@@ -15,7 +15,7 @@ import onnx_ir as ir
 from rnnexport.ir.terms import Term, below
 
 if TYPE_CHECKING:
-    from rnnexport.source.naming import LayerName, SourceNames
+    from rnnexport.core.source_names import LayerName, SourceNames
 
 # A name of so few characters is one of a gate or a state.
 _GATE = 2

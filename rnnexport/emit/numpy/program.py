@@ -14,15 +14,16 @@ from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.convert import to_onnx
 from rnnexport.conversion.forms import in_forms
 from rnnexport.core.signature import Signature, unique_names
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.expression import Expression, Shape
 from rnnexport.emit.numpy.functions import Functions
 from rnnexport.emit.numpy.letters import legend_of
 from rnnexport.emit.numpy.module import Parts, arguments_of, module_text, starts_of
 from rnnexport.emit.numpy.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
 from rnnexport.emit.numpy.tokens import Weight
+from rnnexport.ir.converted import Converted
 from rnnexport.ir.from_onnx import SCAN, Reading, is_literal, read_model
 from rnnexport.ir.terms import Term, below
-from rnnexport.source.naming import SourceNames
 from rnnexport.source.trace import TracedModel
 
 # What the rules of operators are written for.
@@ -66,23 +67,6 @@ def write_program(traced: TracedModel, name: str) -> Program:
     names = {f"{node}:0": path for node, path in traced.names.weights.items()}
     named = replace(traced.names, weights=names)
     return _Writing(traced.signature, named, name, _readings[traced], weights).program()
-
-
-@dataclass(frozen=True, eq=False)
-class Converted:
-    """A traced model as a graph of opset 18 whose weights are inputs: what programs in other languages are written of.
-
-    Attributes:
-        model: its inputs are those of the signature, and the weights.
-        signature: what goes in and comes out.
-        names: what the source calls its values; weights by the names of inputs of the graph.
-        weights: the value of each, by the name of its input.
-    """
-
-    model: ir.Model
-    signature: Signature
-    names: SourceNames
-    weights: Mapping[str, np.ndarray]
 
 
 def converted(traced: TracedModel) -> Converted:

@@ -16,11 +16,11 @@ import onnx_ir as ir
 
 from rnnexport.core.c_form import CForm
 from rnnexport.core.signature import Signature
+from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
-from rnnexport.emit.numpy.program import Converted
+from rnnexport.ir.converted import Converted
 from rnnexport.ir.from_onnx import read_model
-from rnnexport.source.naming import LayerName, SourceNames
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ import onnx
 import onnx_ir as ir
 
 from rnnexport.core.signature import Signature, TensorSpec
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.program import program_of
-from rnnexport.source.naming import SourceNames
 from rnnexport.targets.numpy.allowed import check_text
 
 

@@ -13,10 +13,10 @@ import onnx_ir as ir
 import pytest
 
 from rnnexport.core.signature import Signature, StateSpec
+from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.naming import attributes_of, camel, identifier, quoted, shown, snake
 from rnnexport.emit.numpy.program import program_of
-from rnnexport.source.naming import SourceNames
 from rnnexport.targets.numpy import program as numpy_program
 from rnnexport.targets.numpy.runner import NumpyRunner
 from tests.emit.numpy.programs import signature_of, written
