@@ -14,13 +14,13 @@ import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import outer, read, shape_of
+from rnnexport.ir.loop_invariants import changed, lifted, without_twins
 from rnnexport.ir.rebuild import rewritten, substituted
 from rnnexport.ir.recurrence import Recurrence, name_of, recognise
 from rnnexport.ir.sequences import length_term
 from rnnexport.ir.terms import Call, Shape, Term, Terms, below
 from rnnexport.ir.tidying import tidied
 from rnnexport.ir.trip_count import Refusal
-from rnnexport.lowering.loop_invariants import changed, lifted, without_twins
 
 # Calls that are no ONNX operators. Inputs of the first: sequences, initial states, constants, and the number of steps
 # where there is no sequence; of the second: limit, condition, initial states, constants; outputs of both: what each

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from rnnexport.ir.lengths import Size, dimension, size_of
 from rnnexport.ir.loop_body import constant, outer, shape_of
 from rnnexport.ir.terms import Term, Terms
-from rnnexport.lowering.vectorize_time import UNARY
+from rnnexport.ir.vectorize_time import UNARY
 
 
 def is_whole_reversal(node: ir.Node | None) -> bool:

@@ -9,10 +9,12 @@ import onnx_ir as ir
 
 from rnnexport.core.lowering import FORMS
 from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_invariants import changed, left_behind, lifted, without_twins
 from rnnexport.ir.recurrence import Recurrence, State, recognise
 from rnnexport.ir.reverse import turned
 from rnnexport.ir.terms import Terms, below
 from rnnexport.ir.trip_count import Refusal
+from rnnexport.lowering.composites import composed
 from rnnexport.lowering.cost_model import (
     BATCHES,
     MOST_UNROLLED_UNASKED,
@@ -23,8 +25,10 @@ from rnnexport.lowering.cost_model import (
     work_of,
 )
 from rnnexport.lowering.forms import Form, scan, unrolled
-from rnnexport.lowering.loop_invariants import hoisted, left_behind, without_twins
+from rnnexport.lowering.fuse_products import merged, with_gemms
+from rnnexport.lowering.join_operands import joined_operands
 from rnnexport.lowering.native import Native, native
+from rnnexport.lowering.reassociate import Regrouping
 
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -76,6 +80,17 @@ def derive(loop: ir.Node) -> Derived:
     costs = _costs(recurrence, lean, own, [*forms, "loop"])
     off_cuda = why_off_cuda(own.cell) if isinstance(own, Native) else ""
     return Derived(_described(recurrence, lean, own), forms, refused, constants, costs, off_cuda)
+
+
+def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:
+    """The same recurrence with as little in its step as can be."""
+    terms = recurrence.terms
+    recurrence = changed(recurrence, composed(recurrence, constants))
+    grouped = changed(recurrence, Regrouping(terms, constants)(recurrence.roots))
+    grouped = changed(grouped, joined_operands(terms, constants, grouped.roots))
+    joined = changed(grouped, merged(terms, constants, grouped.roots))
+    lean = changed(joined, lifted(joined, constants))
+    return changed(lean, with_gemms(terms, constants, lean.roots))
 
 
 def _may_grow(state: State) -> bool:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.ir.loop_invariants import left_behind
 from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import element_at, steps_term
 from rnnexport.ir.terms import Result, Term, below
 from rnnexport.ir.trip_count import Refusal
-from rnnexport.lowering.loop_invariants import left_behind
 
 # More steps than this would make a file of many megabytes that takes minutes to load.
 MOST_UNROLLED = 512

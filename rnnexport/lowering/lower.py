@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import FORMS, CannotRun, LoweringDecision, LoweringRequest
 from rnnexport.ir.loop_body import outer
+from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.recurrence import name_of
 from rnnexport.ir.reverse import double_reversals
 from rnnexport.ir.terms import Terms
@@ -22,7 +23,6 @@ from rnnexport.lowering.differential_check import Feed, Run, disagreement, nudge
 from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.insert import put_in_place, replace_value
-from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.shared_masks import compact_once
 
 _SEED = 4

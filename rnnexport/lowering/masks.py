@@ -17,11 +17,11 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_invariants import changed
 from rnnexport.ir.rebuild import rewritten
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering.algebra import Unreadable, lanes
-from rnnexport.lowering.loop_invariants import changed
 from rnnexport.lowering.normal_form import NormalForms
 
 # A step compares and combines few flags; each is tried in both senses.

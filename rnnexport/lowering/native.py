@@ -12,22 +12,22 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.reverse import turn_round, turned
 from rnnexport.ir.sequences import length_term, steps_term
 from rnnexport.ir.terms import Shape, Term, Terms, below
 from rnnexport.ir.trip_count import Refusal
+from rnnexport.ir.vectorize_time import Batching
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, Part
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.loop_invariants import is_zero
 from rnnexport.lowering.masks import Masked, masked
 from rnnexport.lowering.match import matched
 from rnnexport.lowering.native_weights import attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.normal_form import NormalForms
-from rnnexport.lowering.vectorize_time import Batching
 
 # Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless
 # the sum of the gate is below -1e9, which takes a state of that size: the input is 0 there.

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants, slice_index
+from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import activation
@@ -27,7 +28,6 @@ from rnnexport.lowering.lane_blocks import (
     reciprocal,
     vector,
 )
-from rnnexport.lowering.loop_invariants import is_zero
 
 # What is read through where no state is in it; anything else there is an input of the cell, whatever computes it.
 _LINEAR = {"Identity", "MatMul", "Gemm", "Add", "Sub", "Neg", "Split", "Slice", "Concat"}

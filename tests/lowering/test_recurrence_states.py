@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.lowering.loop_invariants import without_twins
+from rnnexport.ir.loop_invariants import without_twins
 from tests.lowering.small import SIMPLE, SIMPLE_WEIGHTS, X, loop, node_of, operators, same
 from tests.lowering.test_recurrence import NUMBERS, counter, counting, recognised
 

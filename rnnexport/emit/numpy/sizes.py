@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from rnnexport.emit.numpy.expression import Shape, Size
 from rnnexport.ir.from_onnx import CHOICE, SCAN, Step
 from rnnexport.ir.terms import Term, below
-from rnnexport.lowering.vectorize_time import ELEMENTWISE, REDUCTIONS
+from rnnexport.ir.vectorize_time import ELEMENTWISE, REDUCTIONS
 
 Known = dict[Term, Shape | None]
 Rule = Callable[[Term, Sequence["Shape | None"]], "Shape | None"]

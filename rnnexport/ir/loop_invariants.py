@@ -15,22 +15,7 @@ from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import steps_term
 from rnnexport.ir.terms import Term, below
-from rnnexport.lowering.composites import composed
-from rnnexport.lowering.fuse_products import merged, with_gemms
-from rnnexport.lowering.join_operands import joined_operands
-from rnnexport.lowering.reassociate import Regrouping
-from rnnexport.lowering.vectorize_time import Batching
-
-
-def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:
-    """The same recurrence with as little in its step as can be."""
-    terms = recurrence.terms
-    recurrence = changed(recurrence, composed(recurrence, constants))
-    grouped = changed(recurrence, Regrouping(terms, constants)(recurrence.roots))
-    grouped = changed(grouped, joined_operands(terms, constants, grouped.roots))
-    joined = changed(grouped, merged(terms, constants, grouped.roots))
-    lean = changed(joined, lifted(joined, constants))
-    return changed(lean, with_gemms(terms, constants, lean.roots))
+from rnnexport.ir.vectorize_time import Batching
 
 
 def lifted(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:
