@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rnnexport.artifact import archive
 from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
 from rnnexport.core.source_names import SourceNames
-from rnnexport.emit.numpy.program import Converted
+from rnnexport.ir.converted import Converted
 from rnnexport.targets.c import compiler, files
 from rnnexport.targets.c.calling import Program
 from rnnexport.targets.c.source import Source
@@ -47,6 +48,18 @@ def test_a_program_is_what_its_graph_is_written_as(artifact):
     C.check_code(artifact)
     assert C.recognises(artifact)
     assert [file.name for file in C.files(artifact)] == ["cell.c", "cell.h", "cell.c.npz"]
+
+
+def test_a_program_is_checked_and_run_without_tensorflow(artifact):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'tf_keras', 'tf2onnx', 'onnxruntime'])); "
+        "from pathlib import Path; from rnnexport.targets.registry import target; "
+        "C, path = target('c'), Path(sys.argv[1]); C.check_code(path); "
+        "print(len(C.runner(path, 'cpu').__enter__().inputs))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, artifact], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert int(done.stdout) == len(signature_of(CELL.model).all_inputs)
 
 
 def test_another_weight_that_is_a_number_is_no_other_code(artifact):
