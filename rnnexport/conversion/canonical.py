@@ -30,9 +30,10 @@ from onnx_ir.traversal import RecursiveGraphIterator
 from rnnexport.conversion.boundary import forget_invented_dims
 
 # tf2onnx numbers what it makes `__123`. A node that it takes out of a function gets `function_frozen_123_` in front of
-# its path, and one that it copies into the body of a loop `cond___`. TensorFlow calls a table `embedding_lookup/7097`.
+# its path, and one that it copies into the body of a loop `cond___`. TensorFlow calls a table `embedding_lookup/7097`,
+# and a function that it traces `__inference_body_123_`.
 _COUNTER = re.compile(r"__\d+")
-_FUNCTION = re.compile(r"^(?:\w*_frozen_\d+_|cond___)+")
+_FUNCTION = re.compile(r"^(?:\w*_frozen_\d+_|__inference_\w+?_\d+_|cond___)+")
 _HANDLE = re.compile(r"(embedding_lookup(?:_\d+)?)/\d+(?=(?::\d+)?$)")
 # What gives another result each time.
 _RANDOM = frozenset(

@@ -240,6 +240,7 @@ def test_paths():
     assert plain("m/lstm_1/Shape_1__2982") == "m/lstm_1/Shape_1"
     assert plain("m_lstm_while_cond_frozen_170733_m/lstm/while/Less") == "m/lstm/while/Less"
     assert plain("cond___m_while_cond_frozen_12_m/while/Less") == "m/while/Less"
+    assert plain("__inference_while_body_451_m/while/Less") == "m/while/Less"
     assert plain("const_axes__1391") == "const_axes"
     assert plain("m/embedding/embedding_lookup_1/7097:0") == "m/embedding/embedding_lookup_1:0"
     assert plain("m/zeros/packed/1") == "m/zeros/packed/1"
