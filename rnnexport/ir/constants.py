@@ -41,7 +41,7 @@ class Constants:
 
     def _fold(self, term: Term) -> np.ndarray | None:
         if term.op == "Const":
-            return np.asarray(term.call.payload)
+            return np.asarray(term.array)
         if term.of_state or term.of_step or term.op not in FOLDS or not term.operands:
             return None
         given = [None if part is None else self._found[part] for part in term.inputs]

@@ -1,4 +1,4 @@
-"""A converted graph as functions in terms: that of the model, and one for the step of each of its loops.
+"""A converted graph as a program: the function of the model, and one for the step of each of its loops.
 
 Before: Loop(x, h0, W) of an ONNX graph          After: scan of cell(x_t, h, W) over x, from h0
 
@@ -7,92 +7,48 @@ What a step computes from its element of a sequence alone has left it: it is com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import onnx_ir as ir
 
+from rnnexport.core.signature import Signature
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import outer, read, shape_of
 from rnnexport.ir.loop_invariants import changed, lifted, without_twins
+from rnnexport.ir.program import Carried, Function, If, Origin, Program, While, constants_of, scan
 from rnnexport.ir.rebuild import rewritten, substituted
 from rnnexport.ir.recurrence import Recurrence, name_of, recognise
 from rnnexport.ir.sequences import length_term
-from rnnexport.ir.terms import Call, Shape, Term, Terms, below
+from rnnexport.ir.terms import Shape, Term, Terms, below
 from rnnexport.ir.tidying import tidied
 from rnnexport.ir.trip_count import Refusal
 
-# Calls that are no ONNX operators. Inputs of the first: sequences, initial states, constants, and the number of steps
-# where there is no sequence; of the second: limit, condition, initial states, constants; outputs of both: what each
-# step gives, stacked, then the last states. Inputs of the third: condition, and the value of either branch.
-SCAN, REPEAT, CHOICE = "rnnexport.scan", "rnnexport.repeat", "rnnexport.choice"
 _BODIES = ("If", "Loop", "Scan")
 _Known = dict[ir.Value, Term]
 
 
-@dataclass(frozen=True, eq=False)
-class Function:
-    """A pure function.
+def read_program(model: ir.Model, signature: Signature, weights: Mapping[str, np.ndarray]) -> Program:
+    """Read a graph of opset 18, its constants in bodies too.
 
-    Attributes:
-        scope: the path in the source where it is.
-        parameters: terms that are given; nothing below them is computed here.
-        results: terms to compute.
+    Args:
+        model: its inputs are those of the signature, and the weights.
+        signature: what goes in and comes out.
+        weights: the value of each, by the name of its input.
     """
-
-    scope: str
-    parameters: tuple[Term, ...]
-    results: tuple[Term, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What a loop does in a step: the payload of a call of SCAN or REPEAT.
-
-    Attributes:
-        function: parameters are elements of the sequences (for REPEAT the number of the step and the condition), states
-            and constants; results are what the step gives (for REPEAT the condition first), then the next states.
-        sequences: how many of the parameters are elements.
-        states: how many are states.
-        outputs: how many of the results are no states.
-    """
-
-    function: Function
-    sequences: int
-    states: int
-    outputs: int
-
-    @property
-    def constants(self) -> tuple[Term, ...]:
-        """What is the same in every step."""
-        return self.function.parameters[self.sequences + self.states :]
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """A model in terms.
-
-    Attributes:
-        main: takes the model's inputs and the weights, gives its outputs.
-        sources: the value of the graph that a term is, where it is one.
-        terms: what made the terms.
-    """
-
-    main: Function
-    sources: Mapping[Term, ir.Value]
-    terms: Terms
-
-
-def read_model(model: ir.Model) -> Reading:
-    """Read a graph of opset 18, its constants in bodies too."""
     reader = _Reader()
     graph = model.graph
-    inputs = {value: reader.terms.leaf("Outer", value, value.dtype, shape_of(value)) for value in graph.inputs}
+    inputs = {value: reader.terms.input(str(value.name), value.dtype, shape_of(value)) for value in graph.inputs}
     known = reader.read(graph, inputs)
     outputs = [known[value] for value in graph.outputs]
     tidy = reader.tidied(outputs)
     main = Function("", tuple(inputs.values()), tuple(tidy[term] for term in outputs))
-    return Reading(main, reader.sources, reader.terms)
+    return Program(signature, weights, main, {term: _origin(value) for term, value in reader.sources.items()})
+
+
+def _origin(value: ir.Value) -> Origin:
+    node = value.producer()
+    return Origin("" if node is None else str(node.name), value.index() or 0)
 
 
 class _Reader:
@@ -122,7 +78,7 @@ class _Reader:
         sides = [[self._term(value, self.read(body, known)) for value in body.outputs] for body in branches]
         condition = self._term(node.inputs[0], known)
         return {
-            output: self.terms.call(CHOICE, [condition, *pair], results=[(output.dtype, shape_of(output))])[0]
+            output: self.terms.add(If(inputs=(condition, *pair), results=((output.dtype, shape_of(output)),)))[0]
             for output, pair in zip(node.outputs, zip(*sides, strict=True), strict=True)
         }
 
@@ -136,13 +92,13 @@ class _Reader:
         tidy = self.tidied(after)
         results = [tidy[term] for term in (after[0], *after[1 + states :], *after[1 : 1 + states])]
         constants = constants_of(results, leaves)
-        step = Step(
-            Function(name_of(node), (*leaves, *constants), tuple(results)), 2, states, len(results) - 1 - states
-        )
+        step = Function(name_of(node), (*leaves, *constants), tuple(results))
         given = [None if value is None else self._term(value, known) for value in node.inputs]
         stacked, finals = node.outputs[states:], node.outputs[:states]
-        kinds = [(value.dtype, shape_of(value)) for value in (*stacked, *finals)]
-        made = self.terms.call(REPEAT, [*given, *constants], results=kinds, payload=step)
+        kinds = tuple((value.dtype, shape_of(value)) for value in (*stacked, *finals))
+        inputs = (*given, *constants)
+        loop = While(inputs=inputs, results=kinds, step=step, leading=2, states=states, outputs=len(stacked))
+        made = self.terms.add(loop)
         return dict(zip((*stacked, *finals), made, strict=True))
 
     def _scan(self, recurrence: Recurrence, known: Mapping[ir.Value, Term]) -> _Known:
@@ -153,27 +109,15 @@ class _Reader:
         tidy = self.tidied(new[root] for root in lean.roots)
         new |= {root: tidy[new[root]] for root in lean.roots}
         outputs = [(output.whole, new[output.each]) for output in lean.outputs]
-        whole: _Known = {value: each.call.payload for value, each in outputs if each.op == "Element"}
+        whole: _Known = {value: each.sequence for value, each in outputs if each.op == "Element"}
         stepped = [(value, each) for value, each in outputs if each.op != "Element"]
         if any(term.call.captured or term.op in _BODIES for term in below(new[root] for root in lean.roots)):
             return self._repeat(recurrence.loop, known)  # which reads the bodies in the step as functions of their own
-        after = [new[state.after] for state in lean.states]
-        befores = [state.before for state in lean.states]
-        results = [each for _, each in stepped] + after
-        elements = _by_port([term for term in below(results) if term.op == "Element"])
-        constants = constants_of(results, [*elements, *befores])
-        function = Function(recurrence.name, (*elements, *befores, *constants), tuple(results))
-        step = Step(function, len(elements), len(befores), len(stepped))
-        given = [term.call.payload for term in elements] + [new[term] for term in initials] + constants
-        if not elements:
-            length = length_term(plain.length, self.terms)
-            given.append(self._resolved([length], known)[length])
-        kinds = [(value.dtype, _long(shape_of(value), plain.length.fixed)) for value, _ in stepped]
-        kinds += [
-            (before.dtype or new[initial].dtype, before.shape)
-            for before, initial in zip(befores, initials, strict=True)
-        ]
-        made = self.terms.call(SCAN, given, results=kinds, payload=step) if results else ()
+        states = [Carried(state.before, new[state.after], new[state.initial]) for state in lean.states]
+        shapes = [_long(shape_of(value), plain.length.fixed) for value, _ in stepped]
+        length = length_term(plain.length, self.terms)
+        around = self._resolved([length], known)[length]
+        made = scan(self.terms, recurrence.name, states, [each for _, each in stepped], shapes, around)
         finals = {
             value: term for state, term in zip(lean.states, made[len(stepped) :], strict=True) for value in state.finals
         }
@@ -187,7 +131,7 @@ class _Reader:
             if value.producer() is not None:
                 self.sources.setdefault(term, value)
                 if term.op == "Element":
-                    self.sources.setdefault(term.call.payload, value)
+                    self.sources.setdefault(term.sequence, value)
         return new
 
     def tidied(self, roots: Iterable[Term]) -> dict[Term, Term]:
@@ -200,46 +144,16 @@ class _Reader:
         listed = list(roots)
         replaced: dict[Term, Term] = {}
         for leaf in below(listed):
-            if leaf.op == "Outer" and leaf.call.payload in known:
-                replaced[leaf] = known[leaf.call.payload]
+            if leaf.op == "Outer" and leaf.value in known:
+                replaced[leaf] = known[leaf.value]
             elif leaf.op == "Element":
-                sequence = self._resolved([leaf.call.payload], known)[leaf.call.payload]
-                replaced[leaf] = self.terms.leaf("Element", sequence, leaf.dtype, leaf.shape)
+                sequence = self._resolved([leaf.sequence], known)[leaf.sequence]
+                replaced[leaf] = self.terms.element(sequence, leaf.dtype, leaf.shape)
         return self._carried(self.sources, substituted(self.terms, listed, replaced))
 
     def _term(self, value: ir.Value | None, known: Mapping[ir.Value, Term]) -> Term:
         assert value is not None
         return known[value] if value in known else outer(value, self.terms)
-
-
-def constants_of(results: Sequence[Term], own: Iterable[Term]) -> list[Term]:
-    """What a step is given: all that it reads and that depends on none of its own leaves, literals aside, in order."""
-    inner = set(own)
-    order = below(results)
-    for term in order:
-        if any(part in inner for part in term.operands):
-            inner.add(term)
-    used = dict.fromkeys(part for term in order if term in inner for part in term.operands)
-    return [term for term in dict.fromkeys([*used, *results]) if term not in inner and not is_literal(term)]
-
-
-def is_literal(term: Term) -> bool:
-    """Whether a constant is written where it is used: a number, or a few integers."""
-    if term.op != "Const":
-        return False
-    array = term.call.payload
-    return array.ndim == 0 or (array.dtype.kind in "iub" and array.ndim == 1 and array.size <= _SHORT)
-
-
-_SHORT = 8
-
-
-def _by_port(elements: Sequence[Term]) -> list[Term]:
-    """In the order in which they are read, but those that one call gives in the order in which it gives them."""
-    first: dict[Call, int] = {}
-    for at, term in enumerate(elements):
-        first.setdefault(term.call.payload.call, at)
-    return sorted(elements, key=lambda term: (first[term.call.payload.call], term.call.payload.port))
 
 
 def _long(shape: Shape | None, length: int | None) -> Shape | None:

@@ -172,10 +172,10 @@ def index_of(term: Term, step: Term) -> Index | None:
     if term is step:
         return Index(1, Size())
     if term.op == "Const":
-        size = _constant(term.call.payload)
+        size = _constant(term.array)
         return None if size is None else Index(0, size)
     if term.op == "Outer":
-        size = size_of(term.call.payload)
+        size = size_of(term.value)
         return None if size is None else Index(0, size)
     if term.op in ("Gather", "Slice"):
         size = _part_of_shape(term)
@@ -198,13 +198,13 @@ def _part_of_shape(term: Term) -> Size | None:
     whole, *bounds = term.operands
     while whole.op == "Cast":
         whole = whole.operands[0]
-    numbers = [bound.call.payload.ravel().tolist() for bound in bounds if bound.op == "Const"]
+    numbers = [bound.array.ravel().tolist() for bound in bounds if bound.op == "Const"]
     if whole.op != "Shape" or whole.call.attributes or len(numbers) != len(bounds) or len(numbers[0]) != 1:
         return None
     at = int(numbers[0][0])
     source = whole.operands[0]
     cuts = term.op == "Gather" or (at >= 0 and len(numbers) <= 3 and numbers[1] == [at + 1])
-    return dimension(source.call.payload, at) if cuts and source.op == "Outer" else None
+    return dimension(source.value, at) if cuts and source.op == "Outer" else None
 
 
 def _product(left: Index, right: Index) -> Index | None:

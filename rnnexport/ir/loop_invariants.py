@@ -26,7 +26,7 @@ def lifted(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:
     for term in _frontier(recurrence):
         whole = batching(term)
         if whole is not None:
-            frontier[term] = terms.leaf("Element", whole, term.dtype, term.shape)
+            frontier[term] = terms.element(whole, term.dtype, term.shape)
     return substituted(terms, recurrence.roots, frontier)
 
 
@@ -87,8 +87,8 @@ def same_start(first: Term, second: Term) -> bool:
 def is_zero(initial: Term) -> bool:
     """Whether an initial value is zero everywhere, whatever its shape."""
     if initial.op == "Const":
-        return not initial.call.payload.any()
-    node = initial.call.payload.producer() if initial.op == "Outer" else None
+        return not initial.array.any()
+    node = initial.value.producer() if initial.op == "Outer" else None
     if node is None or node.domain:
         return False
     if node.op_type == "ConstantOfShape":

@@ -121,8 +121,8 @@ def inlined(loop: ir.Node, around: Mapping[ir.Value, Term], terms: Terms) -> dic
         return None
     now = {state.before: state.initial for state in found.states}
     # Around a Loop nothing is an element of a sequence yet, but there are numbers of other steps.
-    count = loop.attributes["body"].as_graph().inputs[0]
-    leaves = [term for term in below(found.roots) if term.op == "Element" or term.call.payload is count]
+    count = terms.leaf("Step", loop.attributes["body"].as_graph().inputs[0], ir.DataType.INT64, ())
+    leaves = [term for term in below(found.roots) if term.op == "Element" or term is count]
     for step in range(found.length.fixed):
         at = terms.const(step, np.int64)
         fixed = {leaf: at if leaf.op == "Step" else element_at(leaf, at, terms) for leaf in leaves}

@@ -89,7 +89,7 @@ def _is_shifted(term: Term, op: str, source: Term) -> bool:
 
 
 def _is(term: Term, number: float) -> bool:
-    return term.op == "Const" and term.call.payload.ndim == 0 and bool(term.call.payload == number)
+    return term.op == "Const" and term.array.ndim == 0 and bool(term.array == number)
 
 
 def _call(terms: Terms, op: str, term: Term, *operands: Term) -> Term:

@@ -28,9 +28,9 @@ class Sequences:
         if at.shape is None or source.shape is None or axis:
             return term
         if source.op == "Outer":
-            source = read_reversal(source.call.payload, self.terms) or source
+            source = read_reversal(source.value, self.terms) or source
         whole = source if self._is_all(source, index) else self._picked(source, index)
-        return self.terms.leaf("Element", whole, source.dtype, None if source.shape is None else source.shape[1:])
+        return self.terms.element(whole, source.dtype)
 
     def _is_all(self, source: Term, index: Index) -> bool:
         if index != Index(1, Size()) or len(self.length.sizes) != 1:
@@ -50,15 +50,15 @@ class Sequences:
 def first_dimension(source: Term) -> Size | None:
     """How many elements a sequence has."""
     if source.op == "Const":
-        return Size(None, source.call.payload.shape[0])
+        return Size(None, source.array.shape[0])
     if source.op == "ReverseSequence":
         return first_dimension(source.operands[0])
-    return dimension(source.call.payload, 0) if source.op == "Outer" else None
+    return dimension(source.value, 0) if source.op == "Outer" else None
 
 
 def element_at(leaf: Term, at: Term, terms: Terms) -> Term:
     """The element of a sequence that the leaf is in the step of that number."""
-    return terms.call("Gather", [leaf.call.payload, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
+    return terms.call("Gather", [leaf.sequence, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
 
 
 def length_term(length: Length, terms: Terms) -> Term:

@@ -2,11 +2,12 @@
 
 A term is one output of a call of an ONNX operator, or a leaf:
 
-    State   a state before the step                       payload: the input of the loop's body that it is
-    Element one element of a sequence, a step              payload: the term of the whole sequence, time first
-    Step    the number of the step, 0 first                payload: the input of the loop's body that it is
-    Outer   a value of the graph around the recurrence     payload: the ir.Value
-    Const   a constant                                     payload: its array
+    State   a state before the step                        value: the input of the loop's body that it is
+    Element one element of a sequence, a step              sequence: the term of the whole one, time first
+    Step    the number of the step, 0 first                value: the input of the loop's body that it is
+    Outer   a value of the graph around the recurrence     value: that value
+    Input   what a program is given                        name: of an input, a state or a weight
+    Const   a constant                                     array: its value
 
 Equal calls are one object (`Terms` sees to it), so terms are compared by identity. Terms without State, Element
 and Step below them are the same in every step: they can be computed in the graph around as they are.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ import onnx_ir as ir
 Shape = tuple[int | None, ...]
 Result = tuple[ir.DataType | None, Shape | None]
 _DIGESTED = 1 << 10  # bytes of an array that are compared as they are
-LEAVES = ("State", "Element", "Step", "Outer", "Const")
+LEAVES = ("State", "Element", "Step", "Outer", "Input", "Const")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Call:
     """One application of an operator.
 
@@ -37,7 +38,6 @@ class Call:
         inputs: None for an optional input that is left out; what subgraphs capture comes last.
         attributes: by name; graphs among them refer to the values in `captured`.
         results: the dtype and the shape of each output; None for what is not known, in a shape too.
-        payload: of a leaf; of a Scan, its step.
         captured: the values that subgraphs refer to, one for each of the last inputs.
         number: how many calls were made before it, by the same `Terms`.
     """
@@ -46,9 +46,61 @@ class Call:
     inputs: tuple[Term | None, ...] = ()
     attributes: Mapping[str, ir.Attr] = field(default_factory=dict)
     results: tuple[Result, ...] = ((None, None),)
-    payload: Any = None
     captured: tuple[ir.Value, ...] = ()
     number: int = 0
+
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal calls."""
+        attributes = tuple(map(_attribute_key, self.attributes.values()))
+        return self.op, tuple(map(id, self.inputs)), attributes, len(self.results)
+
+    @property
+    def operands(self) -> tuple[Term, ...]:
+        """The inputs that are there."""
+        return tuple(term for term in self.inputs if term is not None)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Leaf(Call):
+    """A State, a Step or an Outer, by the value of the graph that it is read from; without one, a leaf of its own."""
+
+    value: ir.Value | None = None
+
+    def key(self) -> tuple[object, ...]:
+        return self.op, object() if self.value is None else id(self.value)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Element(Call):
+    """One element of a sequence, a step."""
+
+    op: str = "Element"
+    sequence: Term
+
+    def key(self) -> tuple[object, ...]:
+        return self.op, id(self.sequence)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Input(Call):
+    """What a program is given by name."""
+
+    op: str = "Input"
+    name: str
+
+    def key(self) -> tuple[object, ...]:
+        return self.op, self.name
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Const(Call):
+    """A constant; its array can't be written."""
+
+    op: str = "Const"
+    array: np.ndarray
+
+    def key(self) -> tuple[object, ...]:
+        return self.op, self.array.dtype.str, self.array.shape, _content(self.array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +142,26 @@ class Term:
     @property
     def operands(self) -> tuple[Term, ...]:
         """The inputs that are there."""
-        return tuple(term for term in self.call.inputs if term is not None)
+        return self.call.operands
+
+    @property
+    def array(self) -> np.ndarray:
+        """The value of a constant."""
+        assert isinstance(self.call, Const)
+        return self.call.array
+
+    @property
+    def sequence(self) -> Term:
+        """The whole that an element is one of."""
+        assert isinstance(self.call, Element)
+        return self.call.sequence
+
+    @property
+    def value(self) -> ir.Value:
+        """The value of the graph that a leaf is read from."""
+        assert isinstance(self.call, Leaf)
+        assert self.call.value is not None
+        return self.call.value
 
     @property
     def rank(self) -> int | None:
@@ -114,15 +185,29 @@ class Terms:
     def __init__(self) -> None:
         self._calls: dict[Any, tuple[Term, ...]] = {}
 
-    def leaf(self, op: str, payload: Any, dtype: ir.DataType | None, shape: Shape | None) -> Term:
-        """A leaf; see the table above."""
-        key = (op, id(payload))
+    def add(self, call: Call) -> tuple[Term, ...]:
+        """The outputs of a call, or of an equal one that is there."""
+        key = call.key()
         if key not in self._calls:
-            state, step = op == "State", op in ("State", "Element", "Step")
-            self._calls[key] = (
-                Term(Call(op, results=((dtype, shape),), payload=payload, number=len(self._calls)), 0, state, step),
-            )
-        return self._calls[key][0]
+            call = replace(call, number=len(self._calls))
+            state = call.op == "State" or any(term.of_state for term in call.operands)
+            step = call.op in ("State", "Element", "Step") or any(term.of_step for term in call.operands)
+            self._calls[key] = tuple(Term(call, port, state, step) for port in range(len(call.results)))
+        return self._calls[key]
+
+    def leaf(self, op: str, value: ir.Value | None, dtype: ir.DataType | None, shape: Shape | None) -> Term:
+        """A State, a Step or an Outer; see the table above."""
+        return self.add(Leaf(op=op, value=value, results=((dtype, shape),)))[0]
+
+    def element(self, sequence: Term, dtype: ir.DataType | None = None, shape: Shape | None = None) -> Term:
+        """An element of a sequence, of its dtype and shape unless told."""
+        if shape is None and sequence.shape is not None:
+            shape = sequence.shape[1:]
+        return self.add(Element(sequence=sequence, results=((dtype or sequence.dtype, shape),)))[0]
+
+    def input(self, name: str, dtype: ir.DataType | None, shape: Shape | None) -> Term:
+        """An input, a state or a weight of a program."""
+        return self.add(Input(name=name, results=((dtype, shape),)))[0]
 
     def const(self, array: Any, dtype: Any = None) -> Term:
         """A constant."""
@@ -130,12 +215,7 @@ class Terms:
         if value.flags.writeable:  # a weight that can't be written is shared, not copied
             value = value.copy()
             value.setflags(write=False)
-        key = ("Const", value.dtype.str, value.shape, _content(value))
-        if key not in self._calls:
-            results = ((ir.DataType.from_numpy(value.dtype), value.shape),)
-            call = Call("Const", results=results, payload=value, number=len(self._calls))
-            self._calls[key] = (Term(call, 0, False, False),)
-        return self._calls[key][0]
+        return self.add(Const(array=value, results=((ir.DataType.from_numpy(value.dtype), value.shape),)))[0]
 
     def call(
         self,
@@ -144,20 +224,14 @@ class Terms:
         attributes: Mapping[str, Any] | None = None,
         results: Sequence[Result] = ((None, None),),
         captured: Sequence[ir.Value] = (),
-        payload: Any = None,
     ) -> tuple[Term, ...]:
-        """The outputs of a call."""
+        """The outputs of a call of an ONNX operator."""
         made = {
             name: value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(name, value)
             for name, value in sorted((attributes or {}).items())
         }
-        key = (op, tuple(map(id, inputs)), tuple(map(_attribute_key, made.values())), len(results), id(payload))
-        if key not in self._calls:
-            call = Call(op, tuple(inputs), made, tuple(results), payload, tuple(captured), len(self._calls))
-            given = [term for term in inputs if term is not None]
-            state, step = any(term.of_state for term in given), any(term.of_step for term in given)
-            self._calls[key] = tuple(Term(call, port, state, step) for port in range(len(results)))
-        return self._calls[key]
+        call = Call(op=op, inputs=tuple(inputs), attributes=made, results=tuple(results), captured=tuple(captured))
+        return self.add(call)
 
     def elementwise(self, op: str, *inputs: Term, dtype: ir.DataType | None = None) -> Term:
         """An operator with NumPy's broadcasting; the dtype is that of the first input unless told."""
@@ -186,10 +260,9 @@ class Terms:
 
     def rebuilt(self, term: Term, inputs: Sequence[Term | None]) -> Term:
         """The same call on other inputs of the same shapes."""
-        call = term.call
-        if list(inputs) == list(call.inputs):
+        if list(inputs) == list(term.inputs):
             return term
-        return self.call(call.op, inputs, call.attributes, call.results, call.captured, call.payload)[term.port]
+        return self.add(replace(term.call, inputs=tuple(inputs)))[term.port]
 
 
 def _attribute_key(attribute: ir.Attr) -> Any:

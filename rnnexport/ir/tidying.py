@@ -48,7 +48,7 @@ def _clip(term: Term, terms: Terms) -> Term | None:
     if inner is None or low is None or inner.op != "Min" or len(inner.operands) != 2:
         return None
     source, high = _with_number(inner)
-    if source is None or high is None or not low.call.payload <= high.call.payload:
+    if source is None or high is None or not low.array <= high.array:
         return None
     return terms.call("Clip", [source, low, high], results=[(term.dtype, term.shape)])[0]
 
@@ -62,13 +62,13 @@ def _with_number(term: Term) -> tuple[Term | None, Term | None]:
 
 
 def _is_number(term: Term) -> bool:
-    return term.op == "Const" and term.call.payload.ndim == 0
+    return term.op == "Const" and term.array.ndim == 0
 
 
 def _integers(term: Term | None) -> list[int] | None:
-    if term is None or term.op != "Const" or term.call.payload.dtype.kind not in "iu":
+    if term is None or term.op != "Const" or term.array.dtype.kind not in "iu":
         return None
-    return [int(item) for item in term.call.payload.ravel()]
+    return [int(item) for item in term.array.ravel()]
 
 
 def _reshape(term: Term, terms: Terms) -> Term | None:
@@ -197,8 +197,8 @@ def _transpose(term: Term, terms: Terms) -> Term | None:
 def _add(term: Term, terms: Terms) -> Term | None:
     del terms
     for source, zero in (term.operands, term.operands[::-1]):
-        if zero.op == "Const" and not zero.call.payload.any() and zero.call.payload.ndim <= (source.rank or 0):
-            sizes = zip(zero.call.payload.shape[::-1], (source.shape or ())[::-1], strict=False)
+        if zero.op == "Const" and not zero.array.any() and zero.array.ndim <= (source.rank or 0):
+            sizes = zip(zero.array.shape[::-1], (source.shape or ())[::-1], strict=False)
             if all(size in (1, found) for size, found in sizes):
                 return source
     return None

@@ -84,7 +84,7 @@ def _conjuncts(term: Term) -> Iterator[Term]:
 
 
 def _is_true(term: Term) -> bool:
-    return term.op == "Const" and term.call.payload.size == 1 and bool(term.call.payload.item())
+    return term.op == "Const" and term.array.size == 1 and bool(term.array.item())
 
 
 def _difference(term: Term, step: Term) -> Index | None:

@@ -52,7 +52,7 @@ class Batching:
         if term.of_state or term.shape is None:
             return None
         if term.op == "Element":
-            return term.call.payload  # type: ignore[no-any-return]
+            return term.sequence
         if term.op == "Step":
             return self._steps
         rule = _RULES.get(term.op)

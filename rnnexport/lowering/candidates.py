@@ -128,7 +128,7 @@ def _described(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal) 
     count = len(recurrence.states)
     parts = [kind, *([f"{count} state{'s' if count > 1 else ''} of {states}"] if count else [])]
     length = recurrence.length.fixed
-    sequences = [term.call.payload for term in below(recurrence.roots) if term.op == "Element"]
+    sequences = [term.sequence for term in below(recurrence.roots) if term.op == "Element"]
     if sequences and all(turned(whole, recurrence.terms) for whole in sequences):
         parts.append("backwards")
     parts.append("dynamic length" if length is None else f"{length} step{'s' if length > 1 else ''}")

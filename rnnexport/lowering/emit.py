@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import subgraphs
-from rnnexport.ir.terms import Call, Term, below
-from rnnexport.lowering.forms import Body
+from rnnexport.ir.program import Scan
+from rnnexport.ir.terms import Call, Result, Term, below
 
 
 class Emission:
@@ -56,8 +56,7 @@ class Emission:
 
     def _made(self, term: Term) -> ir.Value:
         if term.op == "Outer":
-            value: ir.Value = term.call.payload
-            return value
+            return term.value
         folded = self._constants.laid_out(term)
         if folded is not None:
             return self._initializer(folded)
@@ -80,7 +79,7 @@ class Emission:
 
     def _call(self, call: Call) -> Sequence[ir.Value]:
         inputs = [None if part is None else self._at(part) for part in call.inputs]
-        if call.op == "Scan":
+        if isinstance(call, Scan):
             return self._scan(call, [value for value in inputs if value is not None])
         domain, _, op = call.op.rpartition(".")
         kept = len(inputs) - len(call.captured)
@@ -89,14 +88,15 @@ class Emission:
         if subgraphs(node):  # copied even where they capture nothing: the Loop's own are taken apart when it goes
             moved = dict(zip(call.captured, inputs[kept:], strict=True))
             node = self._with_captures(node, {old: new for old, new in moved.items() if new is not None})
-        return self._added(node, call)
+        return self._added(node, call.results)
 
-    def _added(self, node: ir.Node, call: Call) -> Sequence[ir.Value]:
-        for at, (value, (dtype, shape)) in enumerate(zip(node.outputs, call.results, strict=True)):
+    def _added(self, node: ir.Node, results: Sequence[Result], first: int = 0) -> Sequence[ir.Value]:
+        """The outputs of a node, that of the number `first` first, as the outputs of the call are."""
+        for at, (value, (dtype, shape)) in enumerate(zip(node.outputs, results, strict=True)):
             value.name = f"{node.name}:{at}"
             _typed(value, dtype, shape)
         self.nodes.append(node)
-        return node.outputs
+        return [*node.outputs[first:], *node.outputs[:first]]
 
     def _with_captures(self, node: ir.Node, moved: Mapping[ir.Value, ir.Value]) -> ir.Node:
         """The node with copies of its subgraphs that refer to the new values."""
@@ -107,15 +107,16 @@ class Emission:
         inputs, outputs = list(node.inputs), len(node.outputs)
         return ir.Node(node.domain, node.op_type, inputs, attributes, num_outputs=outputs, name=node.name)
 
-    def _scan(self, call: Call, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
-        body: Body = call.payload
+    def _scan(self, call: Scan, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """The node: states come first in ONNX, and what is the same in every step is captured."""
         name = self.name("scan")
-        leaves = {leaf: ir.Value(name=f"{name}/in_{at}") for at, leaf in enumerate(body.inputs)}
+        elements = call.step.parameters[: call.leading]
+        leaves = {leaf: ir.Value(name=f"{name}/in_{at}") for at, leaf in enumerate((*call.before, *elements))}
         for leaf, value in leaves.items():
             _typed(value, leaf.dtype, leaf.shape)
         inner = Emission(name, self._constants, leaves, self)
         outputs: list[ir.Value] = []
-        for at, term in enumerate(body.outputs):
+        for at, term in enumerate((*call.after, *call.each)):
             value = inner.value(term)
             # The output of a body is made in it, and under a name of its own.
             if value in outputs or value in leaves.values() or inner._is_around(term):
@@ -126,9 +127,11 @@ class Emission:
             _typed(value, term.dtype, term.shape)
             outputs.append(value)
         graph = ir.Graph(list(leaves.values()), outputs, nodes=inner.nodes, name=f"{name}/body")
-        attributes = [ir.AttrGraph("body", graph), ir.AttrInt64("num_scan_inputs", len(leaves) - body.states)]
-        node = ir.Node("", "Scan", inputs[: len(leaves)], attributes, num_outputs=len(call.results), name=name)
-        return self._added(node, call)
+        attributes = [ir.AttrGraph("body", graph), ir.AttrInt64("num_scan_inputs", call.leading)]
+        given = [*inputs[call.leading : len(leaves)], *inputs[: call.leading]]
+        node = ir.Node("", "Scan", given, attributes, num_outputs=len(outputs), name=name)
+        states = call.results[call.outputs :]
+        return self._added(node, [*states, *call.results[: call.outputs]], call.states)
 
 
 def _typed(value: ir.Value, dtype: ir.DataType | None, shape: Sequence[int | None] | None) -> None:

@@ -41,7 +41,7 @@ def boundary_of(loop: ir.Node, forms: Iterable[Form]) -> Boundary:
     turned = {value: read_reversal(value, terms) for value in used}
     links = {value: term for value, term in turned.items() if term is not None}
     roots = [term for form in forms for term in form.values()]
-    leaves = [term.call.payload for term in below([*roots, *links.values()]) if term.op == "Outer"]
+    leaves = [term.value for term in below([*roots, *links.values()]) if term.op == "Outer"]
     inputs = tuple(value for value in dict.fromkeys([*used, *leaves]) if value not in links)
     outputs = tuple(value for value in loop.outputs if value.uses() or value.is_graph_output())
     return Boundary(inputs, outputs, links)
@@ -51,7 +51,7 @@ def untouched(loop: ir.Node, boundary: Boundary, sample: Sequence[np.ndarray], m
     """The Loop alone."""
     inputs = _inputs(boundary, sample)
     moved: dict[ir.Value, ir.Value] = dict(zip(boundary.inputs, inputs, strict=True))
-    known = {leaf: moved[leaf.call.payload] for leaf in _leaves(boundary.links.values())}
+    known = {leaf: moved[leaf.value] for leaf in _leaves(boundary.links.values())}
     emission = Emission("link", Constants(), known)
     moved |= {value: emission.value(source) for value, source in boundary.links.items()}
     initializers = list(emission.initializers)
@@ -81,7 +81,7 @@ def alone(
     """One form alone."""
     inputs = _inputs(boundary, sample)
     moved = dict(zip(boundary.inputs, inputs, strict=True))
-    known = {leaf: moved[leaf.call.payload] for leaf in _leaves(form.values()) if leaf.call.payload in moved}
+    known = {leaf: moved[leaf.value] for leaf in _leaves(form.values()) if leaf.value in moved}
     emission = Emission("form", constants, known)
     outputs: list[ir.Value] = []
     for value in boundary.outputs:

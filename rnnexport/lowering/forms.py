@@ -6,12 +6,12 @@ A form gives a term of the graph around for every output of the Loop that is use
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.loop_invariants import left_behind
+from rnnexport.ir.program import Function, Scan
 from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import element_at, steps_term
@@ -23,43 +23,35 @@ MOST_UNROLLED = 512
 Form = Mapping[ir.Value, Term]
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """The step of a Scan.
-
-    Attributes:
-        inputs: its leaves, first the states, then the elements of sequences.
-        outputs: what it computes, first the next states.
-        states: how many states there are.
-    """
-
-    inputs: tuple[Term, ...]
-    outputs: tuple[Term, ...]
-    states: int
-
-
 def scan(lean: Recurrence) -> Form | Refusal:
     """One Scan over what the hoisted recurrence still needs."""
     terms = lean.terms
     if not lean.states:
         return batched(lean)
     stacked = [output for output in lean.outputs if not _is_batched(output.each)]
-    roots = [state.after for state in lean.states] + [output.each for output in stacked]
+    roots = [output.each for output in stacked] + [state.after for state in lean.states]
     needed = below(roots)
     elements = [term for term in needed if term.op in ("Element", "Step")]
     # The length of a Scan is that of its sequences: it needs one.
     if not elements:
-        elements = [terms.leaf("Element", steps_term(lean.length, terms), ir.DataType.INT64, ())]
-    sequences = [steps_term(lean.length, terms) if leaf.op == "Step" else leaf.call.payload for leaf in elements]
+        elements = [terms.element(steps_term(lean.length, terms))]
+    sequences = [steps_term(lean.length, terms) if leaf.op == "Step" else leaf.sequence for leaf in elements]
     around = [term for term in _captured(needed) if term.op != "Const"]
-    body = Body((*(state.before for state in lean.states), *elements), tuple(roots), len(lean.states))
-    initial = [state.initial for state in lean.states]
-    results: list[Result] = [(state.before.dtype, state.before.shape) for state in lean.states]
-    results += [(output.each.dtype, _stacked(output.each)) for output in stacked]
-    made = terms.call("Scan", [*initial, *sequences, *around], {}, results, payload=body)
-    form = {final: made[at] for at, state in enumerate(lean.states) for final in state.finals}
-    form |= {output.whole: made[len(lean.states) + at] for at, output in enumerate(stacked)}
-    form |= {output.whole: output.each.call.payload for output in lean.outputs if output not in stacked}
+    before, initials = zip(*((state.before, state.initial) for state in lean.states), strict=True)
+    results: list[Result] = [(output.each.dtype, _stacked(output.each)) for output in stacked]
+    results += [(state.before.dtype, state.before.shape) for state in lean.states]
+    call = Scan(
+        inputs=(*sequences, *initials, *around),
+        results=tuple(results),
+        step=Function(lean.name, (*elements, *before, *around), tuple(roots)),
+        leading=len(elements),
+        states=len(lean.states),
+        outputs=len(stacked),
+    )
+    made = terms.add(call)
+    form = {final: made[len(stacked) + at] for at, state in enumerate(lean.states) for final in state.finals}
+    form |= {output.whole: made[at] for at, output in enumerate(stacked)}
+    form |= {output.whole: output.each.sequence for output in lean.outputs if output not in stacked}
     return form | dict(lean.kept)
 
 
@@ -67,7 +59,7 @@ def batched(lean: Recurrence) -> Form | Refusal:
     """No loop at all, where nothing depends on a state."""
     if left_behind(lean) or any(not _is_batched(output.each) for output in lean.outputs):
         return Refusal("it has no state, but holds operators that can't be applied to all steps at once")
-    return {output.whole: output.each.call.payload for output in lean.outputs} | dict(lean.kept)
+    return {output.whole: output.each.sequence for output in lean.outputs} | dict(lean.kept)
 
 
 def unrolled(lean: Recurrence) -> Form | Refusal:

@@ -138,7 +138,7 @@ _OPERATIONS = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "And": np.
 
 def _uniform(term: Term) -> float | None:
     """The one number of a constant all of whose dimensions are 1."""
-    return term.call.payload.item() if term.op == "Const" and term.call.payload.size == 1 else None
+    return term.array.item() if term.op == "Const" and term.array.size == 1 else None
 
 
 def _constant(terms: Terms, term: Term, value: float) -> Term:

@@ -225,8 +225,7 @@ class _Emission:
         return state.initial if part.width == state.before.width else self._cut(state.initial, part)
 
     def _element(self, whole: Term) -> Term:
-        shape = None if whole.shape is None else whole.shape[1:]
-        return self._terms.leaf("Element", whole, whole.dtype, shape)
+        return self._terms.element(whole)
 
     def _shifted(self, state: State, whole: Term) -> Term:
         """The state before each step: the initial one, then all new ones but the last."""

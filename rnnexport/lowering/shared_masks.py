@@ -110,10 +110,10 @@ class _Taken:
 def is_spelled(term: Term, value: ir.Value) -> bool:
     """Whether a value of the graph is computed just as a term says."""
     if term.op == "Outer":
-        return bool(value is term.call.payload)
+        return value is term.value
     known = constant(value)
     if term.op == "Const":
-        return known is not None and known.numpy().dtype == term.call.payload.dtype and _same(known, term)
+        return known is not None and known.numpy().dtype == term.array.dtype and _same(known, term)
     node = value.producer()
     if node is None or node.domain or node.op_type != term.op or value.index() != term.port:
         return False
@@ -128,4 +128,4 @@ def is_spelled(term: Term, value: ir.Value) -> bool:
 
 def _same(known: ir.TensorProtocol, term: Term) -> bool:
     array = known.numpy()
-    return array.shape == term.call.payload.shape and bool((array == term.call.payload).all())
+    return array.shape == term.array.shape and bool((array == term.array).all())

@@ -13,7 +13,7 @@ from rnnexport.core.c_form import CForm
 from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
-from rnnexport.ir.from_onnx import read_model
+from rnnexport.ir.from_onnx import read_program
 from rnnexport.targets.c import compiler
 from rnnexport.targets.c.calling import Program
 from tests.emit.numpy.programs import signature_of
@@ -28,7 +28,7 @@ def written(model, name="generated", form=OWN):
     graph = ir.from_proto(copy.deepcopy(model))
     with quiet():
         infer_shapes(graph)
-    return text_of(parts_of(read_model(graph), signature_of(model), SourceNames(), {}, name), form)
+    return text_of(parts_of(read_program(graph, signature_of(model), {}), SourceNames(), name), form)
 
 
 def save(text: Text, folder: Path, name: str) -> Path:

@@ -48,7 +48,7 @@ def with_weights(op, at, change):
         if term.op != op or len(term.inputs) <= at or term.inputs[at].op != "Const":
             return term
         inputs = list(term.inputs)
-        inputs[at] = terms.const(change(inputs[at].call.payload))
+        inputs[at] = terms.const(change(inputs[at].array))
         return terms.rebuilt(term, inputs)
 
     return changed

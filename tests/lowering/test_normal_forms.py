@@ -113,20 +113,13 @@ class Step:
         self.d = self.h @ WEIGHTS["S"] + WEIGHTS["k"]
 
     def leaf(self, op, width, dtype=ir.DataType.FLOAT):
-        return Value(self.terms, self.terms.leaf(op, object_of(self), dtype, (None, width)))
+        return Value(self.terms, self.terms.leaf(op, None, dtype, (None, width)))
 
     def cast(self, value):
         return value.of("Cast", to=1, results=[(ir.DataType.FLOAT, value.term.shape)])
 
     def form(self, expression):
         return self.forms(expression(self).term)
-
-
-def object_of(step):
-    """A payload of its own, kept as long as the step: leaves are told apart by what they are."""
-    kept = step.__dict__.setdefault("kept", [])
-    kept.append(object())
-    return kept[-1]
 
 
 # Expressions that are one another.

@@ -25,7 +25,7 @@ from rnnexport.emit.c.elementwise import OPERATORS as ELEMENTWISE
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.groups import INDICES, Group, Loop, collapsed, place
 from rnnexport.emit.c.sizes import Size, factor, letters, product, text
-from rnnexport.ir.from_onnx import Step
+from rnnexport.ir.program import Iteration
 from rnnexport.ir.terms import Term, below
 
 LINE = 120
@@ -59,13 +59,13 @@ class World(Protocol):
     def part(self, array: Array, name: str) -> str | None:
         """The name of a constant that holds what a view of a constant shows; None where it is none, or of open size."""
 
-    def step(self, step: Step, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
+    def step(self, step: Iteration, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
         """Write the function of a step that gives these results, unless an equal one is."""
 
-    def name(self, term: Term, step: Step | None) -> str:
+    def name(self, term: Term, step: Iteration | None) -> str:
         """What a term is called, as the source has it."""
 
-    def state(self, step: Step, at: int) -> str:
+    def state(self, step: Iteration, at: int) -> str:
         """What a state of a loop is called."""
 
     def variable(self, term: Term) -> str | None:
@@ -96,7 +96,7 @@ class Body:
         given: Mapping[Term, Array | Numbers],
         results: Sequence[Term],
         taken: set[str],
-        step: Step | None,
+        step: Iteration | None,
         targets: Mapping[Term, str] | None = None,
     ) -> None:
         self.world, self.results, self._step = world, results, step
@@ -303,7 +303,7 @@ class Body:
         return None if term is None else self.shape(term)
 
     def _constant_term(self, term: Term) -> None:
-        array = term.call.payload
+        array = term.array
         if array.dtype.name not in C_TYPES:
             raise ConversionError(
                 f"numbers of {array.dtype.name} in {self.world.where(term)}",

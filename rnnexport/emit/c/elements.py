@@ -34,7 +34,7 @@ Rule = Callable[[Term, Sequence["Numbers | None"]], "Numbers | None"]
 def numbers_of(term: Term, operands: Sequence[Numbers | None], shapes: Sequence[Shape | None]) -> Numbers | None:
     """The numbers that a term always is, or None where they are not known."""
     if term.op == "Const":
-        return of_array(term.call.payload)
+        return of_array(term.array)
     if term.op == "Shape":
         shape = shapes[0]
         return None if shape is None else _vector(shape[slice(term.attribute("start", 0), term.attribute("end"))])

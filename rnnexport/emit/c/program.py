@@ -20,7 +20,7 @@ from rnnexport.emit.c.sizes import Size, letters, text
 from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
 from rnnexport.emit.numpy.naming import identifier as python_identifier
 from rnnexport.emit.numpy.tokens import TokenNames, Weight
-from rnnexport.ir.from_onnx import REPEAT, SCAN, Reading, Step
+from rnnexport.ir.program import Iteration, Program
 from rnnexport.ir.terms import Term
 
 # Indices of loops and what else stands in functions beside names of the model.
@@ -85,45 +85,34 @@ class Parts:
     constants: Mapping[str, tuple[np.ndarray, str]]
 
 
-def parts_of(
-    reading: Reading, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
-) -> Parts:
+def parts_of(program: Program, names: SourceNames, name: str) -> Parts:
     """Write the functions of a model.
 
     Args:
-        reading: the model in terms; its inputs are those of the signature, and the weights.
-        signature: of the model.
-        names: what the source calls its values; weights by the names of inputs of the graph.
-        weights: the value of each, by the name of its input.
+        program: the model.
+        names: what the source calls its values; weights by their names in the program.
         name: of the model.
 
     Raises:
         ConversionError: an operator has no C form; names it and the layer it is in.
     """
-    return _Program(reading, signature, names, weights, name).parts()
+    return _Writing(program, names, name).parts()
 
 
-class _Program:
+class _Writing:
     """See `body.World`."""
 
-    def __init__(
-        self,
-        reading: Reading,
-        signature: Signature,
-        names: SourceNames,
-        weights: Mapping[str, np.ndarray],
-        name: str,
-    ) -> None:
-        self._reading, self._signature = reading, signature
-        self._interface = interface_of(signature, name)
-        self._origins = Origins(names, reading.sources)
+    def __init__(self, program: Program, names: SourceNames, name: str) -> None:
+        self._program = program
+        self._interface = interface_of(program.signature, name)
+        self._origins = Origins(names, program.origins)
         self._functions: list[Function] = []
         self._constants: dict[str, tuple[np.ndarray, str]] = {}
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._parts: dict[tuple[str | int, ...], str] = {}
-        leaves = {str(leaf.call.payload.name): leaf for leaf in reading.main.parameters}
+        leaves = program.parameters
         self._given: dict[Term, Array | Numbers] = {}
-        found = self._weights(names, weights, leaves)
+        found = self._weights(names, program.weights, leaves)
         inputs = {}
         for argument in (*self._interface.inputs, *self._interface.states):
             term, is_state = leaves[argument.spec.name], argument in self._interface.states
@@ -164,10 +153,10 @@ class _Program:
         body = "\n".join([*main.lines, *(line for each in self._functions for line in each.lines)])
         words = set(re.findall(r"\b\w+\b", body))
         constants = {name: found for name, found in self._constants.items() if name in words}
-        return Parts(self._interface, self._signature, tuple(self._functions), main, constants)
+        return Parts(self._interface, self._program.signature, tuple(self._functions), main, constants)
 
     def _main(self) -> Function:
-        results = self._reading.main.results
+        results = self._program.main.results
         body = Body(self, self._given, results, self._taken(), None)
         arrays = body.write()
         outputs, states = self._interface.outputs, self._interface.states
@@ -235,12 +224,12 @@ class _Program:
             self._parts[key] = called
         return self._parts[key]
 
-    def name(self, term: Term, step: Step | None) -> str:
+    def name(self, term: Term, step: Iteration | None) -> str:
         found = self._origins.variable(term)
         made = identifier(found if found is not None else self._tokens.other_name(term, step))
         return f"{made}_" if _INDEX.fullmatch(made) and made not in "ncm" else made
 
-    def state(self, step: Step, at: int) -> str:
+    def state(self, step: Iteration, at: int) -> str:
         return identifier(self._tokens.state_name(step, at))
 
     def variable(self, term: Term) -> str | None:
@@ -250,18 +239,19 @@ class _Program:
         return self._origins.path(term) or "the model"
 
     def header(self, term: Term) -> str:
-        path = term.call.payload.function.scope + "/" if term.op in (SCAN, REPEAT) else self._origins.path(term)
+        call = term.call
+        path = call.step.scope + "/" if isinstance(call, Iteration) else self._origins.path(term)
         layer = self._origins.top_layer(path)
         if layer is None:
             return ""
         return comment_text(f"{layer.name}: {layer.class_name}" if layer.class_name else layer.name)
 
-    def step(self, step: Step, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
+    def step(self, step: Iteration, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
         wanted = self._tokens.parameters(step)
         taken = self._taken()
         given: dict[Term, Array | Numbers] = {}
         head = []
-        for at, (term, array) in enumerate(zip(step.function.parameters, arrays, strict=True)):
+        for at, (term, array) in enumerate(zip(step.step.parameters, arrays, strict=True)):
             if isinstance(array, Numbers):
                 given[term] = array
                 continue
@@ -271,8 +261,8 @@ class _Program:
             head.append(f"const {array.ctype} *{made}, /* {shape_text(array.shape)} */")
         targets: dict[Term, str] = {}
         for term in results:
-            after = [at for at, each in enumerate(step.function.results[step.outputs :]) if each is term]
-            name = "next_" + wanted[step.sequences + after[0]] if after else f"{self.name(term, step)}_out"
+            after = [at for at, each in enumerate(step.after) if each is term]
+            name = "next_" + wanted[step.leading + after[0]] if after else f"{self.name(term, step)}_out"
             targets[term] = next(iter(unique_names([identifier(name)], taken)))
             taken.add(targets[term])
         body = Body(self, given, results, taken, step, {term: at for term, at in targets.items() if term not in given})
@@ -285,7 +275,7 @@ class _Program:
         kinds = tuple((array.dtype, array.shape) for array in found)
         return self._kept(step, body, head, kinds)
 
-    def _kept(self, step: Step, body: Body, head: list[str], kinds: tuple[tuple[str, Shape], ...]) -> Called:
+    def _kept(self, step: Iteration, body: Body, head: list[str], kinds: tuple[tuple[str, Shape], ...]) -> Called:
         """The function of a step, or an equal one that is there."""
         head = [f"{line}" for line in head]
         lengths = tuple(length for length in self._interface.lengths if length in body.lengths)
@@ -293,7 +283,7 @@ class _Program:
         if _needs_work(body):
             head.append("char *work,")
         lines = _with_locals(body)
-        scope = comment_text(self._tokens.scope(step.function.scope))
+        scope = comment_text(self._tokens.scope(step.step.scope))
         for other in self._functions:
             if other.head == tuple(head) and other.lines == tuple(lines) and other.called.results == kinds:
                 if scope not in other.scopes:

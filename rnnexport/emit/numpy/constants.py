@@ -30,7 +30,7 @@ def as_array(written: Expression, term: Term) -> Expression:
     """What is written as a Python number, as an array of its dtype: where no operator is there to make it one."""
     if (written.elements is None and term.op != "Const") or term.dtype is None:
         return written
-    if term.op == "Const" and term.call.payload.ndim:
+    if term.op == "Const" and term.array.ndim:
         return written
     kind = "dtype" if term.dtype == ir.DataType.FLOAT else f"np.{term.dtype.numpy()}"
     return Expression(f"np.asarray({written.text}, {kind})", helpers=written.helpers, needs_dtype=kind == "dtype")

@@ -13,7 +13,7 @@ from rnnexport.emit.numpy.operators import names_of_all
 from rnnexport.emit.numpy.sizes import shapes_of, step_shapes
 from rnnexport.emit.numpy.tokens import TokenNames, Weight
 from rnnexport.emit.numpy.writing import TOKEN, Body, Context, Statement, write_body
-from rnnexport.ir.from_onnx import REPEAT, SCAN, Step
+from rnnexport.ir.program import Iteration, Scan
 from rnnexport.ir.terms import Term
 
 # What a program may have besides: no name of its own may hide one of these.
@@ -113,31 +113,25 @@ class Functions:
         texts = tuple(_filled(part.text, names) for part in body.results)
         return MainFunction(tuple(names[: len(states)]), tuple(lines), texts, body.helpers, body.needs_dtype)
 
-    def step(self, step: Step, shapes: Sequence[Shape | None]) -> Expression:
-        """The name of the function of a step, which is written unless an equal one is."""
-        function = step.function
-        given = dict(zip(function.parameters, self._fitted(step, shapes), strict=True))
+    def step(self, call: Iteration, shapes: Mapping[Term, Shape | None]) -> Expression:
+        """The name of the function of a loop's step, which is written unless an equal one is."""
+        function = call.step
+        given = dict(zip(function.parameters, _fitted(call, shapes), strict=True))
         known = shapes_of(function.results, given)
-        wanted = self._tokens.parameters(step)
+        wanted = self._tokens.parameters(call)
         others = list(self.steps)
         for longest in _LENGTHS:
             self.steps = list(others)
             context = self._context({}, _numbers_alone(known), longest)
             body = write_body(function.results, function.parameters, context)
-            names = self._tokens.given(body, wanted, self._taken(), step)
-            lines = [*self._lines(body, names, known, 1), *self._returned(step, body, names)]
+            names = self._tokens.given(body, wanted, self._taken(), call)
+            lines = [*self._lines(body, names, known, 1), *self._returned(call, body, names)]
             if max(map(len, lines), default=0) <= LINE:
                 break
         parameters = [names[at] for at in range(len(function.parameters))]
         parameters += ["dtype"] if body.needs_dtype else []
-        made = StepFunction(self._free_name(step), tuple(parameters), tuple(lines), body.helpers, body.needs_dtype)
+        made = StepFunction(self._free_name(call), tuple(parameters), tuple(lines), body.helpers, body.needs_dtype)
         return self._kept(made, self._tokens.scope(function.scope))
-
-    def _fitted(self, step: Step, shapes: Sequence[Shape | None]) -> list[Shape | None]:
-        """The shapes of the parameters: of a REPEAT, whose inputs are others, what the graph tells."""
-        if len(shapes) < len(step.function.parameters):
-            return [parameter.shape for parameter in step.function.parameters]
-        return step_shapes(step, shapes)
 
     def _kept(self, made: StepFunction, scope: str) -> Expression:
         for other in self.steps:
@@ -164,18 +158,18 @@ class Functions:
         """The names that nothing in a function may hide."""
         return [*self._legend.words, *FUNCTIONS, *(other.name for other in self.steps)]
 
-    def _free_name(self, step: Step) -> str:
+    def _free_name(self, call: Iteration) -> str:
         """Of the cell, where the source has one inside the layer; else of the layer."""
         names = Names([*LOCALS, *self._inputs, *self._taken()])
-        return names.give(self._tokens.cell(step), len(self.steps))
+        return names.give(self._tokens.cell(call), len(self.steps))
 
-    def _returned(self, step: Step, body: Body, names: Sequence[str]) -> list[str]:
+    def _returned(self, call: Iteration, body: Body, names: Sequence[str]) -> list[str]:
         texts = [_filled(part.text, names) for part in body.results]
-        first = len(texts) - step.states - step.outputs
-        outputs, states = texts[first : first + step.outputs], texts[first + step.outputs :]
-        if first:  # of a REPEAT the condition comes first
-            return statement(f"return {texts[0]}, {bracketed(states)}, {bracketed(outputs)}", 1)
-        return statement(f"return {bracketed(outputs)}, {bracketed(states)}", 1)
+        end = len(texts) - call.states
+        outputs, states = bracketed(texts[end - call.outputs : end]), bracketed(texts[end:])
+        if isinstance(call, Scan):
+            return statement(f"return {outputs}, {states}", 1)
+        return statement(f"return {texts[0]}, {states}, {outputs}", 1)
 
     def _lines(
         self,
@@ -199,12 +193,17 @@ class Functions:
             yield from commented(statement(text, indent), comment)
 
     def _header(self, each: Statement) -> str:
-        if each.term.op in (SCAN, REPEAT):
-            path = each.term.call.payload.function.scope + "/"
-        else:
-            path = self._origins.path(each.term)
+        call = each.term.call
+        path = call.step.scope + "/" if isinstance(call, Iteration) else self._origins.path(each.term)
         layer = self._origins.top_layer(path)
         return "" if layer is None else f"{layer.name}: {layer.class_name}" if layer.class_name else layer.name
+
+
+def _fitted(call: Iteration, shapes: Mapping[Term, Shape | None]) -> list[Shape | None]:
+    """The shapes of the parameters of a step: of a While, whose inputs are others, what the graph tells."""
+    if not isinstance(call, Scan):
+        return [parameter.shape for parameter in call.step.parameters]
+    return step_shapes(call, [shapes.get(part) for part in call.operands])
 
 
 def _numbers_alone(shapes: Mapping[Term, Shape | None]) -> dict[Term, Shape | None]:

@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
+from rnnexport.ir.program import Origin
 from rnnexport.ir.terms import Term, below
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _NOUNS = {
     **dict.fromkeys(("Range",), "steps"),
     **dict.fromkeys(("ReverseSequence",), "backwards"),
     **dict.fromkeys(("Shape", "Size"), "shape"),
-    **dict.fromkeys(("Where", "rnnexport.choice"), "chosen"),
+    **dict.fromkeys(("Where", "if"), "chosen"),
 }
 # What a program imports or holds besides functions, and nothing of it may hide.
 _TYPES = ("Any", "Callable", "ClassVar", "Mapping", "Path", "Sequence", "SimpleNamespace")
@@ -42,6 +41,7 @@ RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np"
 # The variables of a program's `step` besides those of the model.
 LOCALS = ("dtype", "outputs", "self", "sizes", "states", "w")
 # The groups of the archive that hold no layer's weights: constants, and first states that are not one number.
+_NOWHERE = Origin("")
 CONSTANTS, START = "constants", "start"
 
 
@@ -51,24 +51,22 @@ class Origins:
 
     Attributes:
         names: what the tracing of the model found.
-        values: the value of the graph that a term is.
+        places: where a term is computed in the source.
     """
 
     names: SourceNames
-    values: Mapping[Term, ir.Value]
+    places: Mapping[Term, Origin]
 
     def path(self, term: Term) -> str:
         """Where a term is computed in the source; empty where that is not known."""
-        value = self.values.get(term)
-        producer = None if value is None else value.producer()
-        return "" if producer is None else str(producer.name)
+        place = self.places.get(term)
+        return "" if place is None else place.path
 
     def variable(self, term: Term) -> str | None:
         """The name that the source assigns a term to."""
-        value = self.values.get(term)
-        found = self.names.variables.get(self.path(term), ())
-        port = 0 if value is None else value.index() or 0
-        name = found[port] if port < len(found) else ""
+        place = self.places.get(term, _NOWHERE)
+        found = self.names.variables.get(place.path, ())
+        name = found[place.port] if place.port < len(found) else ""
         return identifier(name) if name else None
 
     def cell(self, term: Term, scope: str) -> LayerName | None:

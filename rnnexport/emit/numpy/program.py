@@ -22,24 +22,25 @@ from rnnexport.emit.numpy.module import Parts, arguments_of, module_text, starts
 from rnnexport.emit.numpy.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
 from rnnexport.emit.numpy.tokens import Weight
 from rnnexport.ir.converted import Converted
-from rnnexport.ir.from_onnx import SCAN, Reading, is_literal, read_model
+from rnnexport.ir.from_onnx import read_program
+from rnnexport.ir.program import Program, Scan, is_literal
 from rnnexport.ir.terms import Term, below
 from rnnexport.source.trace import TracedModel
 
 # What the rules of operators are written for.
 _OPSET = 18
 # What was read of traced models that are still there: the truth of an export and its artifact are made from one.
-_readings: WeakKeyDictionary[TracedModel, Reading] = WeakKeyDictionary()
+_readings: WeakKeyDictionary[TracedModel, Program] = WeakKeyDictionary()
 # Constants of so many numbers are written where they are used; larger ones are in the archive.
 _SHORT = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """A program and its archive.
+class Module:
+    """The text of a program, and its archive.
 
     Attributes:
-        text: of the module.
+        text: its code.
         arrays: of the archive, by `layer/name`.
     """
 
@@ -47,7 +48,7 @@ class Program:
     arrays: Mapping[str, np.ndarray]
 
 
-def write_program(traced: TracedModel, name: str) -> Program:
+def write_program(traced: TracedModel, name: str) -> Module:
     """The program of a model.
 
     Args:
@@ -63,10 +64,10 @@ def write_program(traced: TracedModel, name: str) -> Program:
     if traced not in _readings:
         model = to_onnx(traced, _OPSET, list(tensors))
         restore_boundary(model, traced, list(weights))
-        _readings[traced] = _read(model)
+        _readings[traced] = _read(model, traced.signature, weights)
     names = {f"{node}:0": path for node, path in traced.names.weights.items()}
     named = replace(traced.names, weights=names)
-    return _Writing(traced.signature, named, name, _readings[traced], weights).program()
+    return _Writing(_readings[traced], named, name).module()
 
 
 def converted(traced: TracedModel) -> Converted:
@@ -88,7 +89,7 @@ def converted(traced: TracedModel) -> Converted:
 
 def program_of(
     model: ir.Model, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
-) -> Program:
+) -> Module:
     """The program of a graph of opset 18.
 
     Args:
@@ -101,42 +102,35 @@ def program_of(
     Raises:
         ConversionError: an operator has no NumPy form; names it and the layer it is in.
     """
-    return _Writing(signature, names, name, _read(model), weights).program()
+    return _Writing(_read(model, signature, weights), names, name).module()
 
 
-def _read(model: ir.Model) -> Reading:
+def _read(model: ir.Model, signature: Signature, weights: Mapping[str, np.ndarray]) -> Program:
     with quiet():
         infer_shapes(model)
-    return read_model(model)
+    return read_program(model, signature, weights)
 
 
 class _Writing:
-    def __init__(
-        self,
-        signature: Signature,
-        names: SourceNames,
-        name: str,
-        reading: Reading,
-        weights: Mapping[str, np.ndarray],
-    ) -> None:
-        self._signature, self._name, self._reading = signature, name, reading
+    def __init__(self, program: Program, names: SourceNames, name: str) -> None:
+        self._program, self._name, weights = program, name, program.weights
         self._arrays: dict[str, np.ndarray] = {}
-        self._origins = Origins(names, reading.sources)
+        self._origins = Origins(names, program.origins)
         paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
         places = attributes_of(paths.values())
         self._given: dict[Term, Expression] = {}
         self._weights: dict[Term, Weight] = {}
-        leaves = {str(leaf.call.payload.name): leaf for leaf in reading.main.parameters}
+        leaves = program.parameters
         for each, array in weights.items():
             bare = identifier(names.weights.get(each, each).rpartition("/")[2])
             self._put(leaves[each], array, *places[paths[each]], bare)
 
-    def program(self) -> Program:
-        signature = self._signature
+    def module(self) -> Module:
+        signature = self._program.signature
         legend = legend_of(signature, self._widths())
         arguments = arguments_of(signature, legend)
         shapes: dict[Term, Shape | None] = {}
-        leaves = {str(leaf.call.payload.name): leaf for leaf in self._reading.main.parameters}
+        leaves = self._program.parameters
         for spec in signature.all_inputs:
             shapes[leaves[spec.name]] = legend.symbols(spec)
         for spec in signature.inputs:
@@ -147,7 +141,7 @@ class _Writing:
         named = {leaves[spec.name]: arguments[spec.name] for spec in signature.inputs}
         functions = Functions(self._origins, legend, self._weights, named)
         taken = [*(arguments[spec.name] for spec in signature.inputs), *LOCALS]
-        main = functions.main(self._reading.main.results, self._given, states, shapes, taken)
+        main = functions.main(self._program.main.results, self._given, states, shapes, taken)
         starts = starts_of(signature)
         for state in signature.states:
             if state.input.name in starts:
@@ -160,7 +154,7 @@ class _Writing:
             steps=tuple(functions.steps),
             main=main,
         )
-        return Program(module_text(parts), dict(sorted(self._arrays.items())))
+        return Module(module_text(parts), dict(sorted(self._arrays.items())))
 
     def _put(self, leaf: Term, array: np.ndarray, group: str, attribute: str, bare: str = "") -> None:
         self._arrays[f"{group}/{attribute}"] = array
@@ -170,20 +164,19 @@ class _Writing:
     def _put_constants(self) -> None:
         """What is neither a weight nor short enough to be written into the code."""
         count = 0
-        for term in below(self._reading.main.results):
-            if term.op == "Const" and not is_literal(term) and term.call.payload.size > _SHORT:
+        for term in below(self._program.main.results):
+            if term.op == "Const" and not is_literal(term) and term.array.size > _SHORT:
                 count += 1
-                self._put(term, term.call.payload, CONSTANTS, f"constant_{count}")
+                self._put(term, term.array, CONSTANTS, f"constant_{count}")
 
     def _widths(self) -> dict[int, str]:
         """The sizes of the states of the recurrences, each with the first layer that has it."""
         found: dict[int, str] = {}
-        for term in below(self._reading.main.results):
-            if term.op == SCAN and term.port == 0:
-                step = term.call.payload
-                layer = self._origins.top_layer(step.function.scope + "/")
-                for state in step.function.parameters[step.sequences : step.sequences + step.states]:
+        for term in below(self._program.main.results):
+            if isinstance(call := term.call, Scan) and term.port == 0:
+                layer = self._origins.top_layer(call.step.scope + "/")
+                for state in call.before:
                     if state.shape and isinstance(state.shape[-1], int):
-                        name = identifier(step.function.scope.rpartition("/")[2]) if layer is None else layer.name
+                        name = identifier(call.step.scope.rpartition("/")[2]) if layer is None else layer.name
                         found.setdefault(state.shape[-1], name)
         return found

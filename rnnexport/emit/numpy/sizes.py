@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnexport.emit.numpy.expression import Shape, Size
-from rnnexport.ir.from_onnx import CHOICE, SCAN, Step
+from rnnexport.ir.program import Scan
 from rnnexport.ir.terms import Term, below
 from rnnexport.ir.vectorize_time import ELEMENTWISE, REDUCTIONS
 
@@ -46,7 +46,7 @@ def _sized(wanted: Shape | None) -> Shape | None:
 def _numbers(term: Term, shapes: Sequence[Shape | None], parts: Sequence[Shape | None]) -> Shape | None:
     """The elements of a scalar or a vector of sizes, as far as shape arithmetic tells them."""
     if term.op == "Const":
-        array = term.call.payload
+        array = term.array
         return tuple(int(item) for item in array.ravel()) if array.dtype.kind in "iu" and array.ndim <= 1 else None
     if term.op == "Shape":
         return None if shapes[0] is None else shapes[0][slice(term.attribute("start", 0), term.attribute("end"))]
@@ -113,7 +113,7 @@ def _matmul(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
 def _reduction(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
     shape = inputs[0]
     given = term.inputs[1] if len(term.inputs) > 1 else None
-    axes = given.call.payload.ravel() if given is not None and given.op == "Const" else term.attribute("axes")
+    axes = given.array.ravel() if given is not None and given.op == "Const" else term.attribute("axes")
     if shape is None or axes is None or len(axes) == 0:
         return None
     gone = {int(axis) % len(shape) for axis in axes}
@@ -149,7 +149,7 @@ def _slice(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
     axes = term.inputs[3] if len(term.inputs) > 3 else None
     if shape is None or axes is None or axes.op != "Const":
         return None
-    cut = {int(axis) % len(shape) for axis, full in zip(axes.call.payload, _is_full(term), strict=True) if not full}
+    cut = {int(axis) % len(shape) for axis, full in zip(axes.array, _is_full(term), strict=True) if not full}
     return tuple(None if at in cut else size for at, size in enumerate(shape))
 
 
@@ -157,8 +157,8 @@ def _is_full(term: Term) -> list[bool]:
     """Of each axis of a Slice, whether it is kept whole."""
     starts, ends, axes = term.operands[1:4]
     if starts.op != "Const" or ends.op != "Const" or (len(term.operands) > 4):
-        return [False] * int(axes.call.payload.size)
-    pairs = zip(starts.call.payload, ends.call.payload, strict=True)
+        return [False] * int(axes.array.size)
+    pairs = zip(starts.array, ends.array, strict=True)
     return [start == 0 and end >= 2**31 - 1 for start, end in pairs]
 
 
@@ -168,7 +168,7 @@ def _moved(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
     axes = term.inputs[1] if len(term.inputs) > 1 else None
     if shape is None or axes is None or axes.op != "Const":
         return None
-    numbers = [int(axis) for axis in axes.call.payload.ravel()]
+    numbers = [int(axis) for axis in axes.array.ravel()]
     if term.op == "Squeeze":
         gone = {axis % len(shape) for axis in numbers}
         return tuple(size for at, size in enumerate(shape) if at not in gone)
@@ -179,31 +179,32 @@ def _moved(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
 
 
 def _scan(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
-    step: Step = term.call.payload
-    given = step_shapes(step, inputs)
-    if term.port >= step.outputs:
-        return given[step.sequences + term.port - step.outputs]
-    first = inputs[0] if step.sequences else None
-    inner = shapes_of(step.function.results, dict(zip(step.function.parameters, given, strict=True)))
-    each = inner[step.function.results[term.port]]
+    call = term.call
+    assert isinstance(call, Scan)
+    given = step_shapes(call, inputs)
+    if term.port >= call.outputs:
+        return given[call.leading + term.port - call.outputs]
+    first = inputs[0] if call.leading else None
+    inner = shapes_of(call.step.results, dict(zip(call.step.parameters, given, strict=True)))
+    each = inner[call.each[term.port]]
     return None if each is None else (first[0] if first else None, *each)
 
 
-def step_shapes(step: Step, inputs: Sequence[Shape | None]) -> list[Shape | None]:
-    """The shapes of the parameters of the step of a SCAN in every one of its steps, from those of its inputs.
+def step_shapes(call: Scan, inputs: Sequence[Shape | None]) -> list[Shape | None]:
+    """The shapes of the parameters of the step of a Scan in every one of its steps, from those of its inputs.
 
     A state has the sizes that the first one and all that follow have in common.
     """
-    function = step.function
-    states = slice(step.sequences, step.sequences + step.states)
+    function = call.step
+    states = slice(call.leading, call.leading + call.states)
     found: list[Shape | None] = [
-        joined(parameter.shape, (None if shape is None else shape[1:]) if at < step.sequences else shape)
+        joined(parameter.shape, (None if shape is None else shape[1:]) if at < call.leading else shape)
         for at, (parameter, shape) in enumerate(zip(function.parameters, inputs, strict=False))
     ]
     found[states] = inputs[states]
     while True:
         inner = shapes_of(function.results, dict(zip(function.parameters, found, strict=True)))
-        after = [inner[term] for term in function.results[step.outputs :]]
+        after = [inner[term] for term in call.after]
         common = [_common(one, other) for one, other in zip(found[states], after, strict=True)]
         if common == found[states]:
             return found
@@ -226,6 +227,6 @@ _RULES: dict[str, Rule] = {
     "Gather": _gather,
     "Transpose": _transpose,
     "Slice": _slice,
-    SCAN: _scan,
-    CHOICE: lambda term, inputs: inputs[1] if inputs[1] == inputs[2] else None,
+    "scan": _scan,
+    "if": lambda term, inputs: inputs[1] if inputs[1] == inputs[2] else None,
 }

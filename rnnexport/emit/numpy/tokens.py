@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from rnnexport.emit.numpy.naming import Names, Origins, gates_behind, identifier, snake
 from rnnexport.emit.numpy.writing import Body, tokens_in
-from rnnexport.ir.from_onnx import REPEAT, SCAN, Step
+from rnnexport.ir.program import Function, Iteration, Scan
 from rnnexport.ir.terms import Term, below
 
 # How far behind a mask a state is looked for, in operators.
@@ -44,11 +44,10 @@ class TokenNames:
     def __init__(self, origins: Origins, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]) -> None:
         self._origins, self._weights, self._inputs = origins, weights, inputs
 
-    def given(self, body: Body, wanted: Mapping[int, str], taken: Sequence[str], step: Step | None) -> list[str]:
+    def given(self, body: Body, wanted: Mapping[int, str], taken: Sequence[str], call: Iteration | None) -> list[str]:
         """The name of each token."""
         last = _last_reads(body)
-        results = step.function.results[-step.states :] if step is not None and step.states else ()
-        after = {term: wanted[step.sequences + at] for at, term in enumerate(results)} if step is not None else {}
+        after = {} if call is None else {term: wanted[call.leading + at] for at, term in enumerate(call.after)}
         names = Names(taken)
         found = [""] * len(body.tokens)
         defined: set[int] = set()
@@ -62,27 +61,26 @@ class TokenNames:
             for token in each.tokens:
                 term = body.tokens[token]
                 name = self._origins.variable(term) or self._loop_name(term) or after.get(term)
-                name = name or self._noun(term, step)
+                name = name or self._noun(term, call)
                 found[token] = names.give(name, token, free)
                 free -= {token}
             defined |= set(each.tokens)
         return found
 
-    def parameters(self, step: Step) -> dict[int, str]:
+    def parameters(self, call: Iteration) -> dict[int, str]:
         """The wanted name of each parameter, by its number, which is that of its token."""
-        function = step.function
-        after = function.results[step.outputs :]
+        function, after = call.step, call.after
         wanted: dict[int, str] = {}
         for at, term in enumerate(function.parameters):
-            state = at - step.sequences
-            if 0 <= state < step.states:
+            state = at - call.leading
+            if 0 <= state < call.states:
                 name = self._origins.variable(after[state]) or self._gate_in(after[state])
-                wanted[at] = name or ("h" if step.states == 1 else f"state_{state + 1}")
+                wanted[at] = name or ("h" if call.states == 1 else f"state_{state + 1}")
             else:
                 wanted[at] = self._parameter(term)
-        self._spell_out(step, wanted)
-        self._tell_apart(step, wanted, range(step.sequences))
-        self._tell_apart(step, wanted, range(step.sequences + step.states, len(function.parameters)))
+        self._spell_out(function, wanted)
+        self._tell_apart(function, wanted, range(call.leading))
+        self._tell_apart(function, wanted, range(call.leading + call.states, len(function.parameters)))
         return wanted
 
     def _parameter(self, term: Term) -> str:
@@ -91,18 +89,16 @@ class TokenNames:
         known = self._origins.variable(term) or (weight.bare if weight is not None else None) or _mask_name(term)
         if known is not None:
             return known
-        if term.op == "Outer":
+        if term.op == "Input":
             return self._inputs.get(term, "x")
         return self._origins.sublayer(term) or ("x" if term.op == "Element" else self._origins.noun(term))
 
-    def _tell_apart(self, step: Step, wanted: dict[int, str], numbers: range) -> None:
+    def _tell_apart(self, step: Function, wanted: dict[int, str], numbers: range) -> None:
         """Parameters of one name by the gates that they lead to: `recurrent_kernel_zr`, `recurrent_kernel_n`."""
         for name in dict.fromkeys(wanted[at] for at in numbers):
             same = [at for at in numbers if wanted[at] == name]
             if len(same) > 1:
-                gates = [
-                    gates_behind(step.function.parameters[at], step.function.results, self._origins) for at in same
-                ]
+                gates = [gates_behind(step.parameters[at], step.results, self._origins) for at in same]
                 if all(gates) and len(set(gates)) == len(gates):
                     wanted.update({at: f"{name}_{gate}" for at, gate in zip(same, gates, strict=True)})
 
@@ -111,9 +107,9 @@ class TokenNames:
         found = [self._weights[part] for part in below([term]) if part in self._weights]
         return found[0] if len(found) == 1 else None
 
-    def _spell_out(self, step: Step, wanted: dict[int, str]) -> None:
+    def _spell_out(self, step: Function, wanted: dict[int, str]) -> None:
         """Weights of several layers inside one cell by their layers too: `update_conv_kernel`."""
-        weights = {at: self._weight(term) for at, term in enumerate(step.function.parameters)}
+        weights = {at: self._weight(term) for at, term in enumerate(step.parameters)}
         known = {weight for weight in weights.values() if weight is not None}
         if len({weight.bare for weight in known}) < len(known):
             named = {at: weight for at, weight in weights.items() if weight is not None and wanted[at] == weight.bare}
@@ -129,54 +125,52 @@ class TokenNames:
                 return names[0]
         return None
 
-    def _noun(self, term: Term, step: Step | None) -> str:
+    def _noun(self, term: Term, call: Iteration | None) -> str:
         """A name for what the source has none for."""
-        top = self._origins.top_layer(self._origins.path(term)) if step is None else None
-        sublayer = self._origins.sublayer(term)
+        top = self._origins.top_layer(self._origins.path(term)) if call is None else None
+        sublayer = self._inputs.get(term) or self._origins.sublayer(term)
         return sublayer or (identifier(top.name) if top is not None else self._origins.noun(term))
 
     def initials(self, results: Sequence[Term], states: Mapping[Term, str]) -> dict[Term, str]:
         """The names of the states that loops begin with: those of what they give back."""
         found: dict[Term, str] = {}
         for term in below(results):
-            if term.op == SCAN and term.port == 0:
-                step: Step = term.call.payload
-                for at, leaf in enumerate(term.operands[step.sequences : step.sequences + step.states]):
-                    if leaf in states:
-                        found.setdefault(leaf, self.state_name(step, at))
+            if isinstance(call := term.call, Scan) and term.port == 0:
+                for at, leaf in enumerate(call.initials):
+                    if leaf is not None and leaf in states:
+                        found.setdefault(leaf, self.state_name(call, at))
         return found
 
-    def other_name(self, term: Term, step: Step | None) -> str:
+    def other_name(self, term: Term, call: Iteration | None) -> str:
         """A name for what the source gives none: of its loop, its layer or its kind."""
-        return self._loop_name(term) or self._noun(term, step)
+        return self._loop_name(term) or self._noun(term, call)
 
-    def state_name(self, step: Step, at: int) -> str:
+    def state_name(self, call: Iteration, at: int) -> str:
         """What a state of a loop is called outside of it."""
-        name = self._origins.variable(step.function.results[step.outputs + at])
-        several = "state" if step.states == 1 else f"state_{at + 1}"
-        return identifier(f"{self.scope(step.function.scope)}_{name or several}")
+        name = self._origins.variable(call.after[at])
+        several = "state" if call.states == 1 else f"state_{at + 1}"
+        return identifier(f"{self.scope(call.step.scope)}_{name or several}")
 
     def _loop_name(self, term: Term) -> str | None:
         """What a loop gives: its output is called like its layer, a state after it like that and the state."""
-        if term.op not in (SCAN, REPEAT):
+        if not isinstance(call := term.call, Iteration):
             return None
-        step: Step = term.call.payload
-        layer = self.scope(step.function.scope)
-        result = step.function.results[term.port if term.op == SCAN else term.port + 1]
-        name = self._origins.variable(result)
-        if term.port < step.outputs:
-            return identifier(layer) if step.outputs == 1 else identifier(f"{layer}_{name or 'output'}")
-        return self.state_name(step, term.port - step.outputs) if term.op == SCAN else f"{identifier(layer)}_state"
+        layer = self.scope(call.step.scope)
+        if term.port < call.outputs:
+            name = self._origins.variable(call.each[term.port])
+            return identifier(layer) if call.outputs == 1 else identifier(f"{layer}_{name or 'output'}")
+        is_scan = isinstance(call, Scan)
+        return self.state_name(call, term.port - call.outputs) if is_scan else f"{identifier(layer)}_state"
 
     def scope(self, scope: str) -> str:
         """The name of the layer that a loop is in."""
         layer = self._origins.top_layer(scope)
         return layer.name if layer is not None else scope.rpartition("/")[2] or "loop"
 
-    def cell(self, step: Step) -> str:
+    def cell(self, call: Iteration) -> str:
         """The name of a step's function: that of the cell where the source has one, else of the layer."""
-        scope = step.function.scope
-        inside = [self._origins.cell(term, scope) for term in below(step.function.results)]
+        scope = call.step.scope
+        inside = [self._origins.cell(term, scope) for term in below(call.step.results)]
         cells = [layer for layer in inside if layer is not None]
         if cells:
             outermost = min(cells, key=lambda layer: layer.scope.count("/"))
@@ -187,7 +181,7 @@ class TokenNames:
 def _mask_name(term: Term) -> str | None:
     """`mask` of a truth value for each row, or of the number that it is made; of its opposite `no_mask`."""
     inverted = False
-    term = term.call.payload if term.op == "Element" else term
+    term = term.sequence if term.op == "Element" else term
     while term.op in ("Cast", "Not", "Transpose", "Unsqueeze"):
         inverted ^= term.op == "Not"
         if term.dtype == ir.DataType.BOOL and term.op != "Not":

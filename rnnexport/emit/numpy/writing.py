@@ -31,14 +31,14 @@ from rnnexport.emit.numpy.expression import (
 )
 from rnnexport.emit.numpy.looping import loop, loop_pattern
 from rnnexport.emit.numpy.rules import rule_of
-from rnnexport.ir.from_onnx import CHOICE, REPEAT, SCAN, Step
+from rnnexport.ir.program import If, Iteration
 from rnnexport.ir.terms import Term, below
 
 TOKEN = re.compile(r"\b_t(\d+)_\b")
 _ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Min", "Max", "Clip", "Pow"))
-# The name of the function that a step is written as, given the step and the shapes of its parameters. Where it needs
+# The name of the function that a step is written as, given its loop and the shapes around. Where it needs
 # `dtype`, that is its last parameter.
-Steps = Callable[[Step, Sequence["Shape | None"]], Expression]
+Steps = Callable[[Iteration, Mapping[Term, "Shape | None"]], Expression]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,17 +143,16 @@ class _Writer:
         return Expression(f"_t{len(self._tokens) - 1}_")
 
     def _write(self, term: Term) -> None:
-        if term.op in (SCAN, REPEAT):
-            read = {other.port for other in self._order if other.call is term.call}
-            shapes = [self._context.shapes.get(part) for part in term.operands] if term.op == SCAN else []
-            name = self._context.steps(term.call.payload, shapes)
-            self._assign(term, loop(term, name, self._found), *loop_pattern(term, read))
+        if isinstance(call := term.call, Iteration):
+            read = {other.port for other in self._order if other.call is call}
+            name = self._context.steps(call, self._context.shapes)
+            self._assign(term, loop(call, name, self._found), *loop_pattern(call, read))
             return
         thirds = self._thirds(term) if term.op == "Split" else None
         if thirds is not None:
             self._unpack(term, thirds)
             return
-        written = written_constant(term.call.payload) if term.op == "Const" else self._expression(term)
+        written = written_constant(term.array) if term.op == "Const" else self._expression(term)
         if isinstance(written, tuple):
             self._keep(term, written[term.port])
         elif len(term.call.results) > 1:
@@ -206,7 +205,7 @@ class _Writer:
         self._statements.append(Statement(targets, written, pattern, term))
 
     def _expression(self, term: Term) -> Expression | tuple[Expression, ...]:
-        if term.op == CHOICE:
+        if isinstance(term.call, If):
             condition = self._found[term.operands[0]]
             one, other = (as_array(self._found[part], part) for part in term.operands[1:])
             text = f"{one.within(Binding.OR)} if {condition.within(Binding.OR)} else {other.within(Binding.OR)}"
@@ -243,7 +242,7 @@ class _Writer:
 
     def _operand(self, term: Term, *, plain: bool) -> Operand:
         """An operand; with `plain`, a whole number beside an array is written without its `.0`."""
-        value = term.call.payload if term.op == "Const" else None
+        value = term.array if term.op == "Const" else None
         shape = self._context.shapes.get(term, term.shape)
         found = self._found[term]
         if plain and value is not None and value.ndim == 0 and found.text.endswith(".0") and found.text != "-0.0":

@@ -20,7 +20,7 @@ from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
 from rnnexport.ir.converted import Converted
-from rnnexport.ir.from_onnx import read_model
+from rnnexport.ir.from_onnx import read_program
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,7 @@ class Source:
 
     def parts(self, weights: Mapping[str, np.ndarray]) -> Parts:
         """The functions of the program. Raises as `parts_of`."""
-        model = _model(self.graph)
-        return parts_of(read_model(model), self.signature, self.names, weights, self.name)
+        return parts_of(read_program(_model(self.graph), self.signature, weights), self.names, self.name)
 
     def text(self, weights: Mapping[str, np.ndarray]) -> Text:
         """The program. Raises as `parts_of`."""

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("programs")
 GOLDEN = Path(__file__).parent / "golden"
 # Those that are kept to be read: built-in and custom cells of both Kerases, states, attention, several outputs.
 KEPT = ("stateful_gru", "cgru_fused_reset_after", "lstm", "s_lstm", "attention_decoder", "multi_output_gru")
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def traced_sample(name):

@@ -11,21 +11,22 @@ from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import fill, viewed
 from rnnexport.emit.c.sizes import Size, factor, text
-from rnnexport.ir.from_onnx import CHOICE, REPEAT, SCAN, Step
+from rnnexport.ir.program import Iteration, Scan, While
 from rnnexport.ir.terms import Term
 
 
 def _scan(body: Body, term: Term) -> None:
-    step: Step = term.call.payload
+    step = term.call
+    assert isinstance(step, Scan)
     siblings = body.siblings(term)
-    sequences = [_sequence(body, part) for part in term.operands[: step.sequences]]
-    length = sequences[0].shape[0] if sequences else body.numbers(term.operands[-1])[0]
-    states = _states(body, step, term.operands[step.sequences : step.sequences + step.states])
-    constants = [body.given_to(part) for part in _constants(step, term.operands, step.sequences + step.states)]
+    sequences = [_sequence(body, part) for part in step.sequences]
+    length = sequences[0].shape[0] if step.length is None else body.numbers(step.length)[0]
+    states = _states(body, step)
+    constants = [body.given_to(part) for part in _constants(step)]
     elements = [each.seen(each.shape[1:], each.strides[1:]) for each in sequences]
     results = _wanted(step, siblings)
     called = body.world.step(step, results, [*elements, *states, *constants])
-    after = step.function.results[step.outputs :]
+    after = step.after
     stacked, scratch = _places(body, step, results, called, siblings, length)
     once = length == 1
     index = "0" if once else body.name("t")
@@ -40,8 +41,10 @@ def _scan(body: Body, term: Term) -> None:
             body.set(sibling, states[port - step.outputs])
 
 
-def _constants(step: Step, operands: Sequence[Term], start: int) -> Sequence[Term]:
-    return operands[start : start + len(step.constants)]
+def _constants(step: Iteration) -> list[Term]:
+    """What the step is given that is the same every time."""
+    start = step.leading + step.states
+    return [part for part in step.inputs[start : start + len(step.constants)] if part is not None]
 
 
 def _sequence(body: Body, term: Term) -> Array:
@@ -51,10 +54,10 @@ def _sequence(body: Body, term: Term) -> Array:
     return array if element.is_solid and array.padded else body.made_solid(array, body.name_of(term))
 
 
-def _states(body: Body, step: Step, initials: Sequence[Term]) -> list[Array]:
+def _states(body: Body, step: Iteration) -> list[Array]:
     """Buffers that hold the states, with what they begin with."""
     found = []
-    for at, term in enumerate(initials):
+    for at, term in enumerate(part for part in step.initials if part is not None):
         array = body.array(term)
         made = body.fresh(body.world.state(step, at), array.dtype, array.shape)
         fill(body, made, viewed(body, term, array))
@@ -62,20 +65,20 @@ def _states(body: Body, step: Step, initials: Sequence[Term]) -> list[Array]:
     return found
 
 
-def _wanted(step: Step, siblings: dict[int, Term]) -> list[Term]:
+def _wanted(step: Iteration, siblings: dict[int, Term]) -> list[Term]:
     """The results that a step is to write: outputs that are read, and the next states."""
-    outputs = [step.function.results[port] for port in sorted(siblings) if port < step.outputs]
-    return list(dict.fromkeys([*outputs, *step.function.results[step.outputs :]]))
+    outputs = [step.each[port] for port in sorted(siblings) if port < step.outputs]
+    return list(dict.fromkeys([*outputs, *step.after]))
 
 
 def _places(
-    body: Body, step: Step, results: Sequence[Term], called: Called, siblings: dict[int, Term], length: Size
+    body: Body, step: Iteration, results: Sequence[Term], called: Called, siblings: dict[int, Term], length: Size
 ) -> tuple[dict[int, Array], dict[int, Array]]:
     """Where each result goes: a row of what is stacked, or a buffer of its own."""
     stacked: dict[int, Array] = {}
     for port, sibling in siblings.items():
         if port < step.outputs:
-            at = results.index(step.function.results[port])
+            at = results.index(step.each[port])
             dtype, shape = called.results[at]
             if at in stacked:
                 body.set(sibling, stacked[at])
@@ -113,21 +116,20 @@ def _carry(body: Body, states: Sequence[Array], after: Sequence[str]) -> None:
 
 def _repeat(body: Body, term: Term) -> None:
     """A loop that goes on while the data say so, at most so often as its limit says."""
-    step: Step = term.call.payload
+    step = term.call
+    assert isinstance(step, While)
     siblings = body.siblings(term)
     if any(port < step.outputs for port in siblings):
         raise NoFormError("how many steps it stacks is known from data alone")
-    limit, go_on = term.inputs[:2]
-    initials = [part for part in term.inputs[2 : 2 + step.states] if part is not None]
-    states = _states(body, step, initials)
-    constants = [body.given_to(part) for part in term.inputs[2 + step.states :] if part is not None]
+    limit, go_on = step.inputs[:2]
+    states = _states(body, step)
+    constants = [body.given_to(part) for part in _constants(step)]
     number, condition = body.fresh("number", "int64", ()), body.fresh("go_on", "bool", ())
     if go_on is None:
         body.line(f"{condition.base}[0] = 1;")
     else:
         fill(body, condition, viewed(body, term, body.array(go_on)))
-    after = step.function.results[1 + step.outputs :]
-    results = list(dict.fromkeys([step.function.results[0], *after]))
+    results = list(dict.fromkeys([step.goes_on, *step.after]))
     called = body.world.step(step, results, [number, condition, *states, *constants])
     scratch = [
         body.fresh("next_" + body.world.name(each, step), *kind)
@@ -139,7 +141,7 @@ def _repeat(body: Body, term: Term) -> None:
         body.line(f"{number.base}[0] = {index};")
         given = [number.base, condition.base, *(state.base for state in states), *_pointers(constants)]
         call(body, called, [*given, *(each.base for each in scratch)])
-        places = [scratch[results.index(each)].base for each in (step.function.results[0], *after)]
+        places = [scratch[results.index(each)].base for each in (step.goes_on, *step.after)]
         _carry(body, [condition, *states], places)
     for port, sibling in siblings.items():
         body.set(sibling, states[port - step.outputs])
@@ -166,4 +168,4 @@ def _choice(body: Body, term: Term) -> None:
         fill(body, made, other)
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {SCAN: _scan, REPEAT: _repeat, CHOICE: _choice}
+OPERATORS: dict[str, Callable[[Body, Term], None]] = {"scan": _scan, "while": _repeat, "if": _choice}
