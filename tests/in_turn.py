@@ -24,5 +24,18 @@ def in_turn(kinds: Iterable[object], others: Sequence[object] = APIS, *, each_ti
     return found
 
 
+def wanted_targets(request: pytest.FixtureRequest, **fixed: object) -> list[str]:
+    """The values of `to` among the tests of this run that have these values of other parameters.
+
+    What is asked of one model is exported at once, so that it is loaded, run and traced once.
+    """
+    found = []
+    for item in request.session.items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "to" in parameters and all(parameters.get(name) == value for name, value in fixed.items()):
+            found.append(parameters["to"])
+    return list(dict.fromkeys(found))
+
+
 def _word(value: object) -> str:
     return str(getattr(value, "__name__", value))

@@ -14,6 +14,7 @@ from rnnexport.core.errors import MismatchError
 from rnnexport.core.signature import argument_name
 from rnnexport.targets.registry import TARGET_NAMES, target
 from rnnexport.verification.tolerance import Tolerance
+from tests.in_turn import wanted_targets
 
 APIS = ("keras", "tf_keras")
 RNG = np.random.default_rng(21)
@@ -122,11 +123,9 @@ BUILDS = [
 
 
 def each_time(at: int, api: str, to: str) -> bool:
-    """ONNX, from one Keras in turn; another target from Keras 3, in turn. `make test-long` runs all."""
-    if to == "onnx":
-        return api == APIS[at % len(APIS)]
+    """ONNX and another target, in turn, from one Keras, in turn. `make test-long` runs all."""
     others = [name for name in TARGET_NAMES if name != "onnx"]
-    return api == "keras" and to == others[at % len(others)]
+    return api == APIS[at % len(APIS)] and to in ("onnx", others[at // len(APIS) % len(others)])
 
 
 CELLS = [
@@ -140,13 +139,12 @@ CELLS = [
 @pytest.fixture(scope="module")
 def exported_for(request, tmp_path_factory):
     """A model, its inputs, and its export to a target; all targets of one model that are wanted share a load."""
-    wanted = {item.callspec.id for item in request.session.items if hasattr(item, "callspec")}
     done = {}
 
     def export(build, api, to):
         if (build, api) not in done:
             model, arrays = build(importlib.import_module(api))
-            targets = [name for name in TARGET_NAMES if f"{build.__name__}-{api}-{name}" in wanted]
+            targets = wanted_targets(request, build=build, api=api)
             folder = tmp_path_factory.mktemp(build.__name__)
             artifacts = export_all(model, targets, folder, tflite_timesteps=LENGTH)
             done[build, api] = model, arrays, dict(zip(targets, artifacts, strict=True))

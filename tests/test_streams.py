@@ -16,8 +16,10 @@ from samples.catalog import SAMPLES_BY_NAME
 from tests.streams import CHUNKINGS, STEPS, build, inputs_of
 
 GROUP = pytest.mark.xdist_group("streams")
-ONNX = ("recurrent", "padding", "convolution", "own start", "two outputs")
+ONNX = ("recurrent", "padding", "two outputs")
 LONG = (
+    "convolution",
+    "own start",
     "start from the inputs",
     "last",
     "padded ids",
