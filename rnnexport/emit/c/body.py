@@ -278,11 +278,14 @@ class Body:
             else:
                 self._operator(term)
         except NoFormError as error:
-            raise ConversionError(
-                f"no C form of {term.op} in {self.world.where(term)}: {error}",
-                "operators that C can be written for",
-                "export to another format, fix the length by --timesteps, or write the layer with other operations",
-            ) from error
+            raise self._refusal(error.term or term, error) from error
+
+    def _refusal(self, term: Term, error: NoFormError) -> ConversionError:
+        return ConversionError(
+            f"no C form of {term.op} in {self.world.where(term)}: {error}",
+            "operators that C can be written for",
+            "export to another format, fix the length by --timesteps, or write the layer with other operations",
+        )
 
     def _operator(self, term: Term) -> None:
         from rnnexport.emit.c.operators import operator_of
@@ -381,7 +384,11 @@ class Body:
         dtypes = {part: self._dtype(part) for term in group.members for part in (term, *term.operands)}
         for term in group.members:
             self.uses(*self._shapes[term])
-        for line in Loop(group, loads, stores, names, dtypes).lines():
+        try:
+            lines = list(Loop(group, loads, stores, names, dtypes).lines())
+        except NoFormError as error:
+            raise self._refusal(error.term or group.members[0], error) from error
+        for line in lines:
             text_ = line.lstrip(" ")
             self.lines += wrapped(text_, self._depth + (len(line) - len(text_)) // 4)
         for term in group.members:

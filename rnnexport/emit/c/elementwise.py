@@ -39,7 +39,16 @@ class Written:
 
 
 class NoFormError(Exception):
-    """C has no form of this use of an operator; the message says why."""
+    """C has no form of this use of an operator; the message says why.
+
+    Args:
+        why: in words.
+        term: the use, where it is another one than the one that is being written.
+    """
+
+    def __init__(self, why: str, term: Term | None = None) -> None:
+        super().__init__(why)
+        self.term = term
 
 
 # Texts with operators keep scalars as they are; in those with functions, operands are vectors.
@@ -91,6 +100,11 @@ _SCALARS = {
     "Floor": "floor{f}({0})",
     "Ceil": "ceil{f}({0})",
     "Not": "(!{0})",
+    "IsNaN": "({0} != {0})",
+    "BitwiseAnd": "({0} & {1})",
+    "BitwiseOr": "({0} | {1})",
+    "BitwiseXor": "({0} ^ {1})",
+    "BitwiseNot": "(~{0})",
 }
 
 
@@ -127,12 +141,24 @@ def vector(term: Term, parts: Sequence[Written]) -> Written:
         return _compared(op, parts)
     if op in _SPECIAL:
         return _SPECIAL[op](term, parts)
+    if op == "IsNaN":
+        return Written(f"visnan({bare(parts[0].vec)})", "mask")
+    if op == "IsInf":
+        return Written(_infinite(term, parts[0].vec, "vabs", "splat(INFINITY)"), "mask")
     if op in _VECTORS:
         text = parts[0].vec
         return Written(_VECTORS[op].format(bare(text) if "({0})" in _VECTORS[op] else text), "vec")
     if op in _LIBRARY:
         return Written(f"vmap({_LIBRARY[op]}f, {bare(parts[0].vec)})", "vec")
     raise NoFormError("no row of C writes it")
+
+
+def _infinite(term: Term, text: str, size: str, infinity: str) -> str:
+    """A comparison with the infinities that count, of which ONNX may leave one out."""
+    above, below = term.attribute("detect_positive", 1), term.attribute("detect_negative", 1)
+    if above and below:
+        return f"({size}({bare(text)}) == {infinity})"
+    return f"({text} == {infinity if above else f'-{infinity}'})"
 
 
 def bare(written: str) -> str:
@@ -226,6 +252,10 @@ def _pow(term: Term, parts: Sequence[Written]) -> str:
     return f"vmap2(powf, {base}, {parts[1].vec})"
 
 
+def _mod(term: Term, parts: Sequence[Written]) -> str:
+    return f"vmap2({'fmodf' if term.attribute('fmod', 0) else 'float_rest'}, {parts[0].vec}, {parts[1].vec})"
+
+
 def _softplus(term: Term, parts: Sequence[Written]) -> str:
     return f"vsoftplus({parts[0].vec})"
 
@@ -247,15 +277,15 @@ _TEXTS: dict[str, Callable[[Term, Sequence[Written]], str]] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda term, parts: f"vhardswish({parts[0].vec})",
     "Clip": _clip,
-    "Max": _folded("vmax"),
-    "Min": _folded("vmin"),
+    "Max": _folded("vmaximum"),
+    "Min": _folded("vminimum"),
     "Sum": lambda term, parts: f"({' + '.join(part.vec for part in parts)})",
     "Mean": _mean,
     "Pow": _pow,
     "Softplus": _softplus,
     "Gelu": lambda term, parts: f"vgelu({parts[0].vec})",
     "PRelu": lambda term, parts: f"vprelu({parts[0].vec}, {parts[1].vec})",
-    "Mod": lambda term, parts: f"vmap2(fmodf, {parts[0].vec}, {parts[1].vec})",
+    "Mod": _mod,
 }
 
 _SPECIAL: dict[str, Callable[[Term, Sequence[Written]], Written]] = {
@@ -308,27 +338,41 @@ def _cast_scalar(text: str, dtype: str, source: str) -> str:
 
 
 def _several(term: Term, texts: Sequence[str], suffix: str, floating: bool) -> str:
-    """Operators with several operands of one kind."""
-    if term.op in ("Max", "Min"):
-        found = texts[0]
-        sign = "<" if term.op == "Max" else ">"
-        for text in texts[1:]:
-            found = f"({found} {sign} {text} ? {text} : {found})"
-        return found
-    if term.op == "Clip":
-        found, bounds = texts[0], iter(texts[1:])
-        for at, sign in ((1, "<"), (2, ">")):
-            if len(term.inputs) > at and term.inputs[at] is not None:
-                bound = next(bounds)
-                found = f"({found} {sign} {bound} ? {bound} : {found})"
-        return found
-    if term.op == "Mod" and not floating and not term.attribute("fmod", 0):
-        return f"whole_rest({texts[0]}, {texts[1]})"
-    if term.op in ("Pow", "Mod") and floating:
-        return f"{'pow' if term.op == 'Pow' else 'fmod'}{suffix}({texts[0]}, {texts[1]})"
+    """Operators with several operands of one kind, or with attributes."""
+    if term.op in ("Max", "Min", "Clip"):
+        return _bounded(term, texts, floating)
+    if term.op == "IsInf":
+        return _infinite(term, texts[0], f"fabs{suffix}", "INFINITY")
+    if term.op == "Mod":
+        cut = term.attribute("fmod", 0)
+        names = (f"fmod{suffix}", "float_rest" if suffix else "double_rest")
+        function = (names if floating else ("truncated_rest", "whole_rest"))[0 if cut else 1]
+        return f"{function}({texts[0]}, {texts[1]})"
+    if term.op == "FloorDiv" and not floating:
+        return f"whole_below({texts[0]}, {texts[1]})"
+    if term.op == "Pow" and floating:
+        return f"pow{suffix}({texts[0]}, {texts[1]})"
     if term.op == "Sum":
         return f"({' + '.join(texts)})"
     raise NoFormError("no row of C writes it for these dtypes")
 
 
-OPERATORS = frozenset((*_INFIX, *_COMPARED, *_LOGICAL, *_VECTORS, *_LIBRARY, *_SCALARS, *_SPECIAL, "Neg"))
+def _bounded(term: Term, texts: Sequence[str], floating: bool) -> str:
+    """The largest or smallest operand, NaN where one is NaN; or the first between the others, which are bounds."""
+    found = texts[0]
+    if term.op == "Clip":
+        bounds = iter(texts[1:])
+        for at, sign in ((1, "<"), (2, ">")):
+            if len(term.inputs) > at and term.inputs[at] is not None:
+                bound = next(bounds)
+                found = f"({found} {sign} {bound} ? {bound} : {found})"
+        return found
+    sign = "<" if term.op == "Max" else ">"
+    for text in texts[1:]:
+        nan = f" || {text} != {text}" if floating else ""
+        found = f"({found} {sign} {text}{nan} ? {text} : {found})"
+    return found
+
+
+_ALONE = ("Neg", "IsInf", "FloorDiv")
+OPERATORS = frozenset((*_INFIX, *_COMPARED, *_LOGICAL, *_VECTORS, *_LIBRARY, *_SCALARS, *_SPECIAL, *_ALONE))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, solid_strides
-from rnnexport.emit.c.elementwise import Written, bare, number, scalar, vector
+from rnnexport.emit.c.elementwise import NoFormError, Written, bare, number, scalar, vector
 from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
@@ -58,7 +58,7 @@ class Loop:
         """The loop, indented from 0.
 
         Raises:
-            NoFormError: C has no form of one of the operators.
+            NoFormError: C has no form of one of the operators; says of which.
         """
         strides = [given for _, given in self.loads.values()] + [solid_strides(self.group.shape)]
         sizes, merged = collapsed(self.group.shape, strides)
@@ -94,15 +94,18 @@ class Loop:
                 yield self._store(term, self.stores[term], found[term], indices, solid)
 
     def _written(self, term: Term, parts: Sequence[Written]) -> Written:
-        if self.group.lanes:
-            return vector(term, parts)
-        return scalar(term, parts, self.dtypes[term], self.dtypes[term.operands[0]])
+        try:
+            if self.group.lanes:
+                return vector(term, parts)
+            return scalar(term, parts, self.dtypes[term], self.dtypes[term.operands[0]])
+        except NoFormError as error:
+            raise NoFormError(str(error), term) from error
 
     def _named(self, term: Term, written: Written) -> str:
         if not self.group.lanes:
             return f"const {C_TYPES[self.dtypes[term]]} {self.names[term]} = {bare(written.text)};"
         if written.kind == "mask":
-            return f"const mask {self.names[term]} = {bare(written.text)};"
+            return f"const vmask {self.names[term]} = {bare(written.text)};"
         return f"const vec {self.names[term]} = {bare(written.vec)};"
 
     def _store(self, term: Term, array: Array, written: Written, indices: Sequence[str], solid: Strides) -> str:

@@ -72,7 +72,7 @@ static INLINE vmask load_mask(const uint8_t *from) {
     }
     return x;
 #else
-    return *from ? -1 : 0;
+    return *from != 0;
 #endif
 }
 """
@@ -82,7 +82,7 @@ static INLINE vmask splat_mask(uint8_t x) {
     const vmask zero = {0};
     return zero - (x ? 1 : 0);
 #else
-    return x ? -1 : 0;
+    return x != 0;
 #endif
 }
 """
@@ -125,6 +125,9 @@ _SIMPLE = {
     "vabs": "static INLINE vec vabs(vec x) {\n    return of_bits(bits(x) & 0x7fffffff);\n}\n",
     "vmax": "static INLINE vec vmax(vec x, vec y) {\n    return choose(x < y, y, x);\n}\n",
     "vmin": "static INLINE vec vmin(vec x, vec y) {\n    return choose(x > y, y, x);\n}\n",
+    "vmaximum": "static INLINE vec vmaximum(vec x, vec y) {\n    return choose((x < y) | (y != y), y, x);\n}\n",
+    "vminimum": "static INLINE vec vminimum(vec x, vec y) {\n    return choose((x > y) | (y != y), y, x);\n}\n",
+    "visnan": "static INLINE vmask visnan(vec x) {\n    return x != x;\n}\n",
     "vrelu": "static INLINE vec vrelu(vec x) {\n    return choose(x < splat(0.0f), splat(0.0f), x);\n}\n",
     "vsquare": "static INLINE vec vsquare(vec x) {\n    return x * x;\n}\n",
     "vsqrt": "static INLINE vec vsqrt(vec x) {\n    return vmap(sqrtf, x);\n}\n",
@@ -321,7 +324,20 @@ static inline void *take(char **work, size_t bytes) {
 }
 """
 _QUOTIENT = "#define whole_quotient(a, b) ((b) == 0 ? 0 : (a) / (b))\n"
-_REST = "#define whole_rest(a, b) ((b) == 0 ? 0 : ((a) % (b) + (b)) % (b))\n"
+_TRUNCATED = "#define truncated_rest(a, b) ((b) == 0 || (b) == -1 ? 0 : (a) % (b))\n"
+_TURNED = "#define turned(rest, b) ((rest) != 0 && ((rest) < 0) != ((b) < 0))\n"
+_REST = """\
+#define whole_rest(a, b) (truncated_rest(a, b) + (turned(truncated_rest(a, b), b) ? (b) : 0))
+"""
+_QUOTIENT_BELOW = "#define whole_below(a, b) (whole_quotient(a, b) - turned(truncated_rest(a, b), b))\n"
+_FLOAT_REST = """\
+/* What is left of a division, with the sign of the divisor. */
+static inline float float_rest(float x, float y) {
+    const float rest = fmodf(x, y);
+    return turned(rest, y) ? rest + y : rest;
+}
+"""
+_DOUBLE_REST = _FLOAT_REST.replace("float", "double").replace("fmodf", "fmod")
 # In the order in which they stand in a program: each after those that it calls.
 _PARTS = {
     "load": _LOAD,
@@ -350,12 +366,17 @@ _PARTS = {
     "row_or_none": _ROW_OR_NONE,
     "take": _TAKE,
     "whole_quotient": _QUOTIENT,
+    "truncated_rest": _TRUNCATED,
+    "turned": _TURNED,
     "whole_rest": _REST,
+    "whole_below": _QUOTIENT_BELOW,
+    "float_rest": _FLOAT_REST,
+    "double_rest": _DOUBLE_REST,
 }
 # What a part defines besides its own name.
 _MORE = {"multiply": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED")}
 NAMES = frozenset((*_PARTS, "vec", "vmask", *(name for names in _MORE.values() for name in names)))
-_MACROS = frozenset(("whole_quotient", "whole_rest", "BLOCK", "UNROLLED"))
+_MACROS = frozenset(("whole_quotient", "truncated_rest", "turned", "whole_rest", "whole_below", "BLOCK", "UNROLLED"))
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # Functions of <math.h> that a text may call.

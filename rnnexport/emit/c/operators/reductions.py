@@ -12,13 +12,13 @@ from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
 # What an accumulator starts with, what an element does to it, and what is made of it in the end; `{n}` is how many
-# elements there are, `{f}` the suffix of functions for float32.
+# elements there are, `{f}` the suffix of functions for float32, `{nan}` whether an element is NaN, of floats.
 _ROWS = {
     "ReduceSum": ("0", "{a} += {x};", "{a}"),
     "ReduceMean": ("0", "{a} += {x};", "{a} / ({c})({n})"),
     "ReduceProd": ("1", "{a} *= {x};", "{a}"),
-    "ReduceMax": ("", "{a} = {x} > {a} ? {x} : {a};", "{a}"),
-    "ReduceMin": ("", "{a} = {x} < {a} ? {x} : {a};", "{a}"),
+    "ReduceMax": ("", "{a} = {x} > {a}{nan} ? {x} : {a};", "{a}"),
+    "ReduceMin": ("", "{a} = {x} < {a}{nan} ? {x} : {a};", "{a}"),
     "ReduceL1": ("0", "{a} += {x} < 0 ? -{x} : {x};", "{a}"),
     "ReduceL2": ("0", "{a} += {x} * {x};", "sqrt{f}({a})"),
     "ReduceSumSquare": ("0", "{a} += {x} * {x};", "{a}"),
@@ -59,7 +59,8 @@ def _reduced(body: Body, op: str, array: Array, gone: set[int], made: Array) -> 
         body.line(f"{made.ctype} total = {start or first};")
         inner = [at for at in sorted(gone) if array.shape[at] != 1]
         with loops(body, [names[at] for at in inner], tuple(array.shape[at] for at in inner)):
-            body.line(each.format(x=array.element(names), **words))
+            x = array.element(names)
+            body.line(each.format(x=x, nan=f" || {x} != {x}" if made.dtype.startswith("float") else "", **words))
         behind: Size = 1
         parts = []
         for at in reversed(kept):
