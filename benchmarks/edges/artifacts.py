@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError, 
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.trace import Graphs, TracedModel
-from rnnexport.targets.base import ExportOptions
-from rnnexport.targets.registry import target
+from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
+from rnnexport.targets.registry import TARGET_NAMES, target
 
 # Operators in one graph: one that is refused costs as many exports as halves it.
 _TOGETHER = 60
@@ -37,13 +37,22 @@ class Column:
 
     title: str
     target: str
-    opset: int = 17
+    opset: int = DEFAULT_OPSET
 
 
-COLUMNS = (
-    *(Column(f"onnx {opset}", "onnx", opset) for opset in (13, 17, 18, 26)),
-    *(Column("numpy", "numpy"), Column("tflite", "tflite"), Column("saved-model", "saved-model")),
-)
+_OPSETS = (13, 17, 18, 26)  # the oldest, the default, where reductions take their axes as an input, the newest
+
+
+def _columns() -> Iterator[Column]:
+    """All formats that there are, ONNX at several opsets."""
+    for name in TARGET_NAMES:
+        if target(name).opsets is None:
+            yield Column(name, name)
+        else:
+            yield from (Column(f"{name} {opset}", name, opset) for opset in _OPSETS)
+
+
+COLUMNS = tuple(_columns())
 
 
 @dataclass(frozen=True)

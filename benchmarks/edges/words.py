@@ -167,6 +167,9 @@ WORDS = (
     ),
     Word("numpy", _TRANSFORMS, NOT_FINITE, "The same products in NumPy."),
     Word("tflite", _TRANSFORMS, NOT_FINITE, "The same products in LiteRT."),
+    Word("c", _TRANSFORMS, NOT_FINITE, "The same products in C."),
+    Word("c", ("erfc", "gelu"), ("finite",), "The same `1 - erf(x)` of the C library."),
+    Word("c", ("argmax", "argmin"), ("nan",), "A program passes over NaN; TensorFlow has no rule for it here."),
     Word(
         "tflite",
         ("complex_abs", "complex_exp", "bucketize"),
@@ -184,6 +187,10 @@ REFUSED = {
         "where_in_float16",
     ),
     "saved-model": (),
+    "c": (
+        *("sort", "argsort", "top_k", "top_k_indices", "sparsemax"),
+        *("through_float16", "through_bfloat16", "add_in_float16", "where_in_float16"),
+    ),
 }
 
 

@@ -18,8 +18,7 @@ from benchmarks.edges.words import ALL, REFUSED, WORDS
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "runtimes.md").read_text()
 LONG = pytest.mark.long
 BY_COLUMN = [
-    pytest.param(column, marks=[LONG] if column.target in ("tflite", "saved-model") or column.opset in (17, 18) else [])
-    for column in COLUMNS
+    pytest.param(column, marks=[] if column.title in ("onnx 13", "onnx 26", "numpy") else [LONG]) for column in COLUMNS
 ]
 
 
