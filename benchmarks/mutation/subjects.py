@@ -1,6 +1,6 @@
 """What is mutated: artifacts of the samples and of models of our own, in every form their recurrences can have.
 
-ONNX files of whole sequences and of streams, TFLite files, SavedModels and NumPy programs. Building, exporting and
+ONNX files of whole sequences and of streams, TFLite files, SavedModels, NumPy and C programs. Building, exporting and
 running the source take seconds each, so they are kept between runs, in a folder that is named after the sources that
 made them.
 """
@@ -32,7 +32,7 @@ from rnnexport.reference.float64 import Exact
 from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.base import Target
-from rnnexport.targets.registry import target
+from rnnexport.targets.registry import TARGET_NAMES, target
 from rnnexport.verification.feeds import PLANNED, beside, feed_at, wanted
 from samples.catalog import SAMPLES_BY_NAME
 
@@ -41,9 +41,7 @@ FORMS = ("auto", "scan", "loop")
 # The other artifacts, by form: the target, and what is asked of their sizes.
 OTHERS: Mapping[str, tuple[str, str]] = {
     "stream": ("onnx", "stream"),
-    "numpy": ("numpy", "whole"),
-    "saved-model": ("saved-model", "whole"),
-    "tflite": ("tflite", "fixed"),
+    **{name: (name, "fixed" if target(name).unrolled else "whole") for name in TARGET_NAMES if name != "onnx"},
 }
 _STEPS = 5  # of what is fixed for TFLite, where the sample has no length of its own
 # The feeds inside an artifact are those of seed 0, and `verify --source` takes those of seed 1.

@@ -62,6 +62,7 @@ OTHERS = {
     "numpy": {"weight off by 1e-3", "float16 weights", "sign of a sum"},
     "tflite": {"weight off by 1e-3", "float16 weights", "another activation"},
     "saved-model": {"weight off by 1e-3", "float16 weights", "sign of a sum", "another activation"},
+    "c": {"weight off by 1e-3", "float16 weights", "sign of a sum", "gates permuted", "state not carried"},
 }
 # What a form has besides: the 1 of `1 - z` is a number in the step of a Loop.
 BESIDES = {"scan": set(), "loop": {"constant off by 1%"}}
