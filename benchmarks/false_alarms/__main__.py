@@ -2,6 +2,7 @@
 
     python -m benchmarks.false_alarms [--models 300] [--seed 0] [--targets onnx,numpy,...] [--json FILE]
 
+A run that was stopped goes on: models that FILE has are not judged again. Several hosts take a part each by `--seed`.
 Exit code 1 where an artifact is a mismatch, something ends in no message, or more than a hundredth is refused. Every
 mismatch is to be looked at: the model is right, so the artifact, the bound or the conversion is not.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.false_alarms.judge import Answer, Judged, judge, to_json
+from benchmarks.false_alarms.judge import Answer, Judged, from_json, judge, to_json
 from rnnexport.artifact.atomic_write import staged
 from rnnexport.targets.registry import TARGET_NAMES
 
@@ -32,11 +33,13 @@ _REFUSED = 0.01
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; 0 where no alarm was false."""
     asked = _parser().parse_args(arguments)
-    judged: list[Judged] = []
-    for one in _judged(range(asked.seed, asked.seed + asked.models), asked.targets.split(","), asked.jobs):
+    judged = _earlier(asked.json)
+    done = {one.seed for one in judged}
+    seeds = [seed for seed in range(asked.seed, asked.seed + asked.models) if seed not in done]
+    for one in _judged(seeds, asked.targets.split(","), asked.jobs):
         judged.append(one)
         told = ", ".join(f"{verdict.target} {verdict.answer}" for verdict in one.verdicts)
-        print(f"{len(judged)} of {asked.models}: {one.seed} {told} ({one.seconds:.0f} s)", file=sys.stderr, flush=True)
+        print(f"{len(judged)}: {one.seed} {told} ({one.seconds:.0f} s)", file=sys.stderr, flush=True)
         if asked.json is not None:
             with staged(asked.json) as path:
                 path.write_text(json.dumps(to_json(sorted(judged, key=lambda one: one.seed)), indent=1) + "\n")
@@ -64,6 +67,13 @@ def show(judged: Sequence[Judged]) -> None:
             if verdict.answer != "verified":
                 told = f"{verdict.answer}  {one.seed}  {verdict.target}  {one.told}: {verdict.why}"
                 console.print(told, markup=False, soft_wrap=True)
+
+
+def _earlier(path: Path | None) -> list[Judged]:
+    """What an earlier run wrote there."""
+    if path is None or not path.exists():
+        return []
+    return from_json(json.loads(path.read_text()))
 
 
 def _judged(seeds: Sequence[int], targets: Sequence[str], jobs: int) -> Iterator[Judged]:

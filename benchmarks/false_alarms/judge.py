@@ -131,3 +131,11 @@ def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for one in judged
     ]
+
+
+def from_json(held: Sequence[Mapping[str, Any]]) -> list[Judged]:
+    """The inverse of `to_json`."""
+    return [
+        Judged(one["seed"], one["model"], tuple(Verdict(**each) for each in one["verdicts"]), one["seconds"])
+        for one in held
+    ]
