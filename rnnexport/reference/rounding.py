@@ -23,6 +23,7 @@ _BLOCK = 1 << 18  # values that are rounded at once: as many more in several arr
 _POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
 _SUMS = {np.add}  # a reduction of these has terms
 _PRODUCTS = {np.matmul}
+_OF_ONE = 0.25  # of an error of 1, that of the logistic function
 _FUNCTIONS = ("einsum",)  # sums of products that are no universal function
 
 
@@ -113,6 +114,18 @@ class Rounding:
                 held &= self._held(squares)  # what is left of large terms may have few digits
             return np.where(held, exact, exact + off)
 
+    def approximated(self, values: np.ndarray) -> np.ndarray:
+        """The values off by a quarter of what one operation moves a 1 by, and of no other sign.
+
+        Kernels approximate the logistic function to that (ONNX Runtime's to 7e-8), however small it is: a large number
+        that such a gate lets through shows it.
+        """
+        if values.dtype != np.float64 or not values.ndim:
+            return values
+        plain = _plain(values)
+        off = np.maximum(plain + _OF_ONE * self._random(plain.shape), plain / 2)
+        return self.array(np.where(self._held(plain), plain, off))
+
     def _random(self, shape: tuple[int, ...]) -> np.ndarray:
         """Numbers of the pool, from where the last ones ended: to draw each anew would take most of the time."""
         size = math.prod(shape)
@@ -149,6 +162,10 @@ class _Namespace:
         if isinstance(found, type | np.ufunc) or not callable(found):
             return found
         return self._wrapped(found, name in _FUNCTIONS)
+
+    def approximated(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A function of the program's own that kernels of runtimes approximate."""
+        return lambda x: self._rounds.approximated(function(x))
 
     def _wrapped(self, function: Callable[..., Any], is_sum: bool) -> Callable[..., Any]:
         rounds = self._rounds

@@ -63,9 +63,16 @@ EVERYWHERE = Domain()
 
 
 def values(
-    rng: np.random.Generator, spec: TensorSpec, sizes: Mapping[str, int], scale: float, domain: Domain = EVERYWHERE
+    rng: np.random.Generator,
+    spec: TensorSpec,
+    sizes: Mapping[str, int],
+    scale: float | tuple[float, ...],
+    domain: Domain = EVERYWHERE,
 ) -> np.ndarray:
-    """Random values of an input: bools, ids of its vocabulary, or real ones of that scale in `domain`."""
+    """Random values of an input: bools, ids of its vocabulary, or real ones of that scale in `domain`.
+
+    Several scales are those of the rows, in turn.
+    """
     shape = spec.sized(sizes)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.7
@@ -81,14 +88,19 @@ def values(
 
 
 def _real(
-    rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...], scale: float, domain: Domain
+    rng: np.random.Generator,
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    scale: float | tuple[float, ...],
+    domain: Domain,
 ) -> np.ndarray:
+    by_row = np.resize(scale, shape[:1]).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.max(scale)
     if spec.range is not None:
         # Evenly over the range; a small feed is near the value that is nearest to 0.
         low, high = spec.range
         nearest = min(max(0.0, low), high)
-        return nearest + (rng.uniform(low, high, shape) - nearest) * min(1.0, scale)
-    real = rng.standard_normal(shape) * scale
+        return nearest + (rng.uniform(low, high, shape) - nearest) * np.minimum(1.0, by_row)
+    real = rng.standard_normal(shape) * by_row
     if domain.positive:
         real = np.abs(real)
     if domain.most is not None and (largest := float(np.max(np.abs(real), initial=0.0))) > domain.most:
@@ -144,6 +156,18 @@ def with_ends(rng: np.random.Generator, array: np.ndarray, spec: TensorSpec, dom
         return array
     found = array.copy()
     found.flat[rng.choice(places, 2, replace=False)] = _ends(spec, domain)
+    return found
+
+
+def with_peak(array: np.ndarray, spec: TensorSpec, peak: float, domain: Domain = EVERYWHERE) -> np.ndarray:
+    """The real values, the largest of each row at least `peak` or what the domain allows."""
+    if not array.size or not np.issubdtype(array.dtype, np.floating) or spec.range is not None:
+        return array
+    found = array.copy()
+    rows = found.reshape(len(found), -1)
+    at = np.arange(len(rows)), np.argmax(np.abs(rows), axis=1)
+    least = peak if domain.most is None else min(peak, domain.most)
+    rows[at] = np.copysign(np.maximum(np.abs(rows[at]), least), rows[at])
     return found
 
 

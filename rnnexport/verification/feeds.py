@@ -4,7 +4,7 @@ What they are chosen to reveal:
 
 - batch and length differ from each other in every feed, so that a swapped or hard-coded axis shows in the shape;
 - length 1, odd lengths, one above 100, and lengths no tracer saw; sequences that may differ in length do;
-- a batch of 33, of which a converter that keeps some rows alone leaves most out;
+- a batch of 33, of which a converter that keeps some rows alone leaves most out, its rows at several scales;
 - rows and timesteps are all different, so that a permutation shows in the values;
 - the first and the last id of each vocabulary;
 - padding behind, before, in the middle of and all over a row, where the model has a mask;
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnexport.core.signature import BATCH, TIME, Signature
-from rnnexport.verification.domain import EVERYWHERE, Domain, padded, values, with_ends
+from rnnexport.verification.domain import EVERYWHERE, Domain, padded, values, with_ends, with_peak
 
 WANTED = 7  # feeds of a verification, besides those of `beside` and chunks
 _WANTED_FIXED = 10  # the same where no size is open: a call has fewer values then, and costs less
@@ -55,8 +55,11 @@ _BESIDE = (
     (2, 4, 30.0, False),
     (3, 2, 1e3, False),
 )
-# Of single feeds, how large states are: large ones show little beside inputs that saturate every gate.
-_STATES = {6: 8.0}
+# Of single feeds, how large states are: large ones show little beside inputs that saturate every gate. The largest of
+# each row is at least as large as the second number.
+_STATES = {6: (8.0, 25.0)}
+# Rows of the wide feed: what is wrong at one timestep for one sign of a gate shows in some of them.
+_ROWS = (1.0, 3.0, 0.3, 6.0)
 # At these a source may be too uncertain of its own values to say anything.
 DARING = (LONG, LARGE, HUGE)
 _CHUNK = HUGE + 1  # the index of the first chunk
@@ -119,19 +122,22 @@ def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYW
     rng = np.random.default_rng([seed, index])
     sizes = sizes_of(signature, index % PLANNED, batch, timesteps + domain.longer)
     padding = 0 if index >= _CHUNK else index  # a chunk is part of a sequence
+    scales = _ROWS if index == WIDE else scale
     arrays = {
-        spec.name: with_ends(rng, padded(values(rng, spec, sizes, scale, domain), spec, padding, domain), spec, domain)
+        spec.name: with_ends(rng, padded(values(rng, spec, sizes, scales, domain), spec, padding, domain), spec, domain)
         for spec in signature.inputs
     }
     for state in signature.states:
-        random = values(rng, state.input, sizes, _STATES.get(index, 0.5 * max(1.0, scale**0.5)), domain)
+        usual, peak = _STATES.get(index, (0.5 * max(1.0, scale**0.5), 0.0))
+        random = with_peak(values(rng, state.input, sizes, usual, domain), state.input, peak, domain)
         if not carries:
             arrays[state.input.name] = state.start(sizes[BATCH]) if fresh else random
     start = " from the initial state" if signature.states and fresh else ""
     start = " going on from the call before" if carries else start
     told = " padded" if padding and any(spec.mask is not None for spec in signature.inputs) else ""
     told += f" ({domain})" if domain != EVERYWHERE else ""
-    return Feed(f"{_sizes_text(signature, sizes)}scale {scale:g}{told}{start}", arrays, index, carries, domain)
+    size = f"scales {min(_ROWS):g} to {max(_ROWS):g}" if index == WIDE else f"scale {scale:g}"
+    return Feed(f"{_sizes_text(signature, sizes)}{size}{told}{start}", arrays, index, carries, domain)
 
 
 def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarray]:

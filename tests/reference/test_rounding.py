@@ -132,3 +132,14 @@ def test_what_is_next_to_nothing_may_be_nothing_or_less():
     rounds, _ = arithmetic()
     found = np.asarray(rounds.array(np.full(100, 1e-200)) * 1e-100)
     assert found.min() < 0 < found.max() < LEAST
+
+
+def test_a_small_logistic_function_is_off_by_a_part_of_one_and_above_zero():
+    """ONNX Runtime's is right to 7e-8 of 1, so that a large number behind a gate that is nearly shut is off."""
+    rounds, numpy = arithmetic()
+    gates = np.full(4000, 1e-5)
+    found = np.asarray(numpy.approximated(rounds.array)(gates))
+    assert 0.9 * UNIT / 4 < np.abs(found - gates).max() <= UNIT / 4
+    shut, sure = np.full(4000, 1e-12), np.array([0.0, 0.5, 1.0, np.nan])
+    assert (np.asarray(numpy.approximated(rounds.array)(shut)) > 0).all()
+    np.testing.assert_array_equal(numpy.approximated(rounds.array)(sure), sure)

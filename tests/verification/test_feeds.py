@@ -11,6 +11,7 @@ from rnnexport.verification.feeds import (
     HUGE,
     LARGE,
     LONG,
+    PLANNED,
     TINY,
     WIDE,
     Feed,
@@ -232,3 +233,24 @@ def test_a_feed_can_be_made_again_without_those_before_it():
             np.testing.assert_array_equal(again.arrays[name], array)
     with pytest.raises(IndexError):
         feed_at(signature, 3, HUGE + 4)
+
+
+def test_rows_of_the_wide_feed_have_several_scales():
+    open_one = Signature((sequence("batch", "time"),), ())
+    sizes = np.sqrt(np.mean(np.square(feed_at(open_one, 0, WIDE).arrays["x"]), axis=(1, 2)))
+    by_scale = [sizes[at::4].mean() for at in range(4)]
+    np.testing.assert_allclose(by_scale, [1, 3, 0.3, 6], rtol=0.35)
+    low = TensorSpec("x", "float32", ("batch", "time", 3), range=(2.0, 4.0))
+    bounded = feed_at(Signature((low,), ()), 0, WIDE).arrays["x"]
+    assert (bounded.min(), bounded.max()) >= (2, 2)
+    assert bounded.max() <= 4
+
+
+def test_each_row_of_large_states_has_one_past_20():
+    """A state that is clipped there, or a branch beyond, shows in every model."""
+    at = {index: feed_at(stateful(), 0, index).arrays["s"] for index in range(PLANNED)}
+    assert (np.abs(at[6]).max(axis=1) >= 25).all()
+    assert (np.abs(at[6]).min(axis=1) < 10).all()
+    assert all(np.abs(array).max() < 10 for index, array in at.items() if index != 6)
+    bounded = feed_at(stateful(), 0, 6, Domain(most=0.9)).arrays["s"]
+    np.testing.assert_allclose(np.abs(bounded).max(axis=1), 0.9, rtol=1e-6)

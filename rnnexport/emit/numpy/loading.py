@@ -29,6 +29,8 @@ def opened(text: str, weights: Mapping[str, np.ndarray] | Layers, dtype: Any = n
     exec(compile(text, "program.py", "exec"), vars(module))  # the text is this package's own
     if numpy is not None:
         vars(module)["np"] = numpy
+        if "sigmoid" in vars(module):
+            vars(module)["sigmoid"] = numpy.approximated(vars(module)["sigmoid"])
     if isinstance(weights, Mapping):
         return module.MODEL(weights, dtype)
     model = module.MODEL({}, dtype)
