@@ -94,13 +94,16 @@ def _real(
     scale: float | tuple[float, ...],
     domain: Domain,
 ) -> np.ndarray:
-    by_row = np.resize(scale, shape[:1]).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.max(scale)
+    by_row: np.ndarray = (
+        np.resize(scale, shape[:1]).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.asarray(np.max(scale))
+    )
     if spec.range is not None:
         # Evenly over the range; a small feed is near the value that is nearest to 0.
         low, high = spec.range
         nearest = min(max(0.0, low), high)
-        return nearest + (rng.uniform(low, high, shape) - nearest) * np.minimum(1.0, by_row)
-    real = rng.standard_normal(shape) * by_row
+        near: np.ndarray = nearest + (rng.uniform(low, high, shape) - nearest) * np.minimum(1.0, by_row)
+        return near
+    real: np.ndarray = rng.standard_normal(shape) * by_row
     if domain.positive:
         real = np.abs(real)
     if domain.most is not None and (largest := float(np.max(np.abs(real), initial=0.0))) > domain.most:
