@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 
 Tensor = Any
 Body = Callable[..., list[Tensor]]
@@ -66,6 +67,13 @@ def _batch_norm(results: int) -> Maker:
         return body
 
     return make
+
+
+def _signs(attributes: Attributes, meaning: Meaning) -> Body | None:
+    """The bits of a float32 as an int32, of which the first alone is used: the upper half of a float64 has the same."""
+    if attributes["T"].type != types_pb2.DT_FLOAT or attributes["type"].type != types_pb2.DT_INT32:
+        return None
+    return lambda x: [tf.cast(tf.bitwise.right_shift(tf.bitcast(x, tf.int64), tf.constant(32, tf.int64)), tf.int32)]
 
 
 def _local_response(attributes: Attributes, meaning: Meaning) -> Body:
@@ -149,6 +157,7 @@ def _resize_bilinear(attributes: Attributes, meaning: Meaning) -> Body:
 
 
 _MAKERS: dict[str, Maker] = {
+    "Bitcast": _signs,
     "FusedBatchNorm": _batch_norm(5),
     "FusedBatchNormV2": _batch_norm(5),
     "FusedBatchNormV3": _batch_norm(6),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ AttrValue = Any
 REFERENCES = 100  # the number of a type that refers to a variable is this plus that of what the variable holds
 _RUNS_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _READS_BITS = frozenset({"Bitcast", "DecodeRaw", "DecodePaddedRaw"})
+SIGN_BIT = -(2**31)  # of float32, as an int32
 _DRAWS = ("Random", "Multinomial", "TruncatedNormal", "SobolSample")
 _COMPARES = frozenset({"Equal", "NotEqual"})
 # A message of protocol buffers holds less than this, and a graph is one.
@@ -45,12 +46,12 @@ def obstacle(graph_def: GraphDef) -> str | None:
         narrow = any(is_narrow(value) for value in complete(node).attr.values())
         if node.op in _RUNS_PYTHON:
             return f"operator {node.op} runs Python code, whose precision can't be told"
-        if narrow and node.op in _READS_BITS:
-            return f"operator {node.op} reads the bits of a number"
         if narrow and any(word in node.op for word in _DRAWS):
             return f"operator {node.op} draws other numbers in float64"
         if node.op == "Const" and node.attr["dtype"].type == types_pb2.DT_VARIANT:
             return f"constant {node.name} is no plain tensor"
+    if read := next((node for nodes in _scopes(graph_def) for node in _reading_bits(nodes)), None):
+        return f"operator {read.op} reads the bits of a number"
     if any(map(_rounds, _all_nodes(graph_def))) and any(map(_compares, _scopes(graph_def))):
         return "a number may equal a constant once it is rounded, and no longer in float64"
     if sum(_wide_bytes(node) for node in _all_nodes(graph_def)) > _LARGEST:
@@ -146,6 +147,31 @@ def _rounds(node: NodeDef) -> bool:
         return False
     before, after = (tf.as_dtype(node.attr[key].type % REFERENCES) for key in ("SrcT", "DstT"))
     return bool(before.is_floating and after.is_floating and before.size > after.size)
+
+
+def _reading_bits(nodes: Sequence[NodeDef]) -> Iterator[NodeDef]:
+    """The nodes that read the bits of a narrow number, but for those of which the sign alone is used.
+
+    `keras.ops.argmax` asks whether a zero is -0. A number has one sign in all types.
+    """
+    readers: dict[str, list[NodeDef]] = {}
+    for node in nodes:
+        for tensor in node.input:
+            readers.setdefault(tensor.lstrip("^").partition(":")[0], []).append(node)
+    masks = {node.name for node in nodes if node.op == "Const" and _is_sign_bit(node.attr["value"].tensor)}
+    for node in nodes:
+        if node.op in _READS_BITS and any(is_narrow(value) for value in complete(node).attr.values()):
+            uses = readers.get(node.name, [])
+            masked = [
+                one.op == "BitwiseAnd" and any(tensor.partition(":")[0] in masks for tensor in one.input)
+                for one in uses
+            ]
+            if node.op != "Bitcast" or not masked or not all(masked):
+                yield node
+
+
+def _is_sign_bit(tensor: Any) -> bool:
+    return bool(tensor.dtype == types_pb2.DT_INT32 and np.all(tf.make_ndarray(tensor) == SIGN_BIT))
 
 
 def _compares(nodes: Iterable[NodeDef]) -> bool:

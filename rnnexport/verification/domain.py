@@ -71,7 +71,7 @@ def values(
 ) -> np.ndarray:
     """Random values of an input: bools, ids of its vocabulary, or real ones of that scale in `domain`.
 
-    Several scales are those of the rows, in turn.
+    Several scales are those of the rows, in turn; of three rows one is positive and one negative throughout.
     """
     shape = spec.sized(sizes)
     if spec.dtype == "bool":
@@ -104,6 +104,8 @@ def _real(
         near: np.ndarray = nearest + (rng.uniform(low, high, shape) - nearest) * np.minimum(1.0, by_row)
         return near
     real: np.ndarray = rng.standard_normal(shape) * by_row
+    if isinstance(scale, tuple):
+        real[1::3], real[2::3] = np.abs(real[1::3]), -np.abs(real[2::3])
     if domain.positive:
         real = np.abs(real)
     if domain.most is not None and (largest := float(np.max(np.abs(real), initial=0.0))) > domain.most:

@@ -4,7 +4,8 @@ What they are chosen to reveal:
 
 - batch and length differ from each other in every feed, so that a swapped or hard-coded axis shows in the shape;
 - length 1, odd lengths, one above 100, and lengths no tracer saw; sequences that may differ in length do;
-- a batch of 33, of which a converter that keeps some rows alone leaves most out, its rows at several scales;
+- a batch of 33, of which a converter that keeps some rows alone leaves most out: rows of several scales, some of one
+  sign throughout, so that what adds up goes far either way;
 - rows and timesteps are all different, so that a permutation shows in the values;
 - the first and the last id of each vocabulary;
 - padding behind, before, in the middle of and all over a row, where the model has a mask;
@@ -58,7 +59,7 @@ _BESIDE = (
 # Of single feeds, how large states are: large ones show little beside inputs that saturate every gate. The largest of
 # each row is at least as large as the second number.
 _STATES = {6: (8.0, 25.0)}
-# Rows of the wide feed: what is wrong at one timestep for one sign of a gate shows in some of them.
+# Of the rows of the wide feed: what is wrong at one timestep for one sign of a gate shows in some of them.
 _ROWS = (1.0, 3.0, 0.3, 6.0)
 # At these a source may be too uncertain of its own values to say anything.
 DARING = (LONG, LARGE, HUGE)

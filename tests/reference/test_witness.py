@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -53,6 +54,28 @@ def test_two_readings_that_agree(found, wanted, allowed):
 )
 def test_two_readings_that_differ(found, wanted, allowed, told):
     assert differs(found, wanted, allowed).startswith(told)
+
+
+@GROUP
+def test_both_readings_have_a_number_s_sign_where_that_alone_is_read():
+    """`keras.ops.argmax` takes -0 for less than 0; it reads the sign bit of float32."""
+    rows = np.array([[-0.0, 0.0, -1.0], [0.0, -0.0, 0.0], [-0.0, -1.0, -0.0], [-2.0, -1.0, -3.0]], "float32")
+    traced = traced_function(lambda x: keras.ops.argmax(x, -1), x=rows)
+    exact = Exact(traced)
+    found = exact.run({"x": rows}, {"y": np.zeros(4, np.int32)})["y"]
+    np.testing.assert_array_equal(found, [1, 0, 0, 1])
+    assert (exact.no_truth, exact.no_witness, exact.fault) == ("", "", "")
+
+
+@GROUP
+@pytest.mark.parametrize("mask", [-(2**31) + 1, 0x7F800000])
+def test_other_bits_of_a_number_are_of_its_type(mask):
+    def call(x):
+        bits = tf.bitcast(x, tf.int32)
+        sign = tf.bitwise.bitwise_and(bits, tf.constant(-(2**31)))
+        return tf.cast(sign + tf.bitwise.bitwise_and(bits, tf.constant(mask)), tf.float32)
+
+    assert "Bitcast reads the bits" in Exact(traced_function(call, x=normal(3))).no_truth
 
 
 @GROUP

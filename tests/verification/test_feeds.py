@@ -240,6 +240,10 @@ def test_rows_of_the_wide_feed_have_several_scales():
     sizes = np.sqrt(np.mean(np.square(feed_at(open_one, 0, WIDE).arrays["x"]), axis=(1, 2)))
     by_scale = [sizes[at::4].mean() for at in range(4)]
     np.testing.assert_allclose(by_scale, [1, 3, 0.3, 6], rtol=0.35)
+    signs = np.sign(feed_at(open_one, 0, WIDE).arrays["x"])
+    assert (signs[1::3] == 1).all()
+    assert (signs[2::3] == -1).all()
+    assert {-1, 1} <= set(signs[::3].ravel())
     low = TensorSpec("x", "float32", ("batch", "time", 3), range=(2.0, 4.0))
     bounded = feed_at(Signature((low,), ()), 0, WIDE).arrays["x"]
     assert (bounded.min(), bounded.max()) >= (2, 2)

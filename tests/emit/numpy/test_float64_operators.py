@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,6 +58,7 @@ OF_ROWS = {
     "either": lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: tf.tanh(x), lambda: x * 0.3),
     "looked_up": lambda x: tf.gather(tf.constant([0.1, 0.2, 0.7]), tf.argmax(x, -1)) + tf.math.top_k(x, 2)[0][:, 1],
     "where": lambda x: tf.where(x > 0.1, tf.math.log(tf.abs(x)), tf.cast(tf.shape(x)[1], tf.float32) * 0.1),
+    "most": lambda x: tf.gather(tf.constant([0.1, 0.2, 0.7]), keras.ops.argmax(x, -1)) * x[:, 0],
     "sorted": lambda x: tf.cumsum(tf.sort(x, direction="DESCENDING"), axis=1, reverse=True),
 }
 
