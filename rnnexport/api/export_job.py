@@ -140,7 +140,7 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
     asked |= {} if options.data is None else {"data": options.data.name}
     recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
     proof = Proof(recorded, reference.goldens(sequence))
-    graphs = Graphs(form.traced, sequence, is_stream=reference.sequence is not None)
+    graphs = Graphs(form.traced, sequence, reference.sequence is not None, reference.converted(form.traced))
     feeds = [golden.feed for golden in reference.known.goldens if not golden.carries]
     with writing(job.destination):
         lowering = job.kind.export(graphs, feeds, path, options.form)

@@ -8,25 +8,65 @@ one `Loop` that computes what the graph computes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 from tf2onnx import convert
 
+from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.canonical import canonicalise, lookalikes
+from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.folding import with_exact_constants
+from rnnexport.conversion.forms import in_forms
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.conversion.refusals import no_form
 from rnnexport.conversion.taming import tamed
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
-from rnnexport.source.trace import TracedModel
+from rnnexport.ir.converted import Converted, NotConverted
+from rnnexport.source.trace import Graphs, TracedModel
 
 # The newest that tf2onnx writes.
 NEWEST_OPSET = 18
 
 
-def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = None) -> ir.Model:
+def converted(traced: TracedModel, opset: int = NEWEST_OPSET) -> Converted:
+    """Convert a model, its recurrences not unrolled, once for all that is written of it.
+
+    Raises:
+        ConversionError: an operator has no ONNX form; names it and the layer it is in.
+    """
+    traced = in_forms(traced)
+    tensors = traced.weights()
+    weights = {f"{node}:0": array for node, array in tensors.items()}
+    model = to_onnx(traced, opset, list(tensors))
+    restore_boundary(model, traced, list(weights))
+    with quiet():
+        infer_shapes(model)
+    names = replace(traced.names, weights={f"{node}:0": path for node, path in traced.names.weights.items()})
+    return Converted(model, traced.signature, names, weights)
+
+
+def conversion(traced: TracedModel) -> Converted | NotConverted:
+    """What a model is converted to, or why it can't be."""
+    try:
+        # A fault of this package is no reason to refuse what needs no conversion: the report tells of it.
+        with ForeignCode(lambda error: _failed(traced.name, error)):
+            return converted(traced)
+    except ConversionError as error:
+        return NotConverted(error)
+
+
+def require_converted(graphs: Graphs) -> Converted:
+    """What is called, converted: as it was before, where it was. Raises as `converted`."""
+    found = graphs.converted or conversion(graphs.main)
+    if isinstance(found, NotConverted):
+        raise found.error
+    return found
+
+
+def to_onnx(traced: TracedModel, opset: int, weights: Collection[str]) -> ir.Model:
     """Convert a traced model. Inputs and outputs still have their TensorFlow names.
 
     What is inside has its canonical order and names: equal models give equal graphs, in every process.
@@ -34,43 +74,31 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str] | None = N
     Args:
         traced: the model.
         opset: of the graph, `NEWEST_OPSET` at most.
-        weights: constants of the traced graph, by their nodes' names, that are to be inputs behind the others, as the
-            open weights always are: what is computed from them stays written out, where the converter would compute
-            it, and round it; what is computed from other constants is computed in float64. None for a graph that is
-            not to be run in float64.
+        weights: those of the model, by their nodes' names: they are inputs behind the others. What is computed from
+            them stays written out, where the converter would compute it, and round it; what is computed from other
+            constants is computed in float64.
 
     Raises:
         ConversionError: an op has no ONNX form; names it and the layer it is in.
     """
     graph_def = traced.graph_def()
-    plain, weights = weights is not None, list(traced.open_weights) if weights is None else list(weights)
-    if plain:
-        with_exact_constants(graph_def, weights)
+    with_exact_constants(graph_def, weights)
     _open(graph_def, weights)
     try:
-        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(plain=plain, copying=False):
+        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(copying=False):
             model = _proto(traced, graph_def, opset, weights)
     except _BrokenError:
-        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(plain=plain, copying=True):
+        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(copying=True):
             model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:
-        helps = opset < NEWEST_OPSET and _converts(traced, weights if plain else None)
-        raise no_form(unknown, traced.names.layers, NEWEST_OPSET if helps else None)
+        # An older opset is asked for where the newest has all that a model needs.
+        raise no_form(unknown, traced.names.layers, NEWEST_OPSET if opset < NEWEST_OPSET else None)
     functions = (node for function in graph_def.library.function for node in function.node_def)
-    converted: ir.Model = ir.from_proto(model)
-    _complete(converted)
-    canonicalise(converted, lookalikes([node.name for node in (*graph_def.node, *functions)]))
-    return converted
-
-
-def _converts(traced: TracedModel, weights: Collection[str] | None) -> bool:
-    """Whether the newest opset has all that a model needs."""
-    try:
-        to_onnx(traced, NEWEST_OPSET, weights)
-    except ConversionError:
-        return False
-    return True
+    whole: ir.Model = ir.from_proto(model)
+    _complete(whole)
+    canonicalise(whole, lookalikes([node.name for node in (*graph_def.node, *functions)]))
+    return whole
 
 
 def _proto(traced: TracedModel, graph_def: Any, opset: int, weights: Iterable[str]) -> onnx.ModelProto:
@@ -122,6 +150,10 @@ def _complete(model: ir.Model) -> None:
         if node.op_type == "Loop":
             for value in node.attributes["body"].as_graph().inputs[:2]:
                 value.shape = value.shape if value.shape is not None else ir.Shape([])
+
+
+def _failed(name: str, error: BaseException) -> ConversionError:
+    return ConversionError(f"converting {name} failed with {reason(error)}", "an ONNX graph", "report this model")
 
 
 def _unconvertible(name: str, error: BaseException) -> ConversionError:

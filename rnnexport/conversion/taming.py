@@ -37,6 +37,7 @@ RNN_REWRITERS = (
 # Those that see an operator of ONNX in arithmetic that gives something else where a number is not finite: x * (x > a)
 # is NaN for -inf and ThresholdedRelu 0, max(0 * x, x) is NaN for inf and LeakyRelu inf.
 LOOSE_REWRITERS = ("rewrite_thresholded_relu", "rewrite_leakyrelu")
+# Products and the sums behind them stay two operators, each with its own name in the source.
 GEMM_REWRITERS = ("rewrite_gemm",)
 _MERGE = "_merge_nodes_that_are_duplicated"
 _CASTS = ("Cast",)
@@ -49,18 +50,16 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def tamed(*, plain: bool, copying: bool) -> Iterator[None]:
+def tamed(*, copying: bool) -> Iterator[None]:
     """A block in which tf2onnx converts without recognising recurrences, and changes no value.
 
     Args:
-        plain: whether products and the sums behind them stay two operators, each with its own name in the source.
         copying: whether each pass works on a copy of the graph, and is left out where it fails. The copies take about
             as long as all the rest.
     """
     parts = [
-        *((tfonnx, name, _keep) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS)),
-        *((tfonnx, name, _keep) for name in GEMM_REWRITERS if plain),
-        *(uncast() if plain else ()),
+        *((tfonnx, name, _keep) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS, *GEMM_REWRITERS)),
+        *uncast(),
         *([] if copying else [(optimizer, "optimize_graph", _without_copies)]),
         (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.core.signature import Signature
+from rnnexport.core.source_names import SourceNames
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import outer, read, shape_of
 from rnnexport.ir.loop_invariants import changed, lifted, without_twins
@@ -24,17 +25,21 @@ from rnnexport.ir.terms import Shape, Term, Terms, below
 from rnnexport.ir.tidying import tidied
 from rnnexport.ir.trip_count import Refusal
 
+_NAMELESS = SourceNames()
 _BODIES = ("If", "Loop", "Scan")
 _Known = dict[ir.Value, Term]
 
 
-def read_program(model: ir.Model, signature: Signature, weights: Mapping[str, np.ndarray]) -> Program:
+def read_program(
+    model: ir.Model, signature: Signature, weights: Mapping[str, np.ndarray], names: SourceNames = _NAMELESS
+) -> Program:
     """Read a graph of opset 18, its constants in bodies too.
 
     Args:
         model: its inputs are those of the signature, and the weights.
         signature: what goes in and comes out.
         weights: the value of each, by the name of its input.
+        names: what the source calls its values; weights by the names of inputs of the graph.
     """
     reader = _Reader()
     graph = model.graph
@@ -43,7 +48,8 @@ def read_program(model: ir.Model, signature: Signature, weights: Mapping[str, np
     outputs = [known[value] for value in graph.outputs]
     tidy = reader.tidied(outputs)
     main = Function("", tuple(inputs.values()), tuple(tidy[term] for term in outputs))
-    return Program(signature, weights, main, {term: _origin(value) for term, value in reader.sources.items()})
+    origins = {term: _origin(value) for term, value in reader.sources.items()}
+    return Program(signature, weights, main, origins, names)
 
 
 def _origin(value: ir.Value) -> Origin:

@@ -11,11 +11,12 @@ Terms that depend on no leaf of a step are the same in every step; a step is giv
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from rnnexport.core.signature import Signature
+from rnnexport.core.source_names import SourceNames
 from rnnexport.ir.terms import Call, Element, Input, Result, Shape, Term, Terms, below
 
 # Constants of so many elements are written where they are used, if they are integers.
@@ -54,12 +55,14 @@ class Program:
         weights: the value of each parameter of `main` that is no input, by its name.
         main: takes the inputs, the states before and the weights, by name; gives the outputs and the states after.
         origins: of the terms that are values of the source.
+        names: what the source calls them; weights by their names here.
     """
 
     signature: Signature
     weights: Mapping[str, np.ndarray]
     main: Function
-    origins: Mapping[Term, Origin]
+    origins: Mapping[Term, Origin] = field(default_factory=dict)
+    names: SourceNames = field(default_factory=SourceNames)
 
     @property
     def parameters(self) -> dict[str, Term]:

@@ -20,6 +20,7 @@ from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
+    from rnnexport.ir.converted import Converted, NotConverted
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 
@@ -41,6 +42,7 @@ class Described:
         coverage: what the goldens reach, and what was left out of them.
         no_witness: why a single reading gave that run; empty where two agree, or there is none.
         fault: where the converter does not compute what the source does; empty where it does, as far as can be told.
+        converted: `traced` in ONNX, or why it can't be; None where there is no graph.
     """
 
     signature: Signature
@@ -51,6 +53,7 @@ class Described:
     coverage: Coverage = _COVERAGE
     no_witness: str = ""
     fault: str = ""
+    converted: Converted | NotConverted | None = None
 
 
 def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) -> Described:
@@ -70,7 +73,8 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         golden_of(feed, expected, seed)
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
-    run, dtype = Exact(traced, no_truth), narrowest(source)
+    converted = None if traced is None else _converted(traced)
+    run, dtype = Exact(traced, no_truth, converted), narrowest(source)
     tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found
@@ -85,8 +89,14 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         if no_truth:
             goldens, more = without_daring(map(_bare, goldens)), tuple(map(_bare, more))
             tolerance = tolerance_of(source, signature, runs)
-    coverage = asked.coverage(notes)
-    return Described(signature, (*goldens, *more), tolerance, traced, no_truth, coverage, run.no_witness, run.fault)
+    known = Described(signature, (*goldens, *more), tolerance, traced, no_truth, asked.coverage(notes))
+    return replace(known, no_witness=run.no_witness, fault=run.fault, converted=converted)
+
+
+def _converted(traced: TracedModel) -> Converted | NotConverted:
+    from rnnexport.conversion.convert import conversion
+
+    return conversion(traced)
 
 
 def _measured(

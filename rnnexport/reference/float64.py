@@ -23,6 +23,7 @@ from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from rnnexport.emit.numpy.oracle import Oracle, Rounds
+    from rnnexport.ir.converted import Converted, NotConverted
     from rnnexport.source.double import Double
     from rnnexport.source.trace import TracedModel
 
@@ -36,6 +37,7 @@ class Exact:
     Args:
         traced: the model; None where `no_truth` says why there is none.
         no_truth: why it has no float64 run.
+        converted: the model in ONNX, where that is there already.
 
     Attributes:
         no_truth: why there is no float64 run, as part of a sentence; empty where there is one.
@@ -43,7 +45,9 @@ class Exact:
         fault: where they differ, and which operator makes it: the converter does not compute what the source does.
     """
 
-    def __init__(self, traced: TracedModel | None, no_truth: str = "") -> None:
+    def __init__(
+        self, traced: TracedModel | None, no_truth: str = "", converted: Converted | NotConverted | None = None
+    ) -> None:
         self.no_truth = no_truth
         self.no_witness = ""
         self.fault = ""
@@ -51,13 +55,13 @@ class Exact:
         self._program: Oracle | None = None
         self._graph: Double | None = None
         if traced is not None and not no_truth:
-            self._open(traced)
+            self._open(traced, converted)
 
-    def _open(self, traced: TracedModel) -> None:
+    def _open(self, traced: TracedModel, converted: Converted | NotConverted | None) -> None:
         from rnnexport.emit.numpy.oracle import NoOracle, oracle
         from rnnexport.source.double import NoDouble, double
 
-        program, graph = oracle(traced), double(traced)
+        program, graph = oracle(traced, converted), double(traced)
         self._program = None if isinstance(program, NoOracle) else program
         self._graph = None if isinstance(graph, NoDouble) else graph
         self._lacking(*(one.reason for one in (program, graph) if isinstance(one, NoOracle | NoDouble)))

@@ -18,6 +18,7 @@ from rnnexport.targets.base import SIGNATURE, Target
 
 if TYPE_CHECKING:
     from rnnexport.artifact.layer_map import LayerValue
+    from rnnexport.ir.converted import Converted, NotConverted
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 
@@ -58,6 +59,10 @@ class Reference:
                 "the outputs of its TensorFlow graph to float64 rounding",
                 f"report this {what}; TFLite and SavedModel are made without that converter",
             )
+
+    def converted(self, traced: TracedModel) -> Converted | NotConverted | None:
+        """A graph of `traced` in ONNX, where it is the one that was converted already: a cast model is another one."""
+        return self.known.converted if traced is self.known.traced else None
 
     def traced(self, *, unroll: bool) -> TracedModel:
         """What is called, as a graph."""

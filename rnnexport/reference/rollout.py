@@ -125,7 +125,8 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
 
     signature = described.signature
     # A float64 run that the goldens showed to be no truth of this source is none here.
-    run = Exact(None if described.no_truth else described.traced, described.no_truth)
+    traced = None if described.no_truth else described.traced
+    run = Exact(traced, described.no_truth, described.converted)
     conditioning = Conditioning(run, signature, narrowest(source))
     expected: Arrays = {}
     truth: Arrays = {}

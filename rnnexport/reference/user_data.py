@@ -66,7 +66,7 @@ def goldens_of(
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.float64 import Exact
 
-    run, dtype = Exact(described.traced, described.no_truth), narrowest(source)
+    run, dtype = Exact(described.traced, described.no_truth, described.converted), narrowest(source)
     for _, piece in groupby(calls, key=lambda call: call.piece):
         own = copy(run)  # a reading that fails on one piece is there again for the next
         conditioning = Conditioning(own, described.signature, dtype)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +29,9 @@ from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import source_names
 from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
+
+if TYPE_CHECKING:
+    from rnnexport.ir.converted import Converted, NotConverted
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
 # What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.
@@ -97,11 +100,13 @@ class Graphs:
         main: what is called; of a stream, one chunk of it.
         sequence: of a stream, the model on whole sequences, for a signature of its own; None without that signature.
         is_stream: whether chunks of `main` are no whole sequences.
+        converted: `main` in ONNX, or why it can't be; None where nothing converted it yet.
     """
 
     main: TracedModel
     sequence: TracedModel | None = None
     is_stream: bool = False
+    converted: Converted | NotConverted | None = None
 
 
 def trace(source: SourceModel, signature: Signature, *, unroll: bool, open_from: int = OPEN_FROM) -> TracedModel:

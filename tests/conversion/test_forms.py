@@ -247,7 +247,8 @@ def test_no_complex_number_is_left_but_in_the_graph_that_judges():
     traced = trace(source, describe(source, Boundary()), unroll=False)
     assert any(map(is_complex, nodes_of(traced)))
     assert not any(map(is_complex, nodes_of(in_forms(traced))))
-    assert in_forms(in_forms(traced)) is in_forms(traced)
+    written = in_forms(traced)
+    assert in_forms(written) is written
     judge = double(traced)
     assert isinstance(judge, Double)
     assert any(tensor.dtype == tf.complex128 for one in judge.graph.get_operations() for tensor in one.outputs)

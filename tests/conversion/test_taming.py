@@ -6,10 +6,10 @@ import onnx
 from tf2onnx import optimizer, tf_loader, tf_utils, tfonnx
 from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer, back_to_back_optimizer
 
-from rnnexport.conversion.taming import LOOSE_REWRITERS, RNN_REWRITERS, is_lossless, tamed
+from rnnexport.conversion.taming import GEMM_REWRITERS, LOOSE_REWRITERS, RNN_REWRITERS, is_lossless, tamed
 
 PARTS = [
-    *((tfonnx, name) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS)),
+    *((tfonnx, name) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS, *GEMM_REWRITERS)),
     (optimizer, "optimize_graph"),
     (MergeDuplicatedNodesOptimizer, "_merge_nodes_that_are_duplicated"),
     (TransposeOptimizer, "merge_duplicated_transposes"),
@@ -21,7 +21,7 @@ PARTS = [
 
 def test_parts_are_replaced_and_put_back():
     before = [getattr(owner, name) for owner, name in PARTS]
-    with tamed(plain=False, copying=False):
+    with tamed(copying=False):
         inside = [getattr(owner, name) for owner, name in PARTS]
     assert not any(one is other for one, other in zip(before, inside, strict=True))
     assert all(one is getattr(owner, name) for one, (owner, name) in zip(before, PARTS, strict=True))

@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.core.c_form import CForm
-from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
 from rnnexport.ir.from_onnx import read_program
@@ -28,7 +27,7 @@ def written(model, name="generated", form=OWN):
     graph = ir.from_proto(copy.deepcopy(model))
     with quiet():
         infer_shapes(graph)
-    return text_of(parts_of(read_program(graph, signature_of(model), {}), SourceNames(), name), form)
+    return text_of(parts_of(read_program(graph, signature_of(model), {}), name), form)
 
 
 def save(text: Text, folder: Path, name: str) -> Path:

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from rnnexport.api.export import load
-from rnnexport.conversion.boundary import hold_weights, restore_boundary
-from rnnexport.conversion.convert import to_onnx
+from rnnexport.conversion.boundary import hold_weights
+from rnnexport.conversion.convert import converted, to_onnx
 from rnnexport.conversion.forms import in_forms
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.signature import Boundary
@@ -21,11 +21,11 @@ from rnnexport.source.describe import describe
 from rnnexport.source.double import double
 from rnnexport.source.freezing import array_of
 from rnnexport.source.narrowing import in_float32
-from rnnexport.source.trace import trace
+from rnnexport.source.trace import Graphs, trace
 from rnnexport.source.vocabulary import with_vocabularies
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.targets.onnx import session
-from rnnexport.targets.onnx.export import converted
+from rnnexport.targets.onnx.export import lowered_model
 
 LIMIT = 64  # bytes: every matrix of the models below, and no scalar
 WORDS, E, H, SCORES = 11, 5, 7, 3
@@ -78,7 +78,7 @@ def test_no_graph_holds_a_large_weight():
     assert not closed.open_weights
     assert max(sizes(opened.graph_def())) < LIMIT <= max(sizes(closed.graph_def()))
     assert max(sizes(double(opened).graph.as_graph_def())) < 2 * LIMIT  # a small constant in float64
-    model = to_onnx(opened, DEFAULT_OPSET)
+    model = to_onnx(opened, DEFAULT_OPSET, list(opened.weights()))
     assert all(value.const_value.nbytes < LIMIT for value in model.graph.initializers.values())
     assert {value.name for value in model.graph.inputs} > {f"{name}:0" for name in opened.open_weights}
 
@@ -138,7 +138,7 @@ def test_branches_are_looked_for_with_the_weights():
 def test_an_onnx_model_is_the_same_but_for_names():
     _, opened, closed = both()
     options = ExportOptions(DEFAULT_OPSET, LoweringRequest())
-    models = [converted(traced, [{"ids": IDS}], options)[0] for traced in (opened, closed)]
+    models = [lowered_model(Graphs(traced), [{"ids": IDS}], options)[0] for traced in (opened, closed)]
     one, other = ([node.op_type for node in model.graph.all_nodes()] for model in models)
     assert sorted(one) == sorted(other)
     (found,), (wanted,) = (session.run(model, [{"ids": IDS}]) for model in models)
@@ -147,9 +147,8 @@ def test_an_onnx_model_is_the_same_but_for_names():
 
 def test_a_weight_of_an_onnx_graph_is_the_array_itself():
     _, opened, _ = both()
-    model = to_onnx(opened, DEFAULT_OPSET)
-    arrays = {f"{name}:0": array_of(tensor) for name, tensor in opened.open_weights.items()}
-    restore_boundary(model, opened, list(arrays))
+    found = converted(opened)
+    model, arrays = found.model.clone(), found.weights
     hold_weights(model, arrays)
     held = [value.const_value.numpy() for value in model.graph.initializers.values()]
     assert [value.name for value in model.graph.inputs] == ["ids"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
@@ -44,9 +43,6 @@ _FORMS: Mapping[str, Form] = {
     **special.FORMS,
 }
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
-# What was made of traced models that are still there, None where that is the model itself: several artifacts are made
-# of one.
-_made: WeakKeyDictionary[TracedModel, TracedModel | None] = WeakKeyDictionary()
 
 
 def in_forms(traced: TracedModel) -> TracedModel:
@@ -56,10 +52,8 @@ def in_forms(traced: TracedModel) -> TracedModel:
         ConversionError: an input or an output is complex or text, or an operator has no form here; names it and the
             layer.
     """
-    if traced not in _made:
-        _require_numbers(traced)
-        _made[traced] = _written(traced) if _has_any(traced.graph_def()) else None
-    return _made[traced] or traced
+    _require_numbers(traced)
+    return _written(traced) if _has_any(traced.graph_def()) else traced
 
 
 def _require_numbers(traced: TracedModel) -> None:

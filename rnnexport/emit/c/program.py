@@ -85,25 +85,24 @@ class Parts:
     constants: Mapping[str, tuple[np.ndarray, str]]
 
 
-def parts_of(program: Program, names: SourceNames, name: str) -> Parts:
+def parts_of(program: Program, name: str) -> Parts:
     """Write the functions of a model.
 
     Args:
         program: the model.
-        names: what the source calls its values; weights by their names in the program.
         name: of the model.
 
     Raises:
         ConversionError: an operator has no C form; names it and the layer it is in.
     """
-    return _Writing(program, names, name).parts()
+    return _Writing(program, name).parts()
 
 
 class _Writing:
     """See `body.World`."""
 
-    def __init__(self, program: Program, names: SourceNames, name: str) -> None:
-        self._program = program
+    def __init__(self, program: Program, name: str) -> None:
+        self._program, names = program, program.names
         self._interface = interface_of(program.signature, name)
         self._origins = Origins(names, program.origins)
         self._functions: list[Function] = []

@@ -14,10 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rnnexport.conversion.convert import conversion
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.emit.numpy.loading import Squares, Wide, opened
-from rnnexport.emit.numpy.program import write_program
+from rnnexport.emit.numpy.program import write_module
+from rnnexport.ir.converted import Converted, NotConverted
 from rnnexport.source.float64_safety import obstacle
 from rnnexport.source.trace import TracedModel
 
@@ -103,18 +105,22 @@ class Oracle:
         )
 
 
-def oracle(traced: TracedModel) -> Oracle | NoOracle:
+def oracle(traced: TracedModel, converted: Converted | NotConverted | None = None) -> Oracle | NoOracle:
     """The model in float64, or why there is none.
 
     Args:
         traced: the model as `trace` gives it with `unroll=False`; any batch and length that it takes can be run.
+        converted: the model in ONNX, where that is there already.
     """
     if problem := obstacle(traced.graph_def()):
         return NoOracle(problem)
     try:
         # A fault of this package is no reason to refuse an artifact that needs no program: the report tells of it.
         with ForeignCode(_unwritten):
-            program = write_program(traced, traced.name)
+            found = converted or conversion(traced)
+            if isinstance(found, NotConverted):
+                return NoOracle(found.error.found)
+            program = write_module(found.program, traced.name)
             weights = Wide(program.arrays)
             opened_program = opened(program.text, weights.layers(_as_it_is), np.float64)
     except ConversionError as error:

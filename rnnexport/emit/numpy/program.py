@@ -1,36 +1,22 @@
-"""A traced model to a NumPy program: convert with its weights open, read, name, write."""
+"""A program as a Python module that needs NumPy alone, and the archive of its weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
-from rnnexport.conversion.boundary import restore_boundary
-from rnnexport.conversion.cleanup import infer_shapes, quiet
-from rnnexport.conversion.convert import to_onnx
-from rnnexport.conversion.forms import in_forms
-from rnnexport.core.signature import Signature, unique_names
-from rnnexport.core.source_names import SourceNames
+from rnnexport.core.signature import unique_names
 from rnnexport.emit.numpy.expression import Expression, Shape
 from rnnexport.emit.numpy.functions import Functions
 from rnnexport.emit.numpy.letters import legend_of
 from rnnexport.emit.numpy.module import Parts, arguments_of, module_text, starts_of
 from rnnexport.emit.numpy.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
 from rnnexport.emit.numpy.tokens import Weight
-from rnnexport.ir.converted import Converted
-from rnnexport.ir.from_onnx import read_program
 from rnnexport.ir.program import Program, Scan, is_literal
 from rnnexport.ir.terms import Term, below
-from rnnexport.source.trace import TracedModel
 
-# What the rules of operators are written for.
-_OPSET = 18
-# What was read of traced models that are still there: the truth of an export and its artifact are made from one.
-_readings: WeakKeyDictionary[TracedModel, Program] = WeakKeyDictionary()
 # Constants of so many numbers are written where they are used; larger ones are in the archive.
 _SHORT = 4
 
@@ -48,71 +34,22 @@ class Module:
     arrays: Mapping[str, np.ndarray]
 
 
-def write_program(traced: TracedModel, name: str) -> Module:
-    """The program of a model.
+def write_module(program: Program, name: str) -> Module:
+    """The module of a program.
 
     Args:
-        traced: the model, its recurrences not unrolled.
+        program: the model.
         name: of the model: its class and its module are called so.
-
-    Raises:
-        ConversionError: an operator has no ONNX form, or no NumPy form; names it and the layer it is in.
-    """
-    traced = in_forms(traced)
-    tensors = traced.weights()
-    weights = {f"{node}:0": array for node, array in tensors.items()}
-    if traced not in _readings:
-        model = to_onnx(traced, _OPSET, list(tensors))
-        restore_boundary(model, traced, list(weights))
-        _readings[traced] = _read(model, traced.signature, weights)
-    names = {f"{node}:0": path for node, path in traced.names.weights.items()}
-    named = replace(traced.names, weights=names)
-    return _Writing(_readings[traced], named, name).module()
-
-
-def converted(traced: TracedModel) -> Converted:
-    """Convert a model, its recurrences not unrolled.
-
-    Raises:
-        ConversionError: an operator has no ONNX form; names it and the layer it is in.
-    """
-    traced = in_forms(traced)
-    tensors = traced.weights()
-    weights = {f"{node}:0": array for node, array in tensors.items()}
-    model = to_onnx(traced, _OPSET, list(tensors))
-    restore_boundary(model, traced, list(weights))
-    with quiet():
-        infer_shapes(model)
-    named = replace(traced.names, weights={f"{node}:0": path for node, path in traced.names.weights.items()})
-    return Converted(model, traced.signature, named, weights)
-
-
-def program_of(
-    model: ir.Model, signature: Signature, names: SourceNames, weights: Mapping[str, np.ndarray], name: str
-) -> Module:
-    """The program of a graph of opset 18.
-
-    Args:
-        model: its inputs are those of the signature, and the weights.
-        signature: what goes in and comes out.
-        names: what the source calls its values; weights by the names of inputs of the graph.
-        weights: the value of each, by the name of its input.
-        name: see `write_program`.
 
     Raises:
         ConversionError: an operator has no NumPy form; names it and the layer it is in.
     """
-    return _Writing(_read(model, signature, weights), names, name).module()
-
-
-def _read(model: ir.Model, signature: Signature, weights: Mapping[str, np.ndarray]) -> Program:
-    with quiet():
-        infer_shapes(model)
-    return read_program(model, signature, weights)
+    return _Writing(program, name).module()
 
 
 class _Writing:
-    def __init__(self, program: Program, names: SourceNames, name: str) -> None:
+    def __init__(self, program: Program, name: str) -> None:
+        names = program.names
         self._program, self._name, weights = program, name, program.weights
         self._arrays: dict[str, np.ndarray] = {}
         self._origins = Origins(names, program.origins)

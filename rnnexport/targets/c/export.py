@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
+from rnnexport.conversion.convert import require_converted
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.emit.numpy.program import converted
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.c.files import write
@@ -24,7 +24,7 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         ConversionError: an operator has no C form, or a size is known from data alone; names the op and the layer.
         OSError: it can't be written.
     """
-    found = converted(graphs.main)
+    found = require_converted(graphs)
     source = Source.of(found, path.stem, options.c)
     write(path, source.text(found.weights), source)
     return ()

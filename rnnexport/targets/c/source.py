@@ -49,7 +49,7 @@ class Source:
 
     def parts(self, weights: Mapping[str, np.ndarray]) -> Parts:
         """The functions of the program. Raises as `parts_of`."""
-        return parts_of(read_program(_model(self.graph), self.signature, weights), self.names, self.name)
+        return parts_of(read_program(_model(self.graph), self.signature, weights, self.names), self.name)
 
     def text(self, weights: Mapping[str, np.ndarray]) -> Text:
         """The program. Raises as `parts_of`."""

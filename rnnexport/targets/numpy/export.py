@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
+from rnnexport.conversion.convert import require_converted
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.emit.numpy.program import write_program
+from rnnexport.emit.numpy.program import write_module
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.numpy.program import write
@@ -24,6 +25,6 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         ConversionError: an operator has no NumPy form; names the op and the layer.
         OSError: it can't be written.
     """
-    program = write_program(graphs.main, graphs.main.name)
-    write(path, program.text, program.arrays)
+    module = write_module(require_converted(graphs).program, graphs.main.name)
+    write(path, module.text, module.arrays)
     return ()

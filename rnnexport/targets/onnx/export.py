@@ -1,4 +1,4 @@
-"""A traced model to an ONNX file: convert, restore the boundary, lower the recurrences, write."""
+"""A converted model to an ONNX file: put its weights in, lower the recurrences, write."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import onnx
 import onnx_ir as ir
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.conversion.boundary import hold_weights, restore_boundary
+from rnnexport.conversion.boundary import hold_weights
 from rnnexport.conversion.cleanup import clean_up, quiet
-from rnnexport.conversion.convert import NEWEST_OPSET, to_onnx
-from rnnexport.conversion.forms import in_forms
+from rnnexport.conversion.convert import NEWEST_OPSET, converted, require_converted
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.lowering.lower import lower
-from rnnexport.source.freezing import array_of
-from rnnexport.source.trace import Graphs, TracedModel
+from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
-from rnnexport.targets.onnx.opset import at_opset
+from rnnexport.targets.onnx.opset import at_opset, take_back
 from rnnexport.targets.onnx.outside import with_arrays, without_arrays
 from rnnexport.targets.onnx.session import measure, run
 from rnnexport.targets.onnx.wire import write_model
@@ -38,24 +36,25 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
             no valid ONNX.
         ProviderError: ONNX Runtime, which checks the form of a recurrence, is not installed.
     """
-    model, lowered = converted(graphs.main, feeds, options)
+    model, lowered = lowered_model(graphs, feeds, options)
     write_model(path, *with_arrays(model))
     return lowered
 
 
-def converted(
-    traced: TracedModel, feeds: Sequence[Arrays], options: ExportOptions
+def lowered_model(
+    graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions
 ) -> tuple[ir.Model, tuple[LoweringDecision, ...]]:
     """A model in ONNX, its large weights the arrays of the source, and what became of each recurrence.
 
     Raises:
         ConversionError, ProviderError: see `export`.
     """
-    traced = in_forms(traced)
-    model = to_onnx(traced, min(options.opset, NEWEST_OPSET))
-    weights = {f"{node}:0": array_of(tensor) for node, tensor in traced.open_weights.items()}
-    restore_boundary(model, traced, list(weights))
-    hold_weights(model, weights)
+    found = require_converted(graphs)
+    model = found.model.clone()
+    if options.opset < NEWEST_OPSET and not take_back(model, options.opset):
+        found = converted(graphs.main, options.opset)
+        model = found.model
+    hold_weights(model, found.weights)
     clean_up(model)
     with quiet():
         lowered = lower(model, options.lowering, feeds, run, measure)
@@ -66,7 +65,7 @@ def converted(
         without_arrays(model, partial(onnx.checker.check_model, full_check=True))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ConversionError(
-            f"tf2onnx made an invalid ONNX graph of {traced.name}: {error}",
+            f"tf2onnx made an invalid ONNX graph of {graphs.main.name}: {error}",
             "a graph that onnx accepts",
             "report it; SavedModel and TFLite are made without that converter",
         ) from error

@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
-from rnnexport.emit.numpy.program import program_of
+from rnnexport.emit.numpy.program import write_module
+from rnnexport.ir.from_onnx import read_program
 from rnnexport.targets.numpy.allowed import check_text
 
 
@@ -36,9 +38,16 @@ def written(model, names=None, weights=None):
     whole = signature_of(model)
     inputs = tuple(each for each in whole.inputs if each.name not in (weights or {}))
     graph = ir.from_proto(copy.deepcopy(model))
-    program = program_of(graph, Signature(inputs, whole.outputs), names or SourceNames(), weights or {}, "generated")
-    check_text(program.text.encode())  # what a rule writes is what verifying lets run
-    return program
+    module = module_of(graph, Signature(inputs, whole.outputs), names or SourceNames(), weights or {}, "generated")
+    check_text(module.text.encode())  # what a rule writes is what verifying lets run
+    return module
+
+
+def module_of(graph, signature, names, weights, name):
+    """The module of a graph of ONNX."""
+    with quiet():
+        infer_shapes(graph)
+    return write_module(read_program(graph, signature, weights, names), name)
 
 
 def called(model, feed, dtype=np.float32):

@@ -16,7 +16,7 @@ import rnnexport
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.emit.numpy.oracle import NoOracle, oracle
-from rnnexport.emit.numpy.program import write_program
+from rnnexport.emit.numpy.program import write_module
 from rnnexport.reference.describe import describe_with_truth
 from rnnexport.report.html import to_html
 from rnnexport.report.json_view import to_json
@@ -203,11 +203,11 @@ def test_a_program_that_is_not_its_source_is_no_truth(change, why, monkeypatch):
     source = load_source(small_model())
     assert all(golden.truth for golden in describe_with_truth(source, Boundary()).goldens)
 
-    def wrong(traced, name):
-        program = write_program(traced, name)
-        return replace(program, arrays={key: change(array) for key, array in program.arrays.items()})
+    def wrong(program, name):
+        module = write_module(program, name)
+        return replace(module, arrays={key: change(array) for key, array in module.arrays.items()})
 
-    monkeypatch.setattr("rnnexport.emit.numpy.oracle.write_program", wrong)
+    monkeypatch.setattr("rnnexport.emit.numpy.oracle.write_module", wrong)
     found = describe_with_truth(source, Boundary())
     assert re.fullmatch(why, found.no_truth)
     assert found.no_witness == "operator X has no float64 form"
@@ -218,10 +218,10 @@ def test_a_program_that_is_not_its_source_is_no_truth(change, why, monkeypatch):
 def test_a_program_that_is_no_python_is_no_truth(monkeypatch):
     """The graph in float64 is, then."""
 
-    def broken(traced, name):
-        return replace(write_program(traced, name), text="class")
+    def broken(program, name):
+        return replace(write_module(program, name), text="class")
 
-    monkeypatch.setattr("rnnexport.emit.numpy.oracle.write_program", broken)
+    monkeypatch.setattr("rnnexport.emit.numpy.oracle.write_module", broken)
     found = describe_with_truth(load_source(small_model()), Boundary())
     assert found.no_witness.startswith("writing the program failed with SyntaxError")
     assert not found.no_truth

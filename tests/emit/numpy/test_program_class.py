@@ -16,10 +16,9 @@ from rnnexport.core.signature import Signature, StateSpec
 from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.naming import attributes_of, camel, identifier, quoted, shown, snake
-from rnnexport.emit.numpy.program import program_of
 from rnnexport.targets.numpy import program as numpy_program
 from rnnexport.targets.numpy.runner import NumpyRunner
-from tests.emit.numpy.programs import signature_of, written
+from tests.emit.numpy.programs import module_of, signature_of, written
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>\n'
 # The output is the state after the call.
@@ -60,7 +59,7 @@ def program(graph, states=(), name="generated", weights=None, renamed=None, path
         tuple(each for each in whole.outputs if each.name not in after),
         tuple(StateSpec("layer", spec[one], spec[other], first) for one, other, first in states),
     )
-    return program_of(ir.from_proto(model), signature, SourceNames(weights=paths or {}), weights or {}, name)
+    return module_of(ir.from_proto(model), signature, SourceNames(weights=paths or {}), weights or {}, name)
 
 
 def made(*args, dtype=np.float32, **kwargs):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from rnnexport.api.export import load
+from rnnexport.conversion.convert import converted
 from rnnexport.core.signature import Boundary
 from rnnexport.emit.numpy.loading import opened
-from rnnexport.emit.numpy.program import write_program
+from rnnexport.emit.numpy.program import write_module
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import trace
 from samples.catalog import SAMPLES, SAMPLES_BY_NAME
@@ -36,7 +37,7 @@ class Written:
     def __init__(self, name):
         self.traced = traced_sample(name)
         self.signature = self.traced.signature
-        self.program = write_program(self.traced, name)
+        self.program = write_module(converted(self.traced).program, name)
 
     def feed(self, batch, time, seed):
         rng = np.random.default_rng(seed)
@@ -125,7 +126,7 @@ def test_the_archive_is_by_layer_and_name(written):
 
 def test_two_programs_of_a_model_are_equal(written):
     once = written("attention_decoder").program
-    again = write_program(traced_sample("attention_decoder"), "attention_decoder")
+    again = write_module(converted(traced_sample("attention_decoder")).program, "attention_decoder")
     assert again.text == once.text
     assert list(again.arrays) == list(once.arrays)
     assert all(np.array_equal(again.arrays[name], once.arrays[name]) for name in again.arrays)
