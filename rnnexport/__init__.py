@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rnnexport.api.jobs import Exported
     from rnnexport.api.reseal import reseal
     from rnnexport.api.run import run
+    from rnnexport.api.strip import Stripped, strip
     from rnnexport.api.verify import verify
     from rnnexport.core.load_options import LoadOptions
     from rnnexport.core.lowering import LoweringDecision, LoweringRequest
@@ -49,6 +50,7 @@ __all__ = [
     "ProviderError",
     "Report",
     "RnnExportError",
+    "Stripped",
     "UsageError",
     "__version__",
     "compare",
@@ -59,6 +61,7 @@ __all__ = [
     "reseal",
     "run",
     "runtime",
+    "strip",
     "verify",
 ]
 
@@ -78,6 +81,8 @@ _HOMES = {
     "load": "api.export",
     "reseal": "api.reseal",
     "run": "api.run",
+    "Stripped": "api.strip",
+    "strip": "api.strip",
     "verify": "api.verify",
 }
 

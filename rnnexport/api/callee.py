@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.api.expectations import require_harmless
+from rnnexport.api.expectations import extent_of, require_harmless
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import require_unaltered
 from rnnexport.core.errors import ForeignCode, UsageError, reason, require_path
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.names import Names
 from rnnexport.core.signature import BATCH, TIME, Boundary, Dim, Signature, TensorSpec
 from rnnexport.isolation.runner import opened
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
@@ -22,6 +23,9 @@ from rnnexport.verification.where import Where
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
+
+
+_NAMES = Names()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class Callee:
         call: inputs by name to outputs by name, states of the signature included on both sides. Raises UsageError where
             it fails on them.
         shapes: of its inputs as the file has them, with its own names of open dimensions.
+        names: those that it was exported under in place of those of its source.
     """
 
     name: str
@@ -43,11 +48,18 @@ class Callee:
     signature: Signature
     call: Callable[[Arrays], Arrays]
     shapes: Mapping[str, tuple[int | str | None, ...]] = field(default_factory=dict)
+    names: Names = _NAMES
 
 
 @contextmanager
-def called(model: Any, loading: LoadOptions, where: Where) -> Iterator[Callee]:
+def called(model: Any, loading: LoadOptions, where: Where, names: Names = _NAMES) -> Iterator[Callee]:
     """The artifact at a path, or the model at one or live, ready to be called.
+
+    Args:
+        model: the path, or the model.
+        loading: of a model, see `load`.
+        where: an artifact is run.
+        names: that the inputs and outputs of a model are called by.
 
     Raises:
         UsageError: nothing is there, it was altered, or its runtime refuses it.
@@ -55,7 +67,7 @@ def called(model: Any, loading: LoadOptions, where: Where) -> Iterator[Callee]:
     """
     kind = _artifact(model)
     if kind is None:
-        yield _model(model, loading)
+        yield _model(model, loading, names)
         return
     path = Path(model)
     if not loading.allow_unsafe:
@@ -68,7 +80,8 @@ def called(model: Any, loading: LoadOptions, where: Where) -> Iterator[Callee]:
     with opened(kind, path, where.provider, where.tf32, limits) as runner:
         signature = _signature(runner) if proof is None else proof.provenance.signature
         shapes = {tensor.name: tensor.shape for tensor in runner.inputs}
-        yield Callee(path.name, kind.name, signature, partial(_run, path.name, runner), shapes)
+        given = _NAMES if proof is None else extent_of(proof).boundary.names
+        yield Callee(path.name, kind.name, signature, partial(_run, path.name, runner), shapes, given)
 
 
 def _artifact(model: Any) -> Target | None:
@@ -84,13 +97,13 @@ def _artifact(model: Any) -> Target | None:
     return None if kind.layout and kind.read_proof(path) is None else kind
 
 
-def _model(model: Any, loading: LoadOptions) -> Callee:
+def _model(model: Any, loading: LoadOptions, names: Names) -> Callee:
     from rnnexport.api.export import load
 
     source = load(model, loading)
     from rnnexport.source.describe import describe
 
-    signature = describe(source, Boundary())
+    signature = describe(source, Boundary(names=names))
     return Callee(source.name, "model", signature, partial(_eager, source, signature))
 
 

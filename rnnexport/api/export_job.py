@@ -17,6 +17,7 @@ from rnnexport.api.expectations import Beside, with_data
 from rnnexport.api.jobs import Exported, ExportJob, Options, check_destination_of
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import writing
+from rnnexport.artifact.beside import proof_file
 from rnnexport.artifact.provenance import Proof, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.progress import Detail, Progress
@@ -42,11 +43,20 @@ class Form:
     traced: TracedModel
 
 
-def described(source: SourceModel, jobs: Sequence[ExportJob], progress: Progress) -> dict[Extent, Reference]:
-    """What the jobs convert, by its extent: for `run_jobs` to be called with some of them at a time."""
+def described(
+    source: SourceModel, jobs: Sequence[ExportJob], progress: Progress, *, truth: bool = True
+) -> dict[Extent, Reference]:
+    """What the jobs convert, by its extent: for `run_jobs` to be called with some of them at a time.
+
+    Args:
+        source: the model.
+        jobs: what is wanted of it.
+        progress: is told what goes on.
+        truth: False where nothing is compared, now or later: what only that needs is not computed.
+    """
     from rnnexport.reference.prepare import references
 
-    return references(source, [(_extent(job), job.kind) for job in jobs], TRAIL_GOLDEN, progress)
+    return references(source, [(_extent(job), job.kind) for job in jobs], TRAIL_GOLDEN if truth else None, progress)
 
 
 def run_jobs(
@@ -74,7 +84,7 @@ def run_jobs(
         check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source)
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
-    known = known or described(source, jobs, progress)
+    known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
         signature = known[job.extent].known.signature
         options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
@@ -139,7 +149,8 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
     asked = job.extent.to_json() | (options.form.recorded() if job.kind.opsets else {})
     asked |= {} if options.data is None else {"data": options.data.name}
     recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
-    proof = Proof(recorded, reference.goldens(sequence))
+    goldens = reference.goldens(sequence) if options.has_goldens else ()
+    proof = Proof(recorded, goldens, place=options.proof)
     graphs = Graphs(form.traced, sequence, reference.sequence is not None, reference.converted(form.traced))
     feeds = [golden.feed for golden in reference.known.goldens if not golden.carries]
     with writing(job.destination):
@@ -149,6 +160,7 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
         job.kind.write_proof(path, proof)
     report = _verified(form, proof, job, path, options, progress) if options.verify else None
     beside = job.kind.files(job.destination)[1:]
+    beside += (proof_file(job.destination),) if options.proof == "beside" else ()
     return Exported(job.destination, report, lowering, beside, proof.provenance.signature)
 
 

@@ -192,11 +192,22 @@ def _facts(proof: Proof) -> dict[str, str]:
         "made with": _listed(provenance.versions),
         "computes in": "; ".join(f"{dtype}: {', '.join(names)}" for dtype, names in provenance.computed_in.items()),
         "seal": "broken: the file was altered after it was exported" if proof.altered else "whole",
-        "goldens": f"{len(proof.goldens)} feeds, tolerance {_listed(provenance.tolerance)}",
+        "goldens": _goldens(proof),
     }
     facts |= {f"changed, {label}": text for label, text in provenance.changed.items()}
     return facts | {f"semantics {at}": note for at, note in enumerate(provenance.semantics, 1)}
 
 
+def _goldens(proof: Proof) -> str:
+    if not proof.goldens:
+        return "none: it is verified with its source"
+    place = f" {proof.place}" if proof.place == "beside" else ""
+    return f"{len(proof.goldens)} feeds{place}, tolerance {_listed(proof.provenance.tolerance)}"
+
+
 def _listed(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if value is not None)
+    return ", ".join(f"{name} {_word(value)}" for name, value in sorted(values.items()) if value is not None)
+
+
+def _word(value: object) -> object:
+    return " ".join(f"{old}={new}" for old, new in value.items()) if isinstance(value, dict) else value

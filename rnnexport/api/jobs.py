@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
+from rnnexport.artifact.beside import Place
 from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.run_record import seconds_in_words, size_of
@@ -64,6 +65,12 @@ class Options:
     override: Override
     verify: bool
     data: UserData | None = None
+    proof: Place = "inside"
+
+    @property
+    def has_goldens(self) -> bool:
+        """Whether anything is compared, now or later: what only that needs is not computed otherwise."""
+        return self.verify or self.proof != "none"
 
     def with_loops(self, because: str) -> Options:
         """The same, every recurrence kept a Loop."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from rnnexport.api.jobs import Options
+from rnnexport.artifact.beside import PLACES, Place
 from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.names import Given, Names
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Boundary, Extent, Length, Range
 from rnnexport.core.suggestions import closest, did_you_mean
@@ -33,12 +35,16 @@ class Shape(TypedDict, total=False):
             a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
             sequences.
         cast: `float32` for an artifact that takes, gives and computes float32, whatever float its source computes in.
+        input_names, output_names: what inputs and outputs are called in the artifact, by their Keras names; or the one
+            name of a lone input or output. States keep theirs. Other options, data and reports go by the new names.
     """
 
     batch: Length
     timesteps: Length
     stream: Length
     cast: Literal["float32"] | None
+    input_names: Given
+    output_names: Given
 
 
 class Checks(TypedDict, total=False):
@@ -49,11 +55,14 @@ class Checks(TypedDict, total=False):
         ranges: the least and the largest value that an input will have, by its name. Others are not verified on, now
             and later: it is recorded.
         verify: False to put the artifact in place unverified.
+        proof: where the goldens go: `inside` the artifact, `beside` it in a file with `.proof` behind its name, or
+            `none`; by default inside where it is verified, and none, which spares the work, where it is not.
     """
 
     data: str | Path | UserData | None
     ranges: Mapping[str, tuple[float, float]]
     verify: bool
+    proof: Place | None
 
 
 class ExportKeywords(Shape, Checks, total=False):
@@ -100,13 +109,14 @@ def loading_of(keywords: ExportKeywords) -> LoadOptions:
 def extent_of(keywords: ExportKeywords) -> Extent:
     """What a call of the artifact takes."""
     ranges = tuple(Range(name, *bounds) for name, bounds in keywords.get("ranges", {}).items())
-    boundary = Boundary(keywords.get("batch"), keywords.get("timesteps"), ranges)
+    names = Names.of(keywords.get("input_names", {}), keywords.get("output_names", {}))
+    boundary = Boundary(keywords.get("batch"), keywords.get("timesteps"), ranges, names)
     return Extent(boundary, keywords.get("stream"), keywords.get("cast") or "")
 
 
 def options_of(keywords: ExportKeywords) -> Options:
-    """What all artifacts of one call have in common."""
-    return Options(
+    """What all artifacts of one call have in common. UsageError where nothing would look at data."""
+    options = Options(
         ExportOptions(
             keywords.get("opset", DEFAULT_OPSET),
             keywords.get("lowering", LoweringRequest()),
@@ -115,4 +125,10 @@ def options_of(keywords: ExportKeywords) -> Options:
         keywords.get("tolerance", Override()),
         keywords.get("verify", True),
         user_data(keywords.get("data")),
+        keywords.get("proof") or ("inside" if keywords.get("verify", True) else "none"),
     )
+    if options.proof not in PLACES:
+        raise UsageError(f"proof={options.proof!r}", f"one of {', '.join(PLACES)}", "change it")
+    if options.data is not None and not options.has_goldens:
+        raise UsageError("--data without a verification or goldens", "one of them", "leave --data out")
+    return options

@@ -6,7 +6,6 @@ written, alone
 
 from __future__ import annotations
 
-import filecmp
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rnnexport.api.copies import copy_artifact, outside_of
 from rnnexport.api.expectations import Beside, SourceTruth, extent_of, require_harmless
 from rnnexport.api.jobs import Exported
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import staged, writing
 from rnnexport.artifact.provenance import Proof, Provenance
-from rnnexport.core.errors import MismatchError, ProviderError, UsageError
+from rnnexport.core.errors import MismatchError, ProviderError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import Watch
@@ -82,13 +82,13 @@ def reseal(
     changed = _changed(kind, path, before, note, report)
     proof = Proof(_provenance(kind, beside, before, tolerance, changed), beside.described.goldens)
     with ExitStack() as stack:
-        outside = _outside(kind, path, destination)
+        outside = outside_of(kind, path, destination)
         copies = {file: stack.enter_context(staged(place)) for file, place in outside.items()}
         built = stack.enter_context(kind.staged(destination))
         with writing(destination):
             for file, copy in copies.items():
                 shutil.copyfile(file, copy)
-            _copy(kind, path, built)
+            copy_artifact(kind, path, built)
             kind.write_proof(built, proof)
         progress(f"verifying {destination.name}")
         own = kind.read_proof(built)
@@ -149,29 +149,3 @@ def _changed(kind: Target, path: Path, before: Proof | None, note: str, report: 
         **kind.facts(path),
     }
     return {label: text for label, text in told.items() if text}
-
-
-def _outside(kind: Target, path: Path, destination: Path) -> dict[Path, Path]:
-    """The files beside an artifact that hold its weights, and where they go; nothing for one that stays in its folder.
-
-    Raises:
-        UsageError: something else is there.
-    """
-    if path.parent.resolve() == destination.parent.resolve():
-        return {}
-    found = {file: destination.parent / file.relative_to(path.parent) for file in kind.external_files(path)}
-    for file, place in found.items():
-        if place.exists() and not (place.is_file() and filecmp.cmp(file, place, shallow=False)):
-            raise UsageError(f"{place}, where the weights of {path.name} would go", "nothing there", "change -o")
-    return found
-
-
-def _copy(kind: Target, path: Path, built: Path) -> None:
-    """The artifact at another place, and what holds its weights beside it."""
-    if path.is_dir():
-        shutil.copytree(path, built)
-        return
-    beside = {file: built.parent / file.relative_to(path.parent) for file in kind.external_files(path)}
-    for file, copy in (*zip(kind.files(path), kind.files(built), strict=True), *beside.items()):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)

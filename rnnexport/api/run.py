@@ -81,7 +81,7 @@ def run(
         outputs = run_whole(callee, arrays)
     if source is None:
         return Ran(outputs)
-    with called(source, loading, where) as judge:
+    with called(source, loading, where, callee.names) as judge:
         judged = {spec.name: arrays[spec.name] for spec in judge.signature.inputs if spec.name in arrays}
         wanted = run_whole(judge, _fitting(judged, judge.signature))
     steps = {spec.name: time_axis(spec, callee.signature) for spec in callee.signature.outputs}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnexport.api.expectations import Asked, SourceTruth, claim_of, require_harmless
 from rnnexport.api.notebook import ShownReport
+from rnnexport.artifact.beside import proof_file
 from rnnexport.core.errors import CrashError, ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
@@ -113,7 +114,7 @@ def _recorded(found: Sequence[ArtifactReport], kinds: Sequence[Target], paths: S
 def _artifacts(given: Sequence[str | Path]) -> list[Path]:
     """The paths without those of files that belong to another one of them: `artifacts/*` has them all."""
     paths = [Path(path) for path in given]
-    beside = {file for path in paths for file in companions_of(path)}
+    beside = {file for path in paths for file in (*companions_of(path), proof_file(path))}
     return [path for path in paths if path not in beside]
 
 

@@ -31,6 +31,7 @@ def staged(
     layout: Sequence[str] = (),
     companions: Sequence[str] = (),
     owned: Callable[[Path], bool] = _nobodys,
+    beside: Callable[[Path], Path] | None = None,
 ) -> Iterator[Path]:
     """Give a path to build at; move what was built there to `destination` when the block ends without an error.
 
@@ -40,6 +41,7 @@ def staged(
     Args:
         destination: where the artifact goes. One that is there already is replaced in one step.
         layout, companions, owned: see `check_destination`.
+        beside: the place of a file that may be built beside it, too; an earlier one is taken away where it was not.
 
     Raises:
         UsageError: the parent folder is missing or can't be written, the disk is full, or what stands at
@@ -56,6 +58,8 @@ def staged(
         with writing(destination), ExitStack() as undo:
             for suffix in companions:
                 _put(built.with_suffix(suffix), final.with_suffix(suffix), undo)
+            if beside is not None:
+                _put_or_take(beside(built), beside(final), undo)
             if final.is_dir():
                 _exchange(built, final)
             else:
@@ -196,6 +200,15 @@ def _put(built: Path, final: Path, undo: ExitStack) -> None:
     else:
         built.rename(final)
         undo.callback(final.rename, built)
+
+
+def _put_or_take(built: Path, final: Path, undo: ExitStack) -> None:
+    """Put one file in place, or take the one there away where none was built. Likewise."""
+    if built.exists():
+        _put(built, final, undo)
+    elif final.exists():
+        final.rename(built)
+        undo.callback(built.rename, final)
 
 
 def _exchange(built: Path, destination: Path) -> None:

@@ -15,10 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.artifact import goldens as golden_file
+from rnnexport.artifact.beside import Place, proof_file, read_beside
 from rnnexport.artifact.checksum import BLANK, KEY, Data, found_seal, seal_of
 from rnnexport.artifact.goldens import Golden, slim
 from rnnexport.core.coverage import Coverage
@@ -114,6 +116,8 @@ class Proof:
             It is read when it is asked for, which only a mismatch does. Raises UsageError where it is damaged.
         altered: whether the file around them is not the one that was sealed.
         seal: of the file as it was sealed; empty for one that was not read from a file.
+        place: where the goldens are, or are to go; `none` for a lean artifact that was read without them.
+        blob: the goldens as they were read; empty for those that were not.
     """
 
     provenance: Provenance
@@ -121,11 +125,21 @@ class Proof:
     trail: Callable[[], LayerMap | None] = no_trail
     altered: bool = False
     seal: str = ""
+    place: Place = "inside"
+    blob: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def golden_bytes(self) -> bytes:
+        """The goldens, slimmed to what rides in a file, and the trail; empty where there are none."""
+        if self.blob or not self.goldens:
+            return self.blob
+        return golden_file.to_bytes([slim(golden) for golden in self.goldens], self.trail())
 
     def blobs(self) -> tuple[str, bytes]:
-        """The provenance, with a place for the seal of the file, and the goldens, slimmed to what rides in a file."""
-        goldens = golden_file.to_bytes([slim(golden) for golden in self.goldens], self.trail())
-        return self._provenance_text(hashlib.sha256(goldens).hexdigest()), goldens
+        """The provenance, with a place for the seal of the file, and the goldens, empty where they are not inside."""
+        goldens = self.golden_bytes
+        digest = hashlib.sha256(goldens).hexdigest() if goldens else ""
+        return self._provenance_text(digest), goldens if self.place == "inside" else b""
 
     def _provenance_text(self, goldens_digest: str) -> str:
         """The provenance as one JSON object, keys sorted."""
@@ -154,33 +168,37 @@ class Proof:
 
 
 def read_proof(
-    artifact: str, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, Data]], holder: str = ""
+    path: Path, provenance: bytes, goldens: bytes, parts: Sequence[tuple[str, Data]], holder: str = ""
 ) -> Proof:
     """The inverse of `Proof.blobs`.
 
     Args:
-        artifact: the artifact's name, for the message of an error.
+        path: of the artifact, beside which its goldens may be.
         provenance: the one blob.
-        goldens: the other.
+        goldens: the other; empty where they are not inside.
         parts: all that the artifact consists of, see `checksum.seal_of`.
         holder: the one of them that holds the provenance.
 
     Raises:
         UsageError: the blobs are damaged, the goldens are those of another file, or the format is not known.
     """
+    artifact = path.name
+    place: Place = "inside" if goldens else "beside"
+    goldens = goldens or read_beside(path)
     try:
         value = json.loads(provenance.decode())
         found = value["format"]
         if found == FORMAT:
+            seal, told = found_seal(provenance), _provenance(value)
+            altered = seal != seal_of(parts, holder)
+            if not goldens:
+                return Proof(told, (), altered=altered, seal=seal, place="none")
             if value["goldens"] != hashlib.sha256(goldens).hexdigest():
-                raise _others_goldens(artifact)
-            seal = found_seal(provenance)
-            told, found_goldens = _provenance(value), golden_file.from_bytes(goldens)
-            for golden in found_goldens:
-                outputs = {spec.name for spec in told.boundary_of(golden.entry).all_outputs}
-                if set(golden.expected) != outputs:
-                    raise ValueError(f"goldens that do not say what comes out as {', '.join(sorted(outputs))}")
-            return Proof(told, found_goldens, partial(_trail, artifact, goldens), seal != seal_of(parts, holder), seal)
+                raise _others_goldens(path, inside=place == "inside")
+            found_goldens = golden_file.from_bytes(goldens)
+            _check_outputs(told, found_goldens)
+            trail = partial(_trail, artifact, goldens)
+            return Proof(told, found_goldens, trail, altered, seal, place, goldens)
     except _DAMAGE as error:
         raise _damaged(artifact, error) from error
     raise UsageError(
@@ -217,12 +235,18 @@ def _damaged(artifact: str, error: Exception) -> UsageError:
     )
 
 
-def _others_goldens(artifact: str) -> UsageError:
-    return UsageError(
-        f"the goldens in {artifact} are not its own (their digest differs)",
-        "those it was exported with",
-        "copy or export it again",
-    )
+def _check_outputs(told: Provenance, goldens: Sequence[Golden]) -> None:
+    """Raise ValueError for goldens that do not say what each output has to be."""
+    for golden in goldens:
+        outputs = {spec.name for spec in told.boundary_of(golden.entry).all_outputs}
+        if set(golden.expected) != outputs:
+            raise ValueError(f"goldens that do not say what comes out as {', '.join(sorted(outputs))}")
+
+
+def _others_goldens(path: Path, *, inside: bool) -> UsageError:
+    where = f"the goldens in {path.name}" if inside else f"the goldens beside {path.name}, in {proof_file(path).name},"
+    todo = "copy or export it again" if inside else "copy both files again, or take that one away"
+    return UsageError(f"{where} are not its own (their digest differs)", "those it was exported with", todo)
 
 
 def _signature(value: Any) -> Signature:

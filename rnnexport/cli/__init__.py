@@ -28,6 +28,7 @@ _COMMANDS = {
     "export-all": "Export all models of a manifest, on this machine or on many.",
     "verify": "Verify artifacts against their goldens or their source.",
     "merge": "Merge the parts of a verification, each on a shard of the data.",
+    "strip": "Take the goldens out of an artifact, to lie beside it or nowhere.",
     "sign": "Sign an artifact with a key.",
     "reseal": "Verify an artifact that was changed on purpose, and seal it again.",
     "inspect": "Show what a model or an artifact is.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from rnnexport.artifact.beside import PLACES, Place
 from rnnexport.cli.data import data_of, data_options
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.session import Session
@@ -178,12 +179,48 @@ def shape_options() -> OptionGroup:
             help="Make the artifact compute in float32 whatever the model computes in; it is compared with the model "
             "as it is.",
         ),
+        *(
+            click.Option(
+                [f"--{kind}-names"],
+                multiple=True,
+                callback=_new_names,
+                metavar="[OLD=]NEW",
+                help=f"What an {kind} is called in the artifact (OLD: its Keras name, not needed for a lone one); may "
+                "be repeated.",
+            )
+            for kind in ("input", "output")
+        ),
     )
     return OptionGroup(SHAPE, options, "shape", _shape)
 
 
-def _shape(batch: Length, timesteps: Length, stream: Length, cast: Literal["float32"] | None) -> Shape:
-    return {"batch": batch, "timesteps": timesteps, "stream": stream, "cast": cast}
+def _shape(
+    batch: Length,
+    timesteps: Length,
+    stream: Length,
+    cast: Literal["float32"] | None,
+    input_names: Mapping[str, str],
+    output_names: Mapping[str, str],
+) -> Shape:
+    return {
+        "batch": batch,
+        "timesteps": timesteps,
+        "stream": stream,
+        "cast": cast,
+        "input_names": input_names,
+        "output_names": output_names,
+    }
+
+
+def _new_names(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Mapping[str, str]:
+    """`OLD=NEW` or `NEW`, commas between several; a Keras name may hold an equals sign, a new one may not."""
+    found: dict[str, str] = {}
+    for text in (part for given in value for part in given.split(",")):
+        old, _, new = text.rpartition("=")
+        if not new or old in found:
+            raise click.BadParameter(f"found {text!r}, expected OLD=NEW, each name once", ctx, param)
+        found[old] = new
+    return found
 
 
 def opset_options() -> OptionGroup:
@@ -242,12 +279,21 @@ def export_data_options() -> OptionGroup:
             default=True,
             help="Verify the artifact before it is put in place (default: verify).",
         ),
+        proof_option(
+            "Where the inputs and outputs go that the artifact can be verified with: inside, in a file beside it with "
+            ".proof behind its name, or nowhere (default: inside; none with --no-verify, which spares the work)."
+        ),
     )
     return OptionGroup(VERIFICATION, options, "checks", _checks)
 
 
-def _checks(data: str | None, columns: Mapping[str, str], ranges: Ranges, verify: bool) -> Checks:
-    return {"data": data_of(data, columns), "ranges": ranges, "verify": verify}
+def _checks(data: str | None, columns: Mapping[str, str], ranges: Ranges, verify: bool, proof: Place | None) -> Checks:
+    return {"data": data_of(data, columns), "ranges": ranges, "verify": verify, "proof": proof}
+
+
+def proof_option(text: str, default: Place | None = None) -> click.Option:
+    """Where the goldens go; `text` is its help."""
+    return click.Option(["--proof"], type=click.Choice(PLACES), default=default, help=text)
 
 
 def tolerance_options() -> OptionGroup:

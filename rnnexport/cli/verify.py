@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rnnexport.artifact.beside import proof_file
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.data import data_group
@@ -140,6 +141,8 @@ def _check(
     for path in inputs:
         require_path(path, "an artifact, a model or data")
     written = {**reports, **({"attest": trust.attest} if trust.attest else {})}
-    check_reports(written, inputs, [beside for path in artifacts for beside in companions_of(path)])
+    check_reports(
+        written, inputs, [beside for path in artifacts for beside in (*companions_of(path), proof_file(path))]
+    )
     if data and data.shard:
         check_part(reports, trust)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnexport.core.errors import UsageError
+from rnnexport.core.names import Names
 from rnnexport.core.text import TEXT
 
 Dim = int | str
@@ -22,6 +23,7 @@ BATCH = "batch"
 TIME = "time"
 _SEQUENCE_RANK = 3  # batch, timesteps, features
 Length = int | Literal["dynamic"] | None
+_NAMES = Names()
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ class Range:
 class Boundary:
     """What the user asks of batch and length: a number to fix it, `dynamic`, or None for what the model says.
 
-    `ranges` are those of the values that inputs will have, where the user says so.
+    `ranges` are those of the values that inputs will have, and `names` new ones, where the user says so.
     """
 
     batch: Length = None
     timesteps: Length = None
     ranges: tuple[Range, ...] = ()
+    names: Names = _NAMES
 
     def __post_init__(self) -> None:
         for option, value in (("--batch", self.batch), ("--timesteps", self.timesteps)):
@@ -90,13 +93,14 @@ class Extent:
         """A value `from_json` reads back."""
         sizes = {"batch": self.boundary.batch, "timesteps": self.boundary.timesteps, "stream": self.stream}
         ranges = [[one.name, one.low, one.high] for one in self.boundary.ranges]
-        return sizes | ({"ranges": ranges} if ranges else {}) | ({"cast": self.cast} if self.cast else {})
+        more = ({"ranges": ranges} if ranges else {}) | ({"cast": self.cast} if self.cast else {})
+        return sizes | more | self.boundary.names.to_json()
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Extent:
         """The inverse of `to_json`. UsageError where `value` holds no sizes."""
         ranges = tuple(Range(str(name), float(low), float(high)) for name, low, high in value.get("ranges", ()))
-        boundary = Boundary(value.get("batch"), value.get("timesteps"), ranges)
+        boundary = Boundary(value.get("batch"), value.get("timesteps"), ranges, Names.from_json(value))
         return Extent(boundary, value.get("stream"), str(value.get("cast", "")))
 
 

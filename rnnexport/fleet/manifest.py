@@ -29,6 +29,9 @@ _OPTIONS: Mapping[str, tuple[type, ...]] = {
     "tflite_timesteps": (int,),
     "data": (str,),
     "verify": (bool,),
+    "proof": (str,),
+    "input_names": (dict, str),
+    "output_names": (dict, str),
 }
 _KNOWN: Mapping[str, tuple[type, ...]] = {"model": (str,), "to": (list, str), "output": (str,), **_OPTIONS}
 

@@ -63,9 +63,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         UsageError: `boundary` asks for what the model does not allow.
         ConversionError: the source can't be run on enough feeds, or does not follow from its file.
     """
-    from rnnexport.source.describe import describe
-
-    signature, traced, no_truth = _traced(source, describe(source, boundary))
+    signature, traced, no_truth = traced_at(source, boundary)
     runs, learner = runs_of(source, signature, seed)
     require_repeatable(source, signature, runs[0])
     require_determined(source, signature, runs)
@@ -129,14 +127,19 @@ def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...
     )
 
 
-def _traced(source: SourceModel, signature: Signature) -> tuple[Signature, TracedModel | None, str]:
-    """The model as a graph, or why it can't be one: an export ends there, a comparison with the source need not.
+def traced_at(source: SourceModel, boundary: Boundary) -> tuple[Signature, TracedModel | None, str]:
+    """The signature, and the model as a graph, or why it can't be one: an export ends there, a comparison need not.
 
     The signature is given the vocabularies that the graph tells.
+
+    Raises:
+        UsageError: `boundary` asks for what the model does not allow.
     """
+    from rnnexport.source.describe import describe
     from rnnexport.source.trace import trace
     from rnnexport.source.vocabulary import with_vocabularies
 
+    signature = describe(source, boundary)
     try:
         traced = trace(source, signature, unroll=False)
     except ConversionError as error:

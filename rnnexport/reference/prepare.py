@@ -14,6 +14,7 @@ from rnnexport.core.signature import BATCH, Extent, Signature, dynamic_length
 from rnnexport.reference.describe import Described, describe_with_truth
 from rnnexport.reference.sizes import require_same_at_sizes
 from rnnexport.reference.stream_equivalence import streamed
+from rnnexport.reference.unverified import describe_unverified
 from rnnexport.targets.base import SIGNATURE, Target
 
 if TYPE_CHECKING:
@@ -89,9 +90,18 @@ class Reference:
 
 
 def references(
-    source: SourceModel, wanted: Sequence[tuple[Extent, Target]], trail_golden: int, progress: Progress
+    source: SourceModel,
+    wanted: Sequence[tuple[Extent, Target]],
+    trail_golden: int | None,
+    progress: Progress,
 ) -> dict[Extent, Reference]:
     """The references of these extents, each made once for all formats that ask for it.
+
+    Args:
+        source: the model.
+        wanted: what each artifact is called with.
+        trail_golden: the golden that trails are laid on; None where nothing will be verified, which spares the truth.
+        progress: is told what goes on.
 
     Raises:
         UsageError: a boundary asks for what the model does not allow.
@@ -103,15 +113,18 @@ def references(
 
     stream = cache(lambda batch: streamed(source, batch, progress))
     cast = cache(lambda dtype: cast_source(source, dtype))
-    described = cache(lambda boundary, dtype: describe_with_truth(cast(dtype), boundary))
+    known_of = describe_with_truth if trail_golden is not None else describe_unverified
+    described = cache(lambda boundary, dtype: known_of(cast(dtype), boundary))
     found = {}
     for one in dict.fromkeys(extent for extent, _ in wanted):
         model = cast(one.cast) if one.stream is None else cast_source(stream(one.boundary.batch), one.cast)
         progress(f"running {source.name} in Keras")
         whole_known = partial(described, one.boundary, one.cast)
-        known = whole_known() if one.stream is None else describe_with_truth(model, one.called)
+        known = whole_known() if one.stream is None else known_of(model, one.called)
         require_same_at_sizes(model, known)
-        layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
+        layers: tuple[LayerValue, ...] = ()
+        if trail_golden is not None:
+            layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
         if one.stream is None:
             found[one] = Reference(model, known, layers, None, None)
         elif any(extent == one and kind.entries for extent, kind in wanted):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.names import renamed
 from rnnexport.core.signature import (
     BATCH,
     TIME,
@@ -48,6 +49,7 @@ def describe(source: SourceModel, boundary: Boundary, lengths: Sequence[tuple[in
         )
     if ragged := next((tensor.name for tensor in tensors if tensor.ragged), None):
         raise ragged_input(ragged, source.name)
+    tensors = _named(source, tensors, boundary)
     readers = source.api.readers(source.model)
     inputs = tuple(
         _ranged(_with_values(source, _input(tensor, boundary), reading), boundary)
@@ -58,9 +60,24 @@ def describe(source: SourceModel, boundary: Boundary, lengths: Sequence[tuple[in
     _check_names(inputs)
     states = _states(source.api.states(source.model), inputs)
     partial = Signature(_own_lengths(source, Signature(inputs, (), states), lengths), (), states)
-    signature = replace(partial, outputs=output_specs(source, partial, lengths))
+    signature = replace(partial, outputs=_renamed(output_specs(source, partial, lengths), partial, boundary))
     _require_independent_rows(source, signature)
     return signature
+
+
+def _named(source: SourceModel, tensors: Sequence[NamedTensor], boundary: Boundary) -> list[NamedTensor]:
+    """The inputs under the names that the user gives them."""
+    pairs = boundary.names.inputs
+    taken = source.api.output_names(source.model) if pairs else ()
+    names = renamed([tensor.name for tensor in tensors], pairs, "--input-names", taken)
+    return [replace(tensor, name=name) for tensor, name in zip(tensors, names, strict=True)]
+
+
+def _renamed(outputs: Sequence[TensorSpec], partial: Signature, boundary: Boundary) -> tuple[TensorSpec, ...]:
+    """The outputs likewise."""
+    taken = [spec.name for spec in (*partial.all_inputs, *(state.output for state in partial.states))]
+    names = renamed([spec.name for spec in outputs], boundary.names.outputs, "--output-names", taken)
+    return tuple(replace(spec, name=name) for spec, name in zip(outputs, names, strict=True))
 
 
 def _require_independent_rows(source: SourceModel, signature: Signature) -> None:
@@ -189,7 +206,8 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
         index = counts[name] = counts.get(name, -1) + 1
         stems.append(f"{variable.layer}_{index:02d}")
     # No input may have a name that a state gets.
-    stems = unique_names(stems, [spec.name.removeprefix("state_") for spec in inputs])
+    taken = [spec.name.removeprefix(end) for spec in inputs for end in ("state_", "next_state_")]
+    stems = unique_names(stems, taken)
     batch = inputs[0].shape[0]
     specs = []
     for stem, state in zip(stems, variables, strict=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from rnnexport.artifact.atomic_write import check_destination, staged
+from rnnexport.artifact.beside import check_beside, proof_file, write_beside
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import Proof
 from rnnexport.core.c_form import CForm
@@ -184,10 +185,11 @@ class Target:
             UsageError: nothing can be written there, or what stands there is not ours to replace.
         """
         check_destination(path, self.layout, self.companions, self.owns)
+        check_beside(path)
 
     def staged(self, path: Path) -> AbstractContextManager[Path]:
-        """A path to build the artifact at that goes to `path`, see `atomic_write.staged`."""
-        return staged(path, self.layout, self.companions, self.owns)
+        """A path to build the artifact at that goes to `path`, its goldens with it, see `atomic_write.staged`."""
+        return staged(path, self.layout, self.companions, self.owns, proof_file)
 
     def owns(self, path: Path) -> bool:
         """Whether the files that stand at `path`, of a format with companions, are an artifact of rnnexport."""
@@ -215,12 +217,13 @@ class Target:
         return cast("tuple[LoweringDecision, ...]", self._module("export").export(graphs, feeds, path, options))
 
     def write_proof(self, path: Path, proof: Proof) -> None:
-        """Put the proof into the artifact at `path`, and seal it.
+        """Put the proof into the artifact at `path`, its goldens inside, beside or nowhere, and seal it.
 
         Raises:
             OSError: it can't be written.
         """
         self._module("metadata").write(path, proof)
+        write_beside(path, proof.golden_bytes if proof.place == "beside" else b"")
 
     def read_proof(self, path: Path) -> Proof | None:
         """The proof inside the artifact, or None where it has none. Needs no TensorFlow.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rnnexport.artifact.beside import artifact_of
 from rnnexport.core.errors import UsageError, require_path
 from rnnexport.core.file_kinds import KERAS, ONNX, TFLITE, kind_of
 from rnnexport.core.signature import argument_name
@@ -142,6 +143,8 @@ def _no_artifact(path: Path) -> UsageError:
         return UsageError(f"can't read {path}: {error.strerror}", expected, "check its rights")
     if path.suffix == ".npz" and path.with_suffix(".py").is_file():
         return UsageError(f"{path} is no artifact by itself", expected, f"give {path.with_suffix('.py')}")
+    if (whole := artifact_of(path)) is not None:
+        return UsageError(f"{path} holds the goldens of {whole.name} alone", expected, f"give {whole}")
     model = kind == KERAS or path.suffix in _MODEL_SUFFIXES
     todo = f"export it first: rnnexport onnx {path}" if model else "check the path"
     if kind in _SUFFIX_OF and path.suffix != _SUFFIX_OF[kind]:

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 import rnnexport
+from rnnexport.api.copies import outside_of
 from rnnexport.api.inspect import inspect_file
-from rnnexport.api.reseal import _outside
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.registry import target
@@ -148,7 +148,7 @@ def test_weights_outside_are_under_the_seal_and_go_with_the_file(exported, sourc
     with pytest.raises(UsageError, match=r"model\.onnx was altered"):
         rnnexport.verify(there)
     with pytest.raises(UsageError, match=r"weights\.bin, where the weights of changed\.onnx would go"):
-        _outside(target("onnx"), made, there)
+        outside_of(target("onnx"), made, there)
     (there.parent / "weights.bin").unlink()
     with pytest.raises(UsageError, match=r"from 'weights\.bin', which is not beside it; .* copy weights\.bin"):
         rnnexport.verify(there)

@@ -31,7 +31,7 @@ orders, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
 for path, targets, form, code in orders:
     done = export_all(
         path, targets, folder / form, loading=LoadOptions(code), lowering=LoweringRequest(form),
-        tflite_timesteps=3, verify=False,
+        tflite_timesteps=3, verify=False, proof="inside",
     )
     print(Path(path).stem, *(item.chosen for item in done[0].lowering))
 """

@@ -277,7 +277,7 @@ def stacked_source():
 @pytest.mark.parametrize("form", ["native", pytest.param("scan", marks=pytest.mark.long)])
 def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tmp_path):
     path = tmp_path / "model.onnx"
-    rnnexport.export(stacked_source, "onnx", path, lowering=LoweringRequest(form), verify=False)
+    rnnexport.export(stacked_source, "onnx", path, lowering=LoweringRequest(form), verify=False, proof="inside")
     proof = target("onnx").read_proof(path)
     signature, feed = proof.provenance.signature, proof.goldens[2].feed
     before = layer_values(stacked_source, signature, feed)

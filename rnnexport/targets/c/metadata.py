@@ -23,9 +23,11 @@ _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 def write(path: Path, proof: Proof) -> None:
     """Put the proof beside the program at `path`, in place of one that is there."""
     provenance, goldens = proof.blobs()
-    entries = archive.read(beside(path))
+    entries = dict(archive.read(beside(path)))
     entries[_HOLDER] = to_entry(provenance.encode())
-    entries[archive.entry_name(_GOLDENS)] = to_entry(goldens)
+    entries.pop(archive.entry_name(_GOLDENS), None)
+    if goldens:
+        entries[archive.entry_name(_GOLDENS)] = to_entry(goldens)
     beside(path).write_bytes(archive.to_bytes(sealed(path, entries)))
 
 
@@ -44,7 +46,7 @@ def read(path: Path) -> Proof | None:
     provenance = archive.from_entry(held, entries[_HOLDER])
     golden = entries.get(archive.entry_name(_GOLDENS))
     goldens = b"" if golden is None else archive.from_entry(held, golden)
-    return read_proof(path.name, provenance, goldens, _parts(path, entries), _HOLDER)
+    return read_proof(path, provenance, goldens, _parts(path, entries), _HOLDER)
 
 
 def owns(path: Path) -> bool:

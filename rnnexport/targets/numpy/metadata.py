@@ -30,7 +30,7 @@ def write(path: Path, proof: Proof) -> None:
         entries = {name: data for name, data in archive.read(beside).items() if name not in (_HOLDER, _HELD)}
         beside.write_bytes(archive.to_bytes(entries))
     provenance, goldens = proof.blobs()
-    blobs = {_HOLDER: provenance.encode(), _HELD: goldens}
+    blobs = {_HOLDER: provenance.encode()} | ({_HELD: goldens} if goldens else {})
     own = {name: archive.to_entry(np.frombuffer(blob, np.uint8)) for name, blob in blobs.items()}
     whole = sealed(path.read_bytes(), archive.held(beside) | own)
     archive.add(beside, {name: bytes(whole[name]) for name in own})
@@ -51,7 +51,7 @@ def read(path: Path) -> Proof | None:
     provenance = archive.from_entry(beside, entries[_HOLDER])
     held = entries.get(_HELD)
     goldens = b"" if held is None else archive.from_entry(beside, held)
-    return read_proof(path.name, provenance, goldens, _parts(text, entries), _HOLDER)
+    return read_proof(path, provenance, goldens, _parts(text, entries), _HOLDER)
 
 
 def owns(path: Path) -> bool:

@@ -20,6 +20,7 @@ from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.opset import at_opset, take_back
 from rnnexport.targets.onnx.outside import with_arrays, without_arrays
+from rnnexport.targets.onnx.plain_names import plain_names
 from rnnexport.targets.onnx.session import measure, run
 from rnnexport.targets.onnx.wire import write_model
 from rnnexport.version import __version__
@@ -56,6 +57,7 @@ def lowered_model(
         model = found.model
     hold_weights(model, found.weights)
     clean_up(model)
+    plain_names(model, graphs.main.names)
     with quiet():
         lowered = lower(model, options.lowering, feeds, run, measure)
     clean_up(model)

@@ -31,8 +31,10 @@ def write(path: Path, proof: Proof) -> None:
     data = mapped(path)
     model = messages().ModelProto.FromString(skeleton(data))
     provenance, goldens = proof.blobs()
-    own = {_PROVENANCE: provenance, _GOLDENS: base64.b64encode(goldens).decode("ascii")}
-    properties = {prop.key: prop.value for prop in model.metadata_props} | own
+    properties = {prop.key: prop.value for prop in model.metadata_props if prop.key != _GOLDENS}
+    properties[_PROVENANCE] = provenance
+    if goldens:
+        properties[_GOLDENS] = base64.b64encode(goldens).decode("ascii")
     props = messages().ModelProto()
     for key, value in properties.items():
         props.metadata_props.add(key=key, value=value)
@@ -64,7 +66,7 @@ def read(path: Path) -> Proof | None:
         goldens = base64.b64decode(properties.get(_GOLDENS, ""), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _unreadable(path, f"its goldens are damaged: {error}") from error
-    return read_proof(path.name, _encoded(properties[_PROVENANCE]), goldens, _parts(path, model, data))
+    return read_proof(path, _encoded(properties[_PROVENANCE]), goldens, _parts(path, model, data))
 
 
 def lean(path: Path) -> onnx.ModelProto:

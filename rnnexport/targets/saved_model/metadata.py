@@ -23,7 +23,9 @@ def write(path: Path, proof: Proof) -> None:
     folder.mkdir(exist_ok=True)
     provenance, goldens = proof.blobs()
     (folder / _PROVENANCE).write_text(provenance)
-    (folder / _GOLDENS).write_bytes(goldens)
+    (folder / _GOLDENS).unlink(missing_ok=True)
+    if goldens:
+        (folder / _GOLDENS).write_bytes(goldens)
     seal = seal_of(_parts(path), _HOLDER)
     (folder / _PROVENANCE).write_bytes(with_seal(provenance.encode(), seal))
 
@@ -36,7 +38,7 @@ def read(path: Path) -> Proof | None:
     try:
         parts = _parts(path)
         blob = goldens.read_bytes() if goldens.is_file() else b""
-        return read_proof(path.name, provenance.read_bytes(), blob, parts, _HOLDER)
+        return read_proof(path, provenance.read_bytes(), blob, parts, _HOLDER)
     except OSError as error:
         raise UsageError(f"can't read {path}: {error}", "a readable folder", "check its rights") from error
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,34 @@ def write(path: Path, proof: Proof) -> None:
 
 
 def with_proof(model: bytes, proof: Proof) -> bytes:
-    """`model` with `proof` added. Uses the flatbuffer classes that come with TensorFlow."""
-    from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
-
+    """`model` with `proof` in place of one that it has. ProviderError where no package has the flatbuffer classes."""
+    schema, flatbuffer_utils = _classes()
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
-    own = (_PROVENANCE, _GOLDENS)
-    tree.metadata = [one for one in tree.metadata or [] if _text(one.name) not in own]
     provenance, goldens = proof.blobs()
-    blobs = {_PROVENANCE: provenance.encode(), _GOLDENS: goldens}
-    for name, blob in blobs.items():
-        buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(blob, np.uint8)  # an array is packed as a whole, a list byte by byte
-        entry.name, entry.buffer = name, len(tree.buffers)
-        tree.buffers.append(buffer)
-        tree.metadata.append(entry)
+    for name, blob in ((_PROVENANCE, provenance.encode()), (_GOLDENS, goldens)):
+        entry = next((one for one in tree.metadata or [] if _text(one.name) == name), None)
+        if entry is None:
+            if not blob:
+                continue
+            entry = schema.MetadataT()
+            entry.name, entry.buffer = name, len(tree.buffers)
+            tree.buffers.append(schema.BufferT())
+            tree.metadata = [*(tree.metadata or []), entry]
+        # An array is packed as a whole, a list byte by byte. Tensors count buffers: an empty one stays in its place.
+        tree.buffers[entry.buffer].data = np.frombuffer(blob, np.uint8) if blob else None
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _classes() -> tuple[Any, Any]:
+    """The flatbuffer classes of LiteRT, or those of TensorFlow, which are the same, and the functions beside them."""
+    for package in ("ai_edge_litert.{}", "tensorflow.lite.{}"):
+        home = "python." if package.startswith("tensorflow") else ""
+        with suppress(ModuleNotFoundError):
+            schema = import_module(package.format(f"{home}schema_py_generated"))
+            return schema, import_module(package.format("tools.flatbuffer_utils"))
+    raise ProviderError(
+        "ai-edge-litert is not installed", "LiteRT, to write a TFLite file", "pip install 'rnnexport[cpu]'"
+    )
 
 
 def _text(name: str | bytes) -> str:
@@ -62,10 +76,12 @@ def read(path: Path) -> Proof | None:
     with ForeignCode(partial(_damaged, path)):
         entries = [model.Metadata(index) for index in range(model.MetadataLength())]
         blobs = {entry.Name().decode(): model.Buffers(entry.Buffer()).DataAsNumpy() for entry in entries}
-        if _PROVENANCE not in blobs or _GOLDENS not in blobs:
+        if _PROVENANCE not in blobs:
             return None
-        provenance, goldens = blobs[_PROVENANCE].tobytes(), blobs[_GOLDENS].tobytes()
-    return read_proof(path.name, provenance, goldens, [("", data)])
+        provenance = blobs[_PROVENANCE].tobytes()
+        held = blobs.get(_GOLDENS)
+        goldens = held.tobytes() if isinstance(held, np.ndarray) else b""  # 0 for an empty buffer
+    return read_proof(path, provenance, goldens, [("", data)])
 
 
 def operators(path: Path) -> Counter[str]:

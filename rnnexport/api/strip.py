@@ -1,0 +1,73 @@
+"""Lean artifacts: the goldens taken out of a finished one, to lie beside it or nowhere, or put back."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnexport.api.copies import copy_artifact, outside_of
+from rnnexport.artifact.atomic_write import staged, writing
+from rnnexport.artifact.beside import PLACES, Place, proof_file
+from rnnexport.artifact.provenance import require_unaltered
+from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.run_record import size_of
+from rnnexport.targets.registry import target_of
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """A lean artifact in place.
+
+    Attributes:
+        path: where it is.
+        proof: the file of its goldens beside it; None where there is none.
+        before, after: the bytes of its own files.
+    """
+
+    path: Path
+    proof: Path | None
+    before: int
+    after: int
+
+
+def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path | None = None) -> Stripped:
+    """Take the goldens out of an artifact. What computes is not touched, and its checksum is taken anew.
+
+    Args:
+        artifact: its path.
+        proof: where its goldens go: `beside` it, in a file with `.proof` behind its name; `none`, so that it can be
+            verified with its source alone; `inside`, where they came from.
+        output: where the lean one goes; in place of `artifact` by default.
+
+    Raises:
+        UsageError: it is no artifact of rnnexport, was altered, or has no goldens to put there; or the place can't be
+            written.
+        ProviderError: what writes the format is not installed.
+    """
+    if proof not in PLACES:
+        raise UsageError(f"proof={proof!r}", f"one of {', '.join(PLACES)}", "change it")
+    path = Path(artifact)
+    require_path(path, "an artifact")
+    kind, destination = target_of(path), path if output is None else Path(output)
+    kind.check_destination(destination)
+    own = kind.read_proof(path)
+    if own is None:
+        raise UsageError(f"{path.name} carries no provenance", "an artifact of rnnexport", "nothing is to be stripped")
+    require_unaltered(path.name, own)
+    if own.place == "none" and proof != "none":
+        beside = proof_file(path).name
+        raise UsageError(f"{path.name} carries no goldens, and no {beside} is beside it", beside, "put it there")
+    before = size_of(kind.files(path))
+    with ExitStack() as stack:
+        outside = outside_of(kind, path, destination)
+        copies = {file: stack.enter_context(staged(place)) for file, place in outside.items()}
+        built = stack.enter_context(kind.staged(destination))
+        with writing(destination):
+            for file, copy in copies.items():
+                shutil.copyfile(file, copy)
+            copy_artifact(kind, path, built)
+            kind.write_proof(built, replace(own, place=proof))
+    after = size_of(kind.files(destination))
+    return Stripped(destination, proof_file(destination) if proof == "beside" else None, before, after)

@@ -1,0 +1,78 @@
+"""Names that the user gives inputs and outputs in place of those that Keras gave them. States keep theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnnexport.core.errors import UsageError
+from rnnexport.core.suggestions import closest, did_you_mean
+
+# What every format takes, and every language can say.
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_OF_STATES = ("state_", "next_state_")
+# (the Keras name, the new one); the first is empty for the name of a lone input or output.
+Pairs = tuple[tuple[str, str], ...]
+Given = str | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Names:
+    """New names of inputs and of outputs."""
+
+    inputs: Pairs = ()
+    outputs: Pairs = ()
+
+    @staticmethod
+    def of(inputs: Given, outputs: Given) -> Names:
+        """Of new names by the Keras ones, or of the one new name of a lone tensor. UsageError where one is no name."""
+        return Names(_pairs("--input-names", inputs), _pairs("--output-names", outputs))
+
+    def to_json(self) -> dict[str, Any]:
+        """A value `from_json` reads back; empty where nothing has a new name."""
+        value = {"input_names": dict(self.inputs), "output_names": dict(self.outputs)}
+        return {key: names for key, names in value.items() if names}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Names:
+        """The inverse of `to_json`; reads the same keys among others."""
+        return Names.of(dict(value.get("input_names", {})), dict(value.get("output_names", {})))
+
+
+def _pairs(option: str, given: Given) -> Pairs:
+    pairs = (("", given),) if isinstance(given, str) and given else tuple(dict(given or {}).items())
+    for _, new in pairs:
+        if not _PLAIN.fullmatch(new):
+            raise UsageError(f"{option} {new!r}", "letters, digits, _, - and dots, a letter in front", "change it")
+        if new.startswith(_OF_STATES):
+            raise UsageError(f"{option} {new}, as a state may be called", "another name", "change it")
+    return pairs
+
+
+def renamed(own: Sequence[str], pairs: Pairs, option: str, taken: Sequence[str] = ()) -> list[str]:
+    """The names of some tensors, new ones for those in `pairs`.
+
+    Args:
+        own: their Keras names.
+        pairs: which get which.
+        option: for messages.
+        taken: names that others have.
+
+    Raises:
+        UsageError: no tensor has such a name, or two would have one.
+    """
+    names = list(own)
+    for old, new in pairs:
+        if old == "" and len(names) > 1:
+            raise UsageError(f"{option} {new} for {', '.join(own)}", "OLD=NEW", f"give {option} {own[0]}={new}")
+        if old not in ("", *own):
+            todo = did_you_mean(closest(old, own), f"change {option}")
+            raise UsageError(f"{option} {old}={new}, and no {old}", f"one of {', '.join(own)}", todo)
+        names[own.index(old) if old else 0] = new
+    new_names = [new for _, new in pairs]
+    twice = next((name for name in new_names if names.count(name) > 1 or name in taken), None)
+    if twice is not None:
+        raise UsageError(f"{option}: two tensors called {twice}", "a name for each", f"change {option}")
+    return names
