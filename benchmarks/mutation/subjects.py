@@ -190,7 +190,7 @@ def _fresh(source: SourceModel, boundary: Boundary, seeds: int) -> list[tuple[Go
     shared = [index for index in found[0] if all(index in one for one in found)]
     planned = [index for index in shared if index < PLANNED][: wanted(signature)]
     kept = planned + [index for index in shared if index >= PLANNED]
-    return [tuple(conditioning.with_spread(one[index]) for index in kept) for one in found]
+    return [conditioning.with_spreads([one[index] for index in kept]) for one in found]
 
 
 def _calls(

@@ -31,9 +31,14 @@ if TYPE_CHECKING:
 # that no kernel takes for 0.
 _DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24, 2.0**-126)}
 # So many pairs of runs, one with the opposite errors of the other: of values that rounding moves, one in a hundred
-# thousand is left by all of them where it is. Where rows do not depend on each other, they are copies of each row in
-# one pair of runs, which costs a fraction.
+# thousand is left by all of them where it is. The first is enough where it moves all values of a call by far less than
+# the tolerance, and none of them by a step. Where rows do not depend on each other, the others are copies of each row
+# in one pair of runs, which costs a fraction.
 _PAIRS = 6
+# The spread of six pairs over that of one, as it usually is.
+_ALL_OVER_ONE = 2.0
+# How far below its bound the spread of all values has to be for one pair to be enough.
+_CLEAR = 1.5
 # Values that come out of one copy from which copies are run one after the other.
 _MUCH = 1 << 18
 # How far the copies of a row may be apart where nothing rounds, relative to the largest value.
@@ -63,38 +68,68 @@ class Conditioning:
     def __init__(self, run: Exact, signature: Signature, dtype: str) -> None:
         self.signature, self._tolerance = signature, tolerance_for(dtype)
         self._run_of, self._dtype = run, dtype
-        self._runs: list[Exact] = []
-        self._before: list[Arrays] = []
-        self._copies = 0
+        self._first: Sample | None = None
+        self._others: list[Sample] = []
 
-    def with_spread(self, golden: Golden) -> Golden:
-        """The golden with its spread; a call that carries goes on, in each run, from the states of that run."""
+    def with_spreads(self, goldens: Sequence[Golden]) -> tuple[Golden, ...]:
+        """The goldens with their spread; a call that carries goes on, in each run, from the states of that run."""
+        followed = [golden.carries for golden in (*goldens[1:], *goldens[:1])]
+        return tuple(
+            self.with_spread(golden, alone=not golden.carries and not follows)
+            for golden, follows in zip(goldens, followed, strict=True)
+        )
+
+    def with_spread(self, golden: Golden, *, alone: bool = False) -> Golden:
+        """The golden with its spread.
+
+        Args:
+            golden: with its truth. A call that carries goes on, in each run, from the states of that run.
+            alone: whether no other call goes on from this one, nor this one from another.
+        """
         if self._run_of.no_truth or self._run_of.fault or self._dtype not in _DTYPES:  # a faulty program tells nothing
             return golden
-        if not self._copies:
-            self._begin(golden)
-        found = chain.from_iterable(self._ran(at, golden) for at in range(len(self._runs)))
-        first = next(found, None)
-        if first is None:
+        first = self._first = self._first or Sample(self._run_of, self.signature, _DTYPES[self._dtype], 0)
+        pair = list(first.of(golden))
+        if len(pair) < 2:
             return golden
+        if (alone or not self.signature.states) and not first.has_steps and (small := self._small(pair, golden)):
+            return replace(golden, spread=small)
+        if not self._others:
+            self._begin(golden)
         moved = {name: np.zeros(truth.shape) for name, truth in golden.truth.items()}
-        chosen = {name: np.zeros(array.shape) for name, array in first.items() if name not in moved}
-        for one in chain([first], found):
+        chosen = {name: np.zeros(array.shape) for name, array in pair[0].items() if name not in moved}
+        for one in chain(pair, *(other.of(golden) for other in self._others)):
             for name, furthest in moved.items():
                 np.maximum(furthest, _moved(one[name], golden.truth[name]), out=furthest)
             for name, decided in chosen.items():
-                decided[one[name] != first[name]] = np.inf
+                decided[one[name] != pair[0][name]] = np.inf
         real = {name: self._shared(one, golden.expected[name]) for name, one in moved.items()}
         return replace(golden, spread=chosen | real)
 
+    def _small(self, pair: Sequence[Arrays], golden: Golden) -> dict[str, np.ndarray]:
+        """About the spread that all pairs would give, where one shows that it is far below the tolerance; else nothing.
+
+        How far one run moved a value may be little by chance: how far it moved its neighbours tells, too.
+        """
+        others = [name for name in pair[0] if name not in golden.truth]
+        if not all(np.array_equal(pair[0][name], pair[1][name]) for name in others):
+            return {}
+        found = {name: np.zeros(pair[0][name].shape) for name in others}
+        for name, truth in golden.truth.items():
+            moved = np.maximum(*(_moved(one[name], truth) for one in pair))
+            usual = np.sqrt(np.mean(np.square(moved), axis=-1, keepdims=True)) if moved.ndim and moved.size else moved
+            found[name] = _ALL_OVER_ONE * np.maximum(moved, usual)
+            if not np.all(leeway(_CLEAR * found[name]) <= self._tolerance.bound(golden.expected[name])):
+                return {}
+        return found
+
     def _begin(self, golden: Golden) -> None:
-        """Open the runs: one pair for copies of the rows, where a copy gives what its row does, else as many pairs."""
-        self._copies = _PAIRS if self._is_row_by_row(golden) else 1
-        digits, least = _DTYPES[self._dtype]
-        unit = _ERRORS * 2.0**-digits
-        pairs = [(seed, sign * unit) for seed in range(_PAIRS // self._copies) for sign in (1, -1)]
-        self._runs = [self._run_of.rounding(Rounding(digits, least, signed, seed)) for seed, signed in pairs]
-        self._before = [{} for _ in self._runs]
+        """Open the other pairs: copies of the rows in one, where a copy gives what its row does, else as many pairs."""
+        count, row_by_row = _PAIRS - 1, self._is_row_by_row(golden)
+        self._others = [
+            Sample(self._run_of, self.signature, _DTYPES[self._dtype], seed, count if row_by_row else 1)
+            for seed in range(1, 2 if row_by_row else 1 + count)
+        ]
 
     def _is_row_by_row(self, golden: Golden) -> bool:
         """Whether copies of the rows behind each other give copies of what comes out, in the first call."""
@@ -123,20 +158,47 @@ class Conditioning:
         shared: np.ndarray = np.where(ill, np.maximum(spread, np.where(diverged, _APART, _SHARED) * usual), spread)
         return shared
 
-    def _ran(self, at: int, golden: Golden) -> Iterator[Arrays]:
-        """What one run gives, by copy; nothing where it can't be run.
+
+class Sample:
+    """A pair of runs of a program that rounds at random, one with the opposite errors of the other.
+
+    Args:
+        run: of the model in float64.
+        signature: what goes in and comes out.
+        dtype: digits and least number, see `_DTYPES`.
+        seed: of the random numbers.
+        copies: of each row, each with errors of its own.
+    """
+
+    def __init__(self, run: Exact, signature: Signature, dtype: tuple[int, float], seed: int, copies: int = 1) -> None:
+        self._signature, self._copies = signature, copies
+        digits, least = dtype
+        self._rounds = [Rounding(digits, least, sign * _ERRORS * 2.0**-digits, seed) for sign in (1, -1)]
+        self._runs = list(map(run.rounding, self._rounds))
+        self._before: list[Arrays] = [{}, {}]
+
+    @property
+    def has_steps(self) -> bool:
+        """See `Rounding`."""
+        return any(one.has_steps for one in self._rounds)
+
+    def of(self, golden: Golden) -> Iterator[Arrays]:
+        """What both runs give, by copy; nothing where they can't be run.
 
         Copies of much are run one after the other.
         """
+        return chain.from_iterable(self._ran(at, golden) for at in range(len(self._runs)))
+
+    def _ran(self, at: int, golden: Golden) -> Iterator[Arrays]:
         together = 1 if sum(array.size for array in golden.expected.values()) > _MUCH else self._copies
         before = {name: _pieces(array, self._copies) for name, array in self._before[at].items()}
-        after: dict[str, list[np.ndarray]] = {state.output.name: [] for state in self.signature.states}
+        after: dict[str, list[np.ndarray]] = {state.output.name: [] for state in self._signature.states}
         self._before[at] = {}
         for first in range(0, self._copies, together):
             feed, expected = _copied(golden.feed, together), _copied(golden.expected, together)
             if golden.carries:
                 own = {name: _joined(pieces[first : first + together]) for name, pieces in before.items()}
-                feed |= self.signature.carried({**expected, **own})
+                feed |= self._signature.carried({**expected, **own})
             found = self._runs[at].run(feed, expected)
             if not found:
                 return

@@ -101,7 +101,7 @@ def _measured(
     goldens: tuple[Golden, ...], run: Exact, conditioning: Conditioning, tolerance: Tolerance
 ) -> tuple[tuple[Golden, ...], str]:
     """The goldens with their truth and its spread, and why that can't be the truth; empty where it can."""
-    found = tuple(map(conditioning.with_spread, with_truth(goldens, conditioning.signature, run)))
+    found = conditioning.with_spreads(with_truth(goldens, conditioning.signature, run))
     no_truth = run.no_truth or doubt(found, tolerance)
     return tuple(with_luck(golden, tolerance) for golden in found), no_truth
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnexport.emit.numpy.narrow import NarrowArray, is_product, products, wide
+
 _DIGITS = 53  # binary digits of float64
 _BLOCK = 1 << 18  # values that are rounded at once: as many more in several arrays beside them
 _POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
@@ -25,6 +27,8 @@ _SUMS = {np.add}  # a reduction of these has terms
 _PRODUCTS = {np.matmul}
 _OF_ONE = 0.25  # of an error of 1, that of the logistic function
 _FUNCTIONS = ("einsum",)  # sums of products that are no universal function
+_STEPS = {np.floor, np.ceil, np.trunc, np.rint, np.sign, np.copysign, np.fmod, np.remainder, np.floor_divide}
+_TESTS = {np.isnan, np.isinf, np.isfinite}  # that no rounding of a number turns
 
 
 class RoundingArray(np.ndarray):
@@ -39,6 +43,8 @@ class RoundingArray(np.ndarray):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """As NumPy's, and rounded. Arrays in `out` are written to."""
         rounds: Rounding | None = next((one.rounds for one in inputs if isinstance(one, RoundingArray)), self.rounds)
+        if rounds is not None and is_product(ufunc, method, inputs, options):
+            return rounds.array(rounds.rounded(*products(_plain(inputs[0]), inputs[1], squared=True)))
         given = [_plain(one) for one in inputs]
         out = options.get("out")
         if out is not None:
@@ -46,12 +52,40 @@ class RoundingArray(np.ndarray):
         found = getattr(ufunc, method)(*given, **options)
         if rounds is None or method == "at" or not isinstance(found, np.ndarray | np.generic):
             return found
+        if ufunc in _STEPS or (found.dtype.kind in "biu" and ufunc not in _TESTS):
+            rounds.note_step(given)
         squares = _squares(ufunc, method, inputs, options)
         rounded = rounds.rounded(np.asarray(found), squares)
         if out is not None:
             np.copyto(options["out"][0], rounded)
             return out[0]
         return rounds.array(rounded)
+
+    def astype(self, dtype: Any, *arguments: Any, **options: Any) -> Any:
+        """As NumPy's; a whole number of a real one is a step of it."""
+        if self.rounds is not None and np.dtype(dtype).kind in "biu":
+            self.rounds.note_step([self])
+        return super().astype(dtype, *arguments, **options)
+
+    def argmax(self, *arguments: Any, **options: Any) -> Any:
+        """As NumPy's, a step of each value; so are the others."""
+        return self._step("argmax", *arguments, **options)
+
+    def argmin(self, *arguments: Any, **options: Any) -> Any:
+        """See `argmax`."""
+        return self._step("argmin", *arguments, **options)
+
+    def round(self, *arguments: Any, **options: Any) -> Any:
+        """See `argmax`."""
+        return self._step("round", *arguments, **options)
+
+    def __bool__(self) -> bool:
+        return bool(self._step("__bool__"))
+
+    def _step(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self.rounds is not None:
+            self.rounds.note_step([self])
+        return getattr(super(), method)(*arguments, **options)
 
 
 class Rounding:
@@ -63,9 +97,14 @@ class Rounding:
         unit: the largest relative error of one operation. Of the opposite sign, each error is the opposite: of two such
             runs one goes over an edge nearby.
         seed: of the random numbers.
+
+    Attributes:
+        has_steps: whether a number that was rounded has been compared, cut to a whole number or put in an order: where
+            it is near a step, a rounding error that is as small as can be decides between two values far apart.
     """
 
     def __init__(self, digits: int, least: float, unit: float, seed: int) -> None:
+        self.has_steps = False
         self._split = 2.0 ** (_DIGITS - digits) + 1
         self._least = least / abs(unit)
         self._random_numbers = unit * np.random.default_rng(seed).uniform(-1, 1, _POOL)
@@ -82,11 +121,19 @@ class Rounding:
             values: the array.
             squares: empty, for the squares of a weight to be kept in.
         """
-        if not isinstance(values, np.ndarray) or values.dtype.hasobject:
+        if not isinstance(values, np.ndarray) or isinstance(values, NarrowArray) or values.dtype.hasobject:
             return values
         found = values.view(RoundingArray)
         found.rounds, found.squares = self, squares
         return found
+
+    def note_step(self, given: Sequence[Any]) -> None:
+        """Take down that results change in steps of these operands, unless they are no numbers that may be rounded."""
+        if not self.has_steps:
+            arrays = [one for one in map(_plain, given) if isinstance(one, np.ndarray)]
+            reals = [one for one in arrays if one.dtype in (np.float64, np.complex128)]
+            with np.errstate(all="ignore"):
+                self.has_steps = any(not self._held(one).all() for one in reals)
 
     def rounded(self, exact: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
         """The values rounded at random, but for those that need no rounding.
@@ -177,9 +224,10 @@ class _Namespace:
                 given = [_plain(one) for one in arguments]
                 squares = function(*map(_squared, arguments), **options)
                 found = rounds.rounded(np.asarray(function(*given, **options)), squares)
-            if isinstance(found, tuple | list):
-                return type(found)(rounds.array(one) for one in found)
-            return rounds.array(found)
+            several = found if isinstance(found, tuple | list) else [found]
+            if any(isinstance(one, np.ndarray) and one.dtype.kind in "biu" for one in several):
+                rounds.note_step(arguments)
+            return type(found)(map(rounds.array, found)) if several is found else rounds.array(found)
 
         return call
 
@@ -207,4 +255,4 @@ def _squared(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, RoundingArray) else value
+    return value.view(np.ndarray) if isinstance(value, RoundingArray) else wide(value)

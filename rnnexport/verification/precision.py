@@ -75,7 +75,7 @@ def precision(calls: Sequence[Comparison]) -> Precision | None:
     if not measured:
         return None
     found = reduce(UnitErrors.merged, measured)
-    artifact, source = [*map(float, found.artifact)], [*map(float, found.source)]
+    artifact, source = found.artifact.floats(), found.source.floats()
     whole, values = _root(sum(artifact), sum(source)), sum(found.counts)
     if not found.divided:
         return Precision(whole)

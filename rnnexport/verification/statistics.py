@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import zip_longest
+from itertools import starmap, zip_longest
+from operator import add
 
 import numpy as np
 
@@ -60,6 +61,37 @@ class Sum:
         """The inverse of `to_json`."""
         quanta, rest = value
         return Sum(int(quanta, 16), float(rest))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums side by side, each as a `Sum`: those of 50,000 units in a fraction of the time of as many of these.
+
+    Attributes:
+        quanta, rest: see `Sum`.
+    """
+
+    quanta: tuple[int, ...] = ()
+    rest: tuple[float, ...] = ()
+
+    @staticmethod
+    def of(values: np.ndarray) -> Sums:
+        """The sums of one number each."""
+        finite = np.isfinite(values)
+        fractions, powers = np.frexp(np.where(finite, values, 0.0))
+        digits, shifts = (fractions * 2.0**53).astype(np.int64).tolist(), (powers + (1074 - 53)).tolist()
+        quanta = (one << by if by >= 0 else one >> -by for one, by in zip(digits, shifts, strict=True))
+        return Sums(tuple(quanta), tuple(np.where(finite, 0.0, values).tolist()))
+
+    def __add__(self, other: Sums) -> Sums:
+        """Of two of different lengths the longer one's."""
+        both = zip_longest(self.quanta, other.quanta, fillvalue=0), zip_longest(self.rest, other.rest, fillvalue=0.0)
+        quanta, rest = (tuple(starmap(add, pairs)) for pairs in both)
+        return Sums(quanta, rest)
+
+    def floats(self) -> list[float]:
+        """The nearest float64 to each."""
+        return [float(Sum(*one)) for one in zip(self.quanta, self.rest, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from rnnexport.verification.statistics import Sum
+from rnnexport.verification.statistics import Sums
 from rnnexport.verification.tolerance import Tolerance
 
 # A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place,
@@ -32,16 +32,16 @@ class UnitErrors:
     """
 
     counts: tuple[int, ...]
-    artifact: tuple[Sum, ...]
-    source: tuple[Sum, ...]
+    artifact: Sums
+    source: Sums
     divided: bool
 
     def merged(self, other: UnitErrors) -> UnitErrors:
         """Over the values of both. An output that has more units in one call than in another has those of both."""
         return UnitErrors(
             tuple(one + two for one, two in zip_longest(self.counts, other.counts, fillvalue=0)),
-            tuple(one + two for one, two in zip_longest(self.artifact, other.artifact, fillvalue=Sum())),
-            tuple(one + two for one, two in zip_longest(self.source, other.source, fillvalue=Sum())),
+            self.artifact + other.artifact,
+            self.source + other.source,
             self.divided or other.divided,
         )
 
@@ -84,7 +84,7 @@ def unit_errors(
         if spread is not None:
             rounding = np.maximum(rounding, by_unit(np.square(_USUAL_PART * spread / bound)))
         theirs = np.fmax(theirs, rounding)
-    return UnitErrors(tuple(map(int, counts)), tuple(map(Sum.of, ours)), tuple(map(Sum.of, theirs)), units is not None)
+    return UnitErrors(tuple(counts.tolist()), Sums.of(ours), Sums.of(theirs), units is not None)
 
 
 def _sizes(truth: np.ndarray, counts: np.ndarray, by_unit: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

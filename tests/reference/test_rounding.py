@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rnnexport.emit.numpy.narrow import NarrowArray
 from rnnexport.reference.rounding import Rounding, RoundingArray
 
 UNIT, LEAST = 2.0**-22, 2.0**-126
@@ -143,3 +144,42 @@ def test_a_small_logistic_function_is_off_by_a_part_of_one_and_above_zero():
     shut, sure = np.full(4000, 1e-12), np.array([0.0, 0.5, 1.0, np.nan])
     assert (np.asarray(numpy.approximated(rounds.array)(shut)) > 0).all()
     np.testing.assert_array_equal(numpy.approximated(rounds.array)(sure), sure)
+
+
+@pytest.mark.parametrize(
+    ("step", "is_one"),
+    [
+        (lambda x, np: x > 0, True),
+        (lambda x, np: np.where(x == 0, 1.0, x), True),
+        (lambda x, np: np.floor(x), True),
+        (lambda x, np: np.sign(x), True),
+        (lambda x, np: x.astype(np.int64), True),
+        (lambda x, np: np.argmax(x, axis=-1), True),
+        (lambda x, np: x.argmin(), True),
+        (lambda x, np: np.argsort(x), True),
+        (lambda x, np: np.round(x, 2), True),
+        (lambda x, np: np.unique(x, return_inverse=True), True),
+        (lambda x, np: np.maximum(x, 0) + np.tanh(x) + np.abs(x), False),
+        (lambda x, np: np.isnan(x), False),
+        (lambda x, np: x.shape[0] > 1, False),
+        (lambda x, np: np.arange(3) > 1, False),
+        (lambda x, np: np.sort(x), False),
+    ],
+)
+def test_a_step_of_a_number_that_was_rounded_is_noted(step, is_one):
+    rounds, numpy = arithmetic()
+    x = rounds.array(RNG.standard_normal((3, 4)).astype("float32").astype("float64"))
+    step(x, numpy)
+    assert not rounds.has_steps  # float32 has these numbers
+    step(x * 1.1, numpy)
+    assert rounds.has_steps is is_one
+
+
+def test_a_narrow_weight_rounds_in_a_product_as_a_wide_one():
+    rounds, _ = arithmetic()
+    x, weight = RNG.standard_normal((2, 3, 300)), RNG.standard_normal((300, 700)).astype("float32")
+    exact = x @ weight.astype("float64")
+    found = np.asarray(rounds.array(x) @ rounds.array(weight.view(NarrowArray)))
+    usual = np.asarray(rounds.array(x) @ rounds.array(weight.astype("float64")))
+    assert np.std(found - exact) == pytest.approx(np.std(usual - exact), rel=0.1)
+    assert np.abs(found - exact).max() < 10 * UNIT * np.sqrt(300)

@@ -3,13 +3,15 @@ from __future__ import annotations
 import math
 import sys
 from fractions import Fraction
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnexport.verification.statistics import EDGES, Errors, Sum, measure, nothing, ulps
+from rnnexport.verification.statistics import EDGES, Errors, Sum, Sums, measure, nothing, ulps
 
 
 def test_each_number_is_what_its_name_says():
@@ -132,3 +134,14 @@ def test_sums_of_what_is_not_finite_and_too_large():
     assert float(Sum.of(-sys.float_info.max) + Sum.of(-sys.float_info.max)) == -math.inf
     assert math.isnan(float(Sum.of(math.inf) + Sum.of(-math.inf)))
     assert Sum.of(math.inf) + Sum.of(1.0) == Sum(2**1074, math.inf)
+
+
+def test_sums_side_by_side_are_the_sums_one_by_one():
+    rng = np.random.default_rng(3)
+    columns = [rng.standard_normal(9) * 10.0 ** rng.integers(-300, 300, 9) for _ in range(4)]
+    columns[1][:4] = [5e-324, np.inf, np.nan, -0.0]
+    columns[2] = columns[2][:5]
+    found = reduce(add, map(Sums.of, columns)).floats()
+    padded = [np.append(column, np.zeros(9 - column.size)) for column in columns]
+    wanted = [float(reduce(add, map(Sum.of, row))) for row in zip(*padded, strict=True)]
+    np.testing.assert_array_equal(found, wanted)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of weights in float64 that are kept, the smallest first. Others are cast when they are read, and dropped after.
+from rnnexport.emit.numpy.narrow import NarrowArray
+
+# Bytes of weights in float64 that are kept, the smallest first. Others are cast where they are multiplied.
 _KEPT = 1 << 28
 # Squares of a weight, once something asked for them: a place that all readers of the weight share.
 Squares = list[np.ndarray]
@@ -71,7 +73,7 @@ class Wide:
 
     def read(self, path: str) -> tuple[np.ndarray, Squares]:
         """The array, and a place for its squares."""
-        return self._held[path] if path in self._held else (_cast(self._arrays[path]), [])
+        return self._held[path] if path in self._held else (self._arrays[path].view(NarrowArray), [])
 
     def is_held(self, path: str) -> bool:
         """Whether the array is the same one each time."""

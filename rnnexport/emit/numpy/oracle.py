@@ -18,6 +18,7 @@ from rnnexport.conversion.convert import conversion
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.emit.numpy.loading import Squares, Wide, opened
+from rnnexport.emit.numpy.narrow import wide
 from rnnexport.emit.numpy.program import write_module
 from rnnexport.ir.converted import Converted, NotConverted
 from rnnexport.source.float64_safety import obstacle
@@ -86,10 +87,11 @@ class Oracle:
         with ForeignCode(self._not_run):
             outputs, after = self._program.step(*inputs, before)
         found = outputs | {state.output.name: after[state.input.name] for state in self.signature.states}
-        return {spec.name: self._checked(spec, np.asarray(found[spec.name])) for spec in self.signature.all_outputs}
+        return {spec.name: self._checked(spec, wide(found[spec.name])) for spec in self.signature.all_outputs}
 
-    def _checked(self, spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    def _checked(self, spec: TensorSpec, found: Any) -> np.ndarray:
         """The array; a number that was rounded on its way is no truth."""
+        array = np.asarray(found)
         wide = _wide(spec)
         if wide != spec.dtype and array.dtype != wide:
             raise ConversionError(
