@@ -23,6 +23,9 @@ from rnnexport.source.freezing import array_of, needed
 from rnnexport.source.trace import TracedModel
 from rnnexport.source.widening import widened
 
+# Bytes of large weights in float64 that a session may hold. Of more each run casts all anew.
+_HELD = 1 << 30
+
 
 @dataclass(frozen=True)
 class NoDouble:
@@ -37,7 +40,7 @@ class NoDouble:
 
 @dataclass(frozen=True, eq=False)
 class Double:
-    """A model in float64. It holds a copy of its small weights; a run makes one of each large weight, and drops it.
+    """A model in float64. It holds a copy of its weights; of more than 1 GiB a run makes one of each, and drops it.
 
     Attributes:
         name: of the source, for messages.
@@ -45,7 +48,7 @@ class Double:
         inputs: the placeholder of each of the signature's `all_inputs`, by name.
         outputs: the tensor of each of its `all_outputs`, by name.
         weights: the value of each weight, by its tensor; of the large ones in the dtype of the source.
-        held: the large ones by the placeholder that each is cast from.
+        held: the large ones by the placeholder that each is cast from in every run.
     """
 
     name: str
@@ -120,23 +123,52 @@ def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]
     graph = tf.Graph()
     with graph.as_default():
         held = {name: tf.compat.v1.placeholder(one.dtype, one.shape, f"{name}/held") for name, one in arrays.items()}
-        wide = {name: tf.raw_ops.Cast(x=one, DstT=tf.float64, name=name) for name, one in held.items()}
-        given = {f"{name}:0": tensor for name, tensor in wide.items()}
+        keeps = sum(8 * array.size for array in arrays.values()) <= _HELD
+        weights = {name: (_kept if keeps else _cast)(name, one) for name, one in held.items()}
+        given = {f"{name}:0": weight.wide for name, weight in weights.items()}
         tf.import_graph_def(_without(graph_def, arrays), input_map=given, name="")
     # Again, of what was imported: TensorFlow has written out what the graph left open.
-    ours = {tensor.op.name for tensor in (*held.values(), *wide.values())}
+    ours = {op.name for op in graph.get_operations() if op.name.partition("/held")[0] in arrays}
     if problem := narrow_left(_without(graph.as_graph_def(), ours)):
         return NoDouble(problem)
+    session = plain_session(graph)
+    for name, weight in weights.items():
+        if weight.store is not None:
+            session.run(weight.store, {held[name]: arrays[name]})
     inputs = [spec.name for spec in traced.signature.all_inputs]
     return Double(
         traced.name,
         graph,
         dict(zip(inputs, map(graph.get_tensor_by_name, traced.input_tensors), strict=True)),
         {name: graph.get_tensor_by_name(tensor) for name, tensor in outputs.items()},
-        dict(_weights(graph)) | {wide[name]: array for name, array in arrays.items()},
-        {held[name]: array for name, array in arrays.items()},
-        plain_session(graph),
+        dict(_weights(graph)) | {weights[name].wide: array for name, array in arrays.items()},
+        {} if keeps else {held[name]: array for name, array in arrays.items()},
+        session,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Weight:
+    """A large weight in the graph.
+
+    Attributes:
+        wide: it in float64.
+        store: puts it into the session; None where it is cast in every run.
+    """
+
+    wide: tf.Tensor
+    store: tf.Operation | None
+
+
+def _cast(name: str, held: tf.Tensor) -> _Weight:
+    return _Weight(tf.raw_ops.Cast(x=held, DstT=tf.float64, name=name), None)
+
+
+def _kept(name: str, held: tf.Tensor) -> _Weight:
+    place = tf.raw_ops.VarHandleOp(dtype=tf.float64, shape=held.shape, shared_name=name, name=f"{name}/held/place")
+    wide = tf.raw_ops.Cast(x=held, DstT=tf.float64, name=f"{name}/held/wide")
+    store = tf.raw_ops.AssignVariableOp(resource=place, value=wide, name=f"{name}/held/store")
+    return _Weight(tf.raw_ops.ReadVariableOp(resource=place, dtype=tf.float64, name=name), store)
 
 
 def _without(graph_def: GraphDef, names: Collection[str]) -> GraphDef:
