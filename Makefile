@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
 
-.PHONY: help setup demo samples-table support bench mutation false-alarms edges test test-kernels test-long release \
+.PHONY: help setup demo samples-table support bench mutation false-alarms edges test test-kernels test-long docs release \
   lint format clean
 
 help: ## Show what there is
@@ -62,6 +62,10 @@ test-kernels: $(READY) ## Run the tests that CI runs under kernels that round ot
 
 test-long: $(READY) ## Run all tests, the long ones too
 	$(PYTEST) -m ''
+
+docs: $(READY) ## Build the site of docs/ in build/site; a warning is an error
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 release: $(READY) ## Build wheel and sdist, check them, and run the demo from the wheel in an environment of its own
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'

@@ -17,8 +17,8 @@ from tests.conftest import Run
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 GROUP = pytest.mark.xdist_group("docs")
-# For users; the page for developers has no commands.
-PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem != "architecture")
+# The page for developers and that of the Python reference have no commands.
+PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ("architecture", "api"))
 
 
 def blocks(language: str, text: str = README) -> list[str]:

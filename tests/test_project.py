@@ -17,7 +17,20 @@ PINNED = {
 def test_every_dependency_of_every_extra_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"convert", "bench", "c", "cpu", "cuda", "data", "ray", "sign", "triton", "release", "dev"}
+    assert set(extras) == {
+        "convert",
+        "bench",
+        "c",
+        "cpu",
+        "cuda",
+        "data",
+        "ray",
+        "sign",
+        "triton",
+        "docs",
+        "release",
+        "dev",
+    }
     wanted = [*project["dependencies"], *(name for extra in extras.values() for name in extra)]
     names = {re.split(r"[\[<>=]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
     assert names <= PINNED
@@ -37,3 +50,18 @@ def test_the_version_is_in_the_changelog():
     from rnnexport import __version__
 
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_site_has_every_page_and_the_reference_every_name():
+    import rnnexport
+
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    site = (ROOT / "mkdocs.yml").read_text()
+    nav = re.findall(r"([\w/-]+\.md)$", site.partition("nav:")[2].partition("markdown_extensions:")[0], re.MULTILINE)
+    assert sorted(nav) == sorted([*pages, "index.md"])  # the README
+    told = {
+        line.rpartition(".")[2] for line in (ROOT / "docs" / "api.md").read_text().splitlines() if line[:3] == ":::"
+    }
+    errors = {name for name in rnnexport.__all__ if name.endswith("Error")}  # in one module, which is shown whole
+    assert set(rnnexport.__all__) - errors - {"__version__"} <= told
+    assert "errors" in told
