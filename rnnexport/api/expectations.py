@@ -84,10 +84,11 @@ class SourceTruth:
 
         model = source = cast_source(self.source, extent.cast)
         if extent.stream is not None:
-            model = cast_source(streamed(self.source, extent.boundary.batch, self._progress), extent.cast)
+            whole = streamed(self.source, extent.boundary.batch, self._progress, extent.whole.ranges)
+            model = cast_source(whole, extent.cast)
         described = describe_with_truth(model, extent.called, self._seed)
         require_same_at_sizes(model, described)  # a feed of another size may not show what Python decides by
-        sequence = None if extent.stream is None else describe(source, extent.boundary)
+        sequence = None if extent.stream is None else describe(source, extent.whole)
         return Beside(model, described, sequence)
 
     def kept(self, extent: Extent, data: Data) -> Data:

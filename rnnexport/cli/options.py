@@ -272,7 +272,7 @@ def export_data_options() -> OptionGroup:
             multiple=True,
             callback=_ranges,
             metavar="NAME:LOW:HIGH",
-            help="Verify on values of that input from LOW to HIGH alone; may be repeated. It is recorded in the file.",
+            help="Verify on values of that input or state from LOW to HIGH alone, now and later; may be repeated.",
         ),
         click.Option(
             ["--verify/--no-verify"],

@@ -21,6 +21,7 @@ from rnnexport.core.text import TEXT
 Dim = int | str
 BATCH = "batch"
 TIME = "time"
+STATE = "state_"  # what the names of inputs that are states begin with
 _SEQUENCE_RANK = 3  # batch, timesteps, features
 Length = int | Literal["dynamic"] | None
 _NAMES = Names()
@@ -28,7 +29,7 @@ _NAMES = Names()
 
 @dataclass(frozen=True)
 class Range:
-    """What the user says of the values of an input: from `low` to `high`."""
+    """What the user says of the values of an input or a state: from `low` to `high`."""
 
     name: str
     low: float
@@ -88,6 +89,14 @@ class Extent:
         if self.stream is None:
             return self.boundary
         return replace(self.boundary, timesteps=None if self.stream == "dynamic" else self.stream)
+
+    @property
+    def whole(self) -> Boundary:
+        """The boundary of whole sequences: of a stream they have no states, and so no ranges of these."""
+        if self.stream is None:
+            return self.boundary
+        ranges = tuple(one for one in self.boundary.ranges if not one.name.startswith(STATE))
+        return replace(self.boundary, ranges=ranges)
 
     def to_json(self) -> dict[str, Any]:
         """A value `from_json` reads back."""

@@ -87,7 +87,7 @@ def _numbers(array: np.ndarray) -> np.ndarray:
 
 
 def _run(pair: Pair, seed: int, run_whole: Run, run_chunk: Run) -> tuple[Arrays, Arrays]:
-    inputs = sequence_feed(pair.whole_signature, seed, LONGEST)
+    inputs = sequence_feed(pair.whole_signature, seed, LONGEST, pair.domain)
     batch, steps = len(next(iter(inputs.values()))), sequence_length(inputs, pair.whole_signature)
     whole = run_whole({**inputs, **pair.whole_signature.fresh_states(batch)})
     pieces = cut(inputs, pair.whole_signature, (*_CHUNKS, steps - sum(_CHUNKS)))

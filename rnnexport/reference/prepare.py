@@ -111,15 +111,17 @@ def references(
     from rnnexport.source.describe import describe
     from rnnexport.source.layer_outputs import layer_values
 
-    stream = cache(lambda batch: streamed(source, batch, progress))
+    stream = cache(lambda sizes: streamed(source, sizes.batch, progress, sizes.ranges))
     cast = cache(lambda dtype: cast_source(source, dtype))
     known_of = describe_with_truth if trail_golden is not None else describe_unverified
     described = cache(lambda boundary, dtype: known_of(cast(dtype), boundary))
     found = {}
     for one in dict.fromkeys(extent for extent, _ in wanted):
-        model = cast(one.cast) if one.stream is None else cast_source(stream(one.boundary.batch), one.cast)
+        model = (
+            cast(one.cast) if one.stream is None else cast_source(stream(replace(one.whole, timesteps=None)), one.cast)
+        )
         progress(f"running {source.name} in Keras")
-        whole_known = partial(described, one.boundary, one.cast)
+        whole_known = partial(described, one.whole, one.cast)
         known = whole_known() if one.stream is None else known_of(model, one.called)
         require_same_at_sizes(model, known)
         layers: tuple[LayerValue, ...] = ()
@@ -131,7 +133,7 @@ def references(
             whole = whole_known()
             found[one] = Reference(model, known, layers, whole.signature, (cast(one.cast), whole))
         else:
-            found[one] = Reference(model, known, layers, describe(cast(one.cast), one.boundary), None)
+            found[one] = Reference(model, known, layers, describe(cast(one.cast), one.whole), None)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING
@@ -14,6 +15,7 @@ from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.errors import UsageError
 from rnnexport.core.progress import Detail, Progress, silent
 from rnnexport.core.signature import BATCH, Signature, timesteps
+from rnnexport.verification.domain import EVERYWHERE, Domain
 from rnnexport.verification.feeds import step_feed
 from rnnexport.verification.rollout import Steps
 
@@ -123,7 +125,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     from rnnexport.reference.float64 import Exact
     from rnnexport.source.eager import reference
 
-    signature = described.signature
+    signature, domain = described.signature, _domain(described)
     # A float64 run that the goldens showed to be no truth of this source is none here.
     traced = None if described.no_truth else described.traced
     run = Exact(traced, described.no_truth, described.converted)
@@ -133,13 +135,19 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     for call in range(count // chunk):
         if call % _TOLD == 0:
             progress(Detail(f"{source.name}: step {call * chunk:,} of {count:,}"))
-        inputs = step_feed(signature, _SEED, call)
+        inputs = step_feed(signature, _SEED, call, domain)
         states = _states(signature, inputs, expected)
         exact_states = _states(signature, inputs, {**expected, **truth})
         expected = reference(source, signature, {**inputs, **states})
         truth = run.run({**inputs, **exact_states}, expected)
         feed = inputs if call else {**inputs, **states}
         yield conditioning.with_spread(Golden(f"call {call}", feed, expected, truth, carries=call > 0))
+
+
+def _domain(described: Described) -> Domain:
+    """In which the source was found to be finite, where it is not so everywhere."""
+    learnt = [golden.recipe.domain for golden in described.goldens if golden.recipe and golden.recipe.domain]
+    return replace(Domain.from_json(learnt[0]), longer=0) if learnt else EVERYWHERE
 
 
 def _states(signature: Signature, inputs: Arrays, before: Arrays) -> dict[str, np.ndarray]:

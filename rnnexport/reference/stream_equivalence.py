@@ -24,11 +24,13 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.layer_map import LayerValue
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.progress import Progress
-from rnnexport.core.signature import BATCH, Boundary, Length, Signature, time_axis
+from rnnexport.core.signature import BATCH, Boundary, Length, Range, Signature, time_axis
 from rnnexport.reference.certainty import tolerance_of
 from rnnexport.reference.determinacy import require_determined
+from rnnexport.reference.domain import Learner
 from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
 from rnnexport.verification.compare import excess
+from rnnexport.verification.domain import Domain
 from rnnexport.verification.feeds import Feed, feed_at
 from rnnexport.verification.tolerance import Tolerance
 
@@ -43,12 +45,25 @@ _DO = "stream the part of the model before it, or export without --stream"
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A model on whole sequences, and its stream."""
+    """A model on whole sequences, and its stream.
+
+    Attributes:
+        whole: the model.
+        whole_signature: of it.
+        chunked: its stream.
+        chunked_signature: of that.
+        domain: in which the model gives numbers.
+    """
 
     whole: SourceModel
     whole_signature: Signature
     chunked: SourceModel
     chunked_signature: Signature
+    domain: Domain
+
+    def feed_at(self, index: int) -> Feed:
+        """The feed of that place in the plan for the whole, every state at its start."""
+        return _fresh(feed_at(self.whole_signature, _SEED, index, self.domain), self.whole_signature)
 
     def run_whole(self, feed: Arrays) -> dict[str, np.ndarray]:
         """What the whole sequence gives."""
@@ -65,28 +80,36 @@ class Pair:
         return in_turn(run, self.chunked_signature, pieces, len(next(iter(feed.values()))))
 
 
-def streamed(source: SourceModel, batch: Length, progress: Progress) -> SourceModel:
+def streamed(source: SourceModel, batch: Length, progress: Progress, ranges: Sequence[Range] = ()) -> SourceModel:
     """The stream of a model, shown to give what the model gives. Its length is open, whatever that of the model is.
+
+    Args:
+        source: the model.
+        batch: what the user wants of its batch.
+        progress: is told what goes on.
+        ranges: of the values of inputs, where the user gave some.
 
     Raises:
         ConversionError: the model is not causal, or keeps something else than states; names the layer.
     """
     from rnnexport.source.describe import describe
-    from rnnexport.source.eager import reference
     from rnnexport.source.streaming import stream, with_open_lengths
 
     def described(model: SourceModel) -> Signature:
-        return describe(model, Boundary(batch))
+        return describe(model, Boundary(batch, ranges=tuple(ranges)))
 
     progress(f"looking at what {source.name} carries")
     declared = described(source)
     # A stream is not loaded again itself: what it is made of has to follow from its file.
-    feeds = (feed_at(declared, _SEED, index) for index in (_SHORT, _LONG))
-    require_determined(source, declared, ((feed, reference(source, declared, feed.arrays)) for feed in feeds))
+    learner = Learner(source, declared, _SEED)
+    runs = [run for run in map(learner.run, (_SHORT, _LONG)) if run is not None]
+    if len(runs) < 2:
+        raise learner.refusal()
+    require_determined(source, declared, ((run.feed, run.expected) for run in runs))
     whole = with_open_lengths(source, declared)
     signature = declared if whole is source else described(whole)
     chunked = stream(whole, signature)
-    pair = Pair(whole, signature, chunked, described(chunked))
+    pair = Pair(whole, signature, chunked, described(chunked), learner.domain)
     _require_timed(source.name, pair.whole_signature)
     progress(f"comparing chunks with the whole sequence of {source.name}")
     tolerance = _prove(pair)
@@ -112,7 +135,7 @@ def _prove(pair: Pair) -> Tolerance:
     from rnnexport.source.streaming import holds_outputs
 
     signature = pair.whole_signature
-    short, long = (_fresh(feed_at(signature, _SEED, index), signature) for index in (_SHORT, _LONG))
+    short, long = map(pair.feed_at, (_SHORT, _LONG))
     steps = sequence_length(short.arrays, signature)
     truth = _Truth(pair, short.arrays, steps)
     _require_finite(pair.whole.name, truth.whole())
@@ -153,7 +176,7 @@ def _require_as_declared(source: SourceModel, signature: Signature, pair: Pair, 
     """Raise where the stream gives something else than the model as it was made, at the length it was made for."""
     from rnnexport.source.eager import reference
 
-    feed = _fresh(feed_at(signature, _SEED, 0), signature).arrays
+    feed = _fresh(feed_at(signature, _SEED, 0, pair.domain), signature).arrays
     wanted = reference(source, signature, feed)
     steps = sequence_length(feed, pair.whole_signature)
     lengths = (1, steps // 2, steps - 1 - steps // 2) if steps > 2 else (1,) * steps

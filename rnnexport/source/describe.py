@@ -11,6 +11,7 @@ from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.names import renamed
 from rnnexport.core.signature import (
     BATCH,
+    STATE,
     TIME,
     Boundary,
     Dim,
@@ -56,9 +57,10 @@ def describe(source: SourceModel, boundary: Boundary, lengths: Sequence[tuple[in
         for tensor, reading in zip(tensors, readers, strict=True)
     )
     _check_asked(inputs, boundary, source.name)
-    _check_ranges(inputs, boundary, source.name)
     _check_names(inputs)
     states = _states(source.api.states(source.model), inputs)
+    _check_ranges((*inputs, *(state.input for state in states)), boundary, source.name)
+    states = tuple(replace(state, input=_ranged(state.input, boundary)) for state in states)
     partial = Signature(_own_lengths(source, Signature(inputs, (), states), lengths), (), states)
     signature = replace(partial, outputs=_renamed(output_specs(source, partial, lengths), partial, boundary))
     _require_independent_rows(source, signature)
@@ -169,7 +171,7 @@ def _check_asked(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) ->
 
 
 def _ranged(spec: TensorSpec, boundary: Boundary) -> TensorSpec:
-    """The input with the range of its values, where the user gave one."""
+    """The input or state with the range of its values, where the user gave one."""
     bounds = [(one.low, one.high) for one in boundary.ranges if one.name == spec.name]
     return replace(spec, range=bounds[-1]) if bounds else spec
 
@@ -180,7 +182,8 @@ def _check_ranges(inputs: Sequence[TensorSpec], boundary: Boundary, name: str) -
         told = f"--range {one.name}:{one.low:g}:{one.high:g} for {name}"
         spec = known.get(one.name)
         if spec is None:
-            raise UsageError(told, f"an input: {', '.join(known)}", "change the name")
+            what = "an input or a state" if any(name.startswith(STATE) for name in known) else "an input"
+            raise UsageError(told, f"{what}: {', '.join(known)}", "change the name")
         whole = spec.high is not None or not spec.dtype.startswith("float")
         first, last = (0 if spec.high is not None else -np.inf), (np.inf if spec.high is None else spec.high - 1)
         if spec.dtype == "bool" or (whole and not first <= np.ceil(one.low) <= np.floor(one.high) <= last):
@@ -202,11 +205,11 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
     stems = []
     for variable in variables:
         # Layers share a count where a format that wants identifiers could not tell their names apart.
-        name = argument_name(f"state_{variable.layer}")
+        name = argument_name(f"{STATE}{variable.layer}")
         index = counts[name] = counts.get(name, -1) + 1
         stems.append(f"{variable.layer}_{index:02d}")
     # No input may have a name that a state gets.
-    taken = [spec.name.removeprefix(end) for spec in inputs for end in ("state_", "next_state_")]
+    taken = [spec.name.removeprefix(end) for spec in inputs for end in (STATE, f"next_{STATE}")]
     stems = unique_names(stems, taken)
     batch = inputs[0].shape[0]
     specs = []
@@ -229,7 +232,7 @@ def _states(variables: Sequence[StateVariable], inputs: Sequence[TensorSpec]) ->
                 f"give --batch {shape[0]}",
             )
         shape = (batch, *shape[1:]) if state.by_row else shape
-        before, after = TensorSpec(f"state_{stem}", dtype, shape), TensorSpec(f"next_state_{stem}", dtype, shape)
+        before, after = TensorSpec(f"{STATE}{stem}", dtype, shape), TensorSpec(f"next_{STATE}{stem}", dtype, shape)
         initial = np.broadcast_to(state.initial, before.sized({BATCH: 1}))
         specs.append(StateSpec(state.layer, before, after, initial))
     _check_names([*inputs, *(spec.input for spec in specs)])

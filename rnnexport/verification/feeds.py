@@ -141,25 +141,26 @@ def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYW
     return Feed(f"{_sizes_text(signature, sizes)}{size}{told}{start}", arrays, index, carries, domain)
 
 
-def step_feed(signature: Signature, seed: int, call: int) -> dict[str, np.ndarray]:
+def step_feed(signature: Signature, seed: int, call: int, domain: Domain = EVERYWHERE) -> dict[str, np.ndarray]:
     """The inputs of one call of a long sequence, without states: one timestep where the length is open.
 
     Args:
         signature: of the model.
         seed: of the generator.
         call: which one, from 0.
+        domain: what bounds its values.
     """
     rng = np.random.default_rng([seed, _STEPS, call])
     sizes = sizes_of(signature, 0, _STEP_ROWS, 1)
     sizes |= {dim: 1 for dim in sizes if dim == TIME or dim.endswith(f"_{TIME}")}
-    return {spec.name: values(rng, spec, sizes, 1.0) for spec in signature.inputs}
+    return {spec.name: values(rng, spec, sizes, 1.0, domain) for spec in signature.inputs}
 
 
-def sequence_feed(signature: Signature, seed: int, steps: int) -> dict[str, np.ndarray]:
-    """The inputs of one call of so many timesteps, where the length is open, without states."""
+def sequence_feed(signature: Signature, seed: int, steps: int, domain: Domain = EVERYWHERE) -> dict[str, np.ndarray]:
+    """The inputs of one call of so many timesteps, where the length is open, without states, inside `domain`."""
     rng = np.random.default_rng([seed, _STEPS])
     sizes = sizes_of(signature, 0, _STEP_ROWS, steps)
-    return {spec.name: padded(values(rng, spec, sizes, 1.0), spec, 1) for spec in signature.inputs}
+    return {spec.name: padded(values(rng, spec, sizes, 1.0, domain), spec, 1, domain) for spec in signature.inputs}
 
 
 def rounded(feed: Feed, eps: float, seed: int = 0) -> Feed:

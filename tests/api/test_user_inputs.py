@@ -51,6 +51,24 @@ def test_a_range_holds_in_all_feeds_now_and_later_and_no_other_domain_is_tried(t
     assert rnnexport.verify(tmp_path / "m.onnx", source=source).passed
 
 
+def test_states_of_a_stream_have_ranges_too(tmp_path):
+    """A folder of a stream has whole sequences as well, which have no states."""
+    path, ranges = tmp_path / "folder", {"x": (0.0, 1.0), "state_gru_00": (-0.5, 0.75)}
+    x = keras.Input((None, 3), name="x")
+    y = keras.layers.GRU(4, return_sequences=True, bias_initializer="normal", name="gru")(keras.ops.sqrt(x))
+    source = rnnexport.load(keras.Model(x, y))
+    done = rnnexport.export(source, "saved-model", path, stream="dynamic", ranges=ranges)
+    assert done.report.status == "passed"
+    proof = target("saved-model").read_proof(path)
+    states = [golden.feed["state_gru_00"] for golden in proof.goldens if "state_gru_00" in golden.feed]
+    assert len(states) > 5
+    assert -0.5 <= min(map(np.min, states)) < -0.4
+    assert 0.65 < max(map(np.max, states)) <= 0.75
+    assert rnnexport.verify(path, source=source).passed
+    with pytest.raises(UsageError, match="expected an input or a state: x, state_gru_00"):
+        rnnexport.export(source, "saved-model", path, stream="dynamic", ranges={"state_gru_01": (0, 1)})
+
+
 def test_a_range_of_ids_takes_all_of_them(tmp_path):
     rnnexport.export(model(ids=True), "onnx", tmp_path / "m.onnx", ranges={"x": (3, 11)})
     ids = {int(one) for golden in proof_of(tmp_path / "m.onnx").goldens for one in golden.feed["x"].ravel()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+import keras
 import numpy as np
 import pytest
 
@@ -160,3 +161,19 @@ def test_a_program_can_not_be_streamed(tmp_path):
     with pytest.raises(ConversionError, match=r"layers can't be told"):
         streamed(load_source(folder, LoadOptions()), None, lambda text: None)
     assert keras.backend.backend() == "tensorflow"
+
+
+def test_a_model_of_positive_inputs_is_streamed_and_one_without_finite_numbers_refused():
+    """Chunks are compared where the model is defined, as all else is: the logarithm of a spectrum."""
+
+    def model(inner):
+        x = keras.Input((None, 3), name="x")
+        y = keras.layers.GRU(4, return_sequences=True, bias_initializer="normal", name="gru")(inner(x))
+        return keras.Model(x, y)
+
+    source = stream_of(model(keras.ops.log))
+    x = np.abs(np.random.default_rng(4).standard_normal((BATCH, 7, 3))).astype("float32") + np.float32(0.01)
+    (found,), _ = chunked(source, [x], (3, 1, 3))
+    assert np.isfinite(found).all()
+    with pytest.raises(ConversionError, match="in no domain that was tried gives finite numbers"):
+        stream_of(model(lambda x: keras.ops.log(-1.0 - keras.ops.abs(x))))
