@@ -1,17 +1,239 @@
-"""Operators of ONNX in C, each against what it is in NumPy."""
+"""Operators of ONNX in C, each beside ONNX Runtime: all of a family in one program."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from rnnexport.core.errors import ConversionError
 from tests.emit.cprograms import QUICK, opened
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+RNG = np.random.default_rng(11)
+
+
+def drawn(*shape):
+    return RNG.standard_normal(shape).astype("float32")
+
+
+def whole(*shape, below=7):
+    return RNG.integers(-below, below, shape).astype("int32")
+
+
+def places(*numbers):
+    return np.array(numbers, "int64")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An operator on arrays; the first `given` of them are inputs, the others constants."""
+
+    op: str
+    inputs: tuple[Any, ...]
+    given: int = 1
+    outputs: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def case(op, *inputs, given=1, outputs=1, **attributes):
+    return Case(op, inputs, given, outputs, attributes)
+
+
+EDGES = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.5, 20.0, -20.0, 1e-6, -1e-6], "float32")
+POSITIVE = np.array([1e-6, 0.1, 0.5, 0.9, 1.0, 1.7, 33.0], "float32")
+X = drawn(3, 5, 17)
+TRUTH = np.array([[True, False, True, False, True], [True, True, False, False, False]])
+
+FAMILIES = {
+    "unary": [
+        *(
+            case(op, EDGES)
+            for op in (
+                "Abs",
+                "Neg",
+                "Floor",
+                "Ceil",
+                "Round",
+                "Sign",
+                "Relu",
+                "Sigmoid",
+                "Tanh",
+                "Exp",
+                "Softplus",
+                "Softsign",
+                "Sin",
+                "Cos",
+                "Atan",
+                "Erf",
+                "HardSwish",
+                "Elu",
+                "Selu",
+                "LeakyRelu",
+                "HardSigmoid",
+                "Celu",
+            )
+        ),
+        *(case(op, POSITIVE) for op in ("Sqrt", "Log", "Reciprocal")),
+        *(case(op, EDGES / 25) for op in ("Tan", "Sinh", "Cosh", "Asin", "Acos", "Asinh", "Atanh")),
+        case("Elu", X, alpha=0.3),
+        case("LeakyRelu", X, alpha=0.2),
+        case("HardSigmoid", X, alpha=0.1, beta=0.4),
+        case("Celu", X, alpha=0.7),
+        case("Gelu", X),
+        case("Gelu", X, approximate="tanh"),
+        case("PRelu", X, drawn(5, 1)),
+        case("Not", TRUTH),
+        case("Abs", whole(4, 3)),
+        case("Neg", whole(4, 3)),
+        case("Sign", whole(4, 3)),
+    ],
+    "binary": [
+        *(case(op, X, drawn(5, 1), given=2) for op in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Less", "Greater")),
+        *(case(op, whole(4, 3), whole(3), given=2) for op in ("Add", "Sub", "Mul", "Max", "Equal", "LessOrEqual")),
+        *(case(op, TRUTH, ~TRUTH[:1], given=2) for op in ("And", "Or", "Xor", "Equal")),
+        case("Div", whole(4, 3), np.array([2, -3, 5], "int32")),
+        case("Mod", whole(4, 3), np.array([2, -3, 5], "int32")),
+        case("Mod", X, np.float32(0.7), fmod=1),
+        case("Pow", POSITIVE, np.float32(2)),
+        case("Pow", POSITIVE, drawn(7)),
+        case("Where", TRUTH, drawn(2, 5), drawn(5), given=3),
+        case("Where", TRUTH, whole(2, 5), whole(5), given=3),
+        case("Clip", X, np.float32(-0.5), np.float32(0.7)),
+        case("Clip", X, None, np.float32(0.7)),
+        case("Sum", X, drawn(5, 17), drawn(1), given=3),
+        case("Mean", X, drawn(5, 17), given=2),
+        case("Cast", X, to=onnx.TensorProto.INT32),
+        case("Cast", TRUTH, to=onnx.TensorProto.FLOAT),
+        case("Cast", EDGES, to=onnx.TensorProto.BOOL),
+        case("Cast", whole(4), to=onnx.TensorProto.INT64),
+    ],
+    "reductions": [
+        *(
+            case(f"Reduce{op}", X, places(*axes), keepdims=keep)
+            for op in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare")
+            for axes, keep in (((2,), 1), ((1,), 0), ((0, 2), 1), ((0, 1), 0))
+        ),
+        case("ReduceSum", X),
+        case("ReduceMean", drawn(1, 40), places(-1)),
+        case("ReduceSum", whole(4, 9), places(0)),
+        case("ReduceLogSum", np.abs(X), places(1)),
+        case("ReduceMax", whole(3, 4, 5), places(1)),
+        *(case(op, X, axis=axis) for op in ("Softmax", "LogSoftmax") for axis in (-1, 1)),
+        *(case(op, X, axis=axis, keepdims=keep) for op in ("ArgMax", "ArgMin") for axis, keep in ((1, 1), (2, 0))),
+        case("ArgMax", np.array([[2, 5, 5, 1]], "float32"), axis=1, select_last_index=1),
+        *(case("CumSum", X, np.int64(1), reverse=back, exclusive=without) for back in (0, 1) for without in (0, 1)),
+    ],
+    "parts": [
+        case("Concat", X, drawn(3, 2, 17), given=2, axis=1),
+        case("Slice", X, places(1), places(4), places(1)),
+        case("Slice", X, places(-1, 0), places(-20, 5), places(2, 1), places(-2, 2)),
+        case("Split", X, places(2, 3), outputs=2, axis=1),
+        case("Transpose", X, perm=[2, 0, 1]),
+        case("Reshape", X, places(0, -1)),
+        case("Flatten", X, axis=2),
+        case("Expand", drawn(5, 1), places(2, 5, 4)),
+        case("Tile", X, places(2, 1, 3)),
+        case("Squeeze", drawn(1, 4, 1), places(0)),
+        case("Unsqueeze", X, places(1)),
+        case("Pad", X, places(1, 0, 2, 0, 3, 1), np.float32(1.5)),
+        case("Pad", X, places(0, 0, 2, 0, 0, 1)),
+        case("Gather", X, np.array([[4, 0], [-1, 2]], "int64"), given=2, axis=1),
+        case("Gather", X, places(3), axis=2),
+        case("GatherND", X, np.array([[0, 4], [-1, 2]], "int64"), given=2),
+        case("OneHot", np.array([0, 3, -1, 9], "int64"), np.int64(4), np.array([0.5, 2.5], "float32")),
+    ],
+    "products": [
+        case("MatMul", drawn(3, 5), drawn(5, 17), given=2),
+        case("MatMul", drawn(3, 5, 9), drawn(9, 2)),
+        case("MatMul", drawn(2, 1, 3, 5), drawn(4, 5, 6), given=2),
+        case("MatMul", drawn(5), drawn(5, 6), given=2),
+        case("MatMul", drawn(4, 21), drawn(21), given=2),
+        case("MatMul", drawn(4, 21), drawn(21, 1), given=2),
+        case("MatMul", drawn(2, 4, 9), drawn(2, 9, 1), given=2),
+        case("MatMul", drawn(21), drawn(21), given=2),
+        case("Gemm", drawn(5, 3), drawn(7, 5), drawn(7), given=3, transA=1, transB=1),
+    ],
+    "networks": [
+        *(
+            case("Conv", drawn(2, 4, *space), drawn(6, 4 // group, *size), drawn(6), given=1, group=group, **more)
+            for space, size in (((11,), (3,)), ((7, 6), (3, 2)), ((4, 5, 3), (2, 3, 2)))
+            for group in (1, 2)
+            for more in (
+                {},
+                {"strides": [2] * len(size), "auto_pad": "SAME_UPPER"},
+                {"dilations": [2] + [1] * (len(size) - 1), "pads": [2, *[1] * (2 * len(size) - 1)]},
+            )
+        ),
+        case("Conv", drawn(2, 4, 11), drawn(6, 4, 3), given=2),
+        *(
+            case(op, drawn(2, 3, 9, 7), kernel_shape=[3, 2], **more)
+            for op in ("MaxPool", "AveragePool")
+            for more in ({}, {"strides": [2, 2], "pads": [1, 0, 1, 1]}, {"strides": [2, 3], "auto_pad": "SAME_LOWER"})
+        ),
+        case("AveragePool", drawn(2, 3, 9), kernel_shape=[3], pads=[1, 1], count_include_pad=1),
+        case("GlobalAveragePool", drawn(2, 3, 9, 7)),
+        case("GlobalMaxPool", drawn(2, 3, 9, 7)),
+        case("BatchNormalization", drawn(2, 3, 9), drawn(3), drawn(3), drawn(3), np.abs(drawn(3)), epsilon=0.01),
+        *(
+            case("ReverseSequence", x, places(2, 5, 1), time_axis=time, batch_axis=batch)
+            for x, time, batch in ((drawn(5, 3, 2), 0, 1), (drawn(3, 5, 2), 1, 0))
+        ),
+    ],
+}
+
+
+def model_of(cases):
+    """One graph of all, what it is given, and what ONNX Runtime makes of it."""
+    nodes, inputs, constants, feed = [], [], [], {}
+    for number, each in enumerate(cases):
+        names = [f"x{number}_{at}" if array is not None else "" for at, array in enumerate(each.inputs)]
+        for at, (name, array) in enumerate(zip(names, each.inputs, strict=True)):
+            if array is None:
+                continue
+            array = np.asarray(array)
+            if at < each.given:
+                feed[name] = array
+                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+                inputs.append(helper.make_tensor_value_info(name, kind, array.shape))
+            else:
+                constants.append(numpy_helper.from_array(array, name))
+        results = [f"y{number}_{at}" for at in range(each.outputs)]
+        nodes.append(helper.make_node(each.op, names, results, **each.attributes))
+    results = [name for node in nodes for name in node.output]
+    graph = helper.make_graph(nodes, "cases", inputs, [onnx.ValueInfoProto(name=name) for name in results], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    wanted = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, feed)
+    for value, array in zip(model.graph.output, wanted, strict=True):
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, array.shape))
+    return model, feed, dict(zip(results, wanted, strict=True))
+
+
+def wrong(cases, found, wanted):
+    """The cases whose outputs differ, in words."""
+    for name, array in wanted.items():
+        each = cases[int(name[1:].partition("_")[0])]
+        try:
+            np.testing.assert_allclose(found[name], array, rtol=2e-5, atol=2e-5, strict=True)
+        except AssertionError as error:
+            shapes = [np.shape(given) for given in each.inputs]
+            yield f"{each.op} {shapes} {each.attributes}: {' '.join(str(error).split())[:200]}"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_operators(family, tmp_path):
+    model, feed, wanted = model_of(FAMILIES[family])
+    found = opened(model, tmp_path).run(feed)
+    assert not list(wrong(FAMILIES[family], found, wanted))
 
 
 @pytest.mark.parametrize(("time", "batch"), [(0, 1), (1, 0)])

@@ -31,6 +31,8 @@ from rnnexport.ir.terms import Term, below
 LINE = 120
 _MOST_ON_STACK = 1 << 15  # bytes of one buffer
 _LANE_DTYPES = ("float32", "bool")
+# Of one number these are computed as such: the same bits, without the other lanes.
+_ALONE = ("Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Reciprocal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,16 @@ class Called:
         results: what it writes, in the order of its pointers: dtype and shape of each.
         lengths: of the program, which it is given.
         needs_work: whether it takes a part of the caller's buffer.
+        parts: constants that it is given besides: those that it sees in another order.
+        unused: the places of arguments that it does without.
     """
 
     name: str
     results: tuple[tuple[str, Shape], ...]
     lengths: tuple[str, ...]
     needs_work: bool
+    parts: tuple[str, ...] = ()
+    unused: frozenset[int] = frozenset()
 
 
 class World(Protocol):
@@ -88,6 +94,7 @@ class Body:
         taken: names that are no locals.
         step: whose function it is; None for the model's own.
         targets: the pointers that some of the results are written to at once.
+        bound: the constant that a parameter always is, by its name.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class Body:
         taken: set[str],
         step: Iteration | None,
         targets: Mapping[Term, str] | None = None,
+        bound: Mapping[str, Array] | None = None,
     ) -> None:
         self.world, self.results, self._step = world, results, step
         self.lines: list[str] = []
@@ -108,6 +116,8 @@ class Body:
         self._known = {term: array for term, array in given.items() if isinstance(array, Array)}
         self._numbers = {term: numbers for term, numbers in given.items() if isinstance(numbers, Numbers)}
         self._targets = dict(targets or {})
+        self._bound = dict(bound or {})
+        self.parts: dict[str, Array] = {}
         self._groups: dict[tuple[Shape, bool], Group] = {}
         self._pending: dict[Term, Group] = {}
         self._shapes: dict[Term, Shape] = {}
@@ -141,15 +151,26 @@ class Body:
         """The same, one number behind the other, and with room behind them."""
         return self.made_solid(self.array(term), self.name_of(term))
 
+    def dense(self, term: Term) -> Array:
+        """The same, but what lies behind them may be anything: not to be read as vectors."""
+        array = self.array(term)
+        return array if array.is_solid and array.values is None else self.solid(term)
+
     def made_solid(self, array: Array, name: str) -> Array:
         """A copy of a view, or the array itself where its numbers lie one behind the other."""
         if array.values is not None:
             return self._constant(array, name)
         if array.is_solid and array.padded:
             return array.seen(array.shape, solid_strides(array.shape))
-        part = self.world.part(array, name)
-        if part is not None:
+        bound = self._bound.get(array.base)
+        seen = array if bound is None else replace(array, base=bound.base, offset=bound.offset + array.offset)
+        part = self.world.part(seen, name)
+        if part is not None and bound is None:
             return Array(array.dtype, array.shape, solid_strides(array.shape), part)
+        if part is not None:
+            if part not in self.parts:
+                self.parts[part] = Array(array.dtype, array.shape, solid_strides(array.shape), self.name(name))
+            return self.parts[part]
         made = self.fresh(name, array.dtype, array.shape)
         self.copy(made, array)
         return made
@@ -350,7 +371,9 @@ class Body:
         dtypes = [dtype_of(term), *(self._dtype(part) for part in term.operands)]
         if other := [dtype for dtype in dtypes if dtype not in C_TYPES]:
             raise NoFormError(f"its numbers are {other[0]}")
-        key = (tuple(size for size in shape if size != 1), all(dtype in _LANE_DTYPES for dtype in dtypes))
+        sizes = tuple(size for size in shape if size != 1)
+        alone = not sizes and term.op in _ALONE and "bool" not in dtypes
+        key = (sizes, all(dtype in _LANE_DTYPES for dtype in dtypes) and not alone)
         for part in term.operands:
             if part in self._pending and self._groups.get(key) is not self._pending[part]:
                 self._flush(self._pending[part])
@@ -366,8 +389,9 @@ class Body:
         del self._groups[group.shape, group.lanes]
         inside = set(group.members)
         self._comment(group.members[0])
+        order = self._order(group)
         loads = {
-            (term, part): self._loaded(term, part, group)
+            (term, part): self._loaded(term, part, group, order)
             for term in group.members
             for part in term.operands
             if part not in inside
@@ -377,15 +401,15 @@ class Body:
             readers = self._readers.get(term, [])
             kept = term in self.results or any(reader not in inside for reader in readers)
             if kept:
-                stores[term] = self.made(term, self._shapes[term])
+                stores[term] = self._stored(term, group, order)
             worth = self.world.variable(term) is not None or len(readers) > 1
             if (kept and readers and any(reader in inside for reader in readers)) or (worth and not kept):
                 names[term] = self.name(self.name_of(term))
         dtypes = {part: self._dtype(part) for term in group.members for part in (term, *term.operands)}
-        for term in group.members:
-            self.uses(*self._shapes[term])
+        self.uses(*group.shape)
+        sizes = tuple(group.shape[at] for at in order)
         try:
-            lines = list(Loop(group, loads, stores, names, dtypes).lines())
+            lines = list(Loop(replace(group, shape=sizes), loads, stores, names, dtypes).lines())
         except NoFormError as error:
             raise self._refusal(error.term or group.members[0], error) from error
         for line in lines:
@@ -394,17 +418,46 @@ class Body:
         for term in group.members:
             del self._pending[term]
 
-    def _loaded(self, term: Term, part: Term, group: Group) -> tuple[Array, tuple[Size, ...]]:
-        """An operand from outside, and its strides along the sizes of a group."""
+    def _order(self, group: Group) -> list[int]:
+        """The axes of a loop from the outermost on: as they lie in the memory of what is read, where all agree."""
+        axes = list(range(len(group.shape)))
+        found = set()
+        for term in group.members:
+            for part in term.operands:
+                if part in self._known and self._known[part].values is None:
+                    strides = self._along(self._known[part], self._shapes[term])
+                    whole = [stride for stride in strides if isinstance(stride, int) and stride > 0]
+                    if len(whole) == len(axes):
+                        found.add(tuple(sorted(axes, key=lambda at: -whole[at])))
+                    elif all(strides):
+                        return axes
+        return list(found.pop()) if len(found) == 1 and group.lanes else axes
+
+    def _stored(self, term: Term, group: Group, order: list[int]) -> Array:
+        """Where a member goes: a buffer in the order of the loop."""
+        shape = self._shapes[term]
+        if order == list(range(len(order))):
+            return self.made(term, shape)
+        sizes = tuple(group.shape[at] for at in order)
+        strides = dict(zip(order, solid_strides(sizes), strict=True))
+        rest = iter(strides[at] for at in sorted(strides))
+        made = self.fresh(self.name_of(term), dtype_of(term), sizes)
+        self.set(term, made.seen(shape, [0 if size == 1 else next(rest) for size in shape]))
+        return made
+
+    def _loaded(self, term: Term, part: Term, group: Group, order: Sequence[int]) -> tuple[Array, tuple[Size, ...]]:
+        """An operand from outside, and its strides along the sizes of a group, in the order of its loops."""
         array, shape = self.array(part), self._shapes[term]
         if array.values is not None and array.values.size > 1:
             array = self._constant(array, self.name_of(part))
-        strides = self._along(array, shape)
+        strides = [self._along(array, shape)[at] for at in order]
         if group.lanes and strides and (strides[-1] not in (0, 1) or (strides[-1] == 1 and not array.padded)):
-            array = self.made_solid(replace(array, padded=False), self.name_of(part))
-            strides = self._along(array, shape)
+            sizes = tuple(group.shape[at] if stride != 0 else 1 for at, stride in zip(order, strides, strict=True))
+            seen = replace(array.seen(sizes, strides), padded=False)
+            array = self.made_solid(seen, self.name_of(part))
+            strides = [0 if size == 1 else stride for size, stride in zip(sizes, array.strides, strict=True)]
         self.uses(array.offset, *strides)
-        return array, strides
+        return array, tuple(strides)
 
     def _along(self, array: Array, shape: Shape) -> tuple[Size, ...]:
         strides = broadcast_strides(array, shape)

@@ -260,6 +260,11 @@ def _softplus(term: Term, parts: Sequence[Written]) -> str:
     return f"vsoftplus({parts[0].vec})"
 
 
+def _gelu(term: Term, parts: Sequence[Written]) -> str:
+    name = "vgelu_by_tanh" if term.attribute("approximate", "none") in ("tanh", b"tanh") else "vgelu"
+    return f"{name}({parts[0].vec})"
+
+
 def _celu(term: Term, parts: Sequence[Written]) -> str:
     alpha = _attribute(term, "alpha", 1.0)
     return f"({alpha} * vmap(expm1f, vmin({parts[0].vec}, splat(0.0f)) / {alpha}) + vrelu({parts[0].vec}))"
@@ -283,7 +288,7 @@ _TEXTS: dict[str, Callable[[Term, Sequence[Written]], str]] = {
     "Mean": _mean,
     "Pow": _pow,
     "Softplus": _softplus,
-    "Gelu": lambda term, parts: f"vgelu({parts[0].vec})",
+    "Gelu": _gelu,
     "PRelu": lambda term, parts: f"vprelu({parts[0].vec}, {parts[1].vec})",
     "Mod": _mod,
 }

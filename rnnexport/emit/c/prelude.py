@@ -137,6 +137,8 @@ _SIMPLE = {
     "velu": "static INLINE vec velu(vec x, float alpha) {\n"
     "    return choose(x < splat(0.0f), alpha * vmap(expm1f, vmin(x, splat(0.0f))), x);\n}\n",
     "vgelu": "static INLINE vec vgelu(vec x) {\n    return 0.5f * x * (1.0f + vmap(erff, 0.70710678f * x));\n}\n",
+    "vgelu_by_tanh": "static INLINE vec vgelu_by_tanh(vec x) {\n"
+    "    return 0.5f * x * (1.0f + vtanh(0.79788456f * (x + 0.044715f * x * x * x)));\n}\n",
     "vhardswish": "static INLINE vec vhardswish(vec x) {\n"
     "    return x * vmin(vmax(x / 6.0f + 0.5f, splat(0.0f)), splat(1.0f));\n}\n",
     "vsoftplus": "static INLINE vec vsoftplus(vec x) {\n    return vrelu(x) + vmap(log1pf, vexp(-vabs(x)));\n}\n",
@@ -147,6 +149,8 @@ _SIMPLE = {
     "    const vec near = choose(x < splat(0.0f), (x - 8388608.0f) + 8388608.0f, (x + 8388608.0f) - 8388608.0f);\n"
     "    return choose(vabs(x) < splat(8388608.0f), near - choose(near > x, splat(1.0f), splat(0.0f)), x);\n}\n",
 }
+# After exp and tanh, which they call.
+_LATE = ("vsoftplus", "vgelu_by_tanh")
 _VEXP = """\
 /* e to the power of x: 2^n times a polynomial of the rest (Cephes' expf). {exp_bound} */
 static INLINE vec vexp(vec x) {
@@ -189,30 +193,33 @@ _LIBM = {
     "vsigmoid": "static INLINE vec vsigmoid(vec x) {\n    return 1.0f / (1.0f + vexp(-x));\n}\n",
     "vtanh": "static INLINE vec vtanh(vec x) {\n    return vmap(tanhf, x);\n}\n",
 }
-_MULTIPLY = """\
-/* y = x @ w, for x (rows, depth) and w (depth, columns): the sums of the even and of the odd terms, then both. A block
- * of columns is summed in registers; the last one of a row may go on into the next row, which is written after it. */
+_COLUMNS_OF = """\
+/* y = x @ w of one row, for x of so many numbers, `stride` apart, and w (depth, columns); with `more`, y += x @ w. The
+ * sums of the even and of the odd terms, then both. A block of columns is summed in registers; the last one may go on
+ * behind the row, which is written over by the next one. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define UNROLLED _Pragma("GCC unroll 4")
 #else
 #define UNROLLED
 #endif
 #define BLOCK(name, count)                                                                                    \\
-    static INLINE void name(float *y, const float *x, const float *w, size_t depth, size_t columns) {         \\
+    static INLINE void name(float *y, const float *x, const float *w, size_t depth, size_t columns,           \\
+                            size_t stride, int more) {                                                        \\
         vec even[count], odd[count];                                                                          \\
         UNROLLED for (int b = 0; b < (count); b++) {                                                          \\
-            even[b] = odd[b] = splat(0.0f);                                                                   \\
+            even[b] = more ? load(y + b * LANES) : splat(0.0f);                                               \\
+            odd[b] = splat(0.0f);                                                                             \\
         }                                                                                                     \\
         size_t k = 0;                                                                                         \\
         for (; k + 1 < depth; k += 2, w += 2 * columns) {                                                     \\
-            const vec one = splat(x[k]), other = splat(x[k + 1]);                                             \\
+            const vec one = splat(x[k * stride]), other = splat(x[(k + 1) * stride]);                         \\
             UNROLLED for (int b = 0; b < (count); b++) {                                                      \\
                 even[b] += one * load(w + b * LANES);                                                         \\
                 odd[b] += other * load(w + columns + b * LANES);                                              \\
             }                                                                                                 \\
         }                                                                                                     \\
         if (k < depth) {                                                                                      \\
-            const vec one = splat(x[k]);                                                                      \\
+            const vec one = splat(x[k * stride]);                                                             \\
             UNROLLED for (int b = 0; b < (count); b++) {                                                      \\
                 even[b] += one * load(w + b * LANES);                                                         \\
             }                                                                                                 \\
@@ -225,19 +232,84 @@ BLOCK(multiply_4, 4)
 BLOCK(multiply_2, 2)
 BLOCK(multiply_1, 1)
 
+static INLINE void columns_of(float *y, const float *x, const float *w, size_t depth, size_t columns, size_t stride,
+                              int more) {
+    size_t at = 0;
+    for (; at + 3 * LANES < columns; at += 4 * LANES) {
+        multiply_4(y + at, x, w + at, depth, columns, stride, more);
+    }
+    if (at + LANES < columns) {
+        multiply_2(y + at, x, w + at, depth, columns, stride, more);
+        at += 2 * LANES;
+    }
+    if (at < columns) {
+        multiply_1(y + at, x, w + at, depth, columns, stride, more);
+    }
+}
+"""
+_MULTIPLY = """\
+/* y = x @ w, for x (rows, depth) and w (depth, columns). */
 static INLINE void multiply(float *y, const float *x, const float *w, size_t rows, size_t depth, size_t columns) {
-    for (size_t row = 0; row < rows; row++, x += depth, y += columns) {
-        size_t at = 0;
-        for (; at + 3 * LANES < columns; at += 4 * LANES) {
-            multiply_4(y + at, x, w + at, depth, columns);
+    for (size_t row = 0; row < rows; row++) {
+        columns_of(y + row * columns, x + row * depth, w, depth, columns, 1, 0);
+    }
+}
+"""
+_TOTAL = """\
+/* Sixteen sums, of every sixteenth number each, then those of pairs: the same order whatever the vectors. */
+static INLINE float total_of(float *parts) {
+    for (int half = 8; half > 0; half /= 2) {
+        for (int at = 0; at < half; at++) {
+            parts[at] += parts[at + half];
         }
-        if (at + LANES < columns) {
-            multiply_2(y + at, x, w + at, depth, columns);
-            at += 2 * LANES;
+    }
+    return parts[0];
+}
+"""
+_SUM_OF = """\
+static inline float sum_of(const float *x, size_t count) {
+    const size_t rest = count % 16;
+    vec sums[16 / LANES];
+    float parts[16];
+    for (int b = 0; b < 16 / LANES; b++) {
+        sums[b] = splat(0.0f);
+    }
+    for (size_t at = 0; at < count - rest; at += 16) {
+        for (int b = 0; b < 16 / LANES; b++) {
+            sums[b] += load(x + at + b * LANES);
         }
-        if (at < columns) {
-            multiply_1(y + at, x, w + at, depth, columns);
+    }
+    for (int b = 0; b < 16 / LANES; b++) {
+        store(parts + b * LANES, sums[b]);
+    }
+    for (size_t at = 0; at < rest; at++) {
+        parts[at] += x[count - rest + at];
+    }
+    return total_of(parts);
+}
+"""
+_DOTS = """\
+/* y = x @ w, for x (rows, depth) and w (depth). */
+static inline void dots(float *y, const float *x, const float *w, size_t rows, size_t depth) {
+    const size_t rest = depth % 16;
+    for (size_t row = 0; row < rows; row++, x += depth) {
+        vec sums[16 / LANES];
+        float parts[16];
+        for (int b = 0; b < 16 / LANES; b++) {
+            sums[b] = splat(0.0f);
         }
+        for (size_t at = 0; at < depth - rest; at += 16) {
+            for (int b = 0; b < 16 / LANES; b++) {
+                sums[b] += load(x + at + b * LANES) * load(w + at + b * LANES);
+            }
+        }
+        for (int b = 0; b < 16 / LANES; b++) {
+            store(parts + b * LANES, sums[b]);
+        }
+        for (size_t at = 0; at < rest; at++) {
+            parts[at] += x[depth - rest + at] * w[depth - rest + at];
+        }
+        y[row] = total_of(parts);
     }
 }
 """
@@ -263,21 +335,34 @@ static INLINE float first(vec x) {
     return y;
 }
 """
+_EXPS_OF = """\
+/* y = e^(x - the largest x) along one axis, whose numbers are `inner` apart; the sum of y. */
+static inline float exps_of(float *y, const float *x, size_t size, size_t inner, float *largest) {
+    float most = x[0], total = 0.0f;
+    for (size_t at = 1; at < size; at++) {
+        most = x[at * inner] > most ? x[at * inner] : most;
+    }
+    *largest = most;
+    if (inner == 1) {
+        for (size_t at = 0; at < size; at += LANES) {
+            store(y + at, vexp(load(x + at) - most));
+        }
+        return sum_of(y, size);
+    }
+    for (size_t at = 0; at < size; at++) {
+        y[at * inner] = first(vexp(splat(x[at * inner] - most)));
+        total += y[at * inner];
+    }
+    return total;
+}
+"""
 _SOFTMAX = """\
 /* Softmax along the second of three axes. */
 static inline void softmax_of(float *y, const float *x, size_t outer, size_t size, size_t inner) {
     for (size_t row = 0; row < outer * inner; row++) {
         const size_t start = row / inner * size * inner + row % inner;
-        float largest = x[start], total = 0.0f;
-        for (size_t at = 1; at < size; at++) {
-            const float here = x[start + at * inner];
-            largest = here > largest ? here : largest;
-        }
-        for (size_t at = 0; at < size; at++) {
-            const float here = first(vexp(splat(x[start + at * inner] - largest)));
-            y[start + at * inner] = here;
-            total += here;
-        }
+        float largest;
+        const float total = exps_of(y + start, x + start, size, inner, &largest);
         for (size_t at = 0; at < size; at++) {
             y[start + at * inner] /= total;
         }
@@ -289,14 +374,8 @@ _LOG_SOFTMAX = """\
 static inline void log_softmax_of(float *y, const float *x, size_t outer, size_t size, size_t inner) {
     for (size_t row = 0; row < outer * inner; row++) {
         const size_t start = row / inner * size * inner + row % inner;
-        float largest = x[start], total = 0.0f;
-        for (size_t at = 1; at < size; at++) {
-            const float here = x[start + at * inner];
-            largest = here > largest ? here : largest;
-        }
-        for (size_t at = 0; at < size; at++) {
-            total += first(vexp(splat(x[start + at * inner] - largest)));
-        }
+        float largest;
+        const float total = exps_of(y + start, x + start, size, inner, &largest);
         for (size_t at = 0; at < size; at++) {
             y[start + at * inner] = x[start + at * inner] - largest - logf(total);
         }
@@ -353,13 +432,18 @@ _PARTS = {
     "vmap2": _VMAP2,
     **{name: _SIMPLE[name] for name in ("vabs", "vmax", "vmin")},
     "vexp": _VEXP,
-    **{name: text for name, text in _SIMPLE.items() if name not in ("vabs", "vmax", "vmin", "vsoftplus")},
-    "vsoftplus": _SIMPLE["vsoftplus"],
+    **{name: text for name, text in _SIMPLE.items() if name not in ("vabs", "vmax", "vmin", *_LATE)},
     "vsigmoid": _VSIGMOID,
     "vtanh": _VTANH,
+    **{name: _SIMPLE[name] for name in _LATE},
     "first": _FIRST,
+    "columns_of": _COLUMNS_OF,
     "multiply": _MULTIPLY,
+    "total_of": _TOTAL,
+    "sum_of": _SUM_OF,
+    "dots": _DOTS,
     "multiply_doubles": _MULTIPLY_DOUBLES,
+    "exps_of": _EXPS_OF,
     "softmax_of": _SOFTMAX,
     "log_softmax_of": _LOG_SOFTMAX,
     "row_of": _ROW_OF,
@@ -374,7 +458,7 @@ _PARTS = {
     "double_rest": _DOUBLE_REST,
 }
 # What a part defines besides its own name.
-_MORE = {"multiply": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED")}
+_MORE = {"columns_of": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED")}
 NAMES = frozenset((*_PARTS, "vec", "vmask", *(name for names in _MORE.values() for name in names)))
 _MACROS = frozenset(("whole_quotient", "truncated_rest", "turned", "whole_rest", "whole_below", "BLOCK", "UNROLLED"))
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ _LOCALS = (
     "t",
     "length",
     "step",
+    "to",
 )
 _INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
 
@@ -249,7 +250,7 @@ class _Writing:
         wanted = self._tokens.parameters(step)
         taken = self._taken()
         given: dict[Term, Array | Numbers] = {}
-        head = []
+        head, bound = [], {}
         for at, (term, array) in enumerate(zip(step.step.parameters, arrays, strict=True)):
             if isinstance(array, Numbers):
                 given[term] = array
@@ -257,6 +258,8 @@ class _Writing:
             made = next(iter(unique_names([identifier(wanted[at])], taken)))
             taken.add(made)
             given[term] = Array(array.dtype, array.shape, solid_strides(array.shape), made)
+            if array.base in self._constants:
+                bound[made] = array
             head.append(f"const {array.ctype} *{made}, /* {shape_text(array.shape)} */")
         targets: dict[Term, str] = {}
         for term in results:
@@ -264,36 +267,45 @@ class _Writing:
             name = "next_" + wanted[step.leading + after[0]] if after else f"{self.name(term, step)}_out"
             targets[term] = next(iter(unique_names([identifier(name)], taken)))
             taken.add(targets[term])
-        body = Body(self, given, results, taken, step, {term: at for term, at in targets.items() if term not in given})
+        to = {term: at for term, at in targets.items() if term not in given}
+        body = Body(self, given, results, taken, step, to, bound)
         found = body.write()
         for term, array in zip(results, found, strict=True):
             target = Array(array.dtype, array.shape, solid_strides(array.shape), targets[term])
             if array.base != target.base:
                 body.copy(target, body.pointed(array, targets[term]))
             head.append(f"{array.ctype} *{targets[term]}, /* {shape_text(array.shape)} */")
+        head += [f"const {each.ctype} *{each.base}, /* {shape_text(each.shape)} */" for each in body.parts.values()]
         kinds = tuple((array.dtype, array.shape) for array in found)
         return self._kept(step, body, head, kinds)
 
     def _kept(self, step: Iteration, body: Body, head: list[str], kinds: tuple[tuple[str, Shape], ...]) -> Called:
         """The function of a step, or an equal one that is there."""
-        head = [f"{line}" for line in head]
+        lines = _with_locals(body)
+        words = set(re.findall(r"\b\w+\b", "\n".join(lines)))
+        unused = frozenset(at for at, line in enumerate(head) if _parameter(line) not in words)
+        head = [line for at, line in enumerate(head) if at not in unused]
         lengths = tuple(length for length in self._interface.lengths if length in body.lengths)
         head += [f"size_t {length}," for length in lengths]
         if _needs_work(body):
             head.append("char *work,")
-        lines = _with_locals(body)
         scope = comment_text(self._tokens.scope(step.step.scope))
         for other in self._functions:
             if other.head == tuple(head) and other.lines == tuple(lines) and other.called.results == kinds:
                 if scope not in other.scopes:
                     other.scopes.append(scope)
-                return other.called
+                return replace(other.called, parts=tuple(body.parts), unused=unused)
         wanted = identifier(self._tokens.cell(step).removesuffix("_step")) + "_step"
         name = next(iter(unique_names([wanted], self._taken())))
-        called = Called(name, kinds, lengths, _needs_work(body))
+        called = Called(name, kinds, lengths, _needs_work(body), tuple(body.parts), unused)
         inner = tuple(each.name for each in body.called_with_work)
         self._functions.append(Function(name, tuple(head), tuple(lines), tuple(body.work), inner, called, [scope]))
         return called
+
+
+def _parameter(line: str) -> str:
+    """The name of a parameter."""
+    return str(re.findall(r"\w+", line.split("/*")[0])[-1])
 
 
 def _needs_work(body: Body) -> bool:

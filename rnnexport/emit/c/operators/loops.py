@@ -103,10 +103,11 @@ def _pointers(constants: Sequence[Array | Numbers]) -> list[str]:
 def call(body: Body, called: Called, arguments: Sequence[str]) -> None:
     """A call of the function of a step."""
     body.lengths |= set(called.lengths)
-    more = [*called.lengths, *(["work"] if called.needs_work else [])]
+    more = [*called.parts, *called.lengths, *(["work"] if called.needs_work else [])]
     if called.needs_work:
         body.called_with_work.append(called)
-    body.line(f"{called.name}({', '.join([*arguments, *more])});")
+    used = [argument for at, argument in enumerate(arguments) if at not in called.unused]
+    body.line(f"{called.name}({', '.join([*used, *more])});")
 
 
 def _carry(body: Body, states: Sequence[Array], after: Sequence[str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rnnexport.emit.c.arrays import Array
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError, number
+from rnnexport.emit.c.groups import place
+from rnnexport.emit.c.operators.parts import viewed
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.operators.reductions import _reduced
 from rnnexport.emit.c.sizes import Poly, Size, quotient, text
@@ -94,45 +97,95 @@ def _windows(room: Size, stride: int, *, up: bool) -> Size:
 
 
 def _conv(body: Body, term: Term) -> None:
-    x, kernel = (body.solid(part) for part in term.operands[:2])
+    x, kernel = (viewed(body, term, body.array(part)) for part in term.operands[:2])
     if x.dtype != "float32":
         raise NoFormError(f"its numbers are {x.dtype}")
     bias = body.solid(term.operands[2]) if len(term.operands) > 2 else None
     groups = term.attribute("group", 1)
     sizes = [size for size in kernel.shape[2:] if isinstance(size, int)]
     moves = windows(term, x.shape[2:], sizes)
-    channels, inside = kernel.shape[0], kernel.shape[1]
-    if not isinstance(channels, int):
+    if not isinstance(kernel.shape[0], int):
         raise NoFormError("its channels depend on the length")
+    if groups == 1:
+        _conv_of_all(body, term, x, kernel, bias, moves)
+    else:
+        _conv_of_groups(body, term, body.made_solid(x, "inputs"), kernel, bias, moves)
+
+
+def _conv_of_all(body: Body, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]) -> None:
+    """Each place of the result is a sum of rows of products; its channels are next to each other in memory."""
+    channels, rank = kernel.shape[0], len(moves)
+    last = kernel.seen((*kernel.shape[1:], channels), (*kernel.strides[1:], kernel.strides[0]))
+    turned = last.seen(
+        (*last.shape[1:-1], last.shape[0], channels), (*last.strides[1:-1], last.strides[0], last.strides[-1])
+    )
+    weights = body.made_solid(turned, "kernel")
+    shape = (x.shape[0], *(each.count for each in moves), channels)
+    made = body.fresh(body.name_of(term), x.dtype, shape)
+    outer, inner = ["n", *(f"o{at}" for at in range(rank))], [f"k{at}" for at in range(rank)]
+    depth, stride = x.shape[1], x.strides[1]
+    body.uses(depth, stride, channels)
+    with loops(body, outer, shape[:-1]):
+        body.line(f"float *const to = {_at(made, outer)};")
+        with body.block(f"for (size_t at = 0; at < {text(channels)}; at += LANES)"):
+            body.line("store(to + at, splat(0.0f));" if bias is None else f"store(to + at, load({bias.pointer} + at));")
+        with _looking(body, moves) as places:
+            source = _element(body, x, "0", places)
+            rows = f"{_at(weights, inner)}, {text(depth)}, {text(channels)}, {text(stride)}"
+            body.line(f"columns_of(to, &{source}, {rows}, 1);")
+    body.set(term, made.seen((shape[0], channels, *shape[1:-1]), _second_last(made.strides)))
+
+
+def _second_last(items: Sequence[Size]) -> tuple[Size, ...]:
+    """With the last one in the second place."""
+    return (items[0], items[-1], *items[1:-1])
+
+
+def _at(array: Array, indices: Sequence[str]) -> str:
+    """The address of a row of a solid array."""
+    where = place(indices, array.strides[: len(indices)], array.offset)
+    return f"{array.base} + {where}" if where else array.base
+
+
+def _conv_of_groups(
+    body: Body, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]
+) -> None:
+    channels, inside = kernel.shape[0], kernel.shape[1]
+    assert isinstance(channels, int)
     made = body.made(term, (x.shape[0], channels, *(each.count for each in moves)))
     outer = ["n", "m", *(f"o{at}" for at in range(len(moves)))]
     inner = ["c", *(f"k{at}" for at in range(len(moves)))]
     with loops(body, outer, made.shape):
         body.line(f"float total = {'0.0f' if bias is None else bias.element_at('m')};")
-        with loops(body, inner, (inside, *sizes)):
-            channel = "c" if groups == 1 else f"m / {channels // groups} * {text(inside)} + c"
-            source = _looked_at(body, x, moves, ["n", channel])
+        with body.loop("c", inside), _looking(body, moves) as places:
+            channel = f"m / {channels // term.attribute('group', 1)} * {text(inside)} + c"
+            source = _element(body, x, channel, places)
             body.line(f"total += {source} * {kernel.element(['m', *inner])};")
         body.line(f"{made.element(outer)} = total;")
 
 
-def _looked_at(body: Body, x: Array, moves: Sequence[Window], leading: Sequence[str]) -> str:
-    """An element of a window; the loop goes on to the next where it is beyond the axis."""
-    places = []
-    for at, move in enumerate(moves):
-        place = move.place(f"o{at}", f"k{at}")
-        if not move.is_inside:
-            name = f"p{at}"
-            body.uses(move.whole)
-            body.line(
-                f"const size_t {name} = {place} - {move.before};" if move.before else f"const size_t {name} = {place};"
-            )
-            body.line(f"if ({name} >= {text(move.whole)}) continue;")
-            place = name
-        places.append(f"({place})" if " " in place else place)
+@contextmanager
+def _looking(body: Body, moves: Sequence[Window]) -> Iterator[list[str]]:
+    """Loops over the elements of a window that are on the axes; gives where each is."""
+    with ExitStack() as stack:
+        places = []
+        for at, move in enumerate(moves):
+            stack.enter_context(body.loop(f"k{at}", move.size))
+            place = move.place(f"o{at}", f"k{at}")
+            if not move.is_inside:
+                body.uses(move.whole)
+                place = f"{place} - {move.before}" if move.before else place
+                body.line(f"const size_t p{at} = {place};")
+                body.line(f"if (p{at} >= {text(move.whole)}) continue;")
+                place = f"p{at}"
+            places.append(f"({place})" if " " in place else place)
+        yield places
+
+
+def _element(body: Body, x: Array, channel: str, places: Sequence[str]) -> str:
+    """A number that a window looks at."""
     body.uses(x.offset, *x.strides)
-    channel = leading[1]
-    return x.element([leading[0], f"({channel})" if " " in channel else channel, *places])
+    return x.element(["n", f"({channel})" if " " in channel else channel, *places])
 
 
 def _pool(body: Body, term: Term) -> None:
@@ -145,8 +198,8 @@ def _pool(body: Body, term: Term) -> None:
     with loops(body, outer, made.shape):
         body.line(f"{made.ctype} total = {'-INFINITY' if largest else '0'};")
         body.line("size_t seen = 0;")
-        with loops(body, [f"k{at}" for at in range(len(moves))], tuple(sizes)):
-            source = _looked_at(body, x, moves, ["n", "c"])
+        with _looking(body, moves) as places:
+            source = _element(body, x, "c", places)
             body.line(f"total = {source} > total ? {source} : total;" if largest else f"total += {source};")
             body.line("seen++;")
         whole = 1

@@ -16,7 +16,7 @@ _FUNCTIONS = {"float32": "multiply", "float64": "multiply_doubles"}
 
 
 def _matmul(body: Body, term: Term) -> None:
-    left, right = (body.solid(part) for part in term.operands)
+    left, right = body.dense(term.operands[0]), body.solid(term.operands[1])
     if left.dtype not in _FUNCTIONS:
         raise NoFormError(f"its numbers are {left.dtype}")
     columns = right.shape[-1] if len(right.shape) > 1 else 1
@@ -39,6 +39,9 @@ def _ranked(shape: tuple[Size, ...], left: Array, right: Array) -> tuple[Size, .
 
 def _write(body: Body, y: str, x: str, w: str, sizes: tuple[Size, Size, Size], dtype: str) -> None:
     body.uses(*sizes)
+    if sizes[2] == 1 and dtype == "float32":
+        body.line(f"dots({y}, {x}, {w}, {text(sizes[0])}, {text(sizes[1])});")
+        return
     body.line(f"{_FUNCTIONS[dtype]}({y}, {x}, {w}, {', '.join(map(text, sizes))});")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.arrays import Array, solid_strides
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
+from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
@@ -24,6 +25,8 @@ _ROWS = {
     "ReduceSumSquare": ("0", "{a} += {x} * {x};", "{a}"),
     "ReduceLogSum": ("0", "{a} += {x};", "log{f}({a})"),
 }
+
+_SUMS = ("ReduceSum", "ReduceMean")
 
 
 def axes_of(body: Body, term: Term, rank: int) -> set[int]:
@@ -45,6 +48,64 @@ def _reduce(body: Body, term: Term) -> None:
 
 
 def _reduced(body: Body, op: str, array: Array, gone: set[int], made: Array) -> None:
+    axes = {at for at in gone if array.shape[at] != 1}
+    if op in _SUMS and array.dtype == "float32" and axes:
+        inner = {at for at in range(min(axes), len(array.shape)) if array.shape[at] != 1}
+        if inner == axes and _last_are_solid(array, min(axes)):
+            _summed(body, op, array, min(axes), made)
+            return
+        if max(axes) < max(inner) and array.strides[max(inner)] == 1 and array.padded:
+            _added(body, op, array, axes, made)
+            return
+    _one_by_one(body, op, array, gone, made)
+
+
+def _last_are_solid(array: Array, first: int) -> bool:
+    """Whether the numbers of the axes from `first` on lie one behind the other."""
+    return array.seen(array.shape[first:], array.strides[first:]).is_solid
+
+
+def _summed(body: Body, op: str, array: Array, first: int, made: Array) -> None:
+    """The sum of rows that are solid."""
+    kept = [at for at in range(first) if array.shape[at] != 1]
+    names = [f"k{at}" for at in kept]
+    count = product(array.shape[first:])
+    body.uses(array.offset, *array.strides, *array.shape)
+    with loops(body, names, tuple(array.shape[at] for at in kept)):
+        where = place(names, tuple(array.strides[at] for at in kept), array.offset)
+        to = place(names, solid_strides(tuple(array.shape[at] for at in kept))) or "0"
+        mean = f" / (float)({text(count)})" if op == "ReduceMean" else ""
+        source = f"{array.base} + {where}" if where else array.base
+        body.line(f"{made.base}[{to}] = sum_of({source}, {text(count)}){mean};")
+
+
+def _added(body: Body, op: str, array: Array, axes: set[int], made: Array) -> None:
+    """The sum of rows, which are added place by place."""
+    kept = [at for at, size in enumerate(array.shape) if at not in axes and size != 1]
+    *outer, last = kept
+    columns = array.shape[last]
+    names = {at: f"{'r' if at in axes else 'k'}{at}" for at in (*outer, *axes)}
+    body.uses(array.offset, *array.strides, *array.shape)
+    width = solid_strides(tuple(array.shape[at] for at in kept))[:-1]
+    vectors = f"for (size_t at = 0; at < {text(columns)}; at += LANES)"
+    with loops(body, [names[at] for at in outer], tuple(array.shape[at] for at in outer)):
+        to = place([names[at] for at in outer], width)
+        to = f"{made.base} + {to} + at" if to else f"{made.base} + at"
+        with body.block(vectors):
+            body.line(f"store({to}, splat(0.0f));")
+        inner = sorted(axes)
+        with loops(body, [names[at] for at in inner], tuple(array.shape[at] for at in inner)), body.block(vectors):
+            moves = sorted(names)
+            strides = (*(array.strides[at] for at in moves), 1)
+            where = place([*(names[at] for at in moves), "at"], strides, array.offset)
+            body.line(f"store({to}, load({to}) + load({array.base} + {where}));")
+        if op == "ReduceMean":
+            count = product(array.shape[at] for at in axes)
+            with body.block(vectors):
+                body.line(f"store({to}, load({to}) / (float)({text(count)}));")
+
+
+def _one_by_one(body: Body, op: str, array: Array, gone: set[int], made: Array) -> None:
     start, each, end = _ROWS[op]
     kept = [at for at, size in enumerate(array.shape) if at not in gone and size != 1]
     names = [
