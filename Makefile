@@ -40,10 +40,11 @@ samples-table: $(READY) ## Print the table of samples in the README, from what t
 support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes an hour
 	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown docs/support.md
 
-bench: $(READY) ## Time recurrences, steps of a stream and NumPy programs beside other runtimes; takes minutes
+bench: $(READY) ## Time recurrences, steps, NumPy and C programs beside other runtimes; takes an hour
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json
 	@$(BIN)/python -m benchmarks.steps --json build/bench/steps.json
 	@$(BIN)/python -m benchmarks.programs --json build/bench/programs.json
+	@$(BIN)/python -m benchmarks.c --json build/bench/c.json
 
 mutation: $(READY) ## Put faults into verified artifacts: is every one caught, and nothing else? Takes minutes
 	@$(BIN)/python -m benchmarks.mutation --json build/mutation/report.json

@@ -159,6 +159,8 @@ FAMILIES = {
         case("MatMul", drawn(2, 4, 9), drawn(2, 9, 1), given=2),
         case("MatMul", drawn(21), drawn(21), given=2),
         case("Gemm", drawn(5, 3), drawn(7, 5), drawn(7), given=3, transA=1, transB=1),
+        case("Gemm", drawn(3, 5), drawn(5, 7), drawn(3, 7), given=3, alpha=0.5, beta=1.5),
+        case("Gemm", drawn(3, 5), drawn(5, 7), drawn(3, 1)),
     ],
     "networks": [
         *(

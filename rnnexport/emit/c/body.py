@@ -218,7 +218,7 @@ class Body:
             raise NoFormError(f"its numbers are {dtype}")
         if isinstance(count, int) and count * np.dtype(dtype).itemsize <= _MOST_ON_STACK:
             comment = f"  /* {shape_text(shape)} */" if len(shape) > 1 else ""
-            self.locals.append(f"{C_TYPES[dtype]} {chosen}[PADDED({max(count, 1)})];{comment}")
+            self.locals.append(f"ALIGNED {C_TYPES[dtype]} {chosen}[PADDED({max(count, 1)})];{comment}")
         else:
             self.lengths |= letters(count)
             self.work.append((chosen, dtype, count))

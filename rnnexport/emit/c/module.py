@@ -21,6 +21,7 @@ from rnnexport.emit.c.sizes import Size, factor, text
 from rnnexport.version import __version__
 
 _LINE = 120
+_LINE_OF_CACHE = 64  # bytes; the largest vectors have as many
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,8 @@ def _constants(parts: Parts) -> Iterator[str]:
     if parts.main.called.needs_work:
         yield ""
         yield "/* Bytes of the buffer that the caller lends for a call. It may lie anywhere, and keeps nothing. */"
-        yield f"#define {face.macro}_WORK_SIZE{_parameters(face)} ((size_t)32{_work(parts, parts.main, face)})"
+        size = f"((size_t){_LINE_OF_CACHE}{_work(parts, parts.main, face)})"
+        yield f"#define {face.macro}_WORK_SIZE{_parameters(face)} {size}"
     yield ""
 
 
@@ -127,7 +129,7 @@ def _as_macro(written: str, face: Interface) -> str:
 def _work(parts: Parts, function: Function, face: Interface) -> str:
     """What a function takes of the caller's buffer, and the functions that it calls."""
     own = [
-        f" + ({factor_of(count)} + 7) * {np.dtype(dtype).itemsize} / 32 * 32 + 32" for _, dtype, count in function.work
+        f" + ({factor_of(count)} + 15) * {np.dtype(dtype).itemsize} / 64 * 64 + 64" for _, dtype, count in function.work
     ]
     inner = [each for each in parts.functions if each.name in function.inner]
     return _as_macro("".join(own), face)[1:-1] + "".join(_work(parts, each, face) for each in inner)
@@ -266,9 +268,15 @@ def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
     if form.deterministic:
         yield _DETERMINISTIC
     yield "/* Arrays go on a little behind their last number, so that a vector can be read at each. */"
-    yield "#define PADDED(count) ((count) + 7)"
+    yield "#if defined(__GNUC__) && defined(__x86_64__)"
+    yield "#define PADDED(count) ((count) + 15)"
+    yield "#define ALIGNED __attribute__((aligned(64)))"
+    yield "#else"
+    yield "#define PADDED(count) ((count) + 3)"
+    yield "#define ALIGNED"
+    yield "#endif"
     if parts.main.called.needs_work:
-        yield "#define ROUNDED(bytes) ((bytes) / 32 * 32 + 32)"
+        yield "#define ROUNDED(bytes) ((bytes) / 64 * 64 + 64)"
     yield "#if defined(__GNUC__)"
     yield "#define INLINE inline __attribute__((always_inline))"
     yield "#else"
@@ -309,41 +317,56 @@ def weight(value: np.generic) -> str:
     return f"{mantissa}p{int(exponent)}{'f' if value.dtype == np.float32 else ''}"
 
 
+# The vectors of x86 that a program has besides those that are on anyway: numbers in one, and what the processor must
+# have; the widest first.
+_X86 = {"avx512": (16, ("avx512f", "avx512vl", "avx512bw", "avx512dq")), "avx2": (8, ("avx2", "fma"))}
+
+
 def _variants(face: Interface) -> Iterator[str]:
     macro = face.macro
+    yield "/* On x86 the functions are there for wider vectors too; a call takes the widest that the processor has."
+    yield f" * {macro}_NO_DISPATCH leaves that out, {macro}_NO_VECTORS all that is no C99. */"
+    yield f"#if defined(__GNUC__) && defined(__x86_64__) && !defined({macro}_NO_DISPATCH) && \\"
+    yield f"    !defined({macro}_NO_VECTORS)"
+    for name, (lanes, needed) in _X86.items():
+        off = " || ".join(f"!defined(__{each.upper()}__)" for each in needed)
+        yield f"#if ({off}) && !defined(__AVX512F__)"
+        yield f"#define {macro}_DISPATCH_{name.upper()}"
+        yield f"#define {macro}_VARIANT {name}"
+        yield f"#define {macro}_LANES {lanes}"
+        yield "#ifdef __clang__"
+        yield f'#pragma clang attribute push(__attribute__((target("{_target(needed)}"))), apply_to = function)'
+        yield "#else"
+        yield "#pragma GCC push_options"
+        yield f'#pragma GCC target("{_target(needed)}")'
+        yield "#endif"
+        yield "#include __FILE__"
+        yield "#ifdef __clang__"
+        yield "#pragma clang attribute pop"
+        yield "#else"
+        yield "#pragma GCC pop_options"
+        yield "#endif"
+        yield f"#undef {macro}_VARIANT"
+        yield f"#undef {macro}_LANES"
+        yield "#endif"
+    yield "#endif"
+    yield ""
     yield f"""\
-/* On x86 the functions are there for AVX2 too, where it is not on anyway; a call takes those that the processor has.
- * {macro}_NO_DISPATCH leaves that out, {macro}_NO_VECTORS all that is no C99. */
-#if defined(__GNUC__) && defined(__x86_64__) && !defined(__AVX2__) && !defined({macro}_NO_DISPATCH) && \\
-    !defined({macro}_NO_VECTORS)
-#define {macro}_DISPATCH
-#define {macro}_VARIANT avx2
-#define {macro}_LANES 8
-#ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#include __FILE__
-#ifdef __clang__
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef {macro}_VARIANT
-#undef {macro}_LANES
-#endif
-
 #define {macro}_VARIANT any
 #if !defined(__GNUC__) || defined({macro}_NO_VECTORS)
 #define {macro}_LANES 1
+#elif defined(__AVX512F__)
+#define {macro}_LANES 16
 #elif defined(__AVX__)
 #define {macro}_LANES 8
 #else
 #define {macro}_LANES 4
 #endif
 #define {macro}_LAST"""
+
+
+def _target(needed: Sequence[str]) -> str:
+    return ",".join((*needed, "fma") if "fma" not in needed else needed)
 
 
 def _functions(parts: Parts) -> Iterator[str]:
@@ -433,16 +456,22 @@ def _dispatched(face: Interface, arguments: Iterable[str]) -> Iterator[str]:
     given = ", ".join(arguments)
     if "work" in given.split(", "):
         yield "    /* The first address of it that a vector may begin at. */"
-        yield "    char *const room = (char *)work + (32 - (uintptr_t)work % 32) % 32;"
+        yield "    char *const room = (char *)work + (64 - (uintptr_t)work % 64) % 64;"
         given = ", ".join("room" if each == "work" else each for each in given.split(", "))
-    yield f"#ifdef {face.macro}_DISPATCH"
-    yield '    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {'
-    yield f"        {face.macro}_JOINED(forward, avx2)({given});"
-    yield f"        return {face.macro}_OK;"
-    yield "    }"
-    yield "#endif"
+    for name, (_, needed) in _X86.items():
+        yield f"#ifdef {face.macro}_DISPATCH_{name.upper()}"
+        has = " && ".join(f'__builtin_cpu_supports("{each}")' for each in _target(needed).split(","))
+        yield from _broken_at(f"    if ({has}) {{")
+        yield f"        {face.macro}_JOINED(forward, {name})({given});"
+        yield f"        return {face.macro}_OK;"
+        yield "    }"
+        yield "#endif"
     yield f"    forward({given});"
     yield f"    return {face.macro}_OK;"
+
+
+def _broken_at(line: str) -> list[str]:
+    return wrap(line, _LINE, subsequent_indent="        ", drop_whitespace=True)
 
 
 def _init(parts: Parts) -> Iterator[str]:

@@ -40,7 +40,6 @@ _LOCALS = (
     "t",
     "length",
     "step",
-    "to",
 )
 _INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
 

@@ -13,7 +13,7 @@ from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.operators.parts import viewed
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.operators.reductions import _reduced
-from rnnexport.emit.c.sizes import Poly, Size, quotient, text
+from rnnexport.emit.c.sizes import Poly, Size, factor, quotient, text
 from rnnexport.ir.terms import Term
 
 
@@ -121,18 +121,19 @@ def _conv_of_all(body: Body, term: Term, x: Array, kernel: Array, bias: Array | 
     )
     weights = body.made_solid(turned, "kernel")
     shape = (x.shape[0], *(each.count for each in moves), channels)
-    made = body.fresh(body.name_of(term), x.dtype, shape)
+    made, sums = body.fresh(body.name_of(term), x.dtype, shape), body.fresh("sums", x.dtype, (channels,))
     outer, inner = ["n", *(f"o{at}" for at in range(rank))], [f"k{at}" for at in range(rank)]
     depth, stride = x.shape[1], x.strides[1]
     body.uses(depth, stride, channels)
     with loops(body, outer, shape[:-1]):
-        body.line(f"float *const to = {_at(made, outer)};")
         with body.block(f"for (size_t at = 0; at < {text(channels)}; at += LANES)"):
-            body.line("store(to + at, splat(0.0f));" if bias is None else f"store(to + at, load({bias.pointer} + at));")
+            start = "splat(0.0f)" if bias is None else f"load({bias.pointer} + at)"
+            body.line(f"store({sums.base} + at, {start});")
         with _looking(body, moves) as places:
             source = _element(body, x, "0", places)
             rows = f"{_at(weights, inner)}, {text(depth)}, {text(channels)}, {text(stride)}"
-            body.line(f"columns_of(to, &{source}, {rows}, 1);")
+            body.line(f"columns_of({sums.base}, &{source}, {rows}, 1);")
+        body.line(f"memcpy({_at(made, outer)}, {sums.base}, {factor(channels)} * sizeof(float));")
     body.set(term, made.seen((shape[0], channels, *shape[1:-1]), _second_last(made.strides)))
 
 

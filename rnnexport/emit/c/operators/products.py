@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+import numpy as np
+
 from rnnexport.emit.c.arrays import Array, broadcast, broadcast_strides, solid_strides
 from rnnexport.emit.c.body import Body
-from rnnexport.emit.c.elementwise import NoFormError
+from rnnexport.emit.c.elementwise import NoFormError, number
+from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
@@ -97,17 +100,28 @@ def _gemm(body: Body, term: Term) -> None:
     rows, depth = sides[0].shape
     columns = sides[1].shape[1]
     made = body.made(term, (rows, columns))
+    if made.dtype not in _FUNCTIONS:
+        raise NoFormError(f"its numbers are {made.dtype}")
     _write(body, made.pointer, sides[0].pointer, sides[1].pointer, (rows, depth, columns), made.dtype)
+    _scaled_and_added(body, term, made)
+
+
+def _scaled_and_added(body: Body, term: Term, made: Array) -> None:
+    """`alpha * made + beta * bias`, number by number: a vector would reach into the next row, which is done already."""
     alpha, beta = (float(term.attribute(name, 1.0)) for name in ("alpha", "beta"))
-    if alpha != 1 or made.dtype != "float32":
-        raise NoFormError("alpha, or numbers that are no float32")
+    text_ = f"{made.base}[row * {factor(made.shape[1])} + at]"
+    value = text_ if alpha == 1 else f"{number(np.dtype(made.dtype).type(alpha))} * {text_}"
     if len(term.operands) > 2:
-        bias = body.made_solid(body.pointed(body.array(term.operands[2]), "bias"), "bias")
-        if beta != 1 or bias.size != columns:
-            raise NoFormError("beta, or a bias of several rows")
-        with body.loop("row", rows), body.block(f"for (size_t at = 0; at < {text(columns)}; at += LANES)"):
-            place = f"{made.base} + row * {factor(columns)} + at"
-            body.line(f"store({place}, load({place}) + load({bias.pointer} + at));")
+        bias = body.pointed(body.array(term.operands[2]), "bias")
+        strides = broadcast_strides(bias, made.shape)
+        if strides is None:
+            raise NoFormError("its bias doesn't fit")
+        body.uses(bias.offset, *strides)
+        added = f"{bias.base}[{place(('row', 'at'), strides, bias.offset) or 0}]"
+        value += f" + {added}" if beta == 1 else f" + {number(np.dtype(made.dtype).type(beta))} * {added}"
+    if value != text_:
+        with body.loop("row", made.shape[0]), body.loop("at", made.shape[1]):
+            body.line(f"{text_} = {value};")
 
 
 OPERATORS: dict[str, Callable[[Body, Term], None]] = {"MatMul": _matmul, "Gemm": _gemm}
