@@ -44,7 +44,7 @@ def test_an_older_opset_spells_reductions_and_splits_its_own_way():
     model = graph(
         "(float[4, N] x) => (float[2, 1] y) <int64[1] axes = {-1}>"
         "{ a, b = Split <axis = 0, num_outputs = 2> (x)  s = Add (a, b)"
-        "  y = ReduceMean <noop_with_empty_axes = 0> (s, axes) }"
+        "  y = ReduceMean <noop_with_empty_axes = 1> (s, axes) }"
     )
     assert take_back(model, 13)
     split, _, mean = model.graph
@@ -61,6 +61,7 @@ def test_an_older_opset_spells_reductions_and_splits_its_own_way():
         "(int32[2] x, int32[2] w) => (int32[2] y) { y = BitwiseAnd (x, w) }",  # is not there
         "(int8[2] x) => (int8[2] y) { y = Relu (x) }",  # takes other numbers
         "(float[3, N] x) => (float[2, N] a, float[1, N] b) { a, b = Split <num_outputs = 2> (x) }",  # parts are equal
+        "(float[2, N] x) => (float[2, N] y) { y = ReduceMax <noop_with_empty_axes = 1> (x) }",  # is y = x
         "(float[2, N] x, int64[K] axes) => (float[M, L] y) { y = ReduceMax (x, axes) }",  # the axes are computed
         "(float[2] x, int64[1, 1] i, float[1] u) => (float[2] y) { y = ScatterND <reduction = 'max'> (x, i, u) }",
     ],

@@ -15,6 +15,7 @@ from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import NEWEST_OPSET, converted, require_converted
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.ir.converted import Converted
 from rnnexport.lowering.lower import lower
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
@@ -50,13 +51,9 @@ def lowered_model(
     Raises:
         ConversionError, ProviderError: see `export`.
     """
-    found = require_converted(graphs)
-    model = found.model.clone()
+    model = _with_weights(require_converted(graphs))
     if options.opset < NEWEST_OPSET and not take_back(model, options.opset):
-        found = converted(graphs.main, options.opset)
-        model = found.model
-    hold_weights(model, found.weights)
-    clean_up(model)
+        model = _with_weights(converted(graphs.main, options.opset))
     plain_names(model, graphs.main.names)
     with quiet():
         lowered = lower(model, options.lowering, feeds, run, measure)
@@ -72,3 +69,11 @@ def lowered_model(
             "report it; SavedModel and TFLite are made without that converter",
         ) from error
     return model, lowered
+
+
+def _with_weights(found: Converted) -> ir.Model:
+    """A copy of a converted model that holds its weights, cleaned up."""
+    model: ir.Model = found.model.clone()
+    hold_weights(model, found.weights)
+    clean_up(model)
+    return model

@@ -39,10 +39,10 @@ def take_back(model: ir.Model, opset: int) -> bool:
         if node.op_type == "Split":
             node.attributes.pop("num_outputs", None)
         elif node.op_type in _WITH_AXES and len(node.inputs) > 1:
-            axes = None if node.inputs[1] is None else constant(node.inputs[1])
+            axes = _axes(node)
             node.resize_inputs(1)
-            if axes is not None:
-                node.attributes["axes"] = ir.AttrInt64s("axes", axes.numpy().tolist())
+            if axes:
+                node.attributes["axes"] = ir.AttrInt64s("axes", axes)
         node.attributes.pop("noop_with_empty_axes", None)
     model.opset_imports[""] = model.graph.opset_imports[""] = opset
     model.ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
@@ -68,9 +68,8 @@ def _was_there(node: ir.Node, opset: int) -> bool:
         return False
     attributes, inputs = set(node.attributes), list(node.inputs)
     if node.op_type in _WITH_AXES:
-        axes = inputs[1] if len(inputs) > 1 else None
-        noop = node.attributes.get("noop_with_empty_axes")
-        if (axes is not None and constant(axes) is None) or (noop is not None and noop.as_int()):
+        axes = _axes(node)
+        if axes is None or (not axes and (noop := node.attributes.get("noop_with_empty_axes")) and noop.as_int()):
             return False
         attributes, inputs = attributes - {"noop_with_empty_axes"}, inputs[:1]
     if node.op_type == "Split":
@@ -79,6 +78,15 @@ def _was_there(node: ir.Node, opset: int) -> bool:
         attributes.discard("num_outputs")
     known = attributes <= set(schema.attributes) and len(inputs) <= schema.max_input
     return known and node.op_type not in _OTHERS and all(map(_takes, repeat(schema), count(), inputs))
+
+
+def _axes(node: ir.Node) -> list[int] | None:
+    """The axes of a reduction, none for all of them; None where they are computed."""
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    found = None if given is None else constant(given)
+    if given is not None and found is None:
+        return None
+    return [] if found is None else [int(axis) for axis in found.numpy().ravel()]
 
 
 def _divides(node: ir.Node) -> bool:
