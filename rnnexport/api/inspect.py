@@ -126,6 +126,21 @@ def inspect_lowering(
     return exported.lowering
 
 
+def inspect_program(path: Path, loading: LoadOptions = _LOADING) -> str:
+    """A model file as the program that its artifacts are written of, as text. Loads TensorFlow, and keeps nothing.
+
+    Raises:
+        RnnExportError: see `rnnexport.export`.
+    """
+    from rnnexport.conversion.convert import converted
+    from rnnexport.ir.printer import printed
+    from rnnexport.source.describe import describe
+    from rnnexport.source.trace import trace
+
+    source = load(path, loading)
+    return printed(converted(trace(source, describe(source, Boundary()), unroll=False)).program)
+
+
 def _carries_proof(path: Path) -> bool:
     """Whether a target knows the file; a SavedModel that rnnexport did not write is a model."""
     try:

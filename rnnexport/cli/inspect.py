@@ -20,12 +20,15 @@ from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 _LOWERING = click.Option(
     ["--lowering"], is_flag=True, help="For a model: show what its recurrences would become in an ONNX file."
 )
+_PROGRAM = click.Option(
+    ["--program"], is_flag=True, help="For a model: show the equations that its artifacts are written of."
+)
 
 
 @grouped(
     "inspect",
     options.loading_options(),
-    OptionGroup(options.FORM, (_LOWERING,)),
+    OptionGroup(options.FORM, (_LOWERING, _PROGRAM)),
     options.lowering_options(form=False),
     options.report_options("json"),
     options.message_options(),
@@ -37,6 +40,7 @@ def command(
     file: Path,
     loading: LoadOptions,
     lowering: bool,
+    program: bool,
     request: LoweringRequest,
     reports: Mapping[str, Path],
 ) -> None:
@@ -44,7 +48,8 @@ def command(
 
     What a model file says of itself is shown first, and needs no TensorFlow; its inputs and outputs need the model
     loaded, and so its custom objects. For each recurrence of an ONNX artifact, and with --lowering of a model: what it
-    is, which forms were shown to be equal, which one was taken and why.
+    is, which forms were shown to be equal, which one was taken and why. With --program: the step of each recurrence and
+    what is around it, operator by operator.
 
     \b
     Examples:
@@ -52,7 +57,7 @@ def command(
       rnnexport inspect model.keras --custom-objects cells.py
       rnnexport inspect model.keras --lowering --for cuda
     """
-    from rnnexport.api.inspect import inspect_file, inspect_model
+    from rnnexport.api.inspect import inspect_file, inspect_model, inspect_program
     from rnnexport.cli.outcome import warn_of_faults
     from rnnexport.report.export_json import inspection_to_json
     from rnnexport.report.text import inspection_tables, signature_table
@@ -62,8 +67,9 @@ def command(
         raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
     check_reports(reports, [file])
     inspection, signature, lowered = inspect_file(file, loading), None, None
-    if lowering and not inspection.loadable:
-        raise UsageError(f"--lowering of {file.name}", "a model that can be loaded", "leave --lowering out")
+    for asked, option in ((lowering, "--lowering"), (program, "--program")):
+        if asked and not inspection.loadable:
+            raise UsageError(f"{option} of {file.name}", "a model that can be loaded", f"leave {option} out")
     session.show(inspection_tables(inspection))
     warn_of_faults(session, inspection.lowering)
     if inspection.loadable:
@@ -73,6 +79,11 @@ def command(
         session.show(signature_table(signature))
     if lowering:
         lowered = _show_lowering(session, file, loading, request)
+    if program:
+        session.progress(f"converting {file.name}")
+        text = inspect_program(file, loading)
+        session.line.stop()
+        session.write(text)
     if "json" in reports:
         whole = inspection if lowered is None else replace(inspection, lowering=lowered)
         write_text(reports["json"], inspection_to_json(whole, signature))

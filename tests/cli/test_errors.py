@@ -93,6 +93,7 @@ CASES = [
     ("export lstm.keras --to onnx --tune 0x7", 2, ["--tune", "'0x7'", "32x100"]),
     ("inspect lstm.keras --tune 2x7", 2, ["without --lowering", "give --lowering"]),
     ("inspect good.onnx --lowering", 2, ["--lowering of good.onnx", "a model"]),
+    ("inspect good.onnx --program", 2, ["--program of good.onnx", "a model"]),
     ("onnx lstm.keras --stream 0", 2, ["--stream 0", "above 0"]),
     ("onnx lstm.keras --stream=1.5", 2, ["--stream", "'1.5'", "a number or 'dynamic'"]),
     (
