@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -128,13 +128,83 @@ class ExportOptions:
         return asked | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
 
 
+class Exporter(Protocol):
+    """The module `export` of a format."""
+
+    def export(
+        self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions
+    ) -> tuple[LoweringDecision, ...]:
+        """See `Target.export`."""
+        ...
+
+
+class Metadata(Protocol):
+    """The module `metadata` of a format."""
+
+    def write(self, path: Path, proof: Proof) -> None:
+        """See `Target.write_proof`."""
+        ...
+
+    def read(self, path: Path) -> Proof | None:
+        """See `Target.read_proof`."""
+        ...
+
+    def facts(self, path: Path) -> Mapping[str, str]:
+        """See `Target.facts`."""
+        ...
+
+    def operators(self, path: Path) -> Mapping[str, int]:
+        """See `Target.operators`."""
+        ...
+
+
+class Owner(Protocol):
+    """The module `metadata` of a format with companions."""
+
+    def owns(self, path: Path) -> bool:
+        """See `Target.owns`."""
+        ...
+
+
+class HoldsFiles(Protocol):
+    """The module `metadata` of a format with opsets."""
+
+    def external_files(self, path: Path) -> tuple[Path, ...]:
+        """See `Target.external_files`."""
+        ...
+
+
+class HoldsCode(Protocol):
+    """The module `allowed` of a format that is code."""
+
+    def check_code(self, path: Path) -> None:
+        """See `Target.check_code`."""
+        ...
+
+
+class Opener(Protocol):
+    """The module `runner` of a format."""
+
+    def open_runner(self, path: Path, provider: str, tf32: bool = False) -> AbstractContextManager[Runner]:
+        """See `Target.runner`."""
+        ...
+
+
+class Inspector(Protocol):
+    """The module `values` of a format."""
+
+    def inner_values(self, path: Path, feed: Arrays, provider: str = "cpu", *, tf32: bool = False) -> InnerValues:
+        """See `Target.inner_values`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Target:
     """A format to export to.
 
     Its code is in a package of modules, imported when they are called for, so that verifying an artifact loads no
-    converter: `export.py` with `export`, `metadata.py` with `read`, `write`, `operators` and `facts`, `runner.py` with
-    `open_runner`, `values.py` with `inner_values`. A format with companions has `owns` in its `metadata.py`.
+    converter: `export` is an `Exporter`, `metadata` a `Metadata`, `runner` an `Opener`, `values` an `Inspector`. The
+    registry shows a type checker that they are.
 
     Attributes:
         name: the name on the command line.
@@ -193,7 +263,8 @@ class Target:
 
     def owns(self, path: Path) -> bool:
         """Whether the files that stand at `path`, of a format with companions, are an artifact of rnnexport."""
-        return bool(self._module("metadata").owns(path))
+        owner: Owner = self._module("metadata")
+        return owner.owns(path)
 
     def export(
         self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions
@@ -214,7 +285,8 @@ class Target:
             ProviderError: the runtime that checks the form of a recurrence is not installed.
             OSError: it can't be written.
         """
-        return cast("tuple[LoweringDecision, ...]", self._module("export").export(graphs, feeds, path, options))
+        exporter: Exporter = self._module("export")
+        return exporter.export(graphs, feeds, path, options)
 
     def write_proof(self, path: Path, proof: Proof) -> None:
         """Put the proof into the artifact at `path`, its goldens inside, beside or nowhere, and seal it.
@@ -222,7 +294,7 @@ class Target:
         Raises:
             OSError: it can't be written.
         """
-        self._module("metadata").write(path, proof)
+        self._metadata().write(path, proof)
         write_beside(path, proof.golden_bytes if proof.place == "beside" else b"")
 
     def read_proof(self, path: Path) -> Proof | None:
@@ -232,17 +304,18 @@ class Target:
             UsageError: the file can't be read, or its proof is damaged.
             ProviderError: what reads the format is not installed.
         """
-        return cast("Proof | None", self._module("metadata").read(path))
+        return self._metadata().read(path)
 
     def facts(self, path: Path) -> Mapping[str, str]:
         """What there is to say of an artifact that some tool changed, by label. Raises as `read_proof`."""
-        return cast("Mapping[str, str]", self._module("metadata").facts(path))
+        return self._metadata().facts(path)
 
     def external_files(self, path: Path) -> tuple[Path, ...]:
         """The files beside an artifact that hold weights of it, where a tool put some there. Raises as `read_proof`."""
         if self.opsets is None:
             return ()
-        return cast("tuple[Path, ...]", self._module("metadata").external_files(path))
+        holder: HoldsFiles = self._module("metadata")
+        return holder.external_files(path)
 
     def check_code(self, path: Path) -> None:
         """Refuse an artifact that would do more than compute. Nothing of it runs.
@@ -251,11 +324,12 @@ class Target:
             UsageError: names the line and what is there.
         """
         if self.is_code:
-            self._module("allowed").check_code(path)
+            code: HoldsCode = self._module("allowed")
+            code.check_code(path)
 
     def operators(self, path: Path) -> Mapping[str, int]:
         """How often each operator occurs in the artifact, bodies of loops included. Raises as `read_proof`."""
-        return cast("Mapping[str, int]", self._module("metadata").operators(path))
+        return self._metadata().operators(path)
 
     def inner_values(self, path: Path, feed: Arrays, provider: str = "cpu", *, tf32: bool = False) -> InnerValues:
         """Every floating-point value inside the artifact for one feed, in the order in which they are computed.
@@ -264,7 +338,8 @@ class Target:
             UsageError: the file can't be read, or the runtime refuses it.
             ProviderError: the runtime or the provider is not on this host.
         """
-        return cast("InnerValues", self._module("values").inner_values(path, feed, provider, tf32=tf32))
+        inspector: Inspector = self._module("values")
+        return inspector.inner_values(path, feed, provider, tf32=tf32)
 
     def runner(self, path: Path, provider: str, *, tf32: bool = False) -> AbstractContextManager[Runner]:
         """The artifact in its own runtime, on `provider`.
@@ -282,11 +357,16 @@ class Target:
             raise UsageError(
                 f"provider {provider!r} for {self.name}", f"one of {', '.join(self.providers)}", "change --provider"
             )
-        return cast("AbstractContextManager[Runner]", self._module("runner").open_runner(path, provider, tf32))
+        opener: Opener = self._module("runner")
+        return opener.open_runner(path, provider, tf32)
 
     def versions(self) -> Mapping[str, str]:
         """The versions of the packages that write this format."""
         return installed(*self.writers)
+
+    def _metadata(self) -> Metadata:
+        found: Metadata = self._module("metadata")
+        return found
 
     def _module(self, name: str) -> Any:
         return import_module(f"{self.package}.{name}")

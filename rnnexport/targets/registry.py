@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnexport.artifact.beside import artifact_of
 from rnnexport.core.errors import UsageError, require_path
@@ -12,6 +13,65 @@ from rnnexport.core.signature import argument_name
 from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.base import Target
 from rnnexport.targets.onnx.providers import PROVIDERS
+
+if TYPE_CHECKING:  # modules of formats are imported by name, when they are called for; here they are checked
+    from rnnexport.targets import base
+    from rnnexport.targets.c import allowed as c_allowed
+    from rnnexport.targets.c import export as c_export
+    from rnnexport.targets.c import metadata as c_metadata
+    from rnnexport.targets.c import runner as c_runner
+    from rnnexport.targets.c import values as c_values
+    from rnnexport.targets.numpy import allowed as numpy_allowed
+    from rnnexport.targets.numpy import export as numpy_export
+    from rnnexport.targets.numpy import metadata as numpy_metadata
+    from rnnexport.targets.numpy import runner as numpy_runner
+    from rnnexport.targets.numpy import values as numpy_values
+    from rnnexport.targets.onnx import export as onnx_export
+    from rnnexport.targets.onnx import metadata as onnx_metadata
+    from rnnexport.targets.onnx import runner as onnx_runner
+    from rnnexport.targets.onnx import values as onnx_values
+    from rnnexport.targets.saved_model import export as saved_model_export
+    from rnnexport.targets.saved_model import metadata as saved_model_metadata
+    from rnnexport.targets.saved_model import runner as saved_model_runner
+    from rnnexport.targets.saved_model import values as saved_model_values
+    from rnnexport.targets.tflite import export as tflite_export
+    from rnnexport.targets.tflite import metadata as tflite_metadata
+    from rnnexport.targets.tflite import runner as tflite_runner
+    from rnnexport.targets.tflite import values as tflite_values
+
+    _EXPORTERS: tuple[base.Exporter, ...] = (
+        c_export,
+        numpy_export,
+        onnx_export,
+        saved_model_export,
+        tflite_export,
+    )
+    _METADATA: tuple[base.Metadata, ...] = (
+        *(c_metadata, numpy_metadata, onnx_metadata, saved_model_metadata, tflite_metadata),
+    )
+    _OPENERS: tuple[base.Opener, ...] = (
+        c_runner,
+        numpy_runner,
+        onnx_runner,
+        saved_model_runner,
+        tflite_runner,
+    )
+    _INSPECTORS: tuple[base.Inspector, ...] = (
+        c_values,
+        numpy_values,
+        onnx_values,
+        saved_model_values,
+        tflite_values,
+    )
+    _OWNERS: tuple[base.Owner, ...] = (
+        c_metadata,
+        numpy_metadata,
+    )
+    _HOLDERS: tuple[base.HoldsFiles, ...] = (onnx_metadata,)
+    _CODE: tuple[base.HoldsCode, ...] = (
+        c_allowed,
+        numpy_allowed,
+    )
 
 # Of ONNX: from the oldest that is tested to the newest that both onnx and ONNX Runtime know.
 OPSETS = range(13, 27)
