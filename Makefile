@@ -15,7 +15,8 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 OTHER_KERNELS = TF_ENABLE_ONEDNN_OPTS=0 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.cpu_features)"
 
-.PHONY: help setup demo samples-table support bench mutation false-alarms edges test test-kernels test-long docs release \
+.PHONY: help setup demo samples-table support bench mutation false-alarms edges test test-kernels test-long \
+  test-newest test-oldest docs release \
   lint format clean
 
 help: ## Show what there is
@@ -63,6 +64,18 @@ test-kernels: $(READY) ## Run the tests that CI runs under kernels that round ot
 
 test-long: $(READY) ## Run all tests, the long ones too
 	$(PYTEST) -m ''
+
+test-newest: ## Install the newest of all packages, past the upper bounds, and run the contract tests and the matrix
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --upgrade -e '.[$(EXTRAS)]'
+	build/newest/bin/python -m pip install --quiet --upgrade --no-deps keras onnxscript tensorflow tf2onnx tf_keras
+	build/newest/bin/python -m pytest -n 2 --dist loadgroup tests/compat tests/test_matrix.py
+
+test-oldest: ## Install the lower bounds of all packages, and run the contract tests and the matrix
+	$(PYTHON) -m venv build/oldest
+	$(PYTHON) -m tools.lower_bounds > build/oldest/constraints.txt
+	build/oldest/bin/python -m pip install --quiet -c build/oldest/constraints.txt -e '.[$(EXTRAS)]'
+	build/oldest/bin/python -m pytest -n 2 --dist loadgroup tests/compat tests/test_matrix.py
 
 docs: $(READY) ## Build the site of docs/ in build/site; a warning is an error
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -40,6 +40,8 @@ KERAS = {"keras", "tf_keras"}
 TENSORFLOW = {"tensorflow", "tf2onnx"}
 # Converters need TensorFlow, and so does the runner of the format that TensorFlow runs; nothing else above `source`.
 TENSORFLOW_MODULES = {
+    "rnnexport.compat.tensorflow",
+    "rnnexport.compat.tf2onnx",
     "rnnexport.conversion.convert",
     "rnnexport.conversion.folding",
     "rnnexport.conversion.forms",
@@ -56,7 +58,6 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.forms.special",
     "rnnexport.conversion.forms.values",
     "rnnexport.conversion.handlers.making",
-    "rnnexport.conversion.taming",
     "rnnexport.targets.tflite.elements",
     "rnnexport.targets.tflite.export",
     "rnnexport.targets.tflite.forms.angles",

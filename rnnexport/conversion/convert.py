@@ -15,14 +15,14 @@ import onnx
 import onnx_ir as ir
 from tf2onnx import convert
 
+from rnnexport.compat.tf2onnx import tamed
 from rnnexport.conversion.boundary import restore_boundary
-from rnnexport.conversion.canonical import canonicalise, lookalikes
+from rnnexport.conversion.canonical import canonicalise, lookalikes, preference
 from rnnexport.conversion.cleanup import infer_shapes, quiet
 from rnnexport.conversion.folding import with_exact_constants
 from rnnexport.conversion.forms import in_forms
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.conversion.refusals import no_form
-from rnnexport.conversion.taming import tamed
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.ir.converted import Converted, NotConverted
 from rnnexport.source.trace import Graphs, TracedModel
@@ -85,10 +85,10 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str]) -> ir.Mod
     with_exact_constants(graph_def, weights)
     _open(graph_def, weights)
     try:
-        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(copying=False):
+        with ForeignCode(lambda error: _BrokenError(reason(error))), tamed(preference, copying=False):
             model = _proto(traced, graph_def, opset, weights)
     except _BrokenError:
-        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(copying=True):
+        with ForeignCode(lambda error: _unconvertible(traced.name, error)), tamed(preference, copying=True):
             model = _proto(traced, graph_def, opset, weights)
     unknown = list(_unknown_ops(model.graph, opset))
     if unknown:

@@ -14,13 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
-from tf2onnx import tfonnx
-from tf2onnx.optimizer import ConstFoldOptimizer
 
+from rnnexport.compat.tensorflow import function_def_to_graph_def, op_def_registry
 from rnnexport.core.errors import ForeignCode, reason
 from rnnexport.source.double import plain_session
 from rnnexport.source.float64_safety import narrow_left, obstacle
@@ -37,9 +33,6 @@ _MOVES = frozenset(
 )
 _SHORT, _LARGE = 4, 10**6
 _SUFFIX = "in_float64"
-_BY_TENSORFLOW, _OF_TENSORFLOW, _OF_ONNX = "compute_const_folding_using_tf", "rewrite_constant_fold", "_fold_node"
-_by_tensorflow, _of_tensorflow = getattr(tfonnx, _BY_TENSORFLOW), getattr(tfonnx, _OF_TENSORFLOW)
-_of_onnx = getattr(ConstFoldOptimizer, _OF_ONNX)
 
 
 def with_exact_constants(graph_def: GraphDef, weights: Collection[str]) -> None:
@@ -149,34 +142,3 @@ def _in_float64(graph_def: GraphDef, tensors: list[str]) -> list[np.ndarray]:
 
 class _UnknownError(Exception):
     """TensorFlow can't compute the constants in float64."""
-
-
-def uncast() -> tuple[tuple[Any, str, Any], ...]:
-    """(owner, name, what stands in its place) of the three places where tf2onnx would cast them at once."""
-    return (
-        (tfonnx, _BY_TENSORFLOW, _fold_by_tensorflow),
-        (tfonnx, _OF_TENSORFLOW, _fold_of_tensorflow),
-        (ConstFoldOptimizer, _OF_ONNX, _fold_of_onnx),
-    )
-
-
-def _fold_by_tensorflow(graph: Any, known: Any, outputs: Any) -> Any:
-    values, dtypes = _by_tensorflow(graph, known, outputs)
-    casts = [one for one in graph.get_operations() if one.type == "Cast" and one.inputs[0].dtype == tf.float64]
-    for operation in casts:
-        values.pop(operation.outputs[0].name, None)
-    return values, dtypes
-
-
-def _fold_of_tensorflow(graph: Any, ops: Any) -> Any:
-    held = [_is_cast_of_double(graph, op) for op in ops]
-    rest = iter(_of_tensorflow(graph, [op for op, is_held in zip(ops, held, strict=True) if not is_held]))
-    return [op if is_held else next(rest) for op, is_held in zip(ops, held, strict=True)]
-
-
-def _fold_of_onnx(optimizer: Any, node: Any, graph: Any) -> bool:
-    return not _is_cast_of_double(graph, node) and bool(_of_onnx(optimizer, node, graph))
-
-
-def _is_cast_of_double(graph: Any, node: Any) -> bool:
-    return bool(node.type == "Cast" and graph.get_dtype(node.input[0]) == onnx.TensorProto.DOUBLE)

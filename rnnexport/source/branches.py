@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import tensorflow as tf
-from tensorflow.python.eager import context, execute
-from tensorflow.python.framework import op_def_registry
 
+from rnnexport.compat.tensorflow import context, execute, op_def_registry
 from rnnexport.source.graphs import NodeDef, Place
 from rnnexport.source.trace import TracedModel
 

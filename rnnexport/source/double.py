@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import rewriter_config_pb2
 
+from rnnexport.compat.tensorflow import rewriter_config_pb2
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.meaning import meant
 from rnnexport.source.elementary import Meaning

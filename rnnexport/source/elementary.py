@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
+
+from rnnexport.compat.tensorflow import types_pb2
 
 Tensor = Any
 Body = Callable[..., list[Tensor]]

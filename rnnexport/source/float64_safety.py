@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
-from tensorflow.python.framework import kernels, op_def_registry
+
+from rnnexport.compat.tensorflow import kernels, op_def_registry, types_pb2
 
 GraphDef = Any
 NodeDef = Any

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context
-from tensorflow.python.framework import convert_to_constants
+
+from rnnexport.compat.tensorflow import context, convert_to_constants
 
 # Bytes from which a weight stays outside the graph. Below it every pass may read, fold and copy it.
 OPEN_FROM = 1 << 16

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from rnnexport.compat.tensorflow import function_def_to_graph
 from rnnexport.core.errors import ForeignCode, reason
 from rnnexport.source.double import Double, plain_session
 from rnnexport.source.trace import TracedModel

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import wrap_function  # `prune` is a method of what is wrapped alone
-from tensorflow.python.framework import op_def_registry  # the registry has no public name
 
+from rnnexport.compat.tensorflow import op_def_registry, order_behind, wrap_function
 from rnnexport.source.api import hidden_state
 
 Library = Mapping[str, Any]  # the functions of a graph by name
@@ -72,10 +71,9 @@ def _cut(concrete: Any, library: Library, needed: set[Any]) -> None:
     for operation in kept:
         before = [one for one in operation.control_inputs if one in kept]
         if len(before) < len(operation.control_inputs):
-            operation._remove_all_control_inputs()
-            operation._add_control_inputs(before)
+            order_behind(operation, before, only=True)
     for operation in outputs:
-        operation._add_control_inputs(checks)
+        order_behind(operation, checks)
 
 
 def _behind(operations: Iterable[Any], *, waiting: bool = False) -> set[Any]:

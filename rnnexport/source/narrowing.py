@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 
+from rnnexport.compat.tensorflow import types_pb2
 from rnnexport.source.freezing import imported
 from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 
+from rnnexport.compat.tensorflow import attr_value_pb2
 from rnnexport.source.float64_safety import REFERENCES, AttrValue
 
 Types = Mapping[int, int]  # the number of a type by that of the type that it takes the place of

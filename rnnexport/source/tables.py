@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops import lookup_ops  # what Keras' lookup layers keep are instances of these
+
+from rnnexport.compat.tensorflow import lookup_ops
 
 _NUMBERS = 2**62  # that a word may become
 _CLASSES = (lookup_ops.InitializableLookupTableBase, lookup_ops.MutableHashTable)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 
+from rnnexport.compat.tensorflow import set_flag
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.signature import Signature, TensorSpec, argument_name
 from rnnexport.core.source_names import SourceNames
@@ -175,7 +175,7 @@ def _keep_cases(concrete: Any) -> None:
     """Let freezing leave choices by an index as they are, as it leaves those by a condition: no format has switches."""
     for operation in concrete.graph.get_operations():
         if operation.type in ("Case", "StatelessCase"):
-            operation._set_attr("_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False))
+            set_flag(operation, "_lower_using_switch_merge", value=False)
 
 
 def _refuse_assignments(concrete: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from rnnexport.compat.tensorflow import function_of
 from rnnexport.source.assigned import assigned
 from rnnexport.source.scopes import UNNAMED, origin
 from rnnexport.source.statements import Code, Frame
@@ -110,7 +111,7 @@ class _Walk:
     def _bodies(self, graph: Any, operation: Any, prefix: str, names: Sequence[str]) -> Iterator[tuple[Any, Names]]:
         """The graphs that an operation runs, with their names; of a loop, the body before the condition."""
         for attribute in _CALLERS[operation.type]:
-            function = graph._get_function(operation.get_attr(attribute).name)
+            function = function_of(graph, operation.get_attr(attribute).name)
             if (body := getattr(function, "graph", None)) is None:
                 continue
             if operation.type in _CALLS:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import op_def_registry
 
+from rnnexport.compat.tensorflow import op_def_registry
 from rnnexport.emit.numpy.meaning import meant
 from rnnexport.source.elementary import Meaning, elementary
 from rnnexport.source.float64_safety import FLOATS, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from rnnexport.compat.tensorflow import function_def_to_graph, set_flag
 from rnnexport.conversion.forms.known import CASES, known_integers
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 from rnnexport.core.errors import ConversionError
@@ -156,7 +155,7 @@ def _keep_loops(graph: tf.Graph) -> None:
     """Loops and choices that a form made are to stay what they are: no format has their older operators."""
     for operation in graph.get_operations():
         if operation.type in _RUNS and operation.node_def.attr[_LOWERED].b:
-            operation._set_attr(_LOWERED, attr_value_pb2.AttrValue(b=False))
+            set_flag(operation, _LOWERED, value=False)
 
 
 def _branches(operation: tf.Operation) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.smart_cond import smart_constant_value
+
+from rnnexport.compat.tensorflow import smart_constant_value
 
 Operation = Any
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
-from tensorflow.python.framework.smart_cond import smart_constant_value
 
+from rnnexport.compat.tensorflow import function_def_to_graph, smart_constant_value
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.freezing import captured
 from rnnexport.source.trace import TracedModel

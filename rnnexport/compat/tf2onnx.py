@@ -1,29 +1,33 @@
 """tf2onnx 1.17 without those of its parts that change what a graph computes, silent, with one choice of equal nodes.
 
 It offers no option for any of this: its pipeline looks the parts up by name, and here they are replaced for the time of
-a conversion. `tests/conversion/test_taming.py` fails where a newer version has them no longer.
+a conversion. Seen with 1.17.0. `tests/compat/test_tf2onnx.py` fails where a newer version has a part no longer, or a
+rewriter of recurrences that is not known here.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-from tensorflow.python.grappler import tf_optimizer
 from tf2onnx import optimizer, tf_loader, tf_utils, tfonnx
-from tf2onnx.optimizer import MergeDuplicatedNodesOptimizer, TransposeOptimizer, back_to_back_optimizer
+from tf2onnx.optimizer import (
+    ConstFoldOptimizer,
+    MergeDuplicatedNodesOptimizer,
+    TransposeOptimizer,
+    back_to_back_optimizer,
+)
 
-from rnnexport.conversion.canonical import preference
-from rnnexport.conversion.folding import uncast
+from rnnexport.compat.supported import part_of
+from rnnexport.compat.tensorflow import config_pb2, meta_graph_pb2, tf_optimizer, types_pb2
 
+Preference = Callable[[str], Any]
 # The rewriters of `tfonnx.process_parsed_graph` that replace a recurrence by a recurrent ONNX op.
 RNN_REWRITERS = (
     "rewriter_lstm_tf2",
@@ -41,34 +45,41 @@ LOOSE_REWRITERS = ("rewrite_thresholded_relu", "rewrite_leakyrelu")
 GEMM_REWRITERS = ("rewrite_gemm",)
 _MERGE = "_merge_nodes_that_are_duplicated"
 _CASTS = ("Cast",)
-_merge = getattr(MergeDuplicatedNodesOptimizer, _MERGE)
-_optimize_graph = optimizer.optimize_graph
-_back_to_back = dict(back_to_back_optimizer._func_map)
+_merge = part_of(MergeDuplicatedNodesOptimizer, _MERGE)
+_optimize_graph = part_of(optimizer, "optimize_graph")
+_back_to_back = dict(part_of(back_to_back_optimizer, "_func_map"))
+# The three places where it would cast a constant of float64 at once, which `conversion.folding` put in.
+_BY_TENSORFLOW, _OF_TENSORFLOW, _OF_ONNX = "compute_const_folding_using_tf", "rewrite_constant_fold", "_fold_node"
+_by_tensorflow, _of_tensorflow = part_of(tfonnx, _BY_TENSORFLOW), part_of(tfonnx, _OF_TENSORFLOW)
+_of_onnx = part_of(ConstFoldOptimizer, _OF_ONNX)
 # tf2onnx takes bfloat16 for float16, which ends at 65504.
-_DTYPES = tf_utils.TF_TO_ONNX_DTYPE | {types_pb2.DT_BFLOAT16: onnx.TensorProto.BFLOAT16}
+_DTYPES = part_of(tf_utils, "TF_TO_ONNX_DTYPE") | {types_pb2.DT_BFLOAT16: onnx.TensorProto.BFLOAT16}
 _lock = threading.Lock()
 
 
 @contextmanager
-def tamed(*, copying: bool) -> Iterator[None]:
+def tamed(preference: Preference, *, copying: bool) -> Iterator[None]:
     """A block in which tf2onnx converts without recognising recurrences, and changes no value.
 
     Args:
+        preference: gives the least for the name that stays of those of equal nodes.
         copying: whether each pass works on a copy of the graph, and is left out where it fails. The copies take about
             as long as all the rest.
     """
     parts = [
         *((tfonnx, name, _keep) for name in (*RNN_REWRITERS, *LOOSE_REWRITERS, *GEMM_REWRITERS)),
-        *uncast(),
+        (tfonnx, _BY_TENSORFLOW, _fold_by_tensorflow),
+        (tfonnx, _OF_TENSORFLOW, _fold_of_tensorflow),
+        (ConstFoldOptimizer, _OF_ONNX, _fold_of_onnx),
         *([] if copying else [(optimizer, "optimize_graph", _without_copies)]),
-        (MergeDuplicatedNodesOptimizer, _MERGE, _merge_into_the_best),
+        (MergeDuplicatedNodesOptimizer, _MERGE, _merging(preference)),
         (TransposeOptimizer, "merge_duplicated_transposes", _remove_unused),  # the one above merges these too
         (tf_loader, "tf_optimize_grappler", _inlined),
         (tf_utils, "TF_TO_ONNX_DTYPE", _DTYPES),
         (back_to_back_optimizer, "_func_map", _back_to_back | {_CASTS: _merge_casts}),
     ]
     with _lock:
-        originals = [getattr(owner, name) for owner, name, _ in parts]
+        originals = [part_of(owner, name) for owner, name, _ in parts]
         logger = logging.getLogger("tf2onnx")
         level = logger.level
         logger.setLevel(logging.CRITICAL)  # what it logs as errors is found again by `convert` and raised
@@ -110,9 +121,12 @@ def _without_copies(graph: Any, catch_errors: bool = True, optimizers: Any = Non
     return _optimize_graph(graph, False, optimizers)
 
 
-def _merge_into_the_best(optimizer: Any, equal: Any, graph: Any) -> None:
-    """Keep of equal nodes the one that `canonicalise` would, not the one that comes first by the hash seed."""
-    _merge(optimizer, sorted(equal, key=lambda node: preference(node.name)), graph)
+def _merging(preference: Preference) -> Callable[[Any, Any, Any], None]:
+    def merge(optimizer: Any, equal: Any, graph: Any) -> None:
+        """Keep of equal nodes the one that is preferred, not the one that comes first by the hash seed."""
+        _merge(optimizer, sorted(equal, key=lambda node: preference(node.name)), graph)
+
+    return merge
 
 
 def _remove_unused(optimizer: Any) -> None:
@@ -141,3 +155,25 @@ def is_lossless(source: int, target: int) -> bool:
     rounds = one.kind in "iu" and one.itemsize == 8 and other.kind == "f"
     safe: bool = np.can_cast(one, other, "safe")
     return safe and not rounds
+
+
+def _fold_by_tensorflow(graph: Any, known: Any, outputs: Any) -> Any:
+    values, dtypes = _by_tensorflow(graph, known, outputs)
+    casts = [one for one in graph.get_operations() if one.type == "Cast" and one.inputs[0].dtype == tf.float64]
+    for operation in casts:
+        values.pop(operation.outputs[0].name, None)
+    return values, dtypes
+
+
+def _fold_of_tensorflow(graph: Any, ops: Any) -> Any:
+    held = [_is_cast_of_double(graph, op) for op in ops]
+    rest = iter(_of_tensorflow(graph, [op for op, is_held in zip(ops, held, strict=True) if not is_held]))
+    return [op if is_held else next(rest) for op, is_held in zip(ops, held, strict=True)]
+
+
+def _fold_of_onnx(optimizer: Any, node: Any, graph: Any) -> bool:
+    return not _is_cast_of_double(graph, node) and bool(_of_onnx(optimizer, node, graph))
+
+
+def _is_cast_of_double(graph: Any, node: Any) -> bool:
+    return bool(node.type == "Cast" and graph.get_dtype(node.input[0]) == onnx.TensorProto.DOUBLE)
