@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.support.measure import Measured
-from benchmarks.support.models import FAMILIES, Subject, public
-from benchmarks.support.page import markdown, placed
+from benchmarks.support.models import FAMILIES, Subject, kind_of, public
+from benchmarks.support.page import exact_before, markdown, placed
 from benchmarks.support.table import from_json, to_json, told
+from benchmarks.support.together import MOST
 from benchmarks.support.workers import measured
 from rnnexport.artifact.atomic_write import staged
 from rnnexport.targets.registry import TARGET_NAMES
@@ -40,17 +41,34 @@ def _measured(asked: argparse.Namespace) -> list[Measured]:
         for name, other in public(family).items()
         if not other and (not asked.only or name in asked.only)
     ]
-    found: list[Measured] = []
-    for one in measured(subjects, asked.targets.split(","), asked.jobs):
+    page = asked.markdown.read_text() if asked.markdown is not None and asked.markdown.is_file() else ""
+    kept = [] if asked.keep is None else from_json(json.loads(asked.keep.read_text()))
+    found = [one for one in kept if not asked.only or one.subject not in subjects]
+    subjects = [subject for subject in subjects if subject not in {one.subject for one in found}]
+    for one in measured(list(groups(subjects, page)), asked.targets.split(","), asked.jobs):
         found.append(one)
         words = ", ".join(f"{name} {what.word}" for name, what in one.found.items())
+        count = f"{len(found)} of {len(kept) + len(subjects)}"
         print(
-            f"{len(found)} of {len(subjects)}: {one.subject.family}.{one.subject.name} {words} ({one.seconds:.1f} s)",
+            f"{count}: {one.subject.family}.{one.subject.name} {words} ({one.seconds:.1f} s)",
             file=sys.stderr,
             flush=True,
         )
         _write(asked.json, json.dumps(to_json(sorted(found, key=lambda one: one.subject)), indent=1) + "\n")
     return sorted(found, key=lambda one: one.subject)
+
+
+def groups(subjects: Sequence[Subject], page: str) -> Iterator[tuple[Subject, ...]]:
+    """Many at once of those that were exact everywhere when the page was written, and each of the others alone."""
+    before = exact_before(page)
+    known: dict[tuple[str, str], list[Subject]] = {}
+    for subject in subjects:
+        if subject in before:
+            known.setdefault((subject.family, kind_of(subject)), []).append(subject)
+    for alike in known.values():
+        for at in range(0, len(alike), MOST):
+            yield tuple(alike[at : at + MOST])
+    yield from ((subject,) for subject in subjects if subject not in before)
 
 
 def _write(path: Path | None, text: str) -> None:
@@ -66,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME", help="that alone; may be repeated")
     parser.add_argument("--targets", default=",".join(TARGET_NAMES), metavar="NAMES", help="with commas between")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every result there, as it comes")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="results of --json that stand, but for --only")
     parser.add_argument("--read", type=Path, metavar="FILE", help="results of --json, instead of measuring")
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the tables there; into a page, between its marks"

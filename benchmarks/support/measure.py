@@ -60,22 +60,35 @@ class Measured:
 def measure(subject: Subject, targets: Sequence[str]) -> Measured:
     """Export the model of that subject to each target, and verify each artifact."""
     start = perf_counter()
-    why = not_applicable(subject)
-    built: Built | None = None
-    if not why:
-        try:
-            built = build(subject)
-        except CannotBuildError as error:
-            why = f"Keras itself can't: {error}"
-    if built is None:
-        return Measured(subject, "", dict.fromkeys(targets, Found("n/a", why)), perf_counter() - start)
+    built = built_or_not(subject)
+    if isinstance(built, Found):
+        return Measured(subject, "", dict.fromkeys(targets, built), perf_counter() - start)
+    return Measured(subject, built.sizes, exports(built, targets, True), perf_counter() - start)
+
+
+def built_or_not(subject: Subject) -> Built | Found:
+    """The model of a subject, or why there is none."""
+    if why := not_applicable(subject):
+        return Found("n/a", why)
+    try:
+        return build(subject)
+    except CannotBuildError as error:
+        return Found("n/a", f"Keras itself can't: {error}")
+
+
+def exports(built: Built, targets: Sequence[str], cures: bool) -> dict[str, Found]:
+    """Each target by itself, so that one that refuses keeps none from the others; what they share is run once.
+
+    Args:
+        built: the model.
+        targets: formats.
+        cures: whether what is refused is exported with --timesteps too.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        found = _exports(built, targets, Path(folder))
-    return Measured(subject, built.sizes, found, perf_counter() - start)
+        return _exports(built, targets, cures, Path(folder))
 
 
-def _exports(built: Built, targets: Sequence[str], folder: Path) -> dict[str, Found]:
-    """Each target by itself, so that one that refuses keeps none from the others; what they share is run once."""
+def _exports(built: Built, targets: Sequence[str], cures: bool, folder: Path) -> dict[str, Found]:
     source = _word(lambda: rnnexport.load(built.model))
     if isinstance(source, Found):
         return dict.fromkeys(targets, source)
@@ -95,7 +108,7 @@ def _exports(built: Built, targets: Sequence[str], folder: Path) -> dict[str, Fo
 
     is_open = any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in built.model.inputs)
     found = {name: export(name, built.steps if is_open and target(name).unrolled else None) for name in targets}
-    if is_open:
+    if is_open and cures:
         refused = [name for name, what in found.items() if what.word != "exact" and not target(name).unrolled]
         cured = [name for name in refused if export(name, built.steps).word == "exact"]
         found |= {name: Found("fixed", found[name].why) for name in cured}

@@ -70,7 +70,14 @@ def not_applicable(subject: Subject) -> str:
     return of_layers.NOT_APPLICABLE.get(subject.name, "")
 
 
-def build(subject: Subject) -> Built:
+def kind_of(subject: Subject) -> str:
+    """Equal for subjects of one family whose models can have one input."""
+    if _is_function(subject) or subject.name not in of_layers.USES:
+        return ""
+    return f"{of_layers.USES[subject.name].kind}{of_layers.OWN_SHAPES.get(subject.name, '')}"
+
+
+def build(subject: Subject, name: str = "model") -> Built:
     """The model. Lengths are open where Keras takes them so.
 
     Raises:
@@ -82,7 +89,7 @@ def build(subject: Subject) -> Built:
         try:
             with ForeignCode(lambda error: CannotBuildError(_cause(error))):
                 make = _function_model if _is_function(subject) else _layer_model
-                model = make(subject, rows, length)
+                model = make(subject, rows, length, name)
                 _fill(model)
                 _run(model, steps)
                 return Built(model, sizes, steps)
@@ -101,7 +108,7 @@ def _is_function(subject: Subject) -> bool:
     return subject.family == "keras.ops"
 
 
-def _function_model(subject: Subject, rows: int | None, steps: int | None) -> Any:
+def _function_model(subject: Subject, rows: int | None, steps: int | None, name: str) -> Any:
     import keras
 
     from benchmarks.support.function_layer import Function
@@ -110,10 +117,10 @@ def _function_model(subject: Subject, rows: int | None, steps: int | None) -> An
     x = keras.Input((steps, WIDTH), batch_size=rows, name="x")
     # No recurrence: it costs two thirds of the time, and functions do not tell what went before them.
     a = keras.layers.Dense(WIDTH, activation="tanh")(x)
-    return keras.Model(x, Function(subject.name, name="function")(a, x), name="model")
+    return keras.Model(x, Function(subject.name, name="function")(a, x), name=name)
 
 
-def _layer_model(subject: Subject, rows: int | None, steps: int | None) -> Any:
+def _layer_model(subject: Subject, rows: int | None, steps: int | None, name: str) -> Any:
     api = import_module(subject.family.partition(".")[0])
     use = of_layers.USES[subject.name]
     shape, dtype = of_layers.SHAPES[use.kind]
@@ -129,7 +136,7 @@ def _layer_model(subject: Subject, rows: int | None, steps: int | None) -> Any:
     behind = [] if use.alone or use.kind == "row" else list(_recurrence(api, found))
     if not behind and use.kind == "sequence":
         behind = [api.layers.SimpleRNN(3)(x)]
-    return api.Model(x, [*_flat(found), *behind], name="model")
+    return api.Model(x, [*_flat(found), *behind], name=name)
 
 
 def _flat(y: Any) -> list[Any]:

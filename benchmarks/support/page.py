@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.support.measure import Measured
-from benchmarks.support.models import FAMILIES, Family, public
+from benchmarks.support.models import FAMILIES, Family, Subject, public
 from benchmarks.support.table import shares
 
 # Of a reason, what is of the model that was measured and of no other.
@@ -16,6 +16,7 @@ _OWN = re.compile(
     r"| in (?:model|function)[\w/]*|\bmodel(?:_1)?/|\(opset \d+\)|; see .*|/tmp/\S+|'[\w ]+_\d+'"
 )
 _LONGEST = 200
+_EVERYWHERE = "Exact in every format"
 START, END = "<!-- support -->\n", "<!-- end of support -->\n"
 
 
@@ -48,6 +49,16 @@ def placed(page: str, tables: str) -> str:
     return page.partition(START)[0] + START + tables + END + page.partition(END)[2]
 
 
+def exact_before(page: str) -> frozenset[Subject]:
+    """What a page says is exact in every format."""
+    found = set[Subject]()
+    for family in FAMILIES:
+        own = page.partition(f"## `{family}`\n")[2].partition("\n## ")[0]
+        line = own.partition(f"{_EVERYWHERE}: ")[2].partition("\n")[0]
+        found |= {Subject(family, name) for name in re.findall(r"`(\w+)`", line)}
+    return frozenset(found)
+
+
 def markdown(found: Sequence[Measured]) -> Iterator[str]:
     """Tables of the shares and of each family, and the reasons."""
     targets = list(found[0].found)
@@ -75,7 +86,7 @@ def _of_family(family: Family, own: Mapping[str, Measured], targets: Sequence[st
     outside = {name: one for name, one in own.items() if {what.word for what in one.found.values()} == {"n/a"}}
     others = {name: other for name, other in public(family).items() if other in own}
     yield from ("", f"## `{family}`", "")
-    yield f"Exact in every format: {_listed(everywhere)}."
+    yield f"{_EVERYWHERE}: {_listed(everywhere)}."
     yield ""
     yield f"| not everywhere | {' | '.join(targets)} |"
     yield "| --- |" + " --- |" * len(targets)

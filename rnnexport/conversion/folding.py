@@ -4,7 +4,7 @@ A window, a filter bank or a table of angles is no constant of the source: tf2on
 
     Before: matrix = MatMul(Const, Sin(Range(0, 512, 1)))     After: matrix = Cast(Const: float64)
 
-Short ones are what the source says in any case, see `emit.numpy.meaning`.
+Short ones that are what the source says in any case stay, see `emit.numpy.meaning`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph_def, op_def_registry
 from rnnexport.core.errors import ForeignCode, reason
+from rnnexport.emit.numpy.meaning import meant
 from rnnexport.source.double import plain_session
 from rnnexport.source.float64_safety import narrow_left, obstacle
 from rnnexport.source.widening import widened
@@ -95,15 +96,31 @@ def _exact(graph_def: GraphDef, open_nodes: Collection[str]) -> dict[str, _Exact
         for operation in graph.get_operations()
         if operation.name in computed
         and operation.outputs[0].dtype.is_floating
-        and any(reader.name not in closed for reader in operation.outputs[0].consumers())
+        and not _is_inner(operation.outputs[0], closed)
     ]
     part = type(graph_def)(versions=graph_def.versions, node=[node for node in graph_def.node if node.name in closed])
     values = _in_float64(part, [tensor.name for tensor in wanted]) if wanted else []
     return {
         tensor.op.name: _Exact(value, tensor.dtype)
         for tensor, value in zip(wanted, values, strict=False)
-        if _SHORT < value.size < _LARGE
+        if value.size < _LARGE and (value.size > _SHORT or not _is_meant(value, tensor.dtype))
     }
+
+
+def _is_inner(tensor: tf.Tensor, closed: Collection[str]) -> bool:
+    """Whether constants alone are computed of it."""
+    readers = tensor.consumers()
+    return bool(readers) and all(reader.name in closed for reader in readers)
+
+
+def _is_meant(value: np.ndarray, dtype: tf.DType) -> bool:
+    """Whether a short constant is the number that is read in what its dtype holds of it: 0.5 is, log(2) is not.
+
+    Of a float64 it is not known: it may be cast from a float32, 0.3 from 0.30000001.
+    """
+    return dtype != tf.float64 and bool(
+        np.array_equal(meant(value.astype(dtype.as_numpy_dtype)), value, equal_nan=True)
+    )
 
 
 def _closed(graph: tf.Graph, open_nodes: Collection[str]) -> tuple[set[str], set[str]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support import functions, layers
+from benchmarks.support.__main__ import groups
 from benchmarks.support.measure import Found, Measured, measure
 from benchmarks.support.models import FAMILIES, Subject, build, public
 from benchmarks.support.page import markdown, placed, short
 from benchmarks.support.table import from_json, shares, to_json
+from benchmarks.support.together import MOST, measured_together
 
 pytestmark = pytest.mark.xdist_group("support")
 
@@ -95,6 +97,36 @@ def test_tables_go_between_the_marks_of_a_page():
     page = "# T\n<!-- support -->\nold\n<!-- end of support -->\nrest\n"
     assert placed(page, "new\n") == "# T\n<!-- support -->\nnew\n<!-- end of support -->\nrest\n"
     assert placed("", "new\n") == "new\n"
+
+
+def test_what_was_exact_before_is_measured_together():
+    names = [f"name{at}" for at in range(MOST + 1)]
+    exact = {target: Found("exact") for target in ("onnx", "tflite")}
+    found = [Measured(Subject("keras.ops", name), "", exact, 1.0) for name in names]
+    page = "\n".join(
+        markdown([*found, Measured(Subject("keras.ops", "qr"), "", dict.fromkeys(exact, Found("refused")), 1.0)])
+    )
+    subjects = [Subject("keras.ops", name) for name in ("qr", *names)]
+    assert list(groups(subjects, page)) == [tuple(subjects[1:-1]), (subjects[-1],), (subjects[0],)]
+
+
+def test_one_that_is_refused_is_found_among_many():
+    """The models are real, the exports are not: C is said to have no form of svd."""
+    names = ["subtract", "tanh", "svd", "exp", "where"]
+    counts = []
+
+    def export(built, targets, cures):
+        layers = [part for layer in built.model.layers for part in getattr(layer, "layers", [layer])]
+        functions = {part.function for part in layers if hasattr(part, "function")}
+        counts.append((len(functions), tuple(targets), cures))
+        return {name: Found("refused" if name == "c" and "svd" in functions else "exact") for name in targets}
+
+    found = measured_together([Subject("keras.ops", name) for name in names], ["onnx", "c"], export)
+    assert [one.subject.name for one in found] == names
+    assert {one.subject.name for one in found if one.found["c"].word == "refused"} == {"svd"}
+    assert {one.found["onnx"].word for one in found} == {"exact"}
+    assert counts[0] == (5, ("onnx", "c"), False)
+    assert {count[1:] for count in counts if count[0] == 1} == {(("c",), True)}
 
 
 def test_a_reason_is_told_without_the_model_it_was_met_in():

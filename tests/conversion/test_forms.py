@@ -19,6 +19,7 @@ from rnnexport.source.double import Double, double
 from rnnexport.source.trace import trace
 
 COLUMNS = [Column("onnx 13", "onnx", 13), Column("onnx 21", "onnx", 21), Column("numpy", "numpy")]
+TFLITE = Column("tflite", "tflite")
 RNG = np.random.default_rng(3)
 FEED = {
     "x": RNG.normal(size=(3, 20)).astype(np.float32),
@@ -92,6 +93,23 @@ def test_values_are_those_of_tensorflow(column):
         np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5 * np.abs(wanted).max(), err_msg=name)
 
 
+def slopes(m):
+    """Of activations, summed: each has an operator of its own."""
+    names = (tf.tanh, tf.sigmoid, tf.nn.relu, tf.nn.relu6, tf.nn.elu, tf.nn.softplus, tf.nn.softsign, tf.nn.leaky_relu)
+    functions = (*names, lambda x: tf.sqrt(x * x + 1.0), lambda x: tf.math.rsqrt(x * x + 1.0), tf.math.reciprocal)
+    with tf.GradientTape() as tape:
+        tape.watch(m)
+        total = tf.add_n([tf.reduce_sum((at + 1.0) * function(m)) for at, function in enumerate(functions)])
+    return tape.gradient(total, m)
+
+
+def decoded(m, v):
+    """Labels of sequences that are of different lengths, repeated and blank among them."""
+    scores = tf.reshape(tf.concat([m, m[:, ::-1], m[:, :2], m[:, :2]], 1), [12, 2, 4])
+    found, scores = tf.nn.ctc_greedy_decoder(scores, [12, 7], blank_index=1)
+    return tf.sparse.to_dense(found[0], default_value=-1), scores
+
+
 @pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2]], ids=str)
 def test_parts_of_arrays(column):
     order = tf.constant([2, 0, 3, 1])
@@ -109,6 +127,19 @@ def test_parts_of_arrays(column):
         "replaced at the end": lambda m, v: keras.ops.slice_update(m, (1, 3, 3), v[:, :3, :2]),
         "inverse error function": lambda m, v: tf.math.erfinv(tf.tanh(m)),
         "quantile": lambda m, v: tf.math.ndtri(0.5 + 0.4999 * tf.sin(m)),
+        "diagonal": lambda m, v: tf.linalg.diag_part(tf.concat([m, v], 2), k=2),
+        "diagonal below": lambda m, v: tf.linalg.diag_part(v, k=-1),
+        "with a diagonal": lambda m, v: tf.linalg.set_diag(v, m[:, 0, :3]),
+        "with one below": lambda m, v: tf.linalg.set_diag(m, v[:, :3, 1], k=-1),
+        "shape of both": lambda m, v: tf.broadcast_dynamic_shape(tf.shape(m)[:2], tf.shape(v[:, :1, :1])),
+        "sums at places": lambda m, v: tf.scatter_nd([[3], [1], [3]], v[0, :3], [5, 3]),
+        "added at places": lambda m, v: tf.tensor_scatter_nd_add(m, [[0, 2], [1, 1], [0, 2]], m[0, :3]),
+        "added to numbers": lambda m, v: tf.tensor_scatter_nd_add(v[0, :, 0], [[2], [2], [0], [2]], m[1, 0]),
+        "next above": lambda m, v: tf.math.nextafter(m, m + 1.0) - m,
+        "next below": lambda m, v: tf.math.nextafter(m, tf.zeros_like(m)) - m,
+        "slopes": lambda m, v: slopes(m),
+        "labels": lambda m, v: decoded(m, v)[0],
+        "likelihood": lambda m, v: decoded(m, v)[1],
     }
     for name, found in results(column, "mv", functions).items():
         wanted = functions[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()
@@ -134,6 +165,59 @@ def test_linear_equations(column):
     for name, found in results(column, "mv", functions).items():
         wanted = functions[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max(), err_msg=name)
+
+
+def symmetric(m):
+    return m + tf.linalg.matrix_transpose(m)
+
+
+def rotated(m):
+    """Of eigenvectors what does not tell their signs."""
+    values, vectors = tf.linalg.eigh(symmetric(m))
+    return tf.matmul(vectors * tf.sin(values)[..., None, :], vectors, transpose_b=True)
+
+
+DECOMPOSED = {
+    "upper triangle": lambda m, v: tf.linalg.qr(v)[1],
+    "reflections": lambda m, v: tf.linalg.qr(v)[0],
+    "all reflections": lambda m, v: tf.linalg.qr(v, full_matrices=True)[0],
+    "of a wide one": lambda m, v: tf.linalg.qr(tf.linalg.matrix_transpose(v))[1],
+    "of a triangle": lambda m, v: tf.linalg.qr(tf.linalg.band_part(m, 0, -1))[0],
+    "both triangles": lambda m, v: tf.linalg.lu(m)[0],
+    "order of rows": lambda m, v: tf.linalg.lu(m)[1],
+    "eigenvalues": lambda m, v: tf.linalg.eigvalsh(symmetric(m)),
+    "function of a matrix": lambda m, v: rotated(m),
+    "singular values": lambda m, v: tf.linalg.svd(v, compute_uv=False),
+    "of rows": lambda m, v: tf.linalg.svd(tf.linalg.matrix_transpose(v), compute_uv=False),
+    "pseudo-inverse": lambda m, v: tf.linalg.pinv(tf.matmul(v, v, transpose_b=True), rcond=1e-3),
+    "of one row less": lambda m, v: tf.linalg.svd(m[:, :3, :3], compute_uv=False),
+    "constants": lambda m, v: m + tf.math.real(tf.linalg.eig(tf.constant(FEED["m"]))[1]),
+    "constant vectors": lambda m, v: m + tf.linalg.eigh(tf.constant(FEED["m"]))[1] + tf.linalg.svd(FEED["m"])[1],
+}
+
+
+@pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2], TFLITE], ids=str)
+def test_matrices_taken_apart(column):
+    for name, found in results(column, "mv", DECOMPOSED).items():
+        wanted = DECOMPOSED[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()
+        assert found.dtype == wanted.dtype, name
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2], TFLITE], ids=str)
+def test_gamma_and_bessel_functions(column):
+    x = np.float32([[1e-30, 0.3, 0.5, 1, 1.001, 1.9999, 2, 3.7, 30, 5e4, -0.5, -0.7, -3.3, np.inf]])
+    functions = {
+        "lgamma": lambda x: tf.math.lgamma(x),
+        "digamma": lambda x: tf.math.digamma(x[:, :-1]),
+        "at the poles": lambda x: tf.math.lgamma(tf.floor(tf.minimum(x, 0.0))),
+        "i0": lambda x: tf.math.special.bessel_i0(x[:, :9]),
+        "i0e": lambda x: tf.math.special.bessel_i0e(x[:, :10]),
+    }
+    found = run(column, [Case(name, "", "x", function) for name, function in functions.items()], {"x": x})
+    for name, function in functions.items():
+        assert not found[name].refused, found[name].refused
+        np.testing.assert_allclose(found[name].output, function(tf.constant(x)).numpy(), 2e-6, 1e-6, err_msg=name)
 
 
 def results(column, inputs, functions):
@@ -269,6 +353,25 @@ def test_a_model_without_such_operators_is_left_as_it_is():
     assert in_forms(traced) is traced
 
 
+@pytest.mark.parametrize("target", ["onnx", "numpy"])
+def test_one_of_several_functions(tmp_path, target):
+    """The last is for every index that is none; one is of complex numbers."""
+
+    def chosen(x_BTI):
+        z = tf.complex(x_BTI, 2.0 * x_BTI)
+        branches = [lambda: z, lambda: z * tf.complex(x_BTI, 1.0), lambda: -z]
+        z = tf.switch_case(tf.cast(tf.clip_by_value(x_BTI[0, 0, 0], -9.0, 9.0), tf.int32), branches)
+        return tf.concat([tf.math.real(z), tf.math.imag(z)], -1)
+
+    model = keras.Sequential([keras.Input((None, 4)), Unformed(chosen)])
+    path = tmp_path / f"m{'.py' if target == 'numpy' else '.onnx'}"
+    assert rnnexport.export(model, target, path).report.status == "passed"
+
+
+def square(x_BTI):
+    return tf.matmul(x_BTI, x_BTI, transpose_a=True)
+
+
 class Unformed(keras.layers.Layer):
     def __init__(self, function):
         super().__init__()
@@ -285,8 +388,12 @@ class Unformed(keras.layers.Layer):
         (lambda x: tf.linalg.inv(tf.eye(40) + x[:, :1, :1]), "of 40 unknowns, more than 32"),
         (lambda x: tf.abs(tf.signal.rfft(x, [8192])), "no form of RFFT of 8192 numbers in"),
         (lambda x: tf.math.cumprod(x, tf.shape(x)[1] * 0 + 2), "along an axis that is computed"),
+        (lambda x: tf.math.real(tf.linalg.eig(square(x))[0]), "no form of Eig of a matrix that is not constant"),
+        (lambda x: tf.linalg.eigh(square(x))[1], "eigenvectors are given out with signs that are its kernel's own"),
+        (lambda x: tf.linalg.svd(square(x))[2], "singular vectors are given out with signs"),
+        (lambda x: tf.linalg.svd(tf.eye(40) + x[:, :1, :1], compute_uv=False), "of 40 by 40 numbers, more than 32"),
     ],
-    ids=["operator", "size", "transform", "axis"],
+    ids=["operator", "size", "transform", "axis", "eigenvalues", "eigenvectors", "vectors", "large"],
 )
 def test_what_has_no_form_is_refused_by_name(tmp_path, function, told):
     model = keras.Sequential([keras.Input((None, 4)), Unformed(function)])
@@ -309,8 +416,11 @@ def test_what_has_no_form_is_refused_by_name(tmp_path, function, told):
         (lambda x: tf.math.unsorted_segment_max(x, [0, 1, 3], 4), [[3, 2]], True, "of complex numbers"),
         (lambda x, at: tf.reduce_prod(x, tf.cast(at, tf.int32)), [[3, 2], [1]], True, "along axes that are computed"),
         (lambda x: tf.reduce_prod(x, 1), [[3, None]], True, "of complex numbers along an open axis"),
+        (lambda x: tf.linalg.qr(x)[0], [[None, 3]], False, "of an open number of rows or columns"),
+        (lambda x: tf.linalg.svd(x, full_matrices=True)[0], [[4, 3]], False, "full_matrices=False has a form"),
+        (lambda x: tf.nn.ctc_greedy_decoder(x, [3])[1], [[5, 1, None]], False, "of an open number of labels"),
     ],
-    ids=["unknowns", "windows", "rank", "segments", "axes", "open axis"],
+    ids=["unknowns", "windows", "rank", "segments", "axes", "open axis", "rows", "sides", "labels"],
 )
 def test_a_form_refuses_what_it_can_not_write(function, shapes, paired, told):
     """The form itself is asked: few models get as far, and `test_what_has_no_form_is_refused_by_name` has those."""

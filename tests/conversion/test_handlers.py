@@ -323,3 +323,22 @@ def test_a_guard_inside_a_cell_holds_in_every_format(tmp_path):
         with target_of(path).runner(path, "cpu") as runner:
             (found,) = runner.run(feed).values()
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("column", [ONNX, NUMPY], ids=str)
+def test_bits_of_floats_are_kept(column):
+    x = np.float32([[0.0, -0.0, 1.0, -1.5, 3.4e38, 1.2e-38, 1e-40, -1e-45, np.inf, -np.inf, 0.1]])
+    found = outputs(
+        column,
+        {"x": x},
+        bits=lambda x: tf.bitcast(x, tf.int32),
+        unsigned=lambda x: tf.cast(tf.bitcast(x, tf.uint32), tf.int64),
+        back=lambda x: tf.bitcast(tf.bitcast(x, tf.int32), tf.float32),
+        halved=lambda x: tf.bitcast(tf.bitcast(tf.abs(x), tf.int32) // 2, tf.float32),
+        no_number=lambda x: tf.math.is_nan(tf.bitcast(tf.bitcast(x - x, tf.int32), tf.float32)),
+    )
+    np.testing.assert_array_equal(found["bits"], x.view(np.int32))
+    np.testing.assert_array_equal(found["unsigned"], x.view(np.uint32))
+    np.testing.assert_array_equal(found["back"].view(np.int32), x.view(np.int32))
+    np.testing.assert_array_equal(found["halved"], (np.abs(x).view(np.int32) // 2).view(np.float32))
+    np.testing.assert_array_equal(found["no_number"], np.isinf(x))

@@ -15,7 +15,9 @@ import tensorflow as tf
 from rnnexport.conversion.forms import (
     arrays,
     complex_numbers,
+    decompositions,
     fourier,
+    gradients,
     running,
     segments,
     slicing,
@@ -23,7 +25,7 @@ from rnnexport.conversion.forms import (
     sorting,
     special,
 )
-from rnnexport.conversion.forms.known import has_known_branch
+from rnnexport.conversion.forms.known import CASES, has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
@@ -35,7 +37,9 @@ from rnnexport.source.trace import TracedModel
 
 _FORMS: Mapping[str, Form] = {
     **arrays.FORMS,
+    **decompositions.FORMS,
     **fourier.FORMS,
+    **gradients.FORMS,
     **running.FORMS,
     **segments.FORMS,
     **solving.FORMS,
@@ -78,7 +82,9 @@ def _has_any(graph_def: Any) -> bool:
     """Whether there is something to write: an operator with another form, a complex number, a branch that is known."""
     bodies = (function.node_def for function in graph_def.library.function)
     return has_known_branch(graph_def) or any(
-        node.op in _FORMS or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
+        node.op in _FORMS
+        or node.op in CASES
+        or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
         for nodes in (graph_def.node, *bodies)
         for node in nodes
     )

@@ -3,10 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.values import Form, FormError, Value
+from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+
+
+def _broadcast_shape(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """BroadcastArgs: of two shapes whose ranks are known."""
+    del operation
+    ranks = [shape.shape[0] for shape in inputs]
+    if None in ranks:
+        return None
+    one, other = (tf.pad(x, [[max(ranks) - n, 0]], constant_values=1) for x, n in zip(inputs, ranks, strict=True))
+    return [tf.where(tf.equal(one, 1), other, one)]
+
+
+def _decoded(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """CTCGreedyDecoder: the likeliest label at each step, without blanks, and repeats as one (T steps, C labels)."""
+    scores_TBC, lengths_B = inputs
+    steps, labels = tf.shape(scores_TBC)[0], scores_TBC.shape[2]
+    blank = operation.get_attr("blank_index")
+    if labels is None:
+        raise FormError("of an open number of labels")
+    best_BT = tf.transpose(tf.argmax(scores_TBC, -1))
+    is_inside_BT = tf.range(steps)[None] < lengths_B[:, None]
+    is_kept_BT = tf.logical_and(is_inside_BT, tf.not_equal(best_BT, blank % labels))
+    if operation.get_attr("merge_repeated"):
+        before_BT = tf.concat([tf.fill([tf.shape(best_BT)[0], 1], tf.constant(-1, tf.int64)), best_BT[:, :-1]], 1)
+        is_kept_BT = tf.logical_and(is_kept_BT, tf.not_equal(best_BT, before_BT))
+    kept_BT = tf.cast(is_kept_BT, tf.int32)
+    where_N2 = tf.where(is_kept_BT)
+    places_N = tf.gather_nd(tf.cumsum(kept_BT, 1) - 1, where_N2)
+    most = tf.reduce_max(tf.concat([tf.reduce_sum(kept_BT, 1), [0]], 0))
+    size = tf.cast(tf.stack([tf.shape(best_BT)[0], most]), tf.int64)
+    indices = tf.stack([where_N2[:, 0], tf.cast(places_N, tf.int64)], 1)
+    scores_BT = tf.transpose(tf.reduce_max(scores_TBC, -1))
+    total_B1 = tf.reduce_sum(tf.where(is_inside_BT, scores_BT, tf.zeros_like(scores_BT)), 1, keepdims=True)
+    return [indices, tf.gather_nd(best_BT, where_N2), size, -total_B1]
+
+
+def _diagonal(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """MatrixDiagPartV3 of one diagonal: every (N + 1)st element of an (M, N)."""
+    del operation
+    x, given, _ = inputs
+    offset = _one_place(given)
+    if isinstance(x, Pair) or offset is None or x.shape.rank is None:
+        return None
+    batch, rows, columns = _matrix_sizes(x)
+    start = offset if offset >= 0 else -offset * columns
+    count = tf.minimum(rows + min(offset, 0), columns - max(offset, 0))
+    flat = tf.reshape(x, tf.concat([batch, [rows * columns]], 0))
+    return [tf.gather(flat, start + tf.range(count) * (columns + 1), axis=-1)]
+
+
+def _with_diagonal(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """MatrixSetDiagV3 of one diagonal."""
+    del operation
+    x, diagonal, given = inputs
+    offset = _one_place(given)
+    if isinstance(x, Pair) or isinstance(diagonal, Pair) or offset is None or x.shape.rank is None:
+        return None
+    _, rows, columns = _matrix_sizes(x)
+    places_M = tf.clip_by_value(tf.range(rows) + min(offset, 0), 0, tf.shape(diagonal)[-1] - 1)
+    is_on_MN = tf.equal((tf.range(rows) + offset)[:, None], tf.range(columns)[None])
+    return [tf.where(is_on_MN, tf.expand_dims(tf.gather(diagonal, places_M, axis=-1), -1), x)]
+
+
+def _one_place(given: Tensor) -> int | None:
+    """The number of the one diagonal; None of several, and where it is computed."""
+    places = tf.get_static_value(given)
+    return None if places is None or len(set(np.ravel(places).tolist())) > 1 else int(np.ravel(places)[0])
+
+
+def _matrix_sizes(x: Tensor) -> tuple[Tensor, Any, Any]:
+    """The shape of the batch, and the sizes, which are numbers where they are known."""
+    shape = tf.shape(x)
+    sizes = [shape[at] if x.shape[at] is None else int(x.shape[at]) for at in (-2, -1)]
+    return shape[:-2], *sizes
 
 
 def _close(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -76,9 +152,13 @@ def _updated(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 
 FORMS: Mapping[str, Form] = {
     "ApproximateEqual": _close,
+    "BroadcastArgs": _broadcast_shape,
+    "CTCGreedyDecoder": _decoded,
     "Cross": _cross,
     "ExtractImagePatches": _patches,
     "InTopKV2": _in_top,
     "InvertPermutation": _inverse_order,
+    "MatrixDiagPartV3": _diagonal,
+    "MatrixSetDiagV3": _with_diagonal,
     "XlaDynamicUpdateSlice": _updated,
 }

@@ -56,6 +56,29 @@ def known_integers(operation: tf.Operation, inputs: Sequence[Value]) -> np.ndarr
     return found if found.size <= _FEW and not is_open else None
 
 
+def computed(operation: tf.Operation) -> list[Value] | None:
+    """What TensorFlow's kernel gives, as constants of the default graph; None where it depends on more than constants.
+
+    Args:
+        operation: of another graph.
+    """
+    seen, todo = {operation}, [operation]
+    while todo:
+        one = todo.pop()
+        if one.type != "Const" and (not one.inputs or one.op_def.is_stateful):
+            return None
+        new = {tensor.op for tensor in one.inputs} - seen
+        seen |= new
+        todo += new
+    return [_constant(array) for array in plain_session(operation.graph).run(list(operation.outputs))]
+
+
+def _constant(array: np.ndarray) -> Value:
+    if np.iscomplexobj(array):
+        return Pair(tf.constant(array.real, name="real"), tf.constant(array.imag, name="imag"))
+    return tf.constant(array)
+
+
 def _sizes(value: Any) -> np.ndarray | None:
     """A known array; of a shape with open sizes the others."""
     if value.op.type == "Shape" and value.op.inputs[0].shape.rank is not None:

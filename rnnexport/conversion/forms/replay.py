@@ -7,7 +7,7 @@
 3. What takes the place of an operator is below its name: `lru/mul` becomes `lru/mul/...`.
 4. The functions of loops and branches are written anew as well: a complex argument of theirs becomes two. Other calls
    are written out, and so is the branch that is taken where the condition is known.
-5. Integers that depend on constants alone are constants: sizes, axes, conditions.
+5. Integers that depend on constants alone are constants: sizes, axes, conditions; so is what `FOLDED` operators give.
 """
 
 from __future__ import annotations
@@ -18,21 +18,17 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph, set_flag
-from rnnexport.conversion.forms.known import CASES, known_integers
+from rnnexport.conversion.forms.decompositions import FOLDED
+from rnnexport.conversion.forms.known import CASES, computed, known_integers
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 from rnnexport.core.errors import ConversionError
 
 _LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
-_CHOICES = {
-    "If": tf.raw_ops.If,
-    "StatelessIf": tf.raw_ops.StatelessIf,
-    "Case": tf.raw_ops.Case,
-    "StatelessCase": tf.raw_ops.StatelessCase,
-}
+_CHOICES = {"If": tf.raw_ops.If, "StatelessIf": tf.raw_ops.StatelessIf}
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _LOWERED = "_lower_using_switch_merge"
-_RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS})
+_RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS, *CASES})
 
 
 class Replay:
@@ -78,6 +74,10 @@ class Replay:
         if (number := known_integers(operation, inputs)) is not None:
             with tf.name_scope(""):
                 return [tf.constant(number, operation.outputs[0].dtype, name=f"{name}/")]
+        if operation.type in FOLDED:
+            with tf.name_scope(f"{name}/"):
+                if (constants := computed(operation)) is not None:
+                    return constants
         form = self._form_of(operation, inputs)
         if form is not None:
             try:
@@ -107,18 +107,36 @@ class Replay:
         chosen = tf.get_static_value(inputs[0])
         if chosen is not None:
             return self._called(_branches(operation)[_place(operation, chosen)], inputs[1:], where)
+        if operation.type in CASES:
+            return self._case(inputs[0], _branches(operation), inputs[1:], where)
         flat = flat[1:]
         shapes = [tensor.shape for tensor in operation.inputs[1:]]
         branches = [self._function(branch, inputs[1:], shapes) for branch in _branches(operation)]
-        made = [branch for branch, _ in branches]
-        if operation.type in CASES:
-            functions: dict[str, Any] = {"branches": made, "branch_index": inputs[0]}
-        else:
-            functions = {"then_branch": made[0], "else_branch": made[1], "cond": inputs[0]}
-        outputs = branches[0][0].outputs
-        kinds = {"Tout": [tensor.dtype for tensor in outputs], "output_shapes": [tensor.shape for tensor in outputs]}
-        found = _CHOICES[operation.type](input=flat, name=where, **functions, **kinds)
+        then, other = (branch for branch, _ in branches)
+        kinds = {
+            "Tout": [tensor.dtype for tensor in then.outputs],
+            "output_shapes": [tensor.shape for tensor in then.outputs],
+        }
+        found = _CHOICES[operation.type](
+            input=flat, cond=inputs[0], then_branch=then, else_branch=other, name=where, **kinds
+        )
         return regrouped(found, branches[0][1])
+
+    def _case(self, index: Tensor, names: Sequence[str], inputs: Sequence[Value], prefix: str) -> list[Value]:
+        """One of several functions, the last for every index that is none, as choices of two."""
+        templates: list[list[Value]] = []
+
+        def of(at: int) -> list[Tensor]:
+            templates.append(self._called(names[at], inputs, prefix))
+            return list(flattened(templates[-1]))
+
+        def chosen(at: int) -> Any:
+            if at == len(names) - 1:
+                return of(at)
+            return tf.cond(tf.equal(index, at), lambda: of(at), lambda: chosen(at + 1))
+
+        found = chosen(0)
+        return regrouped(found if isinstance(found, list | tuple) else [found], templates[0])
 
     def _opened(self, function: str, shapes: Sequence[tf.TensorShape]) -> Any:
         with self._graph.as_default():

@@ -25,11 +25,12 @@ def _inverse(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     (matrix,) = inputs
     if operation.get_attr("adjoint"):
         matrix = tf.linalg.matrix_transpose(matrix)
-    n = _count(matrix)
+    n = count_of(matrix)
     return [solution(matrix, tf.zeros_like(matrix) + tf.eye(n, dtype=matrix.dtype))]
 
 
-def _count(matrix: Tensor) -> int:
+def count_of(matrix: Tensor) -> int:
+    """The number of columns, as many as rows. Raises FormError for too many, and for an open number."""
     n = matrix.shape[-1]
     if n is None:
         raise FormError("of an open number of unknowns")
@@ -40,19 +41,19 @@ def _count(matrix: Tensor) -> int:
 
 def solution(matrix: Tensor, right: Tensor) -> Tensor:
     """X of `matrix @ x = right`, `[..., N, N]` and `[..., N, K]`."""
-    n = _count(matrix)
+    n = count_of(matrix)
     matrix, right, _ = _eliminated(matrix, right, n)
     found: list[Tensor] = []
     for at in reversed(range(n)):
-        found.insert(0, _unknown(_rows(matrix, at), _rows(right, at), at, range(at + 1, n), found))
+        found.insert(0, _unknown(rows_of(matrix, at), rows_of(right, at), at, range(at + 1, n), found))
     return _joined(found, 2)
 
 
 def _unknown(row: Tensor, known: Tensor, at: int, others: Sequence[int], values: Sequence[Tensor]) -> Tensor:
     """One row of unknowns: what the others leave of `known`, over the number at `at`; rows are `[..., 1, N]`."""
     if others:
-        known = known - tf.matmul(_columns(row, *others), _joined(values, 2))
-    return known / _columns(row, at)
+        known = known - tf.matmul(columns_of(row, *others), _joined(values, 2))
+    return known / columns_of(row, at)
 
 
 def _joined(parts: Sequence[Tensor], from_last: int) -> Tensor:
@@ -60,45 +61,47 @@ def _joined(parts: Sequence[Tensor], from_last: int) -> Tensor:
     return tf.concat(parts, parts[0].shape.rank - from_last)
 
 
-def _rows(matrix: Tensor, *at: int) -> Tensor:
+def rows_of(matrix: Tensor, *at: int) -> Tensor:
+    """Some rows."""
     # Slices with an ellipsis are not converted where a rank is not known, as in loops.
     return tf.gather(matrix, list(at), axis=-2)
 
 
-def _columns(matrix: Tensor, *at: int) -> Tensor:
+def columns_of(matrix: Tensor, *at: int) -> Tensor:
+    """Some columns."""
     return tf.gather(matrix, list(at), axis=-1)
 
 
 def _eliminated(matrix: Tensor, right: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """The upper triangle that a matrix becomes, its other side, and whether an odd number of rows changed places."""
     numbers = tf.range(n)
-    is_odd = tf.zeros_like(tf.squeeze(_columns(_rows(matrix, 0), 0), [-2, -1]), tf.bool)
+    is_odd = tf.zeros_like(tf.squeeze(columns_of(rows_of(matrix, 0), 0), [-2, -1]), tf.bool)
     for at in range(n):
-        sizes = tf.abs(tf.squeeze(_columns(matrix, at), -1))
+        sizes = tf.abs(tf.squeeze(columns_of(matrix, at), -1))
         chosen = tf.argmax(tf.where(numbers >= at, sizes, tf.constant(-1, matrix.dtype)), -1, tf.int32)
         is_odd = tf.math.logical_xor(is_odd, tf.not_equal(chosen, at))
         is_chosen = tf.expand_dims(tf.equal(numbers, tf.expand_dims(chosen, -1)), -1)
         is_here, is_below = (tf.expand_dims(which, -1) for which in (tf.equal(numbers, at), numbers > at))
         pivots = [tf.reduce_sum(tf.where(is_chosen, x, tf.zeros_like(x)), -2, keepdims=True) for x in (matrix, right)]
         matrix, right = (
-            tf.where(is_here, pivot, tf.where(is_chosen, _rows(x, at), x))
+            tf.where(is_here, pivot, tf.where(is_chosen, rows_of(x, at), x))
             for x, pivot in zip((matrix, right), pivots, strict=True)
         )
-        factors = _columns(matrix, at) / _columns(pivots[0], at)
+        factors = columns_of(matrix, at) / columns_of(pivots[0], at)
         factors = tf.where(is_below, factors, tf.zeros_like(factors))
         matrix, right = (x - factors * pivot for x, pivot in zip((matrix, right), pivots, strict=True))
     return matrix, right, is_odd
 
 
 def _diagonal(matrix: Tensor, n: int) -> list[Tensor]:
-    return [tf.squeeze(_columns(_rows(matrix, at), at), [-2, -1]) for at in range(n)]
+    return [tf.squeeze(columns_of(rows_of(matrix, at), at), [-2, -1]) for at in range(n)]
 
 
 def _determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The product of the diagonal, its sign turned where an odd number of rows changed places."""
     del operation
     (matrix,) = inputs
-    n = _count(matrix)
+    n = count_of(matrix)
     triangle, _, is_odd = _eliminated(matrix, matrix, n)
     total = reduce(tf.multiply, _diagonal(triangle, n))
     return [tf.where(is_odd, -total, total)]
@@ -108,7 +111,7 @@ def _log_determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[V
     """LogMatrixDeterminant: the sign, and the logarithm of the size."""
     del operation
     (matrix,) = inputs
-    n = _count(matrix)
+    n = count_of(matrix)
     triangle, _, is_odd = _eliminated(matrix, matrix, n)
     diagonal = _diagonal(triangle, n)
     sign = reduce(tf.multiply, map(tf.sign, diagonal))
@@ -119,12 +122,12 @@ def _log_determinant(operation: tf.Operation, inputs: Sequence[Value]) -> list[V
 def _triangle_solved(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """MatrixTriangularSolve: the other half of the matrix is not looked at."""
     matrix, right = inputs
-    n, lower = _count(matrix), operation.get_attr("lower")
+    n, lower = count_of(matrix), operation.get_attr("lower")
     if operation.get_attr("adjoint"):
         matrix, lower = tf.linalg.matrix_transpose(matrix), not lower
     found: dict[int, Tensor] = {}
     for at in range(n) if lower else reversed(range(n)):
-        found[at] = _unknown(_rows(matrix, at), _rows(right, at), at, list(found), list(found.values()))
+        found[at] = _unknown(rows_of(matrix, at), rows_of(right, at), at, list(found), list(found.values()))
     return [_joined([found[at] for at in range(n)], 2)]
 
 
@@ -132,10 +135,10 @@ def _cholesky(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The lower triangle L of L Lᵀ, column by column."""
     del operation
     (rest,) = inputs
-    n, columns = _count(rest), []
+    n, columns = count_of(rest), []
     for at in range(n):
         is_below = tf.expand_dims(tf.range(n) >= at, -1)
-        column = _columns(rest, at) / tf.sqrt(_columns(_rows(rest, at), at))
+        column = columns_of(rest, at) / tf.sqrt(columns_of(rows_of(rest, at), at))
         columns.append(tf.where(is_below, column, tf.zeros_like(column)))
         rest = rest - tf.matmul(columns[-1], columns[-1], transpose_b=True)
     return [_joined(columns, 1)]

@@ -1,12 +1,15 @@
-"""The inverse of the normal distribution, and of the error function.
+"""The inverse of the normal distribution and of the error function, the gamma function, Bessel's, and the next number.
 
 M. J. Wichura, Algorithm AS 241 (PPND16), Applied Statistics 37, 1988: quotients of polynomials, right to 1e-16.
+C. Lanczos, SIAM J. Numer. Anal. 1, 1964, with g = 7 and nine terms, as XLA has it: right to 1e-15.
+S. L. Moshier, Cephes, i0.c: I0 right to 1e-15.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from rnnexport.conversion.forms.values import Form, Tensor, Value
@@ -31,6 +34,36 @@ _FAR = (
     *((0.0265321895265761230930, 7.86869131145613259100e-4), (0.00124266094738807843860, 1.84631831751005468180e-5)),
     *((2.71155556874348757815e-5, 1.42151175831644588870e-7), (2.01033439929228813265e-7, 2.04426310338993978564e-15)),
 )
+_G = 7.0
+_LANCZOS = (
+    0.99999999999980993227684700473478,
+    *(676.520368121885098567009190444019, -1259.13921672240287047156078755283, 771.3234287776530788486528258894),
+    *(-176.61502916214059906584551354, 12.507343278686904814458936853, -0.13857109526572011689554707),
+    *(9.984369578019570859563e-6, 1.50563273514931155834e-7),
+)
+# exp(-x) I0(x) by Chebyshev polynomials of x / 2 - 2 up to 8, and over sqrt(x) of 32 / x - 2 from there on.
+_BESSEL_NEAR = (
+    *(-4.41534164647933937950e-18, 3.33079451882223809783e-17, -2.43127984654795469359e-16),
+    *(1.71539128555513303061e-15, -1.16853328779934516808e-14, 7.67618549860493561688e-14),
+    *(-4.85644678311192946090e-13, 2.95505266312963983461e-12, -1.72682629144155570723e-11),
+    *(9.67580903537323691224e-11, -5.18979560163526290666e-10, 2.65982372468238665035e-9),
+    *(-1.30002500998624804212e-8, 6.04699502254191894932e-8, -2.67079385394061173391e-7),
+    *(1.11738753912010371815e-6, -4.41673835845875056359e-6, 1.64484480707288970893e-5),
+    *(-5.75419501008210370398e-5, 1.88502885095841655729e-4, -5.76375574538582365885e-4),
+    *(1.63947561694133579842e-3, -4.32430999505057594430e-3, 1.05464603945949983183e-2),
+    *(-2.37374148058994688156e-2, 4.93052842396707084878e-2, -9.49010970480476444210e-2),
+    *(1.71620901522208775349e-1, -3.04682672343198398683e-1, 6.76795274409476084995e-1),
+)
+_BESSEL_FAR = (
+    *(-7.23318048787475395456e-18, -4.83050448594418207126e-18, 4.46562142029675999901e-17),
+    *(3.46122286769746109310e-17, -2.82762398051658348494e-16, -3.42548561967721913462e-16),
+    *(1.77256013305652638360e-15, 3.81168066935262242075e-15, -9.55484669882830764870e-15),
+    *(-4.15056934728722208663e-14, 1.54008621752140982691e-14, 3.85277838274214270114e-13),
+    *(7.18012445138366623367e-13, -1.79417853150680611778e-12, -1.32158118404477131188e-11),
+    *(-3.14991652796324136454e-11, 1.18891471078464383424e-11, 4.94060238822496958910e-10),
+    *(3.39623202570838634515e-9, 2.26666899049817806459e-8, 2.04891858946906374183e-7),
+    *(2.89137052083475648297e-6, 6.88975834691682398426e-5, 3.36911647825569408990e-3, 8.04490411014108831608e-1),
+)
 
 
 def _erfinv(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -54,14 +87,105 @@ def _quantile(q: Tensor, tail: Tensor) -> Tensor:
     return tf.where(tf.abs(q) <= 0.425, near, tf.where(q < 0.0, -beyond, beyond))
 
 
+def _numbers(values: Sequence[float], like: Tensor) -> list[Tensor]:
+    """Scalars of the dtype of another tensor, which a float64 run has all digits of."""
+    numbers: list[Tensor] = tf.unstack(tf.cast(tf.constant(values, tf.float64), like.dtype))
+    return numbers
+
+
+def _number(value: float, like: Tensor) -> Tensor:
+    return tf.cast(tf.constant(value, tf.float64), like.dtype)
+
+
 def _ratio(coefficients: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
     top, bottom = (tf.zeros_like(x) for _ in range(2))
-    above, below = (
-        tf.unstack(tf.cast(tf.constant(row, tf.float64), x.dtype)) for row in zip(*coefficients, strict=True)
-    )
+    above, below = (_numbers(row, x) for row in zip(*coefficients, strict=True))
     for one, other in zip(above[::-1], below[::-1], strict=True):
         top, bottom = top * x + one, bottom * x + other
     return top / bottom
 
 
-FORMS: Mapping[str, Form] = {"Erfinv": _erfinv, "Ndtri": _ndtri}
+def _lanczos(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For z >= -0.5: the sum, its derivative, and the logarithm of z + g + 1/2, with what is small kept."""
+    base, *coefficients = _numbers(_LANCZOS, z)
+    total, slope = base + tf.zeros_like(z), tf.zeros_like(z)
+    for at, coefficient in enumerate(coefficients, 1):
+        total += coefficient / (z + at)
+        slope -= coefficient / tf.square(z + at)
+    return total, slope, _number(np.log(_G + 0.5), z) + tf.math.log1p(z / (_G + 0.5))
+
+
+def _lgamma(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """The logarithm of the size of gamma(x); below 1/2 by pi / (sin(pi x) gamma(1 - x)), infinite at the poles."""
+    del operation
+    (x,) = inputs
+    is_low = x < 0.5
+    z = tf.where(is_low, -x, x - 1.0)
+    total, _, log_t = _lanczos(z)
+    # (z + 1/2) log t - t, without the difference of two large numbers.
+    found = _number(0.5 * np.log(2 * np.pi), z) + (z + 0.5 - (z + _G + 0.5) / log_t) * log_t + tf.math.log(total)
+    part = tf.abs(x) - tf.floor(tf.abs(x))
+    part = tf.where(part > 0.5, 1.0 - part, part)
+    low = _number(np.log(np.pi), z) - tf.math.log(tf.sin(_number(np.pi, z) * part)) - found
+    # Of an infinity that is a constant TFLite makes the largest number.
+    is_pole = tf.logical_and(tf.less_equal(x, 0.0), tf.equal(part, 0.0))
+    found = tf.where(is_pole, 1.0 / part, tf.where(is_low, low, found))
+    return [tf.where(tf.math.is_inf(x), tf.abs(x), found)]
+
+
+def _digamma(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """The slope of that; no number at the poles, of which 0 has the sign of what is near."""
+    del operation
+    (x,) = inputs
+    is_low = x < 0.5
+    z = tf.where(is_low, -x, x - 1.0)
+    total, slope, log_t = _lanczos(z)
+    found = log_t + slope / total - _G / (z + _G + 0.5)
+    part = x + tf.abs(tf.floor(x + 0.5))  # the angle, less whole turns
+    pi = _number(np.pi, x)
+    found = tf.where(is_low, found - pi * tf.cos(pi * part) / tf.sin(pi * part), found)
+    is_pole = tf.logical_and(tf.less_equal(x, 0.0), tf.equal(x, tf.floor(x)))
+    nothing = tf.where(tf.equal(x, 0.0), -1.0 / x, tf.constant(np.nan, x.dtype))
+    return [tf.where(is_pole, nothing, found)]
+
+
+def _chebyshev(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """A sum of Chebyshev polynomials of x / 2, by Clenshaw's recurrence; the highest first."""
+    found, before, last = tf.zeros_like(x), tf.zeros_like(x), tf.zeros_like(x)
+    for coefficient in _numbers(coefficients, x):
+        found, before, last = x * found - before + coefficient, found, before
+    return 0.5 * (found - last)
+
+
+def _bessel(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """BesselI0, and BesselI0e with exp(-|x|) beside it."""
+    (x,) = inputs
+    size = tf.abs(x)
+    far = tf.maximum(size, 8.0)
+    near = _chebyshev(0.5 * tf.minimum(size, 8.0) - 2.0, _BESSEL_NEAR)
+    found = tf.where(size <= 8.0, near, _chebyshev(32.0 / far - 2.0, _BESSEL_FAR) / tf.sqrt(far))
+    return [found if operation.type == "BesselI0e" else found * tf.exp(size)]
+
+
+def _next(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """NextAfter: x and half of what its last bit stands for, and a little, rounded (S. M. Rump, BIT 49, 2009)."""
+    del operation
+    x, y = inputs
+    kind = x.dtype.as_numpy_dtype
+    unit, least = np.finfo(kind).eps / 2, np.finfo(kind).smallest_subnormal
+    step = tf.constant(unit * (1 + 2 * unit), x.dtype) * tf.abs(x) + tf.constant(least, x.dtype)
+    step = tf.minimum(step, tf.constant(np.finfo(kind).max, x.dtype))
+    found = tf.where(y > x, x + step, x - step)
+    found = tf.where(tf.math.is_inf(x), tf.sign(x) * tf.constant(np.finfo(kind).max, x.dtype), found)
+    return [tf.where(tf.equal(x, y), y, tf.where(tf.math.is_nan(y), y, found))]
+
+
+FORMS: Mapping[str, Form] = {
+    "BesselI0": _bessel,
+    "BesselI0e": _bessel,
+    "Digamma": _digamma,
+    "Erfinv": _erfinv,
+    "Lgamma": _lgamma,
+    "Ndtri": _ndtri,
+    "NextAfter": _next,
+}

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from rnnexport.conversion.handlers import angles, bits, choices, division, einsum, reductions, special
+from rnnexport.conversion.handlers import (
+    angles,
+    bits,
+    choices,
+    division,
+    einsum,
+    reductions,
+    scattering,
+    special,
+)
 from rnnexport.conversion.handlers.making import Handlers, handlers
 
-_FAMILIES = (angles, bits, choices, division, einsum, reductions, special)
+_FAMILIES = (angles, bits, choices, division, einsum, reductions, scattering, special)
 
 HANDLERS: Handlers = handlers({op: handler for family in _FAMILIES for op, handler in family.HANDLERS.items()})

@@ -62,13 +62,64 @@ def _inverted(node: Rewrite) -> None:
 
 
 def _same_bits(node: Rewrite) -> None:
-    """Bitcast of an integer to one of the same size, with a sign or without: a cast keeps the bits."""
+    """Bitcast of an integer to one of the same size, where a cast keeps the bits; and of float32 to int32 and back."""
     (x,) = node.inputs
     one, other = node.dtype(x), onnx.helper.tensor_dtype_to_np_dtype(node.result_dtype)
     if one.kind in "iu" and other.kind in "iu" and one.itemsize == other.itemsize:
         node.last("Cast", x, to=node.result_dtype)
+    elif one == np.float32 and other in (np.int32, np.uint32):
+        _bits_of_float(node, x)
+    elif one in (np.int32, np.uint32) and other == np.float32:
+        _float_of_bits(node, x)
     else:
         node.last("Bitcast", x)  # which ONNX has not: it is refused by name
+
+
+# Of float32: bits of the fraction, the least normal exponent, and what an exponent is stored with.
+_FRACTION, _LEAST_EXPONENT, _BIAS = 23, -126, 127
+_POWERS = 2.0 ** np.arange(_LEAST_EXPONENT, 128, dtype=np.float64)
+
+
+def _bits_of_float(node: Rewrite, x: Tensor) -> None:
+    """The exponent by comparison with all powers of two, the fraction by an exact quotient; one NaN for all."""
+    size, zero = node("Abs", x), node.number(0, x)
+    powers, axis = node.constant(_POWERS.astype(np.float32)), node.constant(np.array([-1], np.int64))
+    is_above = node("GreaterOrEqual", node("Unsqueeze", size, axis), powers)
+    stored = node("ReduceSum", node("Cast", is_above, to=onnx.TensorProto.INT64), axis, keepdims=0)
+    none, one = (node.constant(np.array(value, np.int64)) for value in (0, 1))
+    at = node("Max", node("Sub", stored, one), none)
+    part = node("Div", size, node("Gather", powers, at))
+    part = node("Sub", part, node("Cast", node("Min", stored, one), to=onnx.TensorProto.FLOAT))
+    fraction = node("Cast", node("Mul", part, node.number(2.0**_FRACTION, x)), to=onnx.TensorProto.INT64)
+    bits = node("Add", node("Mul", stored, node.constant(np.array(2**_FRACTION, np.int64))), fraction)
+    infinite = node.constant(np.array(255 << _FRACTION, np.int64))
+    bits = node("Where", node("Equal", size, node.number(np.inf, x)), infinite, bits)
+    quiet = node.constant(np.array((255 << _FRACTION) | 1 << (_FRACTION - 1), np.int64))
+    is_minus = node("Or", node("Less", x, zero), node("Less", node("Div", node.number(1, x), x), zero))
+    top = node.constant(np.array(2**31 if node.result_dtype == onnx.TensorProto.UINT32 else -(2**31), np.int64))
+    bits = node("Where", is_minus, node("Add", bits, top), bits)
+    node.last("Cast", node("Where", node("IsNaN", x), quiet, bits), to=node.result_dtype)
+
+
+def _float_of_bits(node: Rewrite, x: Tensor) -> None:
+    """The inverse."""
+    wide = node("Cast", x, to=onnx.TensorProto.INT64)
+    numbers = {value: node.constant(np.array(value, np.int64)) for value in (0, 1, 2**_FRACTION, 2**31, 2**32)}
+    wide = node("Mod", wide, numbers[2**32])
+    is_minus = node("Not", node("Less", wide, numbers[2**31]))
+    wide = node("Mod", wide, numbers[2**31])
+    stored, fraction = node("Div", wide, numbers[2**_FRACTION]), node("Mod", wide, numbers[2**_FRACTION])
+    scales = np.concatenate([_POWERS[:1], _POWERS, [np.inf]]).astype(np.float32)
+    is_normal = node("Cast", node("Min", stored, numbers[1]), to=onnx.TensorProto.FLOAT)
+    part = node(
+        "Mul", node("Cast", fraction, to=onnx.TensorProto.FLOAT), node.constant(np.array(2.0**-_FRACTION, np.float32))
+    )
+    found = node("Mul", node("Add", part, is_normal), node("Gather", node.constant(scales), stored))
+    no_number = node(
+        "And", node("Equal", stored, node.constant(np.array(255, np.int64))), node("Less", numbers[0], fraction)
+    )
+    found = node("Where", no_number, node.constant(np.array(np.nan, np.float32)), found)
+    node.last("Where", is_minus, node("Neg", found), found)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known, reshaped, sizes
+from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known, sizes
 
 
 def _gathered(operation: Operation, x: tf.Tensor, places: tf.Tensor, axis: tf.Tensor) -> tf.Tensor | None:
@@ -54,31 +54,11 @@ def _rolled(x: tf.Tensor, shift: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.gather(x, tf.math.floormod(tf.range(size) + cut, size), axis=axis)
 
 
-def _cross(operation: Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    x, y = (tf.unstack(part, 3, axis=-1) for part in (a, b))
-    return tf.stack([x[at - 2] * y[at - 1] - x[at - 1] * y[at - 2] for at in range(3)], axis=-1)
-
-
-def _diagonal(operation: Operation, x: tf.Tensor, k: tf.Tensor, padding: tf.Tensor) -> tf.Tensor | None:
-    """One diagonal of matrices: every (N + 1)st element of an (M, N)."""
-    places = known(k)
-    if places is None or x.shape.rank is None or not fixed(x, -1, -2) or len(set(np.ravel(places).tolist())) > 1:
-        return None
-    offset, (rows, columns) = int(np.ravel(places)[0]), map(int, x.shape[-2:])
-    start = offset if offset >= 0 else -offset * columns
-    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
-    if count < 1:
-        return None
-    flat = reshaped(x, [*sizes(x)[:-2], rows * columns])
-    return flat[..., start : start + (count - 1) * (columns + 1) + 1 : columns + 1]
-
-
 def _bincount(operation: Operation, values: tf.Tensor, size: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
-    """How often each number occurs, or the sum of its weights; where the number of bins is known."""
-    count = known(size)
-    if count is None or values.shape.rank is None:
+    """How often each number occurs, or the sum of its weights."""
+    if values.shape.rank is None:
         return None
-    hot = tf.one_hot(values, int(count), dtype=weights.dtype)
+    hot = tf.cast(tf.equal(values[..., None], tf.range(tf.cast(size, values.dtype))), weights.dtype)
     if operation.get_attr("binary_output"):
         return tf.reduce_max(hot, -2)
     if weights.shape.num_elements() != 0:
@@ -86,11 +66,12 @@ def _bincount(operation: Operation, values: tf.Tensor, size: tf.Tensor, weights:
     return tf.reduce_sum(hot, -2)
 
 
-def _in_top_k(operation: Operation, rows: tf.Tensor, places: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-    """Whether fewer than k numbers of the row are above the one at its place; none is in where that is not finite."""
-    chosen = tf.gather(rows, places, batch_dims=1)[:, None]
-    above = tf.reduce_sum(tf.cast(rows > chosen, tf.int32), -1)
-    return tf.logical_and(above < tf.cast(k, tf.int32), tf.math.is_finite(chosen[:, 0]))
+def _unpacked(operation: Operation, x: tf.Tensor) -> Sequence[tf.Tensor] | None:
+    """Of int64, which LiteRT does not take apart."""
+    if x.dtype != tf.int64 or x.shape.rank is None:
+        return None
+    axis = operation.get_attr("axis") % x.shape.rank
+    return [tf.gather(x, at, axis=axis) for at in range(operation.get_attr("num"))]
 
 
 def _euclidean_norm(operation: Operation, x: tf.Tensor, axes: tf.Tensor) -> tf.Tensor | None:
@@ -108,13 +89,11 @@ def _cross_entropy(operation: Operation, logits: tf.Tensor, labels: tf.Tensor) -
 
 
 ORDERS: Mapping[str, Form] = {
-    "Cross": _cross,
     "DenseBincount": _bincount,
     "EuclideanNorm": _euclidean_norm,
     "GatherV2": _gathered,
-    "InTopKV2": _in_top_k,
-    "MatrixDiagPartV3": _diagonal,
     "Roll": _roll,
     "StridedSlice": _some_sizes,
+    "Unpack": _unpacked,
     "SparseSoftmaxCrossEntropyWithLogits": _cross_entropy,
 }

@@ -29,25 +29,6 @@ def _pool(pool: Callable[..., tf.Tensor]) -> Form:
     return form
 
 
-def _patches(operation: Operation, x_NHWC: tf.Tensor) -> tf.Tensor | None:
-    """ExtractImagePatches: for each place in a patch the pixels that lie there, side by side."""
-    if not fixed(x_NHWC, 1, 2):
-        return None
-    extents, strides, rates = (operation.get_attr(key)[1:3] for key in ("ksizes", "strides", "rates"))
-    counts, pads = [], []
-    for length, size, stride, rate in zip(map(int, x_NHWC.shape[1:3]), extents, strides, rates, strict=True):
-        span = (size - 1) * rate + 1
-        same = operation.get_attr("padding") == b"SAME"
-        counts.append(-(-length // stride) if same else (length - span) // stride + 1)
-        missing = max((counts[-1] - 1) * stride + span - length, 0) if same else 0
-        pads.append([missing // 2, missing - missing // 2])
-    wide = tf.pad(x_NHWC, [[0, 0], *pads, [0, 0]])
-    ends = [(count - 1) * stride + 1 for count, stride in zip(counts, strides, strict=True)]
-    places = [(row * rates[0], column * rates[1]) for row in range(extents[0]) for column in range(extents[1])]
-    parts = [wide[:, y : y + ends[0] : strides[0], x : x + ends[1] : strides[1]] for y, x in places]
-    return tf.concat(parts, -1)
-
-
 def _bicubic(operation: Operation, x_NHWC: tf.Tensor, size: tf.Tensor) -> tf.Tensor | None:
     """A product with a matrix for each axis, made by TensorFlow's own kernel of the unit matrix."""
     wanted = known(size)
@@ -121,7 +102,6 @@ def _rgb(operation: Operation, hsv: tf.Tensor) -> tf.Tensor:
 
 PICTURES: Mapping[str, Form] = {
     "AvgPool3D": _pool(tf.nn.avg_pool2d),
-    "ExtractImagePatches": _patches,
     "HSVToRGB": _rgb,
     "MaxPool3D": _pool(tf.nn.max_pool2d),
     "RGBToHSV": _hsv,

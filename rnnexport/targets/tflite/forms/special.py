@@ -1,4 +1,4 @@
-"""The error function and its kin, by the approximations of Eigen and XLA, of Cephes, and of Abramowitz and Stegun.
+"""The error function and its kin, by the approximations of Eigen and XLA, and of Cephes.
 
 Coefficients are those of single precision, the highest power first.
 """
@@ -29,13 +29,6 @@ _ERFC_R = (
     *(-1.047766399936249e1, 1.297719955372516e1, -7.495518717768503, 2.921019019210786),
     *(-1.015265279202700, 4.218463358204948e-1, -2.820767439740514e-1, 5.641895067754075e-1),
 )
-# I0(x) by powers of (x / 3.75)^2 below 3.75, exp(x) / sqrt(x) by powers of 3.75 / x from there on (Abramowitz and
-# Stegun, 9.8.1 and 9.8.2: to 2e-7).
-_BESSEL_P = (0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
-_BESSEL_Q = (
-    *(0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592),
-    0.39894228,
-)
 
 
 def _polynomial(x: tf.Tensor, coefficients: Sequence[float]) -> tf.Tensor:
@@ -60,15 +53,7 @@ def _erfc(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.abs(x) < 1.0, 1.0 - _erf(x), tf.where(x < 0.0, 2.0 - tail, tail))
 
 
-def _bessel(x: tf.Tensor) -> tf.Tensor:
-    size = tf.abs(x)
-    near = _polynomial(tf.square(size / 3.75), _BESSEL_P)
-    far = tf.maximum(size, 3.75)
-    return tf.where(size < 3.75, near, tf.exp(far) / tf.sqrt(far) * _polynomial(3.75 / far, _BESSEL_Q))
-
-
 SPECIAL: Mapping[str, Form] = {
-    "BesselI0": on_floats(_bessel),
     "Erf": on_floats(_erf),
     "Erfc": on_floats(_erfc),
 }
