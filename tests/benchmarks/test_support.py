@@ -104,7 +104,7 @@ def test_what_was_exact_before_is_measured_together():
     exact = {target: Found("exact") for target in ("onnx", "tflite")}
     found = [Measured(Subject("keras.ops", name), "", exact, 1.0) for name in names]
     page = "\n".join(
-        markdown([*found, Measured(Subject("keras.ops", "qr"), "", dict.fromkeys(exact, Found("refused")), 1.0)])
+        markdown([*found, Measured(Subject("keras.ops", "qr"), "", dict.fromkeys(exact, Found("refused", "why")), 1.0)])
     )
     subjects = [Subject("keras.ops", name) for name in ("qr", *names)]
     assert list(groups(subjects, page)) == [tuple(subjects[1:-1]), (subjects[-1],), (subjects[0],)]
