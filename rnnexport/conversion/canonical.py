@@ -28,6 +28,7 @@ import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from rnnexport.conversion.boundary import forget_invented_dims
+from rnnexport.ir.loop_body import RANDOM, subgraphs
 
 # tf2onnx numbers what it makes `__123`. A node that it takes out of a function gets `function_frozen_123_` in front of
 # its path, and one that it copies into the body of a loop `cond___`. TensorFlow calls a table `embedding_lookup/7097`,
@@ -35,10 +36,6 @@ from rnnexport.conversion.boundary import forget_invented_dims
 _COUNTER = re.compile(r"__\d+")
 _FUNCTION = re.compile(r"^(?:\w*_frozen_\d+_|__inference_\w+?_\d+_|cond___)+")
 _HANDLE = re.compile(r"(embedding_lookup(?:_\d+)?)/\d+(?=(?::\d+)?$)")
-# What gives another result each time.
-_RANDOM = frozenset(
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-)
 _COMPARABLE = frozenset(
     (
         *(ir.AttributeType.FLOAT, ir.AttributeType.INT, ir.AttributeType.STRING, ir.AttributeType.TENSOR),
@@ -102,7 +99,7 @@ def _merge(graph: ir.Graph, own: Collection[str], *, is_body: bool = False) -> N
     computed: dict[Hashable, ir.Node] = {}
     originals: dict[ir.Value, ir.Value] = {}
     for node in graph:
-        for body in _bodies(node):
+        for body in subgraphs(node):
             _merge(body, own, is_body=True)
         if _is_identity(node):
             kept = node.inputs
@@ -121,10 +118,6 @@ def _is_identity(node: ir.Node) -> bool:
     return node.op_type == "Identity" and not node.domain
 
 
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    return [attribute.as_graph() for attribute in node.attributes.values() if attribute.type == ir.AttributeType.GRAPH]
-
-
 def _content(value: ir.Value) -> Hashable:
     """Equal for initializers that hold the same."""
     return _array(value.const_value) if value.const_value is not None else value
@@ -139,7 +132,7 @@ def _array(tensor: ir.TensorProtocol) -> Hashable:
 def _computation(node: ir.Node) -> Hashable:
     """Equal for nodes that compute the same of the same values."""
     attributes = list(node.attributes.values())
-    if node.op_type in _RANDOM or any(attribute.type not in _COMPARABLE for attribute in attributes):
+    if node.op_type in RANDOM or any(attribute.type not in _COMPARABLE for attribute in attributes):
         return node
     settings = [
         (item.name, _array(item.value) if item.type == ir.AttributeType.TENSOR else repr(item.value))
@@ -192,7 +185,7 @@ def _sort(graph: ir.Graph) -> None:
     """Bring nodes and initializers into the order in which the outputs reach them, and take the others away."""
     nodes = list(graph)
     for node in nodes:
-        for body in _bodies(node):
+        for body in subgraphs(node):
             _sort(body)
     sources = {node: list(_read(node, graph)) for node in nodes}
     order = _reached(graph, sources)
@@ -228,13 +221,13 @@ def _producers(values: Iterable[ir.Value]) -> list[ir.Node]:
 
 def _read(node: ir.Node, graph: ir.Graph) -> Iterator[ir.Value]:
     """The values of `graph` that a node reads, those that its bodies capture too."""
-    inner = (part for body in _bodies(node) for part in RecursiveGraphIterator(body))
+    inner = (part for body in subgraphs(node) for part in RecursiveGraphIterator(body))
     for part in (node, *inner):
         yield from (value for value in part.inputs if value is not None and value.graph is graph)
 
 
 def _detach(node: ir.Node) -> None:
-    for part in (node, *(part for body in _bodies(node) for part in RecursiveGraphIterator(body))):
+    for part in (node, *(part for body in subgraphs(node) for part in RecursiveGraphIterator(body))):
         for at in range(len(part.inputs)):
             part.replace_input_with(at, None)
 

@@ -18,10 +18,9 @@ from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import outer, read, shape_of
 from rnnexport.ir.loop_invariants import changed, lifted, without_twins
 from rnnexport.ir.program import Carried, Function, If, Origin, Program, While, constants_of, scan
-from rnnexport.ir.rebuild import rewritten, substituted
 from rnnexport.ir.recurrence import Recurrence, name_of, recognise
 from rnnexport.ir.sequences import length_term
-from rnnexport.ir.terms import Shape, Term, Terms, below
+from rnnexport.ir.terms import Shape, Term, Terms, below, rewritten, substituted
 from rnnexport.ir.tidying import tidied
 from rnnexport.ir.trip_count import Refusal
 

@@ -11,10 +11,9 @@ from itertools import combinations
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import constant
-from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import steps_term
-from rnnexport.ir.terms import Term, below
+from rnnexport.ir.terms import Term, below, substituted
 from rnnexport.ir.vectorize_time import Batching
 
 

@@ -14,9 +14,8 @@ import onnx_ir as ir
 
 from rnnexport.ir.lengths import Size, index_of, size_of, size_term
 from rnnexport.ir.loop_body import RANDOM, outer, read, shape_of
-from rnnexport.ir.rebuild import rewritten, substituted
 from rnnexport.ir.sequences import Sequences, element_at, length_term
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import Term, Terms, below, rewritten, substituted
 from rnnexport.ir.trip_count import Length, Refusal, length_of
 
 _NOTHING: Mapping[ir.Value, Term] = {}

@@ -16,14 +16,15 @@ and Step below them are the same in every step: they can be computed in the grap
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
 Shape = tuple[int | None, ...]
+Dim = TypeVar("Dim", bound=int | str | None)
 Result = tuple[ir.DataType | None, Shape | None]
 _DIGESTED = 1 << 10  # bytes of an array that are compared as they are
 LEAVES = ("State", "Element", "Step", "Outer", "Input", "Const")
@@ -235,7 +236,8 @@ class Terms:
 
     def elementwise(self, op: str, *inputs: Term, dtype: ir.DataType | None = None) -> Term:
         """An operator with NumPy's broadcasting; the dtype is that of the first input unless told."""
-        return self.call(op, inputs, results=[(dtype or inputs[0].dtype, broadcast(inputs))])[0]
+        shape = broadcast([term.shape for term in inputs])
+        return self.call(op, inputs, results=[(dtype or inputs[0].dtype, shape)])[0]
 
     def matmul(self, left: Term, right: Term) -> Term:
         """`left @ right`, where right has rank 2."""
@@ -282,22 +284,23 @@ def _content(value: np.ndarray) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(value).data).digest()
 
 
-def broadcast(terms: Iterable[Term]) -> Shape | None:
-    """The shape that NumPy's broadcasting gives; None where a rank is not known."""
-    shapes = [term.shape for term in terms]
+def broadcast(shapes: Sequence[tuple[Dim, ...] | None]) -> tuple[Dim, ...] | None:
+    """The shape that NumPy's broadcasting gives, as far as it is known; sizes may have names."""
     if any(shape is None for shape in shapes):
         return None
     known = [shape for shape in shapes if shape is not None]
     rank = max(map(len, known), default=0)
     padded = [(1,) * (rank - len(shape)) + shape for shape in known]
-    return tuple(_dim(dims) for dims in zip(*padded, strict=True))
+    return tuple(_broadcast(sizes) for sizes in zip(*padded, strict=True))
 
 
-def _dim(dims: tuple[int | None, ...]) -> int | None:
-    fixed = [dim for dim in dims if dim not in (None, 1)]
-    if fixed:
-        return fixed[0]
-    return None if None in dims else 1
+def _broadcast(sizes: Sequence[Any]) -> Any:
+    wide = [size for size in sizes if size != 1]
+    numbers = [size for size in wide if isinstance(size, int)]
+    if numbers:
+        return numbers[0]
+    names = dict.fromkeys(wide)
+    return next(iter(names)) if len(names) == 1 else (None if names else 1)
 
 
 def below(roots: Iterable[Term], given: Iterable[Term] = ()) -> list[Term]:
@@ -314,3 +317,34 @@ def below(roots: Iterable[Term], given: Iterable[Term] = ()) -> list[Term]:
             stack.append((term, True))
             stack += [(given, False) for given in reversed(term.operands)]
     return order
+
+
+def rewritten(terms: Terms, roots: Iterable[Term], change: Callable[[Term], Term]) -> dict[Term, Term]:
+    """What every term below the roots becomes when each, its inputs already changed, is changed in turn."""
+    done: dict[Term, Term] = {}
+    for term in below(roots):
+        inputs = [None if part is None else done[part] for part in term.inputs]
+        done[term] = change(terms.rebuilt(term, inputs))
+    return done
+
+
+def substituted(terms: Terms, roots: Iterable[Term], known: Mapping[Term, Term]) -> dict[Term, Term]:
+    """What every term below the roots becomes when some are replaced."""
+    done: dict[Term, Term] = dict(known)
+    for term in below(roots):
+        if term not in done:
+            inputs = [None if part is None else done[part] for part in term.inputs]
+            done[term] = terms.rebuilt(term, inputs)
+    return done
+
+
+def uses(roots: Iterable[Term]) -> dict[Term, int]:
+    """How often each term below the roots is used, as an input or as a root."""
+    listed = list(roots)
+    counts: dict[Term, int] = {}
+    for root in listed:
+        counts[root] = counts.get(root, 0) + 1
+    for term in below(listed):
+        for part in term.operands:
+            counts[part] = counts.get(part, 0) + 1
+    return counts

@@ -20,9 +20,8 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
-from rnnexport.ir.rebuild import rewritten
 from rnnexport.ir.recurrence import Recurrence
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import Term, Terms, below, rewritten
 
 # The opset that LayerNormalization came with.
 _NEEDED = 17

@@ -12,10 +12,9 @@ import onnx_ir as ir
 
 from rnnexport.ir.loop_invariants import left_behind
 from rnnexport.ir.program import Function, Scan
-from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import element_at, steps_term
-from rnnexport.ir.terms import Result, Term, below
+from rnnexport.ir.terms import Result, Term, below, substituted
 from rnnexport.ir.trip_count import Refusal
 
 # More steps than this would make a file of many megabytes that takes minutes to load.

@@ -14,8 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
-from rnnexport.ir.rebuild import rewritten, substituted, uses
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import Term, Terms, below, rewritten, substituted, uses
 
 
 def merged(terms: Terms, constants: Constants, roots: Iterable[Term]) -> dict[Term, Term]:

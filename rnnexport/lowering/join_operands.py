@@ -13,8 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from rnnexport.ir.constants import Constants
-from rnnexport.ir.rebuild import uses
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import Term, Terms, below, uses
 from rnnexport.lowering.fuse_products import without_older
 
 

@@ -20,9 +20,9 @@ from rnnexport.lowering.bidirectional import join_directions
 from rnnexport.lowering.candidates import derive
 from rnnexport.lowering.cost_model import Choice, choose
 from rnnexport.lowering.differential_check import Feed, Run, disagreement, nudged, trials
+from rnnexport.lowering.emit import put_in_place, replace_value
 from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.insert import put_in_place, replace_value
 from rnnexport.lowering.shared_masks import compact_once
 
 _SEED = 4

@@ -18,9 +18,8 @@ import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import changed
-from rnnexport.ir.rebuild import rewritten
 from rnnexport.ir.recurrence import Recurrence, State
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import Term, Terms, below, rewritten
 from rnnexport.lowering.algebra import Unreadable, lanes
 from rnnexport.lowering.normal_form import NormalForms
 

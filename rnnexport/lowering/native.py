@@ -5,7 +5,7 @@ Layouts, from the ONNX operator specification:  X (T, B, I), Y (T, 1, B, H), sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,19 +13,19 @@ import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import is_zero
-from rnnexport.ir.rebuild import substituted
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.reverse import turn_round, turned
 from rnnexport.ir.sequences import length_term, steps_term
-from rnnexport.ir.terms import Shape, Term, Terms, below
+from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
 from rnnexport.ir.trip_count import Refusal
 from rnnexport.ir.vectorize_time import Batching
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, Part
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.forms import Form
+from rnnexport.lowering.gru import gru, rnn
+from rnnexport.lowering.lstm import lstm
 from rnnexport.lowering.masks import Masked, masked
-from rnnexport.lowering.match import matched
 from rnnexport.lowering.native_weights import attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.normal_form import NormalForms
 
@@ -52,7 +52,7 @@ def native(recurrence: Recurrence, constants: Constants) -> Native | Refusal:
         mask = masked(recurrence, constants)
         taken = recurrence if mask is None else mask.taken
         parts = _parts(taken, NormalForms(recurrence.terms, constants))
-        cell = matched([part for part, _ in parts])
+        cell = _matched([part for part, _ in parts])
         return Native(cell, _Emission(recurrence, constants, cell, dict(parts), mask).form(), mask is not None)
     except Unreadable as error:
         return Refusal(str(error))
@@ -321,3 +321,27 @@ class _Emission:
 
     def _call(self, op: str, inputs: Sequence[Term], shape: Shape | None, dtype: ir.DataType | None = None) -> Term:
         return self._terms.call(op, inputs, results=[(dtype or ir.DataType.FLOAT, shape)])[0]
+
+
+def _matched(parts: Sequence[Part]) -> Cell:
+    """The native operator that the states together are.
+
+    Raises:
+        Unreadable: there is none; tells why for the one that came nearest.
+    """
+    tries: list[Callable[[], Cell]]
+    if len(parts) == 1:
+        (part,) = parts
+        tries = [lambda: rnn(part), lambda: gru(part), lambda: lstm(part, part)]
+    elif len(parts) == 2:
+        first, second = parts
+        tries = [lambda: lstm(first, second), lambda: lstm(second, first)]
+    else:
+        raise Unreadable(f"it has {len(parts)} states, and ONNX knows cells of one or two")
+    reasons = []
+    for attempt in tries:
+        try:
+            return attempt()
+        except Unreadable as error:
+            reasons.append(str(error))
+    raise Unreadable("; ".join(dict.fromkeys(reasons)))

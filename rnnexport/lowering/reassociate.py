@@ -17,8 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
-from rnnexport.ir.rebuild import rewritten, uses
-from rnnexport.ir.terms import Term, Terms, below, broadcast
+from rnnexport.ir.terms import Term, Terms, below, broadcast, rewritten, uses
 
 Addend = tuple[int, Term]
 # A constant from here on takes digits off a float32 of ordinary size: sums with it keep their order.
@@ -165,7 +164,7 @@ class Regrouping:
         """`value` where the weight is 1, `other` where it is 0."""
         if weight.op == "Cast" and weight.operands[0].dtype == ir.DataType.BOOL:
             mask = weight.operands[0]
-            results = [(value.dtype, broadcast([mask, value, other]))]
+            results = [(value.dtype, broadcast([mask.shape, value.shape, other.shape]))]
             return self._terms.call("Where", [mask, value, other], results=results)[0]
         product = self._terms.elementwise("Mul", weight, self._terms.elementwise("Sub", value, other))
         return self._terms.elementwise("Add", other, product)

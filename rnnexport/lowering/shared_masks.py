@@ -18,7 +18,7 @@ from rnnexport.ir.loop_body import constant
 from rnnexport.ir.reverse import untransposed
 from rnnexport.ir.terms import Term, Terms
 from rnnexport.lowering.compaction import Compaction
-from rnnexport.lowering.insert import replace_value
+from rnnexport.lowering.emit import replace_value
 
 # Of the indices and lengths of plans.
 _SMALL = 64

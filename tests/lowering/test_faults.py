@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.ir.rebuild import rewritten
+from rnnexport.ir.terms import rewritten
 from rnnexport.lowering import candidates as deriving
 from rnnexport.lowering import lower
 from rnnexport.lowering.differential_check import disagreement

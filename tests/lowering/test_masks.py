@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.ir.rebuild import rewritten
-from rnnexport.ir.terms import Terms
+from rnnexport.ir.terms import Terms, rewritten
 from rnnexport.lowering import candidates, lower
 from tests.lowering.runtime import run
 from tests.lowering.small import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnexport.emit.numpy.expression import Shape, Size
 from rnnexport.ir.program import Scan
-from rnnexport.ir.terms import Term, below
+from rnnexport.ir.terms import Term, below, broadcast
 from rnnexport.ir.vectorize_time import ELEMENTWISE, REDUCTIONS
 
 Known = dict[Term, Shape | None]
@@ -79,25 +79,6 @@ def _better(one: Size | None, other: Size | None) -> Size | None:
 
 def _elementwise(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
     return broadcast([shape for part, shape in zip(term.inputs, inputs, strict=True) if part is not None])
-
-
-def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
-    """The shape that NumPy's broadcasting gives, as far as it is known."""
-    if any(shape is None for shape in shapes):
-        return None
-    known = [shape for shape in shapes if shape is not None]
-    rank = max(map(len, known), default=0)
-    padded = [(1,) * (rank - len(shape)) + shape for shape in known]
-    return tuple(_broadcast(sizes) for sizes in zip(*padded, strict=True))
-
-
-def _broadcast(sizes: Sequence[Size | None]) -> Size | None:
-    wide = [size for size in sizes if size != 1]
-    numbers = [size for size in wide if isinstance(size, int)]
-    if numbers:
-        return numbers[0]
-    names = dict.fromkeys(wide)
-    return next(iter(names)) if len(names) == 1 else (None if names else 1)
 
 
 def _matmul(term: Term, inputs: Sequence[Shape | None]) -> Shape | None:
