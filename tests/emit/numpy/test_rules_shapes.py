@@ -199,10 +199,6 @@ def test_matrices():
     for k in (-1, 0, 2):
         check("EyeLike", drawn(3, 5), attributes={"k": k}, known=KNOWN)
         check("EyeLike", drawn(3, 5), attributes={"k": k, "dtype": TensorProto.INT64})
-        for upper in (0, 1):
-            check("Trilu", drawn(2, 4, 5), np.int64(k), attributes={"upper": upper}, constant=(1,))
-    check("Trilu", drawn(4, 3))
-    assert refused("Trilu", drawn(4, 3), np.int64(1)) == "with a diagonal that is computed"
 
 
 def test_depth_and_space():

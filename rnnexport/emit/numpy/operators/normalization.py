@@ -30,13 +30,6 @@ def instance_normalize(x: np.ndarray, scale_C: np.ndarray, bias_C: np.ndarray, e
     return normal * per_channel(scale_C, x.ndim) + per_channel(bias_C, x.ndim)
 
 
-def group_normalize(x: np.ndarray, scale_G: np.ndarray, bias_G: np.ndarray, groups: int, epsilon: float) -> np.ndarray:
-    """Groups of neighbouring channels of every row by themselves."""
-    grouped = x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:])
-    normal = normalize(grouped, tuple(range(2, grouped.ndim)), epsilon)
-    return (normal * per_channel(scale_G, normal.ndim) + per_channel(bias_G, normal.ndim)).reshape(x.shape)
-
-
 def layer_normalize(
     x: np.ndarray, scale: np.ndarray, bias: np.ndarray | float = 0, axis: int = -1, epsilon: float = 1e-5
 ) -> np.ndarray:
@@ -55,9 +48,3 @@ def to_unit_length(x: np.ndarray, axis: int = -1, p: int = 2) -> np.ndarray:
     """To length 1 along the axis, by the sum of absolute values (p = 1) or the root of that of squares (p = 2)."""
     length = np.abs(x).sum(axis=axis, keepdims=True) if p == 1 else np.sqrt(np.square(x).sum(axis=axis, keepdims=True))
     return np.divide(x, length, out=np.zeros_like(x), where=length != 0)
-
-
-def mean_variance_normalize(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Along the axes to mean 0 and standard deviation 1."""
-    centred = x - x.mean(axis=axes, keepdims=True)
-    return centred / (np.sqrt(np.square(centred).mean(axis=axes, keepdims=True)) + 1e-9)

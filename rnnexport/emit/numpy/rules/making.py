@@ -67,13 +67,6 @@ def _cast(use: Use) -> Expression:
     return converted(use.operand(0), dtype_named(int(use.attributes["to"])))
 
 
-def _cast_like(use: Use) -> Expression:
-    name = use.results[0].dtype or use.operand(1).dtype
-    if name is None:
-        raise UnwrittenError("to an unknown dtype")
-    return converted(use.operand(0), name)
-
-
 def _constant(use: Use) -> Expression:
     kind, value = next(iter(use.attributes.items()))
     made = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
@@ -155,17 +148,6 @@ def _eye(use: Use) -> Expression:
     return call("np.eye", f"*{whole.within(Binding.ATOM)}.shape", *more, f"dtype={dtype.text}", uses=[whole, dtype])
 
 
-def _triangle(use: Use) -> Expression:
-    x, offset = use.operand(0).expression, use.given(1)
-    function = "np.triu" if use.attributes.get("upper", 1) else "np.tril"
-    elements = None if offset is None else offset.elements
-    if offset is None or elements == (0,):
-        return call(function, x.text, uses=[x])
-    if elements is None:
-        raise UnwrittenError("with a diagonal that is computed")
-    return call(function, x.text, str(elements[0]), uses=[x])
-
-
 def _one_hot(use: Use) -> Expression:
     indices, depth, values = (use.operand(at) for at in range(3))
     sizes: tuple[Size, ...] | None = depth.elements
@@ -181,11 +163,9 @@ def _one_hot(use: Use) -> Expression:
 
 RULES: Mapping[str, Rule] = {
     "Cast": _cast,
-    "CastLike": _cast_like,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "EyeLike": _eye,
     "OneHot": _one_hot,
     "Range": _range,
-    "Trilu": _triangle,
 }

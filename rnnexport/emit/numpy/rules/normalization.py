@@ -19,11 +19,6 @@ def _instance(use: Use) -> Expression:
     return helper("instance_normalize", use, number(use, "epsilon", 1e-5).text, inputs=range(3))
 
 
-def _group(use: Use) -> Expression:
-    groups = str(use.attributes["num_groups"])
-    return helper("group_normalize", use, groups, number(use, "epsilon", 1e-5).text, inputs=range(3))
-
-
 def _layer(use: Use) -> Expression:
     if len(use.results) > 1:
         raise UnwrittenError("with its statistics")
@@ -43,16 +38,10 @@ def _length(use: Use) -> Expression:
     return helper("to_unit_length", use, *([] if axis == "-1" else [f"axis={axis}"]), *([] if p == 2 else [f"p={p}"]))
 
 
-def _mean_variance(use: Use) -> Expression:
-    return helper("mean_variance_normalize", use, repr(tuple(use.attributes.get("axes", (0, 2, 3)))))
-
-
 RULES: Mapping[str, Rule] = {
     "BatchNormalization": _batch,
-    "GroupNormalization": _group,
     "InstanceNormalization": _instance,
     "LRN": _local_response,
     "LayerNormalization": _layer,
     "LpNormalization": _length,
-    "MeanVarianceNormalization": _mean_variance,
 }
