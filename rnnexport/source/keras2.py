@@ -10,10 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.src import backend
-from tf_keras.src.layers.convolutional.base_conv import Conv
-from tf_keras.src.saving.serialization_lib import SafeModeScope
 
+from rnnexport.compat.keras2 import Conv, SafeModeScope, backend
+from rnnexport.compat.layers import inner_layers
 from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (
     Layer,
@@ -110,7 +109,7 @@ class Keras2:
         return unique_names(model.output_names)
 
     def layers(self, model: Model) -> Iterator[Layer]:
-        yield from model._flatten_layers(include_self=False, recursive=True)
+        yield from inner_layers(model)
 
     def readers(self, model: Model) -> list[list[Layer]]:
         layers = list(self.layers(model))

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend
-from keras.src.utils.naming import to_snake_case
 
+from rnnexport.compat.keras3 import backend, to_snake_case
+from rnnexport.compat.layers import inner_layers
 from rnnexport.core.errors import UsageError
 from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (
@@ -134,7 +134,7 @@ class Keras3:
         return unique_names(_keys(graph.output) or graph.output_names)
 
     def layers(self, model: Model) -> Iterator[Layer]:
-        yield from model._flatten_layers(include_self=False, recursive=True)
+        yield from inner_layers(model)
 
     def readers(self, model: Model) -> list[list[Layer]]:
         inputs = _graph(model).inputs

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rnnexport.compat.layers import inner_layers
 from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.source.api import Layer
 from rnnexport.source.model import SourceModel
@@ -44,7 +45,7 @@ def _weights(source: SourceModel, layers: list[Layer], concrete: Any) -> Iterato
 
 def _tree(layer: Layer, path: str, seen: set[int]) -> Iterator[tuple[str, Layer]]:
     """Every layer below one, and its path, `cgru/cgru_cell`."""
-    for inner in layer._flatten_layers(include_self=False, recursive=False):
+    for inner in inner_layers(layer, recursive=False):
         if id(inner) not in seen:
             seen.add(id(inner))
             below = f"{path}/{inner.name}" if path else str(inner.name)
@@ -95,7 +96,7 @@ def _layers(paths: Iterable[str], source: SourceModel, layers: list[Layer]) -> I
 
 
 def _below(layer: Layer) -> list[Layer]:
-    return list(layer._flatten_layers(include_self=False, recursive=True))
+    return inner_layers(layer)
 
 
 def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src import backend  # Keras exports the function that calls this one, not the module that it looks in
+
+from rnnexport.compat.keras3 import backend
 
 _lock = threading.Lock()
 
