@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from rnnexport.api.jobs import Exported, ExportJob, Options
-from rnnexport.api.keywords import ExportKeywords, TargetName, extent_of, loading_of, options_of, require_known
+from rnnexport.api.keywords import (
+    ExportKeywords,
+    TargetName,
+    extent_of,
+    loading_of,
+    options_of,
+    require_known,
+    steps_of,
+)
+from rnnexport.api.notebook import shown
 from rnnexport.api.preflight import check_data, check_jobs, check_model, name_of
 from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.progress import Progress, silent
+from rnnexport.core.progress import Progress
 from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.targets.base import Target
@@ -81,7 +90,7 @@ def export(
     require_known(keywords, "to", "output")
     kind, place = _wanted(to, None if output is None else Path(output))
     extent, loading = extent_of(keywords), loading_of(keywords)
-    options, progress = options_of(keywords), keywords.get("progress", silent)
+    options = options_of(keywords)
     _check_opset([kind], options.form.opset)
     folder = place if place is not None and _is_folder_of(kind, place) else None
     file = None if folder is not None else place
@@ -93,10 +102,11 @@ def export(
         at = file or _inside(folder) / f"{name_of(found)}{kind.suffix}"
         if folder is None or folder.is_dir():
             check_jobs(found, [ExportJob(kind, at, extent)])
-    progress("loading")
-    source = _loaded(model, loading, found)
-    at = file or _inside(folder) / f"{source.name}{kind.suffix}"
-    with nullcontext() if folder is None else made_folder(folder):
+    made = nullcontext() if folder is None else made_folder(folder)
+    with shown(keywords.get("progress"), steps_of(keywords, 1)) as progress, made:
+        progress("loading")
+        source = _loaded(model, loading, found)
+        at = file or _inside(folder) / f"{source.name}{kind.suffix}"
         return _run(watch, source, [ExportJob(kind, at, extent)], options, progress)[0]
 
 
@@ -128,7 +138,7 @@ def export_all(
     kinds = [target(name) for name in dict.fromkeys(to)]
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")
-    options, loading, progress = options_of(keywords), loading_of(keywords), keywords.get("progress", silent)
+    options, loading = options_of(keywords), loading_of(keywords)
     _check_opset(kinds, options.form.opset)
     general = extent_of(keywords)
     boundary = general.boundary if tflite_timesteps is None else replace(general.boundary, timesteps=tflite_timesteps)
@@ -142,7 +152,8 @@ def export_all(
 
     check_data(options.data)
     found = check_model(model, loading)
-    with made_folder(Path(folder)):
+    told = shown(keywords.get("progress"), steps_of(keywords, len(kinds)))
+    with made_folder(Path(folder)), told as progress:
         if found is not None:
             check_jobs(found, jobs(name_of(found)))
         progress("loading")

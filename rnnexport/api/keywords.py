@@ -76,7 +76,7 @@ class ExportKeywords(Shape, Checks, total=False):
         c: how a C program is written.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
-        progress: is called with a few words before each step.
+        progress: is called with a few words before each step; by default nothing is told but in a notebook, by a bar.
     """
 
     custom_objects: Mapping[str, object] | Sequence[str]
@@ -112,6 +112,15 @@ def extent_of(keywords: ExportKeywords) -> Extent:
     names = Names.of(keywords.get("input_names", {}), keywords.get("output_names", {}))
     boundary = Boundary(keywords.get("batch"), keywords.get("timesteps"), ranges, names)
     return Extent(boundary, keywords.get("stream"), keywords.get("cast") or "")
+
+
+def steps_of(keywords: Mapping[str, object], targets: int) -> int:
+    """How many steps are told to `progress`.
+
+    Load, run and trace the model; convert to and verify each target; more for a stream and for data.
+    """
+    more = 2 * (keywords.get("stream") is not None) + (keywords.get("data") is not None)
+    return 3 + more + targets * (1 + bool(keywords.get("verify", True)))
 
 
 def options_of(keywords: ExportKeywords) -> Options:

@@ -79,7 +79,7 @@ def verify(
     """
     watch = Watch()
     paths = _artifacts([artifacts] if isinstance(artifacts, str | Path) else artifacts)
-    _check_asked(providers, steps, source, batch or timesteps)
+    check_asked(providers, steps, source, batch or timesteps)
     kinds = [target_of(path) for path in paths]
     if not loading.allow_unsafe:
         for kind, path in zip(kinds, paths, strict=True):
@@ -118,7 +118,8 @@ def _artifacts(given: Sequence[str | Path]) -> list[Path]:
     return [path for path in paths if path not in beside]
 
 
-def _check_asked(providers: Sequence[str], steps: int | None, source: Any, size: int | None) -> None:
+def check_asked(providers: Sequence[str], steps: int | None, source: Any, size: int | None) -> None:
+    """Refuse options that need others. Raises UsageError."""
     for provider in providers:
         if provider not in ALL_PROVIDERS:
             raise UsageError(f"provider {provider!r}", f"one of {', '.join(ALL_PROVIDERS)}", "change --provider")

@@ -1,22 +1,12 @@
-"""What commands refuse before they begin, and how many steps they will take."""
+"""What commands refuse before they begin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rnnexport.artifact.atomic_write import check_destination, writing
 from rnnexport.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from rnnexport.api.keywords import Checks, Shape
-
-
-def steps_of_export(targets: int, shape: Shape, checks: Checks) -> int:
-    """Load, run and trace the model; convert to and verify each target; more for a stream and for data."""
-    more = 2 * (shape["stream"] is not None) + (checks["data"] is not None)
-    return 3 + more + targets * (1 + checks["verify"])
 
 
 def _is_folder(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnnexport.cli import options
-from rnnexport.cli.checks import check_reports, steps_of_export
+from rnnexport.cli.checks import check_reports
 from rnnexport.cli.choices import TargetChoice
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
@@ -74,9 +74,10 @@ def command(
       rnnexport export model.keras --to onnx --to saved-model --to tflite --tflite-timesteps 50 -o artifacts
     """
     from rnnexport.api import export as pipeline
+    from rnnexport.api.keywords import steps_of
 
     session = session_of(ctx)
-    session.plan(steps_of_export(len(set(targets)), shape, checks))
+    session.plan(steps_of({**shape, **checks}, len(set(targets))))
     check_reports(reports, [model])
     exported = pipeline.export_all(
         model,

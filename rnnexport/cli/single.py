@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rnnexport.cli import options
-from rnnexport.cli.checks import check_reports, steps_of_export
+from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
 from rnnexport.core.c_form import CForm
 from rnnexport.core.load_options import LoadOptions
@@ -51,10 +51,11 @@ def export_command(
         c: CForm = _C,
     ) -> None:
         from rnnexport.api import export as pipeline
+        from rnnexport.api.keywords import steps_of
         from rnnexport.cli.session import session_of
 
         session = session_of(ctx)
-        session.plan(steps_of_export(1, shape, checks))
+        session.plan(steps_of({**shape, **checks}, 1))
         check_reports(reports, [model, *([output] if output else [])])
         exported = pipeline.export(
             model,

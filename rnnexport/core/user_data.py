@@ -36,6 +36,12 @@ class Shard:
             raise UsageError(f"--shard {text}", "K/N, such as 3/16", "change it")
         return Shard(int(found[1]), int(found[2]))
 
+    def within(self, whole: Shard | None) -> Shard:
+        """That part of a shard of something as a part of all of it. All parts of it are together that shard."""
+        if whole is None:
+            return self
+        return Shard((whole.index - 1) * self.count + self.index, whole.count * self.count)
+
     def places(self, total: int) -> range:
         """Which of `total` pieces it has; none where there are more shards than pieces."""
         return range(total * (self.index - 1) // self.count, total * self.index // self.count)

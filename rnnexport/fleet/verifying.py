@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnexport.api.expectations import Asked, SourceTruth, claim_of, require_harmless
-from rnnexport.api.verify import judged
+from rnnexport.api.verify import check_asked, judged
 from rnnexport.artifact.goldens import Golden
-from rnnexport.core.errors import ProviderError, RnnExportError, UsageError, reason
+from rnnexport.core.errors import ProviderError, RnnExportError, reason
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import Watch, file_records
@@ -39,11 +39,19 @@ _Claim = Expectation | ProviderError
 
 @dataclass(frozen=True)
 class _Source:
-    """A source as a task loads it: where it is, how, and the sizes of artifacts that do not say their own."""
+    """A source as a task loads it.
+
+    Attributes:
+        path: where it is.
+        loading: how.
+        sizes: those of artifacts that do not say their own.
+        steps: how long a sequence to follow artifacts along besides; None for none.
+    """
 
     path: Path
     loading: LoadOptions
     sizes: Extent
+    steps: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +85,11 @@ def verify_on_ray(
     """As `verify`, on the Ray cluster at `address`; on one that is started here for an empty one.
 
     Raises:
-        UsageError: as `verify`; or the address does not answer, or `steps` or a shard are asked for.
+        UsageError: as `verify`; or the address does not answer, or `steps` are asked for without a source.
         ProviderError: Ray is not installed, or gave up on a unit whose workers were lost again and again.
     """
-    if steps is not None:
-        raise UsageError("--steps with --on ray", "one of the two: a sequence has no shards", "run it by itself")
     given, watch = user_data(data), Watch()
-    if given is not None and given.shard is not None:
-        raise UsageError("--shard with --on ray", "one of the two: Ray makes shards of its own", "leave it out")
+    check_asked(providers, steps, source, batch or timesteps)
     paths = [Path(path).resolve() for path in artifacts]
     for path in paths:
         if not loading.allow_unsafe:
@@ -92,10 +97,10 @@ def verify_on_ray(
     places = [Where(provider, tf32, placement, limits) for provider in providers]
     with cluster(address) as ray:
         count = _shards(paths[0], given, source is None, int(ray.cluster_resources().get("CPU", 1)))
-        asked = [_shard_of(given, at, count) for at in range(1, count + 1)]
         sizes = Extent(Boundary(batch, timesteps))
-        beside = None if source is None else _Source(Path(source).resolve(), loading, sizes)
-        claims = _claims(ray, paths, beside, asked, tolerance)
+        beside = None if source is None else _Source(Path(source).resolve(), loading, sizes, steps)
+        asked = [Asked(None, _shard_of(given, at, count), tolerance, shared=True) for at in range(1, count + 1)]
+        claims = _claims(ray, paths, beside, asked)
         verify = task(ray, _unit)
         units = {
             verify.remote(path, claim, where): (at, number, shard)
@@ -137,45 +142,52 @@ def _shards(path: Path, data: UserData | None, needs_outputs: bool, processors: 
     if proof is None:
         return _A_PROCESSOR * processors
     rows = open_data(data, proof.provenance.signature, needs_outputs=needs_outputs)
-    return max(1, min(rows.pieces, _A_PROCESSOR * processors))
+    return max(1, min(len(data.pieces(rows.pieces)), _A_PROCESSOR * processors))
 
 
 def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
     if data is None:
         return None
     place = data.place if data.is_remote else str(Path(data.place).resolve())
-    return replace(data, place=place, shard=Shard(index, count))
+    return replace(data, place=place, shard=Shard(index, count).within(data.shard))
 
 
-def _claims(
-    ray: Any, paths: Sequence[Path], source: _Source | None, asked: Sequence[UserData | None], tolerance: Override
-) -> list[list[Any]]:
+def _claims(ray: Any, paths: Sequence[Path], source: _Source | None, asked: Sequence[Asked]) -> list[list[Any]]:
     """For each shard what each artifact has to show: references to what a task with the source makes, or how to."""
     if source is None:
-        return [[Asked(None, one, tolerance)] * len(paths) for one in asked]
+        return [[one] * len(paths) for one in asked]
     prepare = task(ray, _prepared, num_returns=len(paths))
-    rows = [prepare.remote(paths, source, one, tolerance) for one in asked]
+    rows = [prepare.remote(paths, source, one) for one in asked]
     return [[row] if len(paths) == 1 else list(row) for row in rows]
 
 
-def _prepared(paths: Sequence[Path], source: _Source, data: UserData | None, tolerance: Override) -> Any:
+def _prepared(paths: Sequence[Path], source: _Source, asked: Asked) -> Any:
     """Run the source on one shard: what each artifact has to show, one value for a lone artifact."""
     from rnnexport.api.export import load
 
     truth = SourceTruth(load(source.path, source.loading), _SEED, sizes=source.sizes)
-    asked = Asked(truth, data, tolerance, shared=True)
+    # A long sequence is no data: it is for the first shard.
+    steps = source.steps if asked.data is None or asked.data.shard is None or asked.data.shard.index == 1 else None
+    asked = replace(asked, source=truth, steps=steps)
     kinds = [target_of(path) for path in paths]
     claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
     known: dict[Any, _Goldens] = {}
-    sent: list[_Claim] = []
-    for claim in claims:
-        if isinstance(claim, ProviderError) or claim.data is None:
-            sent.append(claim)
-            continue
-        extent = truth.extent(claim.own)
-        known.setdefault(extent, known.get(extent) or _Goldens(tuple(claim.data())))
-        sent.append(replace(claim, data=known[extent]))
+    sent = [claim if isinstance(claim, ProviderError) else _sendable(claim, truth, known) for claim in claims]
     return sent[0] if len(paths) == 1 else sent
+
+
+def _sendable(claim: Expectation, truth: SourceTruth, known: dict[Any, _Goldens]) -> Expectation:
+    """The claim with what the source gave in place of the source; `known` is what it gave at each extent."""
+    extent = truth.extent(claim.own)
+    if claim.data is not None:
+        if extent not in known:
+            known[extent] = _Goldens(tuple(claim.data()))
+        claim = replace(claim, data=known[extent])
+    if claim.steps is not None:
+        if (extent, claim.steps.count) not in known:
+            known[extent, claim.steps.count] = _Goldens(tuple(claim.steps.calls()))
+        claim = replace(claim, steps=replace(claim.steps, calls=known[extent, claim.steps.count]))
+    return claim
 
 
 def _unit(path: Path, claim: _Claim | Asked, where: Where) -> ArtifactReport:

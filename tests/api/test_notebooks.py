@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 
 import keras
@@ -11,7 +12,9 @@ import pytest
 import tf_keras
 
 import rnnexport
+from rnnexport.api.notebook import Bar
 from rnnexport.core.errors import UsageError
+from rnnexport.core.progress import Detail
 from rnnexport.core.quiet import quiet
 
 TARGETS = ("onnx", "tflite", "saved-model", "numpy")
@@ -63,6 +66,24 @@ def test_values_are_short_to_read(exported):
     assert "<script" not in page
     assert report.run is not None
     assert rnnexport.inspect(done.path).signature.inputs[0].name == done.signature.inputs[0].name
+
+
+def test_a_bar_tells_what_goes_on():
+    pages = []
+    bar = Bar(pages.append, 3)
+    for message in ("loading <m>", "running", Detail("running: half"), "tracing"):
+        bar(message)
+    bar.end()
+    assert [re.search(r'value="(\d)" max="(\d)"', page).groups() for page in pages] == [
+        ("0", "3"),
+        ("1", "3"),
+        ("1", "3"),
+        ("2", "3"),
+        ("3", "3"),
+    ]
+    assert "loading &lt;m&gt;, " in pages[0]
+    assert "running: half" in pages[2]
+    assert "done" in pages[-1]
 
 
 @GROUP

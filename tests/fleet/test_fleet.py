@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rnnexport
+from rnnexport.api.merge import merge, part_of
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.user_data import Shard, UserData
@@ -116,9 +117,30 @@ def test_ray_verifies_as_a_single_run_does_although_a_worker_is_killed(fleet, ra
     np.savez(fleet / "n.npz", **{_input(path): np.full((40, 6, 2), np.nan, "float32")})
     with pytest.raises(UsageError, match="has NaN in"):
         verify_on_ray(ray_of_two, paths, **options | {"data": fleet / "n.npz"})
-    for wrong in ({"steps": 3}, {"data": UserData("d.npz", shard=Shard(1, 2))}):
-        with pytest.raises(UsageError, match="with --on ray"):
-            verify_on_ray(ray_of_two, paths, **options | wrong)
+    with pytest.raises(UsageError, match="--steps without --source"):
+        verify_on_ray(ray_of_two, paths, steps=3)
+    with pytest.raises(UsageError, match="no states to carry"):
+        verify_on_ray(ray_of_two, paths, **options | {"steps": 3})
+
+
+def test_ray_follows_long_sequences_and_takes_a_shard_of_the_data(fleet, ray_of_two):
+    """As a single run does: with the first shard of all, and not with the second."""
+    path = rnnexport.export(fleet / "a.keras", fleet / "a.onnx", stream="dynamic").path
+    data = np.random.default_rng(1).standard_normal((150, 6, 2)).astype("float32")
+    np.savez(fleet / "d.npz", **{_input(path): data})
+    options = {"source": fleet / "a.keras", "steps": 40, "record": False}
+    parts = {}
+    for at in (1, 2):
+        shard = UserData(str(fleet / "d.npz"), shard=Shard(at, 2))
+        one = rnnexport.verify(path, **options, data=shard)
+        found = verify_on_ray(ray_of_two, [path], **options, data=shard)
+        assert to_json(found) == to_json(Report(one.artifacts))
+        assert any("40 steps" in feed.label for feed in found.artifacts[0].feeds) == (at == 1)
+        parts[f"{at}"] = part_of(found, Shard(at, 2))
+    whole = rnnexport.verify(path, **options, data=fleet / "d.npz")
+    assert to_json(merge(parts)) == to_json(Report(whole.artifacts))
+    alone = verify_on_ray(ray_of_two, [path], **options)
+    assert to_json(alone) == to_json(Report(rnnexport.verify(path, **options).artifacts))
 
 
 def _input(path):
