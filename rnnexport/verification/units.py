@@ -11,8 +11,9 @@ import numpy as np
 from rnnexport.verification.statistics import Sums
 from rnnexport.verification.tolerance import Tolerance
 
-# A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place,
-_HALF_A_UNIT = 2.0**-25
+# A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place at the
+# size of its unit, by a whole one at the size of each value: TensorFlow rounds exp and its kin better than runtimes do,
+_HALF_A_UNIT, _A_UNIT = 2.0**-25, 2.0**-24
 # or by what rounding usually makes of a value: this part of its spread.
 _USUAL_PART = 0.075
 # How many times its own size a unit is measured at, where the other units are that much larger.
@@ -80,7 +81,9 @@ def unit_errors(
         if least is not None:
             bound = np.maximum(bound, least)
         ours, theirs = (by_unit(np.square(_error(one, truth) / bound)) for one in (found, source))
-        rounding = by_unit(np.square(_HALF_A_UNIT * size[places].reshape(truth.shape) / bound))
+        own = np.where(truth.astype(np.float32) == truth, 0.0, _A_UNIT * np.abs(truth))  # of what has to be rounded
+        least_error = np.maximum(_HALF_A_UNIT * size[places].reshape(truth.shape), own)
+        rounding = by_unit(np.square(np.where(np.isfinite(truth), least_error, 0.0) / bound))
         if spread is not None:
             rounding = np.maximum(rounding, by_unit(np.square(_USUAL_PART * spread / bound)))
         theirs = np.fmax(theirs, rounding)

@@ -129,6 +129,21 @@ def test_a_unit_is_measured_at_its_own_size():
     assert not precision([one]).passed
 
 
+def test_a_function_may_be_two_units_of_the_last_place_off_where_the_source_is_rounded_from_the_truth():
+    """LiteRT's exp, where TensorFlow's is right to half a unit: a sum of products is off by more in any runtime."""
+    truth = np.exp(np.random.default_rng(2).uniform(-3, 3, (40, 9, 5)))
+    wanted = truth.astype("float32")
+    signs = np.random.default_rng(3).choice([-1, 1], truth.shape)
+
+    def off(units):
+        return compare(
+            "y", (truth * (1 + units * 2.0**-23 * signs)).astype("float32"), Wanted(wanted, truth), Tolerance()
+        )
+
+    assert precision([off(1.5)]).passed
+    assert not precision([off(3)]).passed
+
+
 def test_a_bound_that_the_user_tightens_leaves_precision_on_and_that_of_another_output_too():
     wrong = call(1e-6)
     for override in (Override(rtol=9e-6), Override(atols={"z": 1.0})):
