@@ -82,7 +82,7 @@ def run_jobs(
 
     for job in jobs:
         check_destination_of(job, None if source.file is None else source.file.path)
-    require_convertible_size(source)
+    require_convertible_size(source, [job.kind.name for job in jobs if job.kind.limited])
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
@@ -159,7 +159,7 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         job.kind.write_proof(path, proof)
     report = _verified(form, proof, job, path, options, progress) if options.verify else None
-    beside = job.kind.files(job.destination)[1:]
+    beside = tuple(job.destination.with_name(file.name) for file in job.kind.every_file(path)[1:])
     beside += (proof_file(job.destination),) if options.proof == "beside" else ()
     return Exported(job.destination, report, lowering, beside, proof.provenance.signature)
 

@@ -186,7 +186,7 @@ def _loaded_by(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
 def _artifact(path: Path) -> Inspection:
     kind = target_of(path)
     proof = kind.read_proof(path)
-    size = bytes_in_words(size_of(kind.files(path)))
+    size = bytes_in_words(size_of(kind.every_file(path)))
     facts = {"file": f"{path.name}, {kind.name} artifact, {size}"} | ({} if proof is None else _facts(proof))
     if kind.opsets is not None:
         facts |= {label: text for label, text in kind.facts(path).items() if text}

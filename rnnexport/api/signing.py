@@ -96,7 +96,7 @@ def _config(module: str) -> Any:
 @contextmanager
 def _as_one(path: Path) -> Iterator[Path]:
     """The artifact as one path: that of a folder with copies of its files, where it has several."""
-    files = target_of(path).files(path)
+    files = target_of(path).every_file(path)
     if len(files) == 1:
         yield path
         return

@@ -20,7 +20,7 @@ from rnnexport.core.user_data import UserData, user_data
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.process import ForkServer
 from rnnexport.targets.base import Target
-from rnnexport.targets.registry import ALL_PROVIDERS, companions_of, target_of
+from rnnexport.targets.registry import ALL_PROVIDERS, may_lie_beside, target_of
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.run_artifact import Expectation, not_run, verify_artifact
 from rnnexport.verification.tolerance import Override
@@ -107,14 +107,14 @@ def verify(
 
 def _recorded(found: Sequence[ArtifactReport], kinds: Sequence[Target], paths: Sequence[Path], watch: Watch) -> Report:
     """The report, with when and where it was made, and the files that it is about."""
-    files = {str(path): file_records(kind.files(path)) for kind, path in zip(kinds, paths, strict=True)}
+    files = {str(path): file_records(kind.every_file(path)) for kind, path in zip(kinds, paths, strict=True)}
     return ShownReport(tuple(replace(item, files=files[item.artifact]) for item in found), watch.record())
 
 
 def _artifacts(given: Sequence[str | Path]) -> list[Path]:
     """The paths without those of files that belong to another one of them: `artifacts/*` has them all."""
     paths = [Path(path) for path in given]
-    beside = {file for path in paths for file in (*companions_of(path), proof_file(path))}
+    beside = {file for path in paths for file in (*may_lie_beside(path), proof_file(path))}
     return [path for path in paths if path not in beside]
 
 

@@ -32,6 +32,8 @@ def staged(
     companions: Sequence[str] = (),
     owned: Callable[[Path], bool] = _nobodys,
     beside: Callable[[Path], Path] | None = None,
+    weights: str = "",
+    owns_weights: Callable[[Path], bool] = _nobodys,
 ) -> Iterator[Path]:
     """Give a path to build at; move what was built there to `destination` when the block ends without an error.
 
@@ -42,6 +44,9 @@ def staged(
         destination: where the artifact goes. One that is there already is replaced in one step.
         layout, companions, owned: see `check_destination`.
         beside: the place of a file that may be built beside it, too; an earlier one is taken away where it was not.
+        weights: what is added to the name for a file of weights that may be built beside it; that of the artifact
+            before goes.
+        owns_weights: whether such a file that is there belongs to the artifact there.
 
     Raises:
         UsageError: the parent folder is missing or can't be written, the disk is full, or what stands at
@@ -56,6 +61,8 @@ def staged(
         yield built
         check_destination(destination, layout, companions, owned)  # again: minutes may have passed
         with writing(destination), ExitStack() as undo:
+            if weights:
+                _put_weights(built, final, weights, owns_weights, undo)
             for suffix in companions:
                 _put(built.with_suffix(suffix), final.with_suffix(suffix), undo)
             if beside is not None:
@@ -209,6 +216,27 @@ def _put_or_take(built: Path, final: Path, undo: ExitStack) -> None:
     elif final.exists():
         final.rename(built)
         undo.callback(built.rename, final)
+
+
+def _put_weights(built: Path, final: Path, weights: str, owned: Callable[[Path], bool], undo: ExitStack) -> None:
+    """Put a file beside the artifact in place, or take away that of the artifact before.
+
+    Raises:
+        UsageError: one of somebody else is there.
+    """
+    new, place = (path.with_name(path.name + weights) for path in (built, final))
+    ours = place.exists() and owned(final)
+    if new.exists() and place.exists() and not ours:
+        raise UsageError(
+            f"{place}, which is no part of an artifact",
+            f"nothing there: weights of {final.name} go into it, which are too many for one file",
+            "move it away, or change the output path",
+        )
+    if new.exists():
+        _put(new, place, undo)
+    elif ours:
+        place.rename(new)
+        undo.callback(new.rename, place)
 
 
 def _exchange(built: Path, destination: Path) -> None:

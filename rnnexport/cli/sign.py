@@ -44,7 +44,7 @@ class Trust:
             from rnnexport.api.signing import require_signed
 
             require_signed(artifacts[0], self.signature, self.public_key)
-        return {path: file_records(target_of(path).files(path)) for path in artifacts} if self.attest else {}
+        return {path: file_records(target_of(path).every_file(path)) for path in artifacts} if self.attest else {}
 
     def write(self, report: Report, before: Mapping[Path, tuple[FileRecord, ...]]) -> None:
         """Write the Statement, if one is asked for.

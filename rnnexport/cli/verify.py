@@ -21,7 +21,7 @@ from rnnexport.core.errors import require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.user_data import UserData
 from rnnexport.isolation.limits import Limits
-from rnnexport.targets.registry import companions_of
+from rnnexport.targets.registry import may_lie_beside
 from rnnexport.verification.report import Report
 from rnnexport.verification.tolerance import Override
 
@@ -142,7 +142,7 @@ def _check(
         require_path(path, "an artifact, a model or data")
     written = {**reports, **({"attest": trust.attest} if trust.attest else {})}
     check_reports(
-        written, inputs, [beside for path in artifacts for beside in (*companions_of(path), proof_file(path))]
+        written, inputs, [beside for path in artifacts for beside in (*may_lie_beside(path), proof_file(path))]
     )
     if data and data.shard:
         check_part(reports, trust)

@@ -131,7 +131,7 @@ def exported(job: FleetJob) -> Outcome:
             str(one.path),
             name,
             None if one.report is None else one.report.max_abs,
-            file_records(target(name).files(one.path)),
+            file_records(target(name).every_file(one.path)),
         )
         for name, one in zip(job.to, found, strict=True)
     ]

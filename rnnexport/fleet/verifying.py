@@ -125,7 +125,7 @@ def _report(
     """The report of a single run: the shards of each artifact and provider merged."""
     reports = []
     for at, name in enumerate(names):
-        files = file_records(target_of(Path(name)).files(Path(name))) if watch else ()
+        files = file_records(target_of(Path(name)).every_file(Path(name))) if watch else ()
         for number in range(places):
             whole = merged([found[at, number, shard] for shard in range(count)])
             reports.append(replace(whole, artifact=name, files=files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,5 +29,6 @@ class Limits:
         """The bytes that a process with the artifact at `path` may take."""
         if self.memory is not None:
             return self.memory
-        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        places = path.rglob("*") if path.is_dir() else path.parent.glob(f"{glob.escape(path.name)}*")
+        files = [file for file in places if file.is_file()]
         return _LEAST_MEMORY + _TIMES_THE_FILE * sum(file.stat().st_size for file in files)

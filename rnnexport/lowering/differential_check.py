@@ -24,7 +24,7 @@ _NOISE = 30.0
 _SCALES = (1.0, 1e-3, 30.0)
 # Numbers in all that is seen of a recurrence from which random inputs have the shapes of the smaller half of it alone:
 # of one that is wide, each step costs, and the long sequences are among what is seen.
-_MUCH = 1 << 19
+_MUCH = 1 << 17
 
 
 def trials(seen: Sequence[Sequence[np.ndarray]], frozen: Sequence[bool], seed: int) -> Iterator[list[np.ndarray]]:

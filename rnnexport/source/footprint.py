@@ -1,9 +1,9 @@
-"""How many bytes the weights of a model take: more than a graph of TensorFlow holds can't be converted at all."""
+"""How many bytes the weights of a model take: some formats hold less than 2 GiB."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,22 +12,26 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.source.model import SourceModel
 from rnnexport.source.saved_model_file import SERVING
 
-# A message of protocol buffers holds less than 2 GiB, and a graph with its weights is one; the rest is for the graph.
+# A flatbuffer, and a program that a C compiler links by default, hold less than 2 GiB; the rest is for the graph.
 LARGEST = 2**31 - 2**24
 
 
-def require_convertible_size(source: SourceModel) -> None:
-    """Refuse a model whose weights no graph holds, before it is run, traced or converted.
+def require_convertible_size(source: SourceModel, limited: Sequence[str]) -> None:
+    """Refuse a model whose weights a format does not hold, before it is run, traced or converted.
+
+    Args:
+        source: the model.
+        limited: the names of the formats among those that are wanted that hold less than 2 GiB.
 
     Raises:
         ConversionError: names the size.
     """
-    found = _bytes(source)
+    found = _bytes(source) if limited else 0
     if found > LARGEST:
         raise ConversionError(
             f"{source.name} has weights of {found / 1e9:.2f} GB",
-            f"{LARGEST / 1e9:.2f} GB at most, which a graph of TensorFlow holds, and every format is made from one",
-            "export it in parts, a model each",
+            f"{LARGEST / 1e9:.2f} GB at most, which {' and '.join(limited)} can hold",
+            "export it to onnx, saved-model or numpy, which hold more, or in parts",
         )
 
 

@@ -173,6 +173,10 @@ class HoldsFiles(Protocol):
         """See `Target.external_files`."""
         ...
 
+    def owns_weights(self, path: Path) -> bool:
+        """Whether the file of weights that is named after `path` belongs to an artifact of rnnexport there."""
+        ...
+
 
 class HoldsCode(Protocol):
     """The module `allowed` of a format that is code."""
@@ -220,6 +224,9 @@ class Target:
         companions: what the names of the other files of an artifact end in, which lie beside it under its own name.
         reserved: the names, without suffix, that an artifact can't have.
         is_code: whether running an artifact executes what is in it, and not a runtime; its code is in `allowed.py`.
+        weights_beside: what is added to the name of a large artifact for the file of its weights; empty for a format
+            without.
+        limited: whether an artifact holds less than 2 GiB of weights.
         runtimes: those of the modules that run an artifact that start no thread when they are imported.
     """
 
@@ -236,6 +243,8 @@ class Target:
     companions: tuple[str, ...] = ()
     reserved: frozenset[str] = frozenset()
     is_code: bool = False
+    weights_beside: str = ""
+    limited: bool = False
     runtimes: tuple[str, ...] = ()
 
     def recognises(self, path: Path) -> bool:
@@ -248,6 +257,10 @@ class Target:
         """The artifact at `path`, and its companions."""
         return (path, *(path.with_suffix(suffix) for suffix in self.companions))
 
+    def every_file(self, path: Path) -> tuple[Path, ...]:
+        """The artifact at `path`, its companions, and the files beside it that hold weights. Raises as `read_proof`."""
+        return (*self.files(path), *self.external_files(path))
+
     def check_destination(self, path: Path) -> None:
         """Raise what `staged` would raise, at once, so that no minutes of work are spent before it.
 
@@ -259,12 +272,18 @@ class Target:
 
     def staged(self, path: Path) -> AbstractContextManager[Path]:
         """A path to build the artifact at that goes to `path`, its goldens with it, see `atomic_write.staged`."""
-        return staged(path, self.layout, self.companions, self.owns, proof_file)
+        return staged(
+            path, self.layout, self.companions, self.owns, proof_file, self.weights_beside, self._owns_weights
+        )
 
     def owns(self, path: Path) -> bool:
         """Whether the files that stand at `path`, of a format with companions, are an artifact of rnnexport."""
         owner: Owner = self._module("metadata")
         return owner.owns(path)
+
+    def _owns_weights(self, path: Path) -> bool:
+        holder: HoldsFiles = self._module("metadata")
+        return holder.owns_weights(path)
 
     def export(
         self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions

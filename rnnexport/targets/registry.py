@@ -95,6 +95,7 @@ _TARGETS = (
         input_name=str,
         opsets=OPSETS,
         providers=tuple(PROVIDERS),
+        weights_beside=".data",
     ),
     Target(
         name="tflite",
@@ -104,6 +105,7 @@ _TARGETS = (
         writers=("tensorflow",),
         input_name=argument_name,
         entries=True,
+        limited=True,
         runtimes=("ai_edge_litert.interpreter",),
     ),
     Target(
@@ -137,6 +139,7 @@ _TARGETS = (
         input_name=argument_name,
         companions=(".h", ".c.npz"),
         is_code=True,
+        limited=True,
     ),
 )
 
@@ -215,6 +218,16 @@ def _no_artifact(path: Path) -> UsageError:
 def companions_of(path: Path) -> tuple[Path, ...]:
     """The files that lie beside `path`, were it an artifact."""
     return tuple(file for one in _TARGETS if path.suffix == one.suffix for file in one.files(path)[1:])
+
+
+def may_lie_beside(path: Path) -> tuple[Path, ...]:
+    """The same, and the file of its weights, which a large one has."""
+    weights = (
+        path.with_name(path.name + one.weights_beside)
+        for one in _TARGETS
+        if one.weights_beside and path.suffix == one.suffix
+    )
+    return (*companions_of(path), *weights)
 
 
 def model_name(artifact: str | Path, target_name: str) -> str:

@@ -15,7 +15,7 @@ from rnnexport.artifact.checksum import Data, mapped, place_of, seal_of
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.core.errors import UsageError
 from rnnexport.targets.onnx.messages import messages
-from rnnexport.targets.onnx.wire import skeleton, write_properties
+from rnnexport.targets.onnx.wire import BESIDE, skeleton, write_properties
 
 if TYPE_CHECKING:
     import onnx
@@ -80,6 +80,14 @@ def lean(path: Path) -> onnx.ModelProto:
 def external_files(path: Path) -> tuple[Path, ...]:
     """The files beside `path` that hold weights of it. Raises as `load`."""
     return tuple(path.parent / place for place in _locations(load(path)))
+
+
+def owns_weights(path: Path) -> bool:
+    """Whether the file of weights that is named after the one at `path` belongs to it, and it is one of rnnexport."""
+    try:
+        return path.is_file() and read(path) is not None and path.with_name(path.name + BESIDE) in external_files(path)
+    except UsageError:
+        return False
 
 
 def facts(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ written here has the bytes that the serializer of protocol buffers gives for the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from rnnexport.artifact.checksum import Data
 _GRAPH, _INITIALIZER, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 7, 5, 9, 13, 14
 _PROPERTIES = 14  # of ModelProto
 _EXTERNAL = 1  # of the places where data may be
+# A message of protocol buffers holds less than 2 GiB; the rest is for the graph and for what rides in the file.
+LARGEST = 2**31 - 2**27
+# What the name of the file with the weights adds to that of the model, where one message does not hold both.
+BESIDE = ".data"
+_PAGE = 1 << 16  # a runtime that maps the file can begin at each multiple of it
 # Bytes from which an initializer is large.
 LARGE = 1 << 16
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
@@ -119,11 +125,14 @@ def write_model(path: Path, model: Any, arrays: Mapping[str, np.ndarray]) -> Non
     Args:
         path: where it goes.
         model: a ModelProto. An initializer that has an array holds no numbers.
-        arrays: by the name of the initializer, in C order.
+        arrays: by the name of the initializer, in C order. More than `LARGEST` bytes go into a file beside it.
 
     Raises:
         OSError: it can't be written.
     """
+    if sum(array.nbytes for array in arrays.values()) > LARGEST:
+        path.write_bytes(_with_data_beside(path, model, arrays).SerializeToString(deterministic=True))
+        return
     whole, graph = (part.SerializeToString(deterministic=True) for part in (model, model.graph))
     heads = [_head(tensor, arrays.get(tensor.name)) for tensor in model.graph.initializer]
     bodies = [arrays.get(tensor.name) for tensor in model.graph.initializer]
@@ -141,6 +150,25 @@ def write_model(path: Path, model: Any, arrays: Mapping[str, np.ndarray]) -> Non
                 for piece in _pieces(body):
                     file.write(piece)
         file.write(last + whole[place.end :])
+
+
+def _with_data_beside(path: Path, model: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Write the arrays beside `path`; the model that says where they are."""
+    found = type(model)()
+    found.CopyFrom(model)
+    place = path.with_name(path.name + BESIDE)
+    with place.open("wb") as file:
+        for tensor in found.graph.initializer:
+            if (array := arrays.get(tensor.name)) is None:
+                continue
+            file.seek(-file.tell() % _PAGE, os.SEEK_CUR)
+            tensor.ClearField("external_data")
+            told = {"location": place.name, "offset": str(file.tell()), "length": str(array.nbytes)}
+            for key, value in told.items():
+                tensor.external_data.add(key=key, value=value)
+            tensor.data_location = _EXTERNAL
+            file.writelines(_pieces(array))
+    return found
 
 
 def write_properties(path: Path, data: Data, properties: bytes) -> None:
