@@ -59,6 +59,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.forms.solving",
     "rnnexport.conversion.forms.sorting",
     "rnnexport.conversion.forms.special",
+    "rnnexport.conversion.forms.text",
     "rnnexport.conversion.forms.values",
     "rnnexport.conversion.handlers.making",
     "rnnexport.targets.tflite.elements",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 # The message of a node's attribute and the numbers of dtypes; options of Grappler, and what it is given.
@@ -47,6 +48,7 @@ __all__ = [
     "order_behind",
     "rewriter_config_pb2",
     "set_flag",
+    "set_words",
     "smart_constant_value",
     "tf_optimizer",
     "types_pb2",
@@ -57,6 +59,12 @@ __all__ = [
 def set_flag(operation: Any, name: str, *, value: bool) -> None:
     """Set an attribute of an operation that is in a graph already."""
     operation._set_attr(name, attr_value_pb2.AttrValue(b=value))
+
+
+def set_words(operation: Any, name: str, words: Sequence[bytes]) -> None:
+    """Set an attribute of an operation to a list of words."""
+    listed = attr_value_pb2.AttrValue.ListValue(s=words)
+    operation._set_attr(name, attr_value_pb2.AttrValue(list=listed))
 
 
 def order_behind(operation: Any, others: list[Any], *, only: bool = False) -> None:

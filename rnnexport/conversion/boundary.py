@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import TensorSpec
+from rnnexport.core.text import TEXT
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
@@ -77,13 +78,15 @@ def _values(graph: ir.Graph) -> list[ir.Value]:
 def _input(found: dict[str | None, ir.Value], tensor: str, spec: TensorSpec, model: str) -> ir.Value:
     value = found.get(tensor)
     if value is None:
-        value = ir.Value(name=spec.name, type=ir.TensorType(ir.DataType.from_numpy(np.dtype(spec.dtype))))
+        kind = ir.DataType.STRING if spec.dtype == TEXT else ir.DataType.from_numpy(np.dtype(spec.dtype))
+        value = ir.Value(name=spec.name, type=ir.TensorType(kind))
     _apply(value, spec, model)
     return value
 
 
 def _apply(value: ir.Value, spec: TensorSpec, model: str) -> None:
-    if value.dtype is None or value.dtype.numpy().name != spec.dtype:
+    found = TEXT if value.dtype == ir.DataType.STRING else value.dtype and value.dtype.numpy().name
+    if found != spec.dtype:
         raise _changed(model, f"{spec.name} has dtype {value.dtype}, not {spec.dtype}")
     value.name = spec.name
     value.shape = ir.Shape(list(spec.shape))

@@ -40,7 +40,7 @@ def text_refused(tensor: str, names: str, path: str, layers: Sequence[LayerName]
     build = names.format(layer="NAME" if layer is None else repr(layer.name))
     return ConversionError(
         f"{tensor} is text in {_place(path, layers)}",
-        "numbers: SavedModel alone of the formats has operators for text",
+        "numbers; in ONNX and NumPy also words that StringLookup takes whole, with num_oov_indices of 0 or 1",
         f"export to saved-model, or export what has numbers on both sides, {build}",
     )
 

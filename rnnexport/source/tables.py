@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import lookup_ops
 
-_NUMBERS = 2**62  # that a word may become
+NUMBERS = 2**62  # that a word may become
 _CLASSES = (lookup_ops.InitializableLookupTableBase, lookup_ops.MutableHashTable)
 _lock = threading.Lock()
 
@@ -56,7 +56,7 @@ def _constant(original: Any) -> Any:
 
 
 def _numbers(keys: Any) -> Any:
-    return tf.strings.to_hash_bucket_fast(keys, _NUMBERS) if keys.dtype == tf.string else keys
+    return tf.strings.to_hash_bucket_fast(keys, NUMBERS) if keys.dtype == tf.string else keys
 
 
 def _found(keys: Any, known: np.ndarray, numbers: np.ndarray, values: np.ndarray, default: Any) -> Any:

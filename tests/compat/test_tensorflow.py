@@ -47,8 +47,10 @@ def test_operations_that_wait_for_others():
         parts.order_behind(three, [one])
         parts.order_behind(three, [two], only=True)
         parts.set_flag(three, "_flag", value=True)
+        parts.set_words(three, "_words", [b"a", b"bc"])
     assert three.control_inputs == [two]
     assert three.get_attr("_flag") is True
+    assert three.get_attr("_words") == [b"a", b"bc"]
     assert len(graph.get_operations()) == 3
 
 

@@ -56,6 +56,9 @@ def test_feeds_have_what_is_looked_up():
 
 WORDS = ["a", "bc", "\u00fcber", "cat"]
 TEXT_LAYERS = {
+    "words": lambda k: k.layers.StringLookup(vocabulary=WORDS, mask_token="", name="looked_up"),
+    "known": lambda k: k.layers.StringLookup(vocabulary=WORDS, num_oov_indices=0, name="looked_up"),
+    "whole": lambda k: k.layers.TextVectorization(vocabulary=WORDS, standardize=None, split=None, name="looked_up"),
     "lookup": lambda k: k.layers.StringLookup(vocabulary=WORDS, num_oov_indices=2, mask_token="", name="looked_up"),
     "hashing": lambda k: k.layers.Hashing(num_bins=5, name="looked_up"),
     "vectorization": lambda k: k.layers.TextVectorization(vocabulary=WORDS, name="looked_up"),
@@ -124,3 +127,40 @@ def test_what_is_told_of_text_elsewhere_works(tmp_path, api):
     build = str(told.value).rpartition("both sides, ")[2]
     rest = eval(build, {"Model": api.Model, "model": model})
     assert rnnexport.export(rest, "onnx", tmp_path / "m.onnx").report.status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "target"),
+    [
+        (keras, "words", "onnx"),
+        (tf_keras, "words", "numpy"),
+        (tf_keras, "whole", "onnx"),
+        pytest.param(keras, "whole", "numpy", marks=pytest.mark.long),
+        pytest.param(tf_keras, "words", "onnx", marks=pytest.mark.long),
+        pytest.param(keras, "words", "numpy", marks=pytest.mark.long),
+    ],
+)
+def test_words_that_are_taken_whole_are_looked_up(tmp_path, api, kind, target):
+    import onnxruntime
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(6)
+    source = text_model(api, kind)
+    path = tmp_path / f"m{'.py' if target == 'numpy' else '.onnx'}"
+    assert rnnexport.export(source, target, path).report.status == "passed"
+    text = np.array([["cat", ""], ["\u00fcber", "a"], ["none", "bc"], ["b", "A"]])
+    text = text[:, :1] if kind == "whole" else text
+    if target == "onnx":
+        (found,) = onnxruntime.InferenceSession(path).run(None, {"text": text})
+    else:
+        (found,) = rnnexport.run(path, {"text": text}).outputs.values()
+    np.testing.assert_allclose(found, source(tf.constant(text)), atol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["tflite", "c"])
+def test_text_is_refused_where_there_are_numbers_alone(tmp_path, target):
+    text = keras.Input((3,), dtype="string", name="text")
+    model = keras.Model(text, keras.layers.Embedding(8, 4)(TEXT_LAYERS["words"](keras)(text)))
+    with pytest.raises(ConversionError, match=r"input text of .* is text in .*looked_up"):
+        rnnexport.export(model, target, tmp_path / f"m.{target}")
+    assert list(tmp_path.iterdir()) == []

@@ -24,6 +24,7 @@ from rnnexport.conversion.forms import (
     solving,
     sorting,
     special,
+    text,
 )
 from rnnexport.conversion.forms.known import CASES, has_known_branch
 from rnnexport.conversion.forms.replay import Replay
@@ -46,6 +47,8 @@ _FORMS: Mapping[str, Form] = {
     **sorting.FORMS,
     **special.FORMS,
 }
+# Forms of what stays as it is in most models, where it is.
+_LEFT: Mapping[str, Form] = {**slicing.FORMS, **text.FORMS}
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
 
 
@@ -56,11 +59,21 @@ def in_forms(traced: TracedModel) -> TracedModel:
         ConversionError: an input or an output is complex or text, or an operator has no form here; names it and the
             layer.
     """
-    _require_numbers(traced)
+    _require_forms_of_text(traced)
     return _written(traced) if _has_any(traced.graph_def()) else traced
 
 
-def _require_numbers(traced: TracedModel) -> None:
+def _require_forms_of_text(traced: TracedModel) -> None:
+    """Words may go in where they are looked up, and where nothing else is done with them."""
+    graph_def = traced.graph_def()
+    bodies = (function.node_def for function in graph_def.library.function)
+    if any(text.works_on_text(node) for nodes in (graph_def.node, *bodies) for node in nodes):
+        require_numbers(traced)
+    _require_numbers_out(traced)
+
+
+def require_numbers(traced: TracedModel) -> None:
+    """ConversionError where an input or output is text; names the layer that reads or gives it."""
     graph, layers = traced.function.graph, traced.names.layers
     # States, which are numbers, come behind.
     specs = zip(traced.input_tensors, traced.signature.inputs, strict=False)
@@ -69,6 +82,11 @@ def _require_numbers(traced: TracedModel) -> None:
         reader = next(iter(tensor.consumers()), tensor.op)
         build = "Model(model.get_layer({layer}).output, model.outputs)"
         raise text_refused(f"input {given[1].name} of {traced.name}", build, reader.name, layers)
+    _require_numbers_out(traced)
+
+
+def _require_numbers_out(traced: TracedModel) -> None:
+    graph, layers = traced.function.graph, traced.names.layers
     specs = zip(traced.output_tensors, traced.signature.outputs, strict=False)
     if (made := next(((tensor, spec) for tensor, spec in specs if spec.dtype == TEXT), None)) is not None:
         writer = graph.get_tensor_by_name(made[0]).op
@@ -84,6 +102,7 @@ def _has_any(graph_def: Any) -> bool:
     return has_known_branch(graph_def) or any(
         node.op in _FORMS
         or node.op in CASES
+        or text.is_number_of_word(node)
         or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
         for nodes in (graph_def.node, *bodies)
         for node in nodes
@@ -96,8 +115,8 @@ def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
     )
     if operation.type in _FORMS:
         return _FORMS[operation.type]
-    if not is_complex or operation.type in slicing.FORMS:
-        return slicing.FORMS.get(operation.type)  # which is no reason to write a model anew
+    if not is_complex or operation.type in _LEFT:
+        return _LEFT.get(operation.type)  # which is no reason to write a model anew
     return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation))
 
 

@@ -11,9 +11,10 @@ from rnnexport.conversion.handlers import (
     reductions,
     scattering,
     special,
+    text,
 )
 from rnnexport.conversion.handlers.making import Handlers, handlers
 
-_FAMILIES = (angles, bits, choices, division, einsum, reductions, scattering, special)
+_FAMILIES = (angles, bits, choices, division, einsum, reductions, scattering, special, text)
 
 HANDLERS: Handlers = handlers({op: handler for family in _FAMILIES for op, handler in family.HANDLERS.items()})

@@ -38,7 +38,7 @@ class Rewrite:
         output: Tensor = self._graph.make_node(op, list(inputs), attr=attributes, name=name).output[0]
         return output
 
-    def last(self, op: str, *inputs: Tensor, **attributes: Any) -> None:
+    def last(self, op: str, *inputs: Tensor, domain: str = "", **attributes: Any) -> None:
         """The node that gives what the one of TensorFlow gave, under the names that it had."""
         graph = self._graph
         graph.make_node(
@@ -49,6 +49,7 @@ class Rewrite:
             outputs=self._outputs,
             shapes=self._shapes,
             dtypes=self._dtypes,
+            domain=domain,
         )
 
     def number(self, value: float, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.convert import require_converted
+from rnnexport.conversion.forms import require_numbers
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
@@ -24,6 +25,7 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
         ConversionError: an operator has no C form, or a size is known from data alone; names the op and the layer.
         OSError: it can't be written.
     """
+    require_numbers(graphs.main)
     found = require_converted(graphs)
     source = Source.of(found, path.stem, options.c)
     write(path, source.text(found.weights), source)

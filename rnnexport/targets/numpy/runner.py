@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnexport.core.errors import ForeignCode, UsageError, reason
 from rnnexport.core.signature import argument_name
+from rnnexport.core.text import as_text
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.numpy.program import opened
 
@@ -38,7 +39,7 @@ class NumpyRunner:
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         # A parameter may have another name than its input, which could be one that the program needs itself.
-        inputs = [feed[name] for name in self._model.INPUTS]
+        inputs = [as_text(feed[name]) for name in self._model.INPUTS]
         outputs, states = self._model.step(*inputs, {name: feed[name] for name in self._after})
         # An output may be a state, an input or a buffer of the program; it is the caller's own.
         found = {name: np.array(array) for name, array in outputs.items()}

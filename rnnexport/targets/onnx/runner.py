@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnexport.core.errors import ForeignCode, ProviderError, RnnExportError, UsageError
 from rnnexport.core.placement import Placement
+from rnnexport.core.text import TEXT
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.onnx.profiling import parts, read_placement
 from rnnexport.targets.onnx.providers import execution_chain, full_name, prepared, settings, short_name
@@ -109,5 +110,5 @@ def _cannot_start(path: Path, provider: str, why: str) -> ProviderError:
 
 def _runtime_tensor(argument: onnxruntime.NodeArg) -> RuntimeTensor:
     kind = argument.type.removeprefix("tensor(").removesuffix(")")
-    dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
+    dtype = {"float": "float32", "double": "float64", "string": TEXT}.get(kind, kind)
     return RuntimeTensor(argument.name, dtype, tuple(argument.shape))

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert import ConverterError
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.conversion.forms import in_forms
+from rnnexport.conversion.forms import in_forms, require_numbers
 from rnnexport.core.errors import ConversionError, one_line
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.initial import initial_state
@@ -58,6 +58,7 @@ def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not.
     """
+    require_numbers(graphs.main)
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
     try:

@@ -44,6 +44,13 @@ def put(x: np.ndarray, positions: tuple[np.ndarray, ...], updates: np.ndarray, r
     return y
 
 
+def looked_up(x: np.ndarray, words: list[str], values: list[int], default: int) -> np.ndarray:
+    """The value of each word, of which there is one at least; the words are sorted."""
+    known, x = np.array(words), np.asarray(x)
+    at = np.minimum(np.searchsorted(known, x), len(words) - 1)
+    return np.where(known[at] == x, np.array(values, np.int64)[at], default)
+
+
 def top_k(x: np.ndarray, k: int, axis: int = -1, largest: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """The k largest or smallest along an axis, in order, and where they are; the first of equal ones comes first."""
     if largest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnnexport.emit.numpy.expression import Expression, Use, call
+from rnnexport.emit.numpy.expression import Expression, UnwrittenError, Use, call
 from rnnexport.emit.numpy.rules.common import Rule, as_array, axis_at, from_front
 from rnnexport.emit.numpy.rules.sizes import elements_of, written
 
@@ -71,7 +71,19 @@ def _unique(use: Use) -> Expression:
     return Expression(f"{found.text}{taken}", helpers=found.helpers, needs_dtype=found.needs_dtype)
 
 
+def _label_encoder(use: Use) -> Expression:
+    """Of words, to whole numbers; those of the vocabulary in order."""
+    if not {"keys_strings", "values_int64s"} <= set(use.attributes):
+        raise UnwrittenError("of other than words and whole numbers")
+    pairs = sorted(zip(use.attributes["keys_strings"], use.attributes["values_int64s"], strict=True))
+    words, values = [str(word) for word, _ in pairs], [int(value) for _, value in pairs]
+    x = use.operand(0).expression
+    more = [repr(words), repr(values), str(int(use.attributes.get("default_int64", -1)))]
+    return call("looked_up", x.text, *more, uses=[x], helper=True)
+
+
 RULES: Mapping[str, Rule] = {
+    "ai.onnx.ml.LabelEncoder": _label_encoder,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
     "NonZero": _non_zero,
