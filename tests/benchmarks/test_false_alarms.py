@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks.false_alarms.__main__ import failed
-from benchmarks.false_alarms.judge import Judged, Verdict, judge
+from benchmarks.false_alarms.judge import Judged, Verdict, from_json, judge, to_json
 from benchmarks.false_alarms.models import draw
 from rnnexport.targets.registry import TARGET_NAMES
 
@@ -48,3 +50,11 @@ def test_a_mismatch_or_a_crash_fails_the_bench_and_so_do_refusals_of_more_than_a
     assert failed(all_of(*["verified"] * 98, "refused", "refused"))
     assert failed(all_of(*["verified"] * 500, "mismatch"))
     assert failed(all_of(*["verified"] * 500, "crashed"))
+
+
+def test_what_was_written_is_read_again_so_that_a_run_goes_on():
+    made = [
+        Judged(3, "a model", (Verdict(3, "onnx", "verified", "", {"goldens_values": 12.0}),), 1.5),
+        Judged(4, "another", (Verdict(4, "c", "refused", "why"), Verdict(4, "numpy", "mismatch", "where")), 2.0),
+    ]
+    assert from_json(json.loads(json.dumps(to_json(made)))) == made
