@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-SIZES = (0.01, 1.0, 10.0, 100.0)
+SIZES = (0.01, 1.0, 10.0, 100.0, 366.0, 1000.0)
 KINDS = ("embedding", "recurrent")
-TARGETS = ("onnx", "saved-model", "numpy", "tflite")
+TARGETS = ("onnx", "saved-model", "numpy", "tflite", "c")
 PEERS = {"keras saved-model": "tf_saved_model", "keras onnx": "onnx"}
 _TIMESTEPS = 6  # of TFLite, which wants a length
 _FLOAT = 4
@@ -116,7 +116,7 @@ def command_of(what: str, model: Path, folder: Path) -> list[str]:
     if what in PEERS:
         code = "import sys, keras; keras.models.load_model(sys.argv[1]).export(sys.argv[2], format=sys.argv[3])"
         return [sys.executable, "-c", code, str(model), str(folder / "peer.onnx"), PEERS[what]]
-    suffix = {"onnx": ".onnx", "numpy": ".py", "tflite": ".tflite", "saved-model": ""}[what]
+    suffix = {"onnx": ".onnx", "numpy": ".py", "tflite": ".tflite", "saved-model": "", "c": ".c"}[what]
     options = ["--timesteps", str(_TIMESTEPS)] if what == "tflite" else []
     return [sys.executable, "-m", "rnnexport", what, str(model), "-o", str(folder / f"made{suffix}"), *options]
 
