@@ -114,7 +114,7 @@ def test_every_form_wrong(broken, monkeypatch):
 
 def test_a_wrong_shape(broken):
     def wider(terms, term):
-        if term.op != "Scan":
+        if term.op != "scan":
             return term
         return terms.call("Unsqueeze", [term, terms.const([0], np.int64)], results=[(term.dtype, None)])[0]
 
