@@ -8,8 +8,8 @@ from rnnexport.cli.single import export_command
 from rnnexport.core.c_form import CForm
 
 
-def _form(math: str, deterministic: bool) -> CForm:
-    return CForm(math == "libm", deterministic)
+def _form(math: str, deterministic: bool, max_bytes: int | None) -> CForm:
+    return CForm(math == "libm", deterministic, max_bytes)
 
 
 _OPTIONS = (
@@ -23,6 +23,12 @@ _OPTIONS = (
     click.Option(
         ["--deterministic"], is_flag=True, help="The same bits from every compiler and processor, a little slower."
     ),
+    click.Option(
+        ["--max-bytes"],
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Refuse a model whose weights and constants take more, as the flash of a board.",
+    ),
 )
 
 command = export_command(
@@ -34,6 +40,8 @@ command = export_command(
     Three files are written: NAME.c and NAME.h, which a firmware, a plug-in or a service compiles, and NAME.c.npz with
     the proof. NAME_run computes sequences of any length; with states, NAME_init begins a stream and NAME_step goes on
     by one timestep. One call is one row of a batch.
+
+    -DNAME_SELF_TEST adds a main that computes what the model gave for an input and returns 0 or 1, for any board.
 
     Verifying compiles the program by CC, else by cc, gcc or clang, or by the ziglang package.
 

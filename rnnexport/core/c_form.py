@@ -16,10 +16,12 @@ class CForm:
     Attributes:
         libm: whether exp, tanh and the logistic function are those of the C library.
         deterministic: whether products and sums are never contracted, so that every compiler gives the same bits.
+        max_bytes: what its weights and constants may take; None for any size. Not a part of how it is written.
     """
 
     libm: bool = False
     deterministic: bool = False
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.libm and self.deterministic:
@@ -27,6 +29,15 @@ class CForm:
                 "--deterministic with --math libm, whose digits are those of each C library",
                 "the functions that the program has itself",
                 "leave one of them out",
+            )
+
+    def require_room(self, count: int) -> None:
+        """Refuse weights and constants of so many bytes where they are too many. UsageError."""
+        if self.max_bytes is not None and count > self.max_bytes:
+            raise UsageError(
+                f"weights and constants of {count:,} bytes",
+                f"at most the {self.max_bytes:,} of --max-bytes",
+                "make the model smaller, or give more room",
             )
 
     def to_json(self) -> dict[str, bool]:

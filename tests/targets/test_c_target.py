@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 
 from rnnexport.artifact import archive
+from rnnexport.artifact.goldens import Golden
+from rnnexport.conversion.cleanup import infer_shapes
 from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
 from rnnexport.core.source_names import SourceNames
@@ -17,11 +23,13 @@ from rnnexport.ir.converted import Converted
 from rnnexport.targets.c import compiler, files
 from rnnexport.targets.c.calling import Program
 from rnnexport.targets.c.source import Source
+from rnnexport.targets.c.testing import with_self_test
 from rnnexport.targets.registry import target
-from tests.emit.cprograms import QUICK, opened, save, written
+from tests.emit.cprograms import OWN, QUICK, opened, save, written
 from tests.emit.numpy.programs import signature_of
 from tests.lowering.checking import JUDGED, feeds
 from tests.lowering.grammar import generate
+from tests.lowering.runtime import run
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 C = target("c")
@@ -29,17 +37,31 @@ CELL = generate(5)
 BITS = ("-O0", "-O2", "-O3 -march=native", "-O2 -DCELL_NO_VECTORS", "-O2 -DCELL_NO_DISPATCH")
 
 
+def source_of(form, name="cell"):
+    """What the program of the cell is written of."""
+    graph = ir.from_proto(copy.deepcopy(CELL.model))
+    infer_shapes(graph)
+    return Source.of(Converted(graph, signature_of(CELL.model), SourceNames(), {}), name, form)
+
+
+def golden_of(cell, seed=1):
+    """A golden of a cell, its outputs those of the untouched loop."""
+    (feed, *_) = feeds(cell, JUDGED, seed)
+    return Golden("", feed, run(cell.model, [feed], optimized=False)[0])
+
+
+def self_testing(folder):
+    """The program of the cell with its companions and a self-test, without a proof."""
+    path, source = folder / "cell.c", source_of(OWN)
+    files.write(path, source.text({}), source)
+    files.beside(path).write_bytes(archive.to_bytes(with_self_test(path, [golden_of(CELL)])))
+    return path
+
+
 @pytest.fixture
 def artifact(tmp_path):
     """A program with its companions, without a proof."""
-    import onnx_ir as ir
-
-    from rnnexport.conversion.cleanup import infer_shapes
-
-    graph = ir.from_proto(CELL.model)
-    infer_shapes(graph)
-    source = Source.of(Converted(graph, signature_of(CELL.model), SourceNames(), {}), "cell", CForm())
-    path = tmp_path / "cell.c"
+    path, source = tmp_path / "cell.c", source_of(OWN)
     files.write(path, source.text({}), source)
     return path
 
@@ -169,48 +191,80 @@ def test_a_length_beyond_the_largest_and_too_small_a_buffer_are_refused_and_noth
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("cross", ["aarch64-linux-gnu", "riscv64-linux-gnu"])
-def test_a_deterministic_program_gives_the_same_bits_on_other_processors(cross, tmp_path):
-    emulator = f"qemu-{cross.split('-')[0]}"
-    if not (shutil.which(f"{cross}-gcc") and shutil.which(emulator)):
-        pytest.skip(f"no {cross}-gcc, or no {emulator}")
-    program = save(written(CELL.model, "cell", CForm(deterministic=True)), tmp_path, "cell")
-    signature = signature_of(CELL.model)
-    rng = np.random.default_rng(3)
-    feed = {
-        spec.name: rng.standard_normal([5 if size == "time" else 1 if size == "batch" else size for size in spec.shape])
-        for spec in signature.inputs
-    }
-    feed = {name: array.astype("float32") for name, array in feed.items()}
-    main = tmp_path / "main.c"
-    main.write_text(_printing(signature, feed))
-    texts = []
-    for command, start in (("cc", []), (f"{cross}-gcc", [emulator])):
-        to = str(tmp_path / command)
-        arguments = [command, "-std=c99", "-O2", "-static", str(main), str(program), "-o", to, "-lm"]
-        subprocess.run(arguments, check=True)
-        texts.append(subprocess.run([*start, to], capture_output=True, check=True).stdout)
-    assert texts[0] == texts[1] != b""
+@pytest.fixture
+def tested(tmp_path):
+    """The same with a self-test."""
+    return self_testing(tmp_path)
 
 
-def _printing(signature, feed):
-    """A program that prints the bits of every output."""
-    arrays = [
-        f"static const float {name}[] = {{{', '.join(f'{float(item).hex()}f' for item in array.ravel())}}};"
-        for name, array in feed.items()
-    ]
-    outputs = [spec.name for spec in signature.outputs]
-    arrays += [f"static float {name}[CELL_{name.upper()}_SIZE(5)];" for name in outputs]
-    shown = "\n".join(
-        f'    for (size_t k = 0; k < sizeof {name} / 4; k++) {{ memcpy(&bits, {name} + k, 4); printf("%x ", bits); }}'
-        for name in outputs
+def compiled_test(program, folder, *, command=("cc",), flags=()):
+    """The self-test, compiled."""
+    to = folder / "self_test"
+    line = [*command, "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-DCELL_SELF_TEST", *flags]
+    subprocess.run([*line, str(program), "-o", str(to), "-lm"], check=True)
+    return to
+
+
+def test_a_self_test_passes_and_is_part_of_what_is_checked(tested, tmp_path):
+    C.check_code(tested)
+    done = subprocess.run([compiled_test(tested, tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert re.fullmatch(r"cell: largest error \S+, 0 wrong\n", done.stdout)
+    with C.runner(tested, "cpu") as runner:
+        assert runner.outputs
+    text = tested.read_text()
+    tested.write_text(text.replace("return wrong != 0;", "return 0;"))
+    with pytest.raises(UsageError, match="no program as rnnexport"):
+        C.check_code(tested)
+
+
+def test_a_self_test_of_other_weights_fails(tested, tmp_path):
+    text = tested.read_text()
+    start = text.index("static const float")
+    first = text.index("0x1.", start)
+    tested.write_text(text[:first] + "0x1.8p3f" + text[text.index(",", first) :])
+    C.check_code(tested)
+    done = subprocess.run([compiled_test(tested, tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert " 0 wrong" not in done.stdout
+
+
+def test_weights_beyond_the_room_are_refused():
+    CForm(max_bytes=100).require_room(100)
+    with pytest.raises(UsageError, match="weights and constants of 101 bytes; expected at most the 100"):
+        CForm(max_bytes=100).require_room(101)
+
+
+@pytest.mark.parametrize(("file", "prefix"), [("int", "int_"), ("größe 2", "gro_e_2"), ("2nd-order", "n2nd_order")])
+def test_a_name_that_is_no_name_in_c(file, prefix, tmp_path):
+    program = save(written(CELL.model, file), tmp_path, file)
+    assert f'#include "{file}.h"' in program.read_text()
+    compiler.find().shared(program, tmp_path / "any.so", QUICK)
+    assert Program(tmp_path / "any.so", signature_of(CELL.model), file).interface.name == prefix
+
+
+def test_inputs_whose_names_are_words_of_c(tmp_path):
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[2, 3] int, float[2, 3] state) => (float[2, 3] class)'
+        "{ class = Sub(int, state) }"
     )
-    given = ", ".join([*feed, "5", *outputs, "work", "sizeof work"])
-    return (
-        '#include <stdio.h>\n#include <string.h>\n#include "cell.h"\n' + "\n".join(arrays) + "\nint main(void) {\n"
-        f"    static char work[CELL_WORK_SIZE(5)];\n    unsigned bits;\n    const int code = cell_run({given});\n"
-        f"{shown}\n    return code;\n}}\n"
-    )
+    one, other = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32)
+    program = opened(model, tmp_path)
+    found = program.run({"int": one, "state": other})
+    np.testing.assert_array_equal(found["class"], one - other)
+    assert [each.name for each in program.interface.inputs] == ["int_", "state_"]
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_cpp_includes_the_header_and_calls_the_program(artifact, tmp_path):
+    library = compiler.Compiler(("cc",), "")
+    library.run([*QUICK, "-c", str(artifact), "-o", str(tmp_path / "cell.o")])
+    main = tmp_path / "main.cpp"
+    main.write_text('#include "cell.h"\nint main() { return cell_work_size(3) == CELL_WORK_SIZE(3) ? 0 : 1; }\n')
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    to = tmp_path / "main"
+    subprocess.run(["c++", *flags, str(main), str(tmp_path / "cell.o"), "-o", str(to), "-lm"], check=True)
+    assert subprocess.run([to], check=False).returncode == 0
 
 
 def test_cppcheck_has_nothing_to_say(tmp_path):

@@ -48,6 +48,7 @@ class Interface:
 
     Attributes:
         name: what all names of the program begin with.
+        file: what its files are called, without the suffix.
         inputs, outputs: in the order of the arguments.
         states: members of the struct.
         lengths: the letters that a caller gives numbers for, in the order of the arguments.
@@ -55,6 +56,7 @@ class Interface:
     """
 
     name: str
+    file: str
     inputs: tuple[Argument, ...]
     outputs: tuple[Argument, ...]
     states: tuple[Argument, ...]
@@ -84,6 +86,7 @@ def interface_of(signature: Signature, name: str) -> Interface:
     arguments = [Argument(spec, made, shape_of(spec, letters)) for spec, made in zip(specs, names, strict=True)]
     return Interface(
         identifier(name),
+        file_name(name),
         tuple(arguments[: len(signature.inputs)]),
         tuple(arguments[len(signature.inputs) :]),
         tuple(
@@ -98,6 +101,11 @@ def interface_of(signature: Signature, name: str) -> Interface:
 def shape_of(spec: TensorSpec, letters: Mapping[str, str]) -> Shape:
     """The shape of one call: of one row where the batch is open."""
     return tuple(dim if isinstance(dim, int) else 1 if dim == BATCH else letter(letters[dim]) for dim in spec.shape)
+
+
+def file_name(name: str) -> str:
+    """What the files of a model are called: its name, where `#include` takes that in every compiler."""
+    return name if re.fullmatch(r"[\w+-][\w .+-]*", name) and name.isprintable() else identifier(name)
 
 
 def identifier(name: str) -> str:

@@ -17,6 +17,7 @@ from rnnexport.emit.c.elementwise import number
 from rnnexport.emit.c.interface import Argument, Interface
 from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
 from rnnexport.emit.c.program import Function, Parts, comment_text
+from rnnexport.emit.c.self_test import SelfTest, self_test_text
 from rnnexport.emit.c.sizes import Size, factor, text
 from rnnexport.version import __version__
 
@@ -32,15 +33,15 @@ class Text:
     header: str
 
 
-def text_of(parts: Parts, form: CForm) -> Text:
-    """The program of these parts.
+def text_of(parts: Parts, form: CForm, test: SelfTest | None = None) -> Text:
+    """The program of these parts, with a self-test where there is a call to test by.
 
     Raises:
         ConversionError: it is to be deterministic, and calls functions whose digits are those of each C library.
     """
     if form.deterministic:
         _require_own(parts)
-    return Text("\n".join(_program(parts, form)) + "\n", "\n".join(_header(parts)) + "\n")
+    return Text("\n".join(_program(parts, form, test)) + "\n", "\n".join(_header(parts)) + "\n")
 
 
 def _require_own(parts: Parts) -> None:
@@ -211,13 +212,13 @@ def _broken(head: str, items: Sequence[str], tail: str) -> Iterator[str]:
 # The program.
 
 
-def _program(parts: Parts, form: CForm) -> Iterator[str]:
+def _program(parts: Parts, form: CForm, test: SelfTest | None) -> Iterator[str]:
     face = parts.interface
     functions = list(_functions(parts))
     code = "\n".join(functions)
     prelude, names = parts_for(code, libm=form.libm)
     yield from _head(parts)
-    yield f'#include "{face.name}.h"'
+    yield f'#include "{face.file}.h"'
     yield ""
     if needs_math(code + prelude):
         yield "#include <math.h>"
@@ -236,15 +237,20 @@ def _program(parts: Parts, form: CForm) -> Iterator[str]:
     yield ""
     yield f"#ifdef {face.macro}_LAST"
     yield from _public(parts)
+    if test is not None:
+        arrays = [line for name, array in test.arrays().items() for line in _numbers(name, array)]
+        yield ""
+        yield from self_test_text(face, test, arrays, parts.main.called.needs_work)
     yield "#endif"
 
 
 def _head(parts: Parts) -> Iterator[str]:
     face = parts.interface
     letters = ", ".join(f"{letter} {word}" for letter, word in face.legend.words.items() if letter in face.lengths)
-    yield f"/* {comment_text(face.name)} in C99, by rnnexport {__version__}. {face.name}.h says how it is called."
+    name = comment_text(face.file)
+    yield f"/* {name} in C99, by rnnexport {__version__}. {name}.h says how it is called."
     yield " *"
-    yield f" *     cc -O2 -c {face.name}.c"
+    yield f" *     cc -O2 -c {name}.c"
     yield " *"
     if letters:
         yield f" * In the shapes of comments: {comment_text(letters)}."
@@ -297,6 +303,10 @@ def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
 
 def _array(name: str, array: np.ndarray, called: str) -> Iterator[str]:
     yield f"/* {comment_text(called)} */"
+    yield from _numbers(name, array)
+
+
+def _numbers(name: str, array: np.ndarray) -> Iterator[str]:
     yield f"static const {C_TYPES[array.dtype.name]} {name}[PADDED({array.size})] = {{"
     yield from weights(array)
     yield "};"
@@ -340,7 +350,7 @@ def _variants(face: Interface) -> Iterator[str]:
         yield "#pragma GCC push_options"
         yield f'#pragma GCC target("{_target(needed)}")'
         yield "#endif"
-        yield "#include __FILE__"
+        yield f'#include "{face.file}.c"'
         yield "#ifdef __clang__"
         yield "#pragma clang attribute pop"
         yield "#else"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.convert import require_converted
 from rnnexport.conversion.forms import require_numbers
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.emit.c.module import text_of
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.c.files import write
@@ -23,10 +25,13 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
 
     Raises:
         ConversionError: an operator has no C form, or a size is known from data alone; names the op and the layer.
+        UsageError: its weights don't fit in `max_bytes`.
         OSError: it can't be written.
     """
     require_numbers(graphs.main)
     found = require_converted(graphs)
-    source = Source.of(found, path.stem, options.c)
-    write(path, source.text(found.weights), source)
+    source = Source.of(found, path.stem, replace(options.c, max_bytes=None))
+    parts = source.parts(found.weights)
+    options.c.require_room(sum(array.nbytes for array, _ in parts.constants.values()))
+    write(path, text_of(parts, source.form), source)
     return ()

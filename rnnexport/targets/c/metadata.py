@@ -11,6 +11,7 @@ from rnnexport.artifact.checksum import seal_of, with_seal
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.emit.c.prelude import NAMES
 from rnnexport.targets.c.files import HEADER, beside, read_text, to_entry
+from rnnexport.targets.c.testing import with_self_test
 
 _PROVENANCE, _GOLDENS = "rnnexport_provenance", "rnnexport_goldens"
 _HOLDER = archive.entry_name(_PROVENANCE)
@@ -21,9 +22,9 @@ _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 
 
 def write(path: Path, proof: Proof) -> None:
-    """Put the proof beside the program at `path`, in place of one that is there."""
+    """Put the proof beside the program at `path`, in place of one that is there, and a self-test into the program."""
     provenance, goldens = proof.blobs()
-    entries = dict(archive.read(beside(path)))
+    entries = with_self_test(path, proof.goldens)
     entries[_HOLDER] = to_entry(provenance.encode())
     entries.pop(archive.entry_name(_GOLDENS), None)
     if goldens:

@@ -57,9 +57,9 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[CRunn
 
 def compiled(path: Path, folder: Path, with_: compiler.Compiler, flags: tuple[str, ...] = compiler.FLAGS) -> Path:
     """A shared object of the program in `folder`, where its files have the names that they were written with."""
-    from rnnexport.emit.c.interface import identifier
+    from rnnexport.emit.c.interface import file_name
 
-    name = identifier(read_source(path).name)
+    name = file_name(read_source(path).name)
     program, header = folder / f"{name}.c", folder / f"{name}{HEADER}"
     program.write_bytes(read_text(path))
     header.write_bytes(read_text(path.with_suffix(HEADER)))

@@ -19,6 +19,7 @@ from rnnexport.core.signature import Signature
 from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
+from rnnexport.emit.c.self_test import SelfTest
 from rnnexport.ir.converted import Converted
 from rnnexport.ir.from_onnx import read_program
 
@@ -33,6 +34,7 @@ class Source:
         names: what the source calls its values.
         name: of the model.
         form: how the program is written.
+        lengths: of the call that it tests itself by, a number a letter; None where it has no such test.
     """
 
     graph: bytes
@@ -40,6 +42,7 @@ class Source:
     names: SourceNames
     name: str
     form: CForm
+    lengths: Mapping[str, int] | None = None
 
     @staticmethod
     def of(converted: Converted, name: str, form: CForm) -> Source:
@@ -55,15 +58,22 @@ class Source:
         """The program. Raises as `parts_of`."""
         return text_of(self.parts(weights), self.form)
 
-    def text_like(self, program: str) -> Text:
-        """The program with the weights that stand in `program`. Raises as `parts_of`, and ValueError."""
+    def text_like(self, program: str, test: SelfTest | None = None) -> Text:
+        """The program with the weights that stand in `program`, and its self-test, unless another is given.
+
+        Raises as `parts_of`, and ValueError.
+        """
         parts = self.parts(self._blank())
         found = constants_in(program)
+        if test is None and self.lengths is not None:
+            blank = SelfTest.blank(parts.interface, self.lengths)
+            given = {name: _parsed(found[name][1], array) for name, array in blank.arrays().items()}
+            test = blank.with_arrays(given)
         constants = {}
         for name, (array, called) in parts.constants.items():
             numbers = found[name][1] if name in found else ""
             constants[name] = (_parsed(numbers, array), called)
-        return text_of(replace(parts, constants=constants), self.form)
+        return text_of(replace(parts, constants=constants), self.form, test)
 
     def _blank(self) -> dict[str, np.ndarray]:
         """Weights of the right shapes, all of them 0."""
@@ -90,6 +100,7 @@ class Source:
             "layers": [[layer.scope, layer.name, layer.class_name] for layer in self.names.layers],
             "name": self.name,
             "form": self.form.to_json(),
+            "self_test": None if self.lengths is None else dict(self.lengths),
         }
         return json.dumps(value, sort_keys=True)
 
@@ -103,7 +114,9 @@ class Source:
             tuple(LayerName(*map(str, layer)) for layer in value["layers"]),
         )
         signature = Signature.from_json(value["signature"])
-        return Source(graph, signature, names, str(value["name"]), CForm.from_json(value["form"]))
+        lengths = value["self_test"]
+        known = None if lengths is None else {str(letter): int(number) for letter, number in lengths.items()}
+        return Source(graph, signature, names, str(value["name"]), CForm.from_json(value["form"]), known)
 
 
 def _model(graph: bytes) -> ir.Model:
