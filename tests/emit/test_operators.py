@@ -13,6 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.targets.c import compiler
 from tests.emit.cprograms import QUICK, opened
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -331,7 +332,7 @@ def test_integers_are_divided_downwards(tmp_path):
         np.testing.assert_array_equal(found[name], array, name)
 
 
-@pytest.mark.parametrize("flags", [QUICK, PLAIN], ids=["vectors", "plain"])
+@pytest.mark.parametrize("flags", [QUICK, PLAIN, compiler.FLAGS], ids=["vectors", "plain", "optimised"])
 def test_truth_values_alone_and_those_of_comparisons(flags, tmp_path):
     """A group of truth values alone; one that was loaded beside one that was computed."""
     text = "less = Less(x, zero) unlike = Xor(a, less) same = Equal(a, less) odd = Xor(a, b) y = Not(odd)"

@@ -66,7 +66,7 @@ static INLINE vec choose(vmask which, vec yes, vec no) {
 _LOAD_MASK = """\
 static INLINE vmask load_mask(const uint8_t *from) {
 #if LANES > 1
-    vmask x;
+    vmask x = {0};
     for (int lane = 0; lane < LANES; lane++) {
         x[lane] = from[lane] ? -1 : 0;
     }
