@@ -78,12 +78,15 @@ def run_jobs(
         known: what `described` gave for these jobs and others.
     """
     from rnnexport.reference.prepare import require_fixed
-    from rnnexport.source.footprint import require_convertible_size
+    from rnnexport.source.footprint import require_convertible_size, require_few_steps_of
 
     for job in jobs:
         check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source, [job.kind.name for job in jobs if job.kind.limited])
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
+    for job in jobs:
+        if job.kind.unrolled:
+            require_few_steps_of(source, job.extent.called)
     known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
         signature = known[job.extent].known.signature

@@ -1,4 +1,4 @@
-"""How many bytes the weights of a model take: some formats hold less than 2 GiB."""
+"""What some formats can't hold: weights of 2 GiB, and recurrences written out over very many steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import Boundary
 from rnnexport.source.model import SourceModel
 from rnnexport.source.saved_model_file import SERVING
+from rnnexport.source.unrolling import require_few_steps
 
 # A flatbuffer, and a program that a C compiler links by default, hold less than 2 GiB; the rest is for the graph.
 LARGEST = 2**31 - 2**24
@@ -33,6 +35,23 @@ def require_convertible_size(source: SourceModel, limited: Sequence[str]) -> Non
             f"{LARGEST / 1e9:.2f} GB at most, which {' and '.join(limited)} can hold",
             "export it to onnx, saved-model or numpy, which hold more, or in parts",
         )
+
+
+def require_few_steps_of(source: SourceModel, boundary: Boundary) -> None:
+    """Refuse to unroll a recurrent layer that reads very many steps of an input, before the model is run.
+
+    One that reads more than `MOST_STEPS` of what others made of an input is refused when it is traced.
+
+    Raises:
+        ConversionError: names the layer and the number.
+    """
+    api, model = source.api, source.model
+    for tensor, readers in zip(api.inputs(model), api.readers(model), strict=True):
+        steps = next((boundary.timesteps if size is None else size for size in tensor.shape[1:2]), None)
+        for layer in readers:
+            wrapped = (layer, *(getattr(layer, name, None) for name in ("layer", "forward_layer")))
+            if any(each is not None and api.recurrent(each) for each in wrapped) and isinstance(steps, int):
+                require_few_steps(f"layer {layer.name}", steps)
 
 
 def _bytes(source: SourceModel) -> int:

@@ -24,8 +24,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from rnnexport.core.errors import ConversionError
 from rnnexport.source.api import Layer, attributes_set
 
+# An unrolled recurrence has the operators of its step this many times at most: what is longer is never done.
+MOST_STEPS = 10_000
 _lock = threading.Lock()
 
 
@@ -58,6 +61,8 @@ def recurrences_written(backend: ModuleType, layers: Iterable[Layer], *, unroll:
             axis = [0 if time_major else 1]
             inputs = tf.nest.map_structure(lambda tensor: tf.reverse(tensor, axis), inputs)
             mask, go_backwards = tf.reverse(mask, axis), False
+        if unroll:
+            require_few_steps("a recurrence", tf.nest.flatten(inputs)[0].shape[0 if time_major else 1])
         options |= {"go_backwards": go_backwards, "mask": mask, "time_major": time_major, "unroll": unroll}
         options |= {"zero_output_for_mask": False} if late else {}
         joined = _Joined(step_function)
@@ -78,6 +83,20 @@ def recurrences_written(backend: ModuleType, layers: Iterable[Layer], *, unroll:
             yield
         finally:
             backend.rnn = original  # type: ignore[attr-defined]
+
+
+def require_few_steps(what: str, steps: int | None) -> None:
+    """Refuse to unroll a recurrence over more steps than `MOST_STEPS`; None are those that are not known.
+
+    Raises:
+        ConversionError: names the number.
+    """
+    if steps is not None and steps > MOST_STEPS:
+        raise ConversionError(
+            f"{what} takes {steps} timesteps, each of which is written out in this format",
+            f"at most {MOST_STEPS}",
+            "give fewer --timesteps, export single steps with --stream, or export to another format",
+        )
 
 
 def unrolls(layer: Layer) -> bool:

@@ -55,3 +55,29 @@ def test_one_that_just_fits_is_exported(tmp_path, monkeypatch):
     model, _ = model_of(tf_keras, [])
     monkeypatch.setattr(footprint, "LARGEST", 4 * WEIGHTS)
     assert rnnexport.export(model, "tflite", tmp_path / "m.tflite").report.status == "passed"
+
+
+@GROUP
+@pytest.mark.parametrize("api", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize("fixed", ["by the model", "by the option"])
+def test_so_many_steps_are_never_written_out(api, fixed, tmp_path):
+    """At once, where the layer reads the input itself."""
+    length = 10_001
+    x = api.Input((length if fixed == "by the model" else None, 3))
+    model = api.Model(x, api.layers.Bidirectional(api.layers.GRU(4), name="both")(x))
+    message = r"layer both takes 10001 timesteps, .*; expected at most 10000; .*--stream"
+    with pytest.raises(rnnexport.ConversionError, match=message):
+        rnnexport.export(model, "tflite", tmp_path / "m.tflite", timesteps=length)
+    assert list(tmp_path.iterdir()) == []
+
+
+@GROUP
+@pytest.mark.parametrize("api", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_steps_that_another_layer_makes_are_counted_where_they_are_unrolled(api, tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnexport.source.unrolling.MOST_STEPS", 3)
+    x = api.Input((8, 3))
+    model = api.Model(x, api.layers.GRU(4)(api.layers.MaxPooling1D(2)(x)))
+    with pytest.raises(rnnexport.ConversionError, match=r"a recurrence takes 4 timesteps"):
+        rnnexport.export(model, "tflite", tmp_path / "m.tflite")
+    monkeypatch.setattr("rnnexport.source.unrolling.MOST_STEPS", 4)
+    assert rnnexport.export(model, "tflite", tmp_path / "m.tflite").report.status == "passed"
