@@ -159,7 +159,7 @@ def _tflite_step(subject: Subject, size: Size, *, called: bool = False) -> Call:
     wanted = proof.outputs[0].name
     # The call of a signature sets every tensor anew; the run alone is what the other runtimes are timed by.
     alone = partial(runner._interpreter_wrapper.Invoke, runner._subgraph_index)
-    return timed.of_python(lambda: [runner(**feed)[wanted]], alone)
+    return timed.of_python(lambda: [runner(**feed)[wanted]], None if called else alone)
 
 
 def _emx(subject: Subject, size: Size) -> Call | NotMeasured:
