@@ -15,6 +15,7 @@ import numpy as np
 from rnnexport.artifact import archive
 from rnnexport.artifact.checksum import seal_of, sealed, with_seal
 from rnnexport.emit.c.module import constants_in, weights
+from rnnexport.emit.c.self_test import PREFIX
 from rnnexport.targets.c import files as c_files
 from rnnexport.targets.c.metadata import sealed as c_sealed
 from rnnexport.targets.numpy.metadata import sealed as sealed_entries
@@ -78,8 +79,10 @@ def _largest(arrays: Sequence[np.ndarray]) -> int:
 def _c(path: Path, amount: float) -> None:
     """Another weight in the text, and the seal of the files as they are then."""
     text = path.read_text()
-    arrays = {name: text_ for name, (kind, text_) in constants_in(text).items() if kind == "float"}
-    numbers = max(arrays.values(), key=len)
+    arrays = [
+        text_ for name, (kind, text_) in constants_in(text).items() if kind == "float" and not name.startswith(PREFIX)
+    ]
+    numbers = max(arrays, key=len)
     array = np.array([float.fromhex(item.strip().removesuffix("f")) for item in numbers.split(",")], np.float32)
     path.write_text(text.replace(numbers, "\n".join(weights(_changed(array, amount)))))
     beside = c_files.beside(path)

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.mutation.change import Change, array_faults
 from rnnexport.emit.c.module import constants_in, weights
+from rnnexport.emit.c.self_test import PREFIX
 
 # What is in the functions of a model alone, and what it is taken for.
 _FAULTS = (
@@ -28,7 +29,7 @@ def of_c_program(path: Path) -> Iterator[Change]:
     """Of a C program: its weights, and the operators of its text."""
     program = path.read_text()
     for name, (kind, numbers) in constants_in(program).items():
-        if kind == "float":
+        if kind == "float" and not name.startswith(PREFIX):
             shape = _sizes(program, name)
             for fault, where, changed in array_faults(_parsed(numbers).reshape(shape)):
                 text = "\n".join(weights(changed.ravel()))

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 # that no kernel takes for 0.
 _DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24, 2.0**-126)}
 # So many pairs of runs, one with the opposite errors of the other: of values that rounding moves, one in a hundred
-# thousand is left by all of them where it is. The first is enough where it moves all values of a call by far less than
-# the tolerance, and none of them by a step. Where rows do not depend on each other, the others are copies of each row
+# thousand is left by all of them where it is. Of a large model, which takes long to run, the first is enough where it
+# moves all values of a call by far less than the tolerance, and none of them by a step: now and then one is on an edge
+# that another pair would have shown. Where rows do not depend on each other, the others are copies of each row
 # in one pair of runs, which costs a fraction.
 _PAIRS = 6
+_LARGE = 1 << 24  # bytes of weights
 # The spread of six pairs over that of one, as it usually is.
 _ALL_OVER_ONE = 2.0
 # How far below its bound the spread of all values has to be for one pair to be enough.
@@ -92,7 +94,8 @@ class Conditioning:
         pair = list(first.of(golden))
         if len(pair) < 2:
             return golden
-        if (alone or not self.signature.states) and not first.has_steps and (small := self._small(pair, golden)):
+        single = self._run_of.nbytes >= _LARGE and (alone or not self.signature.states) and not first.has_steps
+        if single and (small := self._small(pair, golden)):
             return replace(golden, spread=small)
         if not self._others:
             self._begin(golden)

@@ -75,6 +75,11 @@ class Exact:
         else:
             self.no_witness = self.no_witness or told
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the weights of the program, in the dtype of the source; 0 where there is none."""
+        return self._program.nbytes if self._program else 0
+
     def program(self) -> Exact:
         """The program alone; nothing where there is none."""
         run = Exact(None, self.no_truth or ("" if self._program else "there is no program"))

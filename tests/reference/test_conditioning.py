@@ -150,6 +150,7 @@ def counted(monkeypatch):
 
 
 def test_one_pair_tells_of_a_model_that_rounding_hardly_moves_what_all_pairs_tell(monkeypatch):
+    monkeypatch.setattr(conditioning, "_LARGE", 0)
     opened = counted(monkeypatch)
     one = describe_with_truth(rnnexport.load(saturated()), Boundary()).goldens
     assert opened == [1]
@@ -162,6 +163,13 @@ def test_one_pair_tells_of_a_model_that_rounding_hardly_moves_what_all_pairs_tel
         assert np.all(leeway(few.spread["near"]) <= Tolerance().bound(few.expected["near"])), few.label
 
 
+def test_a_small_model_takes_all_pairs(monkeypatch):
+    """It is run in no time, and one of its values may be on an edge that the first pair does not show."""
+    opened = counted(monkeypatch)
+    describe_with_truth(rnnexport.load(saturated()), Boundary())
+    assert opened == [1, 5]
+
+
 def test_a_step_anywhere_in_a_model_takes_all_pairs(monkeypatch):
     """A gate that is open or closed, far from its edge in most values, whose outputs are otherwise as tame."""
 
@@ -171,6 +179,7 @@ def test_a_step_anywhere_in_a_model_takes_all_pairs(monkeypatch):
         gate = keras().layers.Lambda(lambda h: keras().ops.where(h > 0.0, 1.0, 0.9), name="gate")
         return with_weights(keras().Model(x, gate(h)), 0.5)
 
+    monkeypatch.setattr(conditioning, "_LARGE", 0)
     opened = counted(monkeypatch)
     describe_with_truth(rnnexport.load(build()), Boundary())
     assert opened == [1, 5]

@@ -34,17 +34,6 @@ def test_lookalikes_compute_what_keras_computes(change, form, tmp_path):
 
 
 @GROUP
-def test_verification_catches_what_tf2onnx_does_by_itself(tmp_path, monkeypatch):
-    """With its rewriters left on, the export must end in a mismatch and write nothing."""
-    from rnnexport.conversion import taming
-
-    monkeypatch.setattr(taming, "RNN_REWRITERS", ())
-    with pytest.raises(rnnexport.MismatchError, match="values off"):
-        rnnexport.export(lookalike("i and f swapped"), "onnx", tmp_path / "m.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-@GROUP
 def test_the_rewriters_are_put_back(tmp_path):
     from tf2onnx import tfonnx
 

@@ -13,6 +13,8 @@ from rnnexport.emit.c.sizes import at
 
 # What a value may be off: of its own size, and at all.
 BOUND = "1e-4"
+# What the names of its arrays begin with, and those of no weights.
+PREFIX = "self_test_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,8 @@ class SelfTest:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of them by their names in C."""
-        given = {f"self_test_given_{number}": array for number, array in enumerate(self.given, 1)}
-        return given | {f"self_test_wanted_{number}": array for number, array in enumerate(self.wanted, 1)}
+        given = {f"{PREFIX}given_{number}": array for number, array in enumerate(self.given, 1)}
+        return given | {f"{PREFIX}wanted_{number}": array for number, array in enumerate(self.wanted, 1)}
 
     def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> SelfTest:
         """Others in their place."""

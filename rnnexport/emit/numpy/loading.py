@@ -60,6 +60,11 @@ class Wide:
             if room >= 0 or not _is_narrow(array):
                 self._held[path] = _cast(array), []
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all arrays as the program has them."""
+        return sum(array.nbytes for array in self._arrays.values())
+
     def layers(self, view: View) -> Layers:
         """The weights for one program.
 

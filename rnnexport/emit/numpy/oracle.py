@@ -63,6 +63,11 @@ class Oracle:
     _text: str
     _weights: Wide
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its weights, in the dtype of the source."""
+        return self._weights.nbytes
+
     def rounding(self, rounds: Rounds) -> Oracle:
         """The same model in an arithmetic that rounds."""
         layers = self._weights.layers(rounds.array)
