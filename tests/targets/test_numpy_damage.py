@@ -80,7 +80,7 @@ def test_every_byte_of_both_files_is_told_or_is_no_content(tmp_path):
         (lambda entries: entries | {"gru/more.npy": archive.to_entry(np.ones(3))}, "was altered"),
         (lambda entries: {k: v for k, v in entries.items() if k != "gru/bias.npy"}, "was altered"),
         (lambda entries: {k: v for k, v in entries.items() if "provenance" not in k}, "carries no goldens"),
-        (lambda entries: {k: v for k, v in entries.items() if k != "rnnexport_goldens.npy"}, "goldens .* not its own"),
+        (lambda entries: {k: v for k, v in entries.items() if k != "rnnexport_goldens.npy"}, "was altered"),
         (
             lambda entries: entries | {"rnnexport_provenance.npy": archive.to_entry(np.ones(3))},
             r"carried.npz is damaged .*float64\[3\] where there are 24 bytes",

@@ -10,6 +10,7 @@ import pytest
 from rnnexport.core.signature import BATCH, TIME, Signature, TensorSpec
 from rnnexport.reference.long_sequences import LONGEST, both_ways
 from rnnexport.reference.stream_equivalence import Pair
+from rnnexport.verification.domain import Domain
 from rnnexport.verification.tolerance import Tolerance
 
 SIGNATURE = Signature((TensorSpec("x", "float32", (BATCH, TIME, 2)),), (TensorSpec("y", "float32", (BATCH, TIME, 2)),))
@@ -31,7 +32,7 @@ def ways(monkeypatch, graphs, programs):
     monkeypatch.setattr(
         "rnnexport.emit.numpy.oracle.oracle", lambda traced: SimpleNamespace(run=off_by(next(made), np.float64))
     )
-    found = both_ways(Pair(None, SIGNATURE, None, SIGNATURE), 2, ALLOWED)
+    found = both_ways(Pair(None, SIGNATURE, None, SIGNATURE, Domain()), 2, ALLOWED)
     assert found is not None
     whole, chunks = (outputs["y"] for outputs in found)
     assert whole.shape == chunks.shape == (3, LONGEST, 2)
