@@ -115,7 +115,7 @@ def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
     )
     if operation.type in _FORMS:
         return _FORMS[operation.type]
-    if not is_complex or operation.type in _LEFT:
+    if not is_complex or operation.type in slicing.FORMS:
         return _LEFT.get(operation.type)  # which is no reason to write a model anew
     return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation))
 
