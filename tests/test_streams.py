@@ -16,8 +16,9 @@ from samples.catalog import SAMPLES_BY_NAME
 from tests.streams import CHUNKINGS, STEPS, build, inputs_of
 
 GROUP = pytest.mark.xdist_group("streams")
-ONNX = ("recurrent", "padding", "two outputs")
+ONNX = ("recurrent", "padding")
 LONG = (
+    "two outputs",
     "convolution",
     "own start",
     "start from the inputs",

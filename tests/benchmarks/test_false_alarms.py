@@ -12,9 +12,10 @@ from benchmarks.false_alarms.judge import Judged, Verdict, from_json, judge, to_
 from benchmarks.false_alarms.models import draw
 from rnnexport.targets.registry import TARGET_NAMES
 
+# Chaotic, with states passed on; one of its values is on an edge that few runs in rounding arithmetic show.
+FEW = (41,)
 # Of each Keras, with ids and features, a mask, states passed on.
-FEW = (39, 41)
-MANY = (18, 24, *range(500, 560))
+MANY = (18, 24, 39, *range(500, 560))
 
 
 def require_verified(judged: Judged) -> None:

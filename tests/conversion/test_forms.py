@@ -196,7 +196,9 @@ DECOMPOSED = {
 }
 
 
-@pytest.mark.parametrize("column", [COLUMNS[0], COLUMNS[2], TFLITE], ids=str)
+@pytest.mark.parametrize(
+    "column", [COLUMNS[0], *(pytest.param(one, marks=pytest.mark.long) for one in (COLUMNS[2], TFLITE))], ids=str
+)
 def test_matrices_taken_apart(column):
     for name, found in results(column, "mv", DECOMPOSED).items():
         wanted = DECOMPOSED[name](tf.constant(FEED["m"]), tf.constant(FEED["v"])).numpy()

@@ -150,7 +150,7 @@ def left_behind(*folders):
 
 
 @pytest.mark.parametrize(
-    ("seed", "count"), [(2026, 60), *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)]
+    ("seed", "count"), [(2026, 25), *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)]
 )
 def test_a_mutated_file_ends_in_a_load_or_one_clear_error(seed, count, models, tmp_path, monkeypatch):
     rng = np.random.default_rng(seed)

@@ -63,6 +63,7 @@ def test_every_artifact_has_the_new_names_and_is_verified_by_them(model, named):
         np.testing.assert_allclose(found["side"], wanted[1], atol=2e-6)
 
 
+@pytest.mark.long
 def test_the_source_is_compared_under_the_new_names(named):
     path, model = named[0].path, named[0].path.parents[1] / "m.keras"
     assert rnnexport.verify(path, source=model).passed

@@ -13,7 +13,7 @@ from tests.lowering.grammar import generate
 from tests.lowering.runtime import run
 from tests.lowering.test_grammar import CHUNK, chunks
 
-CI_SEEDS = 100
+CI_SEEDS = 50
 LONG_SEEDS = 2000
 
 
