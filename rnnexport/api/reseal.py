@@ -6,18 +6,15 @@ written, alone
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnnexport.api.copies import copy_artifact, outside_of
+from rnnexport.api.copies import copy_with
 from rnnexport.api.expectations import Beside, SourceTruth, extent_of, require_harmless
 from rnnexport.api.jobs import Exported
 from rnnexport.api.provenance_record import provenance_of
-from rnnexport.artifact.atomic_write import staged, writing
 from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.core.errors import MismatchError, ProviderError
 from rnnexport.core.load_options import LoadOptions
@@ -81,15 +78,7 @@ def reseal(
     report = _passed(kind, path, claim, limits)
     changed = _changed(kind, path, before, note, report)
     proof = Proof(_provenance(kind, beside, before, tolerance, changed), beside.described.goldens)
-    with ExitStack() as stack:
-        outside = outside_of(kind, path, destination)
-        copies = {file: stack.enter_context(staged(place)) for file, place in outside.items()}
-        built = stack.enter_context(kind.staged(destination))
-        with writing(destination):
-            for file, copy in copies.items():
-                shutil.copyfile(file, copy)
-            copy_artifact(kind, path, built)
-            kind.write_proof(built, proof)
+    with copy_with(proof, kind, path, destination) as built:
         progress(f"verifying {destination.name}")
         own = kind.read_proof(built)
         assert own is not None, "it was written a moment ago"

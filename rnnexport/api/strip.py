@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rnnexport.api.copies import copy_artifact, outside_of
-from rnnexport.artifact.atomic_write import staged, writing
+from rnnexport.api.copies import copy_with
 from rnnexport.artifact.beside import PLACES, Place, proof_file
 from rnnexport.artifact.provenance import require_unaltered
 from rnnexport.core.errors import UsageError, require_path
@@ -60,14 +57,7 @@ def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path |
         beside = proof_file(path).name
         raise UsageError(f"{path.name} carries no goldens, and no {beside} is beside it", beside, "put it there")
     before = size_of(kind.files(path))
-    with ExitStack() as stack:
-        outside = outside_of(kind, path, destination)
-        copies = {file: stack.enter_context(staged(place)) for file, place in outside.items()}
-        built = stack.enter_context(kind.staged(destination))
-        with writing(destination):
-            for file, copy in copies.items():
-                shutil.copyfile(file, copy)
-            copy_artifact(kind, path, built)
-            kind.write_proof(built, replace(own, place=proof))
+    with copy_with(replace(own, place=proof), kind, path, destination):
+        pass
     after = size_of(kind.files(destination))
     return Stripped(destination, proof_file(destination) if proof == "beside" else None, before, after)
