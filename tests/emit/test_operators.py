@@ -13,6 +13,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.signature import BATCH, Signature, TensorSpec
+from rnnexport.emit.c.interface import interface_of
 from rnnexport.targets.c import compiler
 from tests.emit.cprograms import QUICK, opened
 
@@ -368,3 +370,9 @@ def test_an_operator_without_a_form_is_refused_by_its_name(tmp_path):
     model.graph.output[0].type.tensor_type.elem_type = 7
     with pytest.raises(ConversionError, match=r"no C form of Pow in .*: no row of C writes it for these dtypes"):
         opened(model, tmp_path)
+
+
+def test_a_size_that_the_data_tell_is_refused_by_its_output():
+    x, y = TensorSpec("x", "float32", (BATCH, 4)), TensorSpec("places", "int64", (BATCH, "places_0"))
+    with pytest.raises(ConversionError, match=r"places has a size that only the data tell: places_0; .*onnx"):
+        interface_of(Signature((x,), (y,), ()), "m")

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import BATCH, Signature, TensorSpec, argument_name, unique_names
 from rnnexport.emit.c.arrays import Shape
 from rnnexport.emit.c.sizes import letter
@@ -75,6 +76,9 @@ def interface_of(signature: Signature, name: str) -> Interface:
     Args:
         signature: of the model.
         name: of the model.
+
+    Raises:
+        ConversionError: an output has a size that follows from no size of the inputs.
     """
     legend = legend_of(signature, {})
     letters = {dim: shown for dim, shown in legend.dims.items() if dim != BATCH}
@@ -99,7 +103,13 @@ def interface_of(signature: Signature, name: str) -> Interface:
 
 
 def shape_of(spec: TensorSpec, letters: Mapping[str, str]) -> Shape:
-    """The shape of one call: of one row where the batch is open."""
+    """The shape of one call: of one row where the batch is open. ConversionError where the data tell a size."""
+    if unknown := {dim for dim in spec.shape if isinstance(dim, str)} - {BATCH, *letters}:
+        raise ConversionError(
+            f"{spec.name} has a size that only the data tell: {', '.join(sorted(unknown))}",
+            "sizes that follow from those of the inputs, which a C program needs before it runs",
+            "export it to onnx, saved-model or numpy",
+        )
     return tuple(dim if isinstance(dim, int) else 1 if dim == BATCH else letter(letters[dim]) for dim in spec.shape)
 
 
