@@ -65,11 +65,16 @@ def canonicalise(model: ir.Model, own: Collection[str] = ()) -> None:
     _Names({str(value.name) for value in boundary}, own).give(model.graph)
 
 
+def without_function(path: str) -> str:
+    """A path without the name and the number of the function that it was in."""
+    return _FUNCTION.sub("", path)
+
+
 def plain(name: str, own: Collection[str] = ()) -> str:
     """A path without the counters and the names of functions that tf2onnx and TensorFlow put in."""
     parts = _HANDLE.sub(r"\1", name).split("/")
     if parts[0] not in own:
-        parts[0] = _FUNCTION.sub("", parts[0])
+        parts[0] = without_function(parts[0])
     return "/".join(part if part in own else _COUNTER.sub("", part) for part in parts)
 
 

@@ -12,7 +12,8 @@ from rnnexport.core.suggestions import closest, did_you_mean
 
 # What every format takes, and every language can say.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_OF_STATES = ("state_", "next_state_")
+STATE = "state_"  # what the names of inputs that are states begin with
+_OF_STATES = (STATE, f"next_{STATE}")
 # (the Keras name, the new one); the first is empty for the name of a lone input or output.
 Pairs = tuple[tuple[str, str], ...]
 Given = str | Mapping[str, str]

@@ -15,13 +15,12 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnexport.core.errors import UsageError
-from rnnexport.core.names import Names
+from rnnexport.core.names import STATE, Names
 from rnnexport.core.text import TEXT
 
 Dim = int | str
 BATCH = "batch"
 TIME = "time"
-STATE = "state_"  # what the names of inputs that are states begin with
 _SEQUENCE_RANK = 3  # batch, timesteps, features
 Length = int | Literal["dynamic"] | None
 _NAMES = Names()

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from rnnexport.core.errors import ConversionError, UsageError
-from rnnexport.core.names import renamed
+from rnnexport.core.names import STATE, renamed
 from rnnexport.core.signature import (
     BATCH,
-    STATE,
     TIME,
     Boundary,
     Dim,

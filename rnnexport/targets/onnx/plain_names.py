@@ -8,16 +8,13 @@ their Keras names, weights their paths in the model (`dense/kernel`), and inputs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
+from rnnexport.conversion.canonical import without_function
 from rnnexport.core.signature import unique_names
 from rnnexport.core.source_names import SourceNames
-
-# What TensorFlow puts before the names in the body of a loop: a count of all functions that it made so far.
-_COUNTED = re.compile(r"^__inference_[a-z]+_\d+_")
 
 
 def plain_names(model: ir.Model, names: SourceNames) -> None:
@@ -55,7 +52,7 @@ def _scopes(names: SourceNames) -> dict[str, str]:
 
 def _plain(name: str, scopes: Mapping[str, str]) -> str:
     """A name with its longest scope that is known replaced."""
-    scope = name = _COUNTED.sub("", name)
+    scope = name = without_function(name)
     while scope:
         if scope in scopes:
             return f"{scopes[scope]}{name[len(scope) :]}".lstrip("/") or name
