@@ -24,6 +24,11 @@ def in_turn(kinds: Iterable[object], others: Sequence[object] = APIS, *, each_ti
     return found
 
 
+def of_one_keras(api: str) -> list[ParameterSet]:
+    """Both Kerases: this one each time, the other by `make test-long`."""
+    return [pytest.param(one, marks=[] if one == api else [pytest.mark.long], id=one) for one in APIS]
+
+
 def wanted_targets(request: pytest.FixtureRequest, **fixed: object) -> list[str]:
     """The values of `to` among the tests of this run that have these values of other parameters.
 

@@ -19,6 +19,8 @@ README = (ROOT / "README.md").read_text()
 GROUP = pytest.mark.xdist_group("docs")
 # The page for developers and that of the Python reference have no commands.
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ("architecture", "api"))
+# Their commands are run by `make test-long`.
+TAKE_LONG = ("cost", "lowering", "numpy", "origins", "streaming", "verification")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -60,7 +62,10 @@ def test_the_commands_of_the_readme_run_in_their_order(workplace, python_process
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=pytest.mark.long if page.stem in TAKE_LONG else []) for page in PAGES],
+)
 def test_the_commands_of_a_page_run_in_their_order(page, workplace, python_process):
     assert run_in_order(commands(page.read_text()), workplace, python_process) > 0
 
@@ -74,7 +79,10 @@ def test_the_make_targets_of_the_readme_exist():
 
 
 def test_the_support_table_is_what_the_demo_verifies():
-    """`test_matrix` proves each cell that says verified; the table must say no more and no less."""
+    """`test_matrix` proves each cell that says verified; the table must say no more and no less.
+
+    What is a variant of another sample it proves by `make test-long`.
+    """
     verdicts = {(sample.name, to): "passed" for sample in SAMPLES for to in TARGET_NAMES}
     found = README.partition("<!-- support table -->\n")[2].partition("<!-- end of support table -->")[0]
     assert found == markdown(verdicts)

@@ -17,12 +17,14 @@ def param(sample, *values, id, long=False):
     return pytest.param(sample, *values, id=id, marks=marks)
 
 
+# What differs from another sample in one option: by `make test-long`, and by `make demo`.
+VARIANTS = ("cgru_split_reset_after", "cgru_fused_reset_before", "attention_probabilities", "s_lstm_from_one")
 # Tests of one sample run in one process and share its exports.
-EACH_SAMPLE = [param(sample, id=sample.name) for sample in SAMPLES]
+EACH_SAMPLE = [param(sample, id=sample.name, long=sample.name in VARIANTS) for sample in SAMPLES]
 # What is tested each time of verifying again: a target of each sample in turn, and the source of some samples: a cell,
 # states, tf_keras. The others are by `make test-long`.
 ONE_TARGET_EACH = [
-    param(sample, to, id=f"{sample.name}-{to}", long=number % len(TARGET_NAMES) != turn)
+    param(sample, to, id=f"{sample.name}-{to}", long=sample.name in VARIANTS or number % len(TARGET_NAMES) != turn)
     for number, sample in enumerate(SAMPLES)
     for turn, to in enumerate(TARGET_NAMES)
 ]

@@ -47,6 +47,7 @@ def test_the_one_line_is_all_that_was_mended():
     assert right.count("def ") == 1
 
 
+@pytest.mark.long
 def test_the_figures_of_the_page_are_those_that_the_sample_prints(python_process):
     done = python_process("-m", "samples.hand_written_gru")
     assert done.returncode == 0, done.stderr

@@ -91,7 +91,8 @@ def test_an_onnx_file_takes_chunks_of_any_lengths(kind, api, artifact):
 
 
 @GROUP
-@pytest.mark.parametrize("kind", ["padding", *(pytest.param(kind, marks=pytest.mark.long) for kind in (*ONNX, *LONG))])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [*ONNX, *LONG])
 def test_a_saved_model_takes_chunks_and_whole_sequences(kind, artifact):
     model, path = artifact(kind, "keras", "saved-model")
     follows_the_whole(model, path)
@@ -156,6 +157,7 @@ def test_the_stateful_stack_of_the_seeds_streams_in_every_format(tmp_path):
                 np.testing.assert_allclose(np.concatenate(found, 1), wanted, atol=2e-6)
 
 
+@pytest.mark.long
 @GROUP
 def test_verify_against_the_source_makes_its_stream_again(artifact):
     model, path = artifact("padding", "tf_keras", "onnx")

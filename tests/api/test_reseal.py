@@ -101,6 +101,7 @@ def changed(exported, tmp_path_factory):
     return made
 
 
+@pytest.mark.long
 def test_changed_artifacts_verify_beside_their_source_on_the_bounds_that_are_given(changed, source):
     for path in changed.values():
         with pytest.raises(UsageError, match=r"altered|carries no goldens"):

@@ -51,6 +51,7 @@ def test_a_range_holds_in_all_feeds_now_and_later_and_no_other_domain_is_tried(t
     assert rnnexport.verify(tmp_path / "m.onnx", source=source).passed
 
 
+@pytest.mark.long
 def test_states_of_a_stream_have_ranges_too(tmp_path):
     """A folder of a stream has whole sequences as well, which have no states."""
     path, ranges = tmp_path / "folder", {"x": (0.0, 1.0), "state_gru_00": (-0.5, 0.75)}

@@ -178,6 +178,7 @@ def test_faults_of_loops_and_of_what_is_around_are_caught(form, of_form, tmp_pat
     check(of_form(form), MIXED | BESIDES[form], tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("mutation")
 def test_a_branch_that_is_off_is_caught_where_values_reach_it(of_form, tmp_path):
     path, kind, file = of_form("scan"), target("onnx"), tmp_path / "mutant.onnx"

@@ -40,6 +40,7 @@ def feeds(model, batch):
     return [feed(model, Size(batch, 7, 0), seed) for seed in (2, 3)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CHOSEN)
 def test_every_way_gives_what_the_eager_model_gives(name, exported):
     subject = exported(name)

@@ -17,9 +17,7 @@ from benchmarks.edges.words import ALL, REFUSED, WORDS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "runtimes.md").read_text()
 LONG = pytest.mark.long
-BY_COLUMN = [
-    pytest.param(column, marks=[] if column.title in ("onnx 13", "onnx 26", "numpy") else [LONG]) for column in COLUMNS
-]
+BY_COLUMN = [pytest.param(column, marks=[] if column.title in ("onnx 13", "numpy") else [LONG]) for column in COLUMNS]
 
 
 @pytest.mark.parametrize("column", BY_COLUMN, ids=lambda column: column.title)

@@ -8,7 +8,7 @@ from tests.lowering.checking import failures
 from tests.lowering.grammar import generate
 
 CHUNK = 25
-CI_SEEDS = 100
+CI_SEEDS = 50
 LONG_SEEDS = 2500
 
 

@@ -149,6 +149,7 @@ def counted(monkeypatch):
     return opened
 
 
+@pytest.mark.long
 def test_one_pair_tells_of_a_model_that_rounding_hardly_moves_what_all_pairs_tell(monkeypatch):
     monkeypatch.setattr(conditioning, "_LARGE", 0)
     opened = counted(monkeypatch)

@@ -439,6 +439,7 @@ def streams(tmp_path_factory):
     return model, folder
 
 
+@pytest.mark.long
 @GROUP
 @pytest.mark.parametrize(
     "name", ["cgru_no_bias.onnx", "cgru_no_bias.tflite", "cgru_no_bias_saved_model", "cgru_no_bias.py"]

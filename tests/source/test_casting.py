@@ -35,7 +35,7 @@ def model_of(api, dtype, steps=STEPS, stateful=False):
 @pytest.mark.parametrize(
     ("api", "dtype"),
     [
-        (keras, "float64"),
+        pytest.param(keras, "float64", marks=LONG),
         pytest.param(keras, "mixed_bfloat16", marks=LONG),
         (tf_keras, "float16"),
         pytest.param(tf_keras, "float64", marks=LONG),
@@ -64,6 +64,7 @@ def test_a_tflite_file_is_refused_for_its_dtype_and_made_with_a_cast(api, dtype,
     np.testing.assert_allclose(found, wanted.astype(np.float64), rtol=0, atol=bound)
 
 
+@pytest.mark.long
 @GROUP
 def test_it_is_verified_anew_beside_its_source(tmp_path):
     model, path = model_of(keras, "float64"), tmp_path / "m.tflite"
@@ -87,7 +88,9 @@ def test_other_formats_keep_the_dtype_unless_it_is_cast(to, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize(("api", "options"), [(tf_keras, {"timesteps": STEPS}), (keras, {"stream": "dynamic"})])
+@pytest.mark.parametrize(
+    ("api", "options"), [pytest.param(tf_keras, {"timesteps": STEPS}, marks=LONG), (keras, {"stream": "dynamic"})]
+)
 def test_states_are_cast_as_well(api, options, tmp_path):
     model, path = model_of(api, "float64", steps=None, stateful=api is tf_keras), tmp_path / "m.tflite"
     exported = rnnexport.export(model, "tflite", path, cast="float32", **options)
@@ -95,6 +98,7 @@ def test_states_are_cast_as_well(api, options, tmp_path):
     assert state.input.dtype == state.output.dtype == "float32"
 
 
+@pytest.mark.long
 @GROUP
 def test_float64_inside_a_model_in_float32_is_cast_as_well(tmp_path):
     x = keras.Input((STEPS, 3))

@@ -18,10 +18,9 @@ from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
-from tests.in_turn import in_turn
+from tests.in_turn import in_turn, of_one_keras
 from tests.streams import chain, with_random_weights
 
-APIS = ("keras", "tf_keras")
 CHANNELS = 6
 
 
@@ -89,7 +88,7 @@ def test_nothing_stays_compiled_and_the_values_are_those_of_eager_keras(api, kin
             np.testing.assert_allclose(traced.run(feed)[name], wanted, atol=3e-6)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_a_convolution_in_groups_is_one_in_onnx(api, tmp_path):
     keras = importlib.import_module(api)
     layers = keras.layers

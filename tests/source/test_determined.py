@@ -17,10 +17,10 @@ from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.verification.feeds import feed_at
+from tests.in_turn import of_one_keras
 from tests.source.frozen_cells import FEATURES, UNITS, expected, frozen, recorded_as, split_cell
 
 pytestmark = pytest.mark.xdist_group("determined")
-APIS = ["keras", "tf_keras"]
 GRAPH_MODE = "2.2.4"
 X = np.random.default_rng(3).standard_normal((2, 7, FEATURES)).astype("float32")
 
@@ -41,7 +41,7 @@ def check(source):
     require_determined(source, signature, ((feed, reference(source, signature, feed.arrays)) for feed in feeds))
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 @pytest.mark.parametrize(
     ("kind", "held"),
     [
@@ -68,7 +68,7 @@ def test_a_variable_that_keras_does_not_track_is_refused(tmp_path):
         check(source)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("keras"))
 @pytest.mark.parametrize("kind", ["in_call", "unused"])
 def test_constants_and_what_is_not_computed_with_are_no_reason(name, kind, tmp_path):
     k = pytest.importorskip(name)
@@ -104,7 +104,7 @@ def test_tf_keras_of_tensorflow_2_may_have_run_eagerly(version, tmp_path):
         check(source)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 def test_a_live_model_keeps_what_it_computes_with_a_warning(name, tmp_path):
     k = pytest.importorskip(name)
     model = frozen(k, "slices")

@@ -94,7 +94,7 @@ def test_weights_are_those_of_keras_not_copies():
         assert name not in opened.open_weights or not array.flags.writeable
 
 
-@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("spectral", [pytest.param(False, marks=pytest.mark.long), True])
 def test_every_reader_computes_the_same(spectral):
     source, opened, closed = both(spectral=spectral)
     feed = {"ids": IDS}

@@ -52,6 +52,7 @@ def test_one_step_is_never_given_to_a_kernel_that_ends_the_process():
         reference(source, signature, {name: np.ones((2, 1, 3), "float32")})
 
 
+@pytest.mark.long
 def test_a_model_with_one_is_exported(tmp_path):
     done = rnnexport.export(dilated("keras", "each channel"), "onnx", tmp_path / "m.onnx")
     assert done.report.status == "passed"

@@ -15,6 +15,7 @@ from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.targets.registry import target
+from tests.in_turn import of_one_keras
 from tests.source.stateful import BATCH, FEATURES, KINDS, NOT_CAUSAL, build, cell_of, chain, chunks, remembering
 
 GROUP = pytest.mark.xdist_group("state kinds")
@@ -127,7 +128,7 @@ def test_what_can_not_be_cut_is_no_stream(kind, api, reason, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_a_state_without_rows_is_refused(api):
     def step(x, states, w, u):
         h, n = states
@@ -144,7 +145,7 @@ def test_a_state_without_rows_is_refused(api):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 def test_a_start_that_is_trained_is_that_of_the_weights_now(api):
     def step(x, states, w, h0):
         h = tf.tanh(x @ w + 0.5 * states[0] - h0)
@@ -163,7 +164,7 @@ def test_a_start_that_is_trained_is_that_of_the_weights_now(api):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_a_subclassed_model_has_the_batch_that_its_states_were_made_for(api):
     keras = importlib.import_module(api)
 

@@ -11,7 +11,7 @@ import pytest
 import rnnexport
 from rnnexport.api.export import export_all
 from rnnexport.targets.registry import TARGET_NAMES, target
-from tests.in_turn import wanted_targets
+from tests.in_turn import of_one_keras, wanted_targets
 
 GROUP = pytest.mark.xdist_group("states")
 CHUNKS = np.random.default_rng(3).standard_normal((3, 2, 5, 4)).astype("float32")
@@ -62,9 +62,9 @@ def stacks(request, tmp_path_factory):
 
 
 def each_time(at):
-    """ONNX of both; SavedModel and C of one, TFLite and NumPy of the other."""
-    build, to = at
-    return to == "onnx" or (build is keras3_stack) == (to in ("saved-model", "c"))
+    """Of one all formats; the other by `make test-long`."""
+    build, _ = at
+    return build is keras2_stack
 
 
 @GROUP
@@ -90,6 +90,7 @@ def test_chunks_with_the_state_carried_equal_the_live_model(build, to, stacks):
             states = {state.input.name: outputs[state.output.name] for state in signature.states}
 
 
+@pytest.mark.long
 @GROUP
 @pytest.mark.parametrize("build", [pytest.param(keras3_stack, marks=pytest.mark.long), keras2_stack])
 def test_a_dirty_live_model_leaks_nothing_and_keeps_its_state(build, tmp_path):
@@ -128,7 +129,7 @@ def counting(keras):
 
 
 @GROUP
-@pytest.mark.parametrize("api", ["keras", "tf_keras"])
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_a_counter_outside_the_recurrent_state_is_refused_and_left_alone(api, tmp_path):
     model = counting(importlib.import_module(api))
     before = model.get_weights()
@@ -155,7 +156,7 @@ def test_a_variable_that_no_layer_tracks_is_refused_too(tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("api", ["keras", "tf_keras"])
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 def test_unroll_is_put_back_and_leaves_no_loop(api, tmp_path):
     keras = importlib.import_module(api)
     x = keras.Input((None, 3), name="x")

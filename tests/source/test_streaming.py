@@ -15,6 +15,7 @@ from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
+from tests.in_turn import of_one_keras
 from tests.not_causal import NOT_CAUSAL
 from tests.streams import BATCH, CAUSAL, CHUNKINGS, STEPS, build, inputs_of, with_random_weights
 
@@ -90,7 +91,7 @@ def test_chunks_of_any_lengths_give_what_the_whole_gives(kind, api):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_what_is_carried_is_named_after_its_layer_and_starts_where_the_layer_starts(api):
     signature = describe(stream_of(build("convolution", api)), Boundary())
     found = [(state.input.name, state.output.name, state.input.shape) for state in signature.states]
@@ -105,7 +106,7 @@ def test_what_is_carried_is_named_after_its_layer_and_starts_where_the_layer_sta
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 def test_the_live_model_is_as_it_was(api):
     model = build("padding", api)
     layer = model.get_layer("memory")

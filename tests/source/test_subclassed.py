@@ -8,12 +8,12 @@ import pytest
 
 import rnnexport
 from rnnexport.core.load_options import LoadOptions
+from tests.in_turn import of_one_keras
 
 pytestmark = pytest.mark.xdist_group("subclassed")
 RNG = np.random.default_rng(12)
 X = RNG.standard_normal((2, 7, 3)).astype("float32")
 B = RNG.standard_normal((2, 3)).astype("float32")
-APIS = ["keras", "tf_keras"]
 
 
 def randomised(model):
@@ -75,7 +75,7 @@ def run(path, *arrays):
     return session.run(None, feed), shapes
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 def test_the_length_it_was_first_called_with_is_no_part_of_it(name, tmp_path):
     model = one(pytest.importorskip(name))
     model(X)
@@ -87,7 +87,7 @@ def test_the_length_it_was_first_called_with_is_no_part_of_it(name, tmp_path):
     np.testing.assert_allclose(found, np.asarray(model(longer)), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("keras"))
 def test_a_length_in_python_stays_what_it_was(name, tmp_path):
     model = python_loop(pytest.importorskip(name))
     model(X)
@@ -99,7 +99,7 @@ def test_a_length_in_python_stays_what_it_was(name, tmp_path):
     np.testing.assert_allclose(found, np.asarray(model(more)), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 @pytest.mark.parametrize("structure", ["list", pytest.param("dict", marks=pytest.mark.long)])
 def test_several_inputs_keep_their_structure_and_their_own_lengths(name, structure, tmp_path):
     read = (lambda inputs: inputs) if structure == "list" else (lambda inputs: (inputs["a"], inputs["b"]))
@@ -118,7 +118,7 @@ def test_several_inputs_keep_their_structure_and_their_own_lengths(name, structu
         np.testing.assert_allclose(array, np.asarray(wanted), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("keras"))
 def test_inputs_may_be_given_for_a_model_that_was_never_called(name, tmp_path):
     model = one(pytest.importorskip(name))
     loading = LoadOptions(inputs={"sound": ((None, None, 3), "float32")})
@@ -186,7 +186,7 @@ def test_what_each_argument_was_called_with_is_known(call):
     np.testing.assert_array_equal(given, model(tf.constant(longer), tf.constant(STATES)))
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 def test_a_model_of_several_arguments_is_exported(name, tmp_path):
     import tensorflow as tf
 
@@ -205,7 +205,7 @@ def test_a_model_of_several_arguments_is_exported(name, tmp_path):
     np.testing.assert_allclose(found, np.asarray(wanted), rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("keras"))
 def test_inputs_that_the_model_does_not_take_are_told(name, tmp_path):
     model = one(pytest.importorskip(name))
     model(X)
@@ -224,7 +224,7 @@ def test_the_live_model_is_left_as_it_was(tmp_path):
     np.testing.assert_array_equal(np.asarray(model(X)), before)
 
 
-@pytest.mark.parametrize("name", APIS)
+@pytest.mark.parametrize("name", of_one_keras("tf_keras"))
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_ids_are_integers_at_the_boundary(name, policy, tmp_path):
     k = pytest.importorskip(name)

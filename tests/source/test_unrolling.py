@@ -14,7 +14,7 @@ from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
-from tests.in_turn import in_turn
+from tests.in_turn import in_turn, of_one_keras
 from tests.streams import chain, with_random_weights
 
 APIS = ("keras", "tf_keras")
@@ -105,7 +105,7 @@ def test_what_a_file_unrolls_is_traced_as_a_loop_and_gives_what_eager_keras_give
         assert loops(traced) == wanted
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_of_a_masked_layer_both_ways_the_values_of_keras_are_kept_unrolled_too(api):
     """Unrolled, Keras zeroes what the mask says of the sequence the other way round: the file's values all the same."""
     source = load_source(unrolled(importlib.import_module(api), "masked both ways"), LoadOptions())
@@ -116,7 +116,7 @@ def test_of_a_masked_layer_both_ways_the_values_of_keras_are_kept_unrolled_too(a
         np.testing.assert_allclose(found[name], wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 def test_a_model_that_is_unrolled_can_be_streamed(api):
     source = load_source(unrolled(importlib.import_module(api), "lstm"), LoadOptions())
     signature = describe(source, Boundary())

@@ -16,6 +16,7 @@ from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace
 from rnnexport.targets.registry import TARGET_NAMES, target
+from tests.in_turn import of_one_keras
 from tests.streams import with_random_weights
 
 APIS = ("keras", "tf_keras")
@@ -84,7 +85,7 @@ def called(model, x):
 
 @GROUP
 @pytest.mark.parametrize("how", ["assign", "add"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_what_a_layer_keeps_is_a_state_that_starts_from_what_the_model_holds(api, how):
     model = streaming_model(api, how=how)
     held = np.asarray(model.get_layer("ring").input_state)
@@ -130,7 +131,7 @@ def test_artifacts_carry_it(api, to, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 def test_an_open_batch_is_refused_with_the_one_that_works(api):
     source = load_source(streaming_model(api, rows=1, batch=None), LoadOptions())
     with pytest.raises(rnnexport.ConversionError, match=r"ring_00 of layer ring has 1 rows.*give --batch 1"):
@@ -138,7 +139,7 @@ def test_an_open_batch_is_refused_with_the_one_that_works(api):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("tf_keras"))
 def test_what_has_no_row_for_each_sequence_is_refused(api):
     source = load_source(streaming_model(api, shape=(1, KEPT, FEATURES), how="add", rows=1, batch=1), LoadOptions())
     assert describe(source, Boundary()).states
@@ -165,7 +166,7 @@ def counting(api):
 
 
 @GROUP
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", of_one_keras("keras"))
 @pytest.mark.parametrize("behind", [False, True])
 def test_a_stream_carries_what_it_keeps(api, behind):
     """Beside what the recurrent layer behind it starts from, which the model itself does not carry."""

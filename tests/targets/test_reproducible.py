@@ -60,6 +60,7 @@ def words(path):
     return str(path)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("multi_output_gru")
 def test_processes_of_different_hash_seeds_write_the_same_bytes(saved, tmp_path):
     """The second process exports in the other order: nothing that was exported before leaves a trace either."""

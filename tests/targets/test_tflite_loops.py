@@ -113,7 +113,9 @@ def test_it_computes_what_keras_computes(api, function, steps, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize(("api", "batch"), [(keras, 2), (tf_keras, None)], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("api", "batch"), [pytest.param(keras, 2, marks=pytest.mark.long), (tf_keras, None)], ids=["keras", "tf_keras"]
+)
 def test_a_program_of_an_open_length_is_fixed_to_one(api, batch, tmp_path):
     layers = api.layers
     model = with_weights(

@@ -27,6 +27,7 @@ def artifact(tmp_path_factory):
     return path, model
 
 
+@pytest.mark.long
 def test_every_batch_gives_what_it_gives_alone(artifact):
     path, model = artifact
     rng = np.random.default_rng(5)

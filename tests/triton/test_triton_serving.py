@@ -73,6 +73,7 @@ def served(tmp_path_factory, rnnexport_command, saved):
     return folder
 
 
+@pytest.mark.long
 @GROUP
 def test_the_configuration_of_the_page_is_what_its_commands_write(served):
     shown = PAGE.partition("<!-- config -->\n```\n")[2].partition("```\n<!-- end of config -->")[0]

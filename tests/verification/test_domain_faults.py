@@ -110,6 +110,7 @@ def artifact(tmp_path_factory):
     return folder / "real.onnx", verdicts
 
 
+@pytest.mark.long
 def test_faults_beyond_a_bound_are_caught_by_the_file_alone_and_by_its_source(artifact):
     _, verdicts = artifact
     faults = {("real", fault) for fault in FAULTS} | set(ROWS)

@@ -104,6 +104,7 @@ def test_calls_of_a_fixed_length_have_that_many_timesteps(source):
         steps_of(source, described, 52)
 
 
+@pytest.mark.long
 def test_a_stream_of_open_batch_has_three_rows_and_gives_what_the_whole_gives():
     import keras
 
