@@ -78,7 +78,7 @@ def _places(origin: str, layer: str) -> tuple[int, int]:
 
 
 def exported_each_time(origin: str, layer: str) -> bool:
-    row, column = _places(origin, layer)
+    _, column = _places(origin, layer)
     if origin in WHOLE:
         return column % len(WHOLE) == WHOLE.index(origin)
     return (origin in EXPORTED and _is_each_time(origin, layer)) or (origin, layer) in REFUSED
