@@ -106,6 +106,15 @@ def test_the_demo_prints_one_table_and_writes_its_report(tmp_path, python_proces
     assert done.stdout.count("verified") == 2 * len(TARGET_NAMES)
 
 
+def test_the_table_of_runtimes_has_a_row_for_each_model_and_form():
+    """Its cells are what `python -m benchmarks.runtimes` printed."""
+    from benchmarks.runtimes import FORMS, MODELS
+
+    page = (ROOT / "docs" / "runtimes.md").read_text()
+    rows = _rows(page.partition("<!-- runtimes -->\n")[2].partition("<!-- end of runtimes -->")[0])
+    assert [(row[0], row[1].partition(":")[0]) for row in rows] == [(name, form) for name in MODELS for form in FORMS]
+
+
 def test_the_architecture_page_names_what_there_is():
     page = (ROOT / "docs" / "architecture.md").read_text()
     packages = {path.parent.name for path in (ROOT / "rnnexport").glob("*/__init__.py")}

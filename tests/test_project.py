@@ -24,6 +24,7 @@ def test_every_dependency_of_every_extra_is_pinned():
         "cpu",
         "cuda",
         "data",
+        "portable",
         "ray",
         "sign",
         "triton",

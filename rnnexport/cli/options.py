@@ -254,6 +254,12 @@ def lowering_options(*, form: bool) -> OptionGroup:
             help="The execution provider of ONNX Runtime that the recurrences are to be fast on.",
         ),
         click.Option(
+            ["--portable"],
+            is_flag=True,
+            help="Use only what runtimes besides ONNX Runtime compute, too: no reversed operator, no sequence_lens, "
+            "default activations, explicit initial states.",
+        ),
+        click.Option(
             ["--tune"],
             metavar="BxT",
             callback=_sizes,

@@ -26,6 +26,7 @@ class LoweringRequest:
         form: one of `FORM_CHOICES`; `auto` lets the cost model choose among the forms that are proven.
         provider: the execution provider to be fast on, one of `PROVIDER_CHOICES`.
         because: why this form is asked for, where it is not the user who does.
+        portable: whether only forms may be used that runtimes besides ONNX Runtime compute, too.
         tune: (batch, timesteps) at which the proven forms are measured on this host instead; None to trust the model.
     """
 
@@ -33,6 +34,7 @@ class LoweringRequest:
     provider: str = "cpu"
     tune: tuple[int, int] | None = None
     because: str = "it was asked for"
+    portable: bool = False
 
     def __post_init__(self) -> None:
         if self.form not in FORM_CHOICES:

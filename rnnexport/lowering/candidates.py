@@ -28,6 +28,7 @@ from rnnexport.lowering.forms import Form, scan, unrolled
 from rnnexport.lowering.fuse_products import merged, with_gemms
 from rnnexport.lowering.join_operands import joined_operands
 from rnnexport.lowering.native import Native, native
+from rnnexport.lowering.portable import why_not_portable
 from rnnexport.lowering.reassociate import Regrouping
 
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
@@ -47,6 +48,7 @@ class Derived:
         costs: microseconds a step that each form and the Loop are predicted to take, by batch; of the forms that may be
             chosen unasked.
         off_cuda: why the native form would not run on a GPU; empty where it would.
+        not_portable: why some runtimes do not compute the native form; empty where all do.
     """
 
     what: str
@@ -55,6 +57,7 @@ class Derived:
     constants: Constants
     costs: Costs = field(default_factory=dict)
     off_cuda: str = ""
+    not_portable: str = ""
 
 
 def derive(loop: ir.Node) -> Derived:
@@ -78,8 +81,11 @@ def derive(loop: ir.Node) -> Derived:
     forms = {name: form for name, form in made.items() if not isinstance(form, Refusal)}
     refused = {name: form.reason for name, form in made.items() if isinstance(form, Refusal)}
     costs = _costs(recurrence, lean, own, [*forms, "loop"])
-    off_cuda = why_off_cuda(own.cell) if isinstance(own, Native) else ""
-    return Derived(_described(recurrence, lean, own), forms, refused, constants, costs, off_cuda)
+    what = _described(recurrence, lean, own)
+    if isinstance(own, Refusal):
+        return Derived(what, forms, refused, constants, costs)
+    not_portable = why_not_portable(own.cell, by_lengths=own.by_lengths)
+    return Derived(what, forms, refused, constants, costs, why_off_cuda(own.cell), not_portable)
 
 
 def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:

@@ -59,7 +59,8 @@ def lower(
         replace_value(model.graph, second.outputs[0], source, second)
     compact_once(model)
     RemoveUnusedNodesPass()(model)
-    join_directions(model.graph)
+    if not request.portable:
+        join_directions(model.graph)
     return tuple(done)
 
 
@@ -83,6 +84,9 @@ class _Lowering:
                 unfit = dict.fromkeys(derived.forms, f"the Loop can't be run to check it: {error}")
         forms = {name: form for name, form in derived.forms.items() if name not in unfit and name not in faults}
         refused = {**derived.refused, **unfit, **faults}
+        if request.portable and "native" in forms and derived.not_portable:
+            refused["native"] = f"not every runtime computes it: {derived.not_portable}"
+            del forms["native"]
         choice = self._choice(request, forms, refused, measure)
         name = name_of(self._loop)
         if choice.form != "loop":

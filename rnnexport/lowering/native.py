@@ -39,11 +39,19 @@ _INT64 = ir.DataType.INT64
 
 @dataclass(frozen=True, eq=False)
 class Native:
-    """A recurrence as a native operator; `masked` where it leaves steps out."""
+    """A recurrence as a native operator.
+
+    Attributes:
+        cell: what it is.
+        form: a term for every output of the Loop.
+        masked: whether it leaves steps out.
+        by_lengths: whether it does so by `sequence_lens`.
+    """
 
     cell: Cell
     form: Form
-    masked: bool
+    masked: bool = False
+    by_lengths: bool = False
 
 
 def native(recurrence: Recurrence, constants: Constants) -> Native | Refusal:
@@ -53,7 +61,8 @@ def native(recurrence: Recurrence, constants: Constants) -> Native | Refusal:
         taken = recurrence if mask is None else mask.taken
         parts = _parts(taken, NormalForms(recurrence.terms, constants))
         cell = _matched([part for part, _ in parts])
-        return Native(cell, _Emission(recurrence, constants, cell, dict(parts), mask).form(), mask is not None)
+        emission = _Emission(recurrence, constants, cell, dict(parts), mask)
+        return Native(cell, emission.form(), mask is not None, emission.by_lengths)
     except Unreadable as error:
         return Refusal(str(error))
 
@@ -131,6 +140,7 @@ class _Emission:
         gated = cell.op == "GRU" and cell.functions[0].name in ("Sigmoid", "HardSigmoid")
         # A GRU can keep its state by itself, which takes fewer operators around it than moving its steps.
         self._kept_by = mask.flag if mask is not None and gated and not mask.only_held else None
+        self.by_lengths = mask is not None and self._kept_by is None
 
     def form(self) -> Form:
         """A term for every output of the Loop."""

@@ -125,7 +125,8 @@ class ExportOptions:
             "lowering": self.lowering.form,
             "for": self.lowering.provider,
         }
-        return asked | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
+        portable: dict[str, int | str] = {"portable": "yes"} if self.lowering.portable else {}
+        return asked | portable | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
 
 
 class Exporter(Protocol):

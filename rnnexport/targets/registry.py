@@ -12,7 +12,7 @@ from rnnexport.core.file_kinds import KERAS, ONNX, TFLITE, kind_of
 from rnnexport.core.signature import argument_name
 from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.base import Target
-from rnnexport.targets.onnx.providers import PROVIDERS
+from rnnexport.targets.onnx.providers import PROVIDERS, RUNTIMES
 
 if TYPE_CHECKING:  # modules of formats are imported by name, when they are called for; here they are checked
     from rnnexport.targets import base
@@ -94,7 +94,7 @@ _TARGETS = (
         writers=("tf2onnx", "onnx", "onnx-ir", "onnxscript"),
         input_name=str,
         opsets=OPSETS,
-        providers=tuple(PROVIDERS),
+        providers=(*PROVIDERS, *RUNTIMES),
         weights_beside=".data",
     ),
     Target(

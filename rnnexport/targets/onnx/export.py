@@ -17,8 +17,10 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.ir.converted import Converted
 from rnnexport.lowering.lower import lower
+from rnnexport.lowering.portable import make_portable
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
+from rnnexport.targets.onnx.dense_products import join_products
 from rnnexport.targets.onnx.opset import at_opset, take_back
 from rnnexport.targets.onnx.outside import with_arrays, without_arrays
 from rnnexport.targets.onnx.plain_names import plain_names
@@ -57,7 +59,10 @@ def lowered_model(
     plain_names(model, graphs.main.names)
     with quiet():
         lowered = lower(model, options.lowering, feeds, run, measure)
+    join_products(model)
     clean_up(model)
+    if options.lowering.portable:
+        make_portable(model)
     model = at_opset(model, options.opset)
     model.producer_name, model.producer_version = "rnnexport", __version__
     try:

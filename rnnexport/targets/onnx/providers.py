@@ -41,6 +41,8 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
         "azure": "AzureExecutionProvider",
     }
 )
+# Runtimes of their own that read ONNX, see `other_runtimes`.
+RUNTIMES = ("tract",)
 _SHORT = {full: short for short, full in PROVIDERS.items()}
 
 # What ONNX Runtime is told, for each provider that may leave float32, or that has several devices to choose from.
@@ -125,6 +127,15 @@ def full_name(provider: str) -> str:
 def short_name(full: str) -> str:
     """The short name of a provider; one that is in no table, such as a plugin's, keeps the name it has."""
     return _SHORT.get(full, full)
+
+
+def has_provider(provider: str) -> bool:
+    """Whether there is an ONNX Runtime on this host, with that execution provider."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return False
+    return PROVIDERS.get(provider) in onnxruntime.get_available_providers()
 
 
 def settings(provider: str, *, tf32: bool = False) -> Mapping[str, str]:

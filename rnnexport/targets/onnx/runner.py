@@ -15,8 +15,9 @@ from rnnexport.core.errors import ForeignCode, ProviderError, RnnExportError, Us
 from rnnexport.core.placement import Placement
 from rnnexport.core.text import TEXT
 from rnnexport.targets.base import RuntimeTensor
+from rnnexport.targets.onnx.other_runtimes import OTHERS, OtherRunner, open_other
 from rnnexport.targets.onnx.profiling import parts, read_placement
-from rnnexport.targets.onnx.providers import execution_chain, full_name, prepared, settings, short_name
+from rnnexport.targets.onnx.providers import execution_chain, full_name, has_provider, prepared, settings, short_name
 from rnnexport.targets.onnx.trial import FRAGILE, crash
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class OnnxRunner:
 
 
 @contextmanager
-def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[OnnxRunner]:
-    """Load `path` on `provider` (and on the CPU what that provider leaves).
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[OnnxRunner | OtherRunner]:
+    """Load `path` on `provider` (and on the CPU what that provider leaves), or in the runtime of that name.
 
     Args:
         path: the file.
@@ -72,6 +73,10 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[OnnxR
         ProviderError: ONNX Runtime or the provider is not here, or the provider can't start on this file.
         UsageError: ONNX Runtime refuses the file, or knows no such provider; or TF32 is wanted and forbidden.
     """
+    if provider in OTHERS and not has_provider(provider):
+        with open_other(path, provider) as other:
+            yield other
+        return
     ort = prepared(provider, tf32=tf32)
     chain = execution_chain(provider, tf32=tf32)
     if provider in FRAGILE and (end := crash(path, chain)):
