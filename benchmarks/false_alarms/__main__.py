@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.false_alarms.judge import Answer, Judged, from_json, judge, to_json
+from benchmarks.processes import finished
 from rnnexport.artifact.atomic_write import staged
 from rnnexport.targets.registry import TARGET_NAMES
 
@@ -36,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     judged = _earlier(asked.json)
     done = {one.seed for one in judged}
     seeds = [seed for seed in range(asked.seed, asked.seed + asked.models) if seed not in done]
-    for one in _judged(seeds, asked.targets.split(","), asked.jobs):
+    work = partial(judge, targets=asked.targets.split(","))
+    for _, one in finished(work, seeds, asked.jobs, each=20):
         judged.append(one)
         told = ", ".join(f"{verdict.target} {verdict.answer}" for verdict in one.verdicts)
         print(f"{len(judged)}: {one.seed} {told} ({one.seconds:.0f} s)", file=sys.stderr, flush=True)
@@ -74,13 +74,6 @@ def _earlier(path: Path | None) -> list[Judged]:
     if path is None or not path.exists():
         return []
     return from_json(json.loads(path.read_text()))
-
-
-def _judged(seeds: Sequence[int], targets: Sequence[str], jobs: int) -> Iterator[Judged]:
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=20) as pool:
-        for future in as_completed([pool.submit(partial(judge, seed, targets)) for seed in seeds]):
-            yield future.result()
 
 
 def _parser() -> argparse.ArgumentParser:

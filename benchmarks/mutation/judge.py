@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 
 from benchmarks.mutation.changes import Change, changes_of
@@ -65,7 +67,7 @@ class Judged:
     Attributes:
         name: of the artifact.
         verdicts: of its mutants.
-        calm: how many fresh verifications the unmutated artifact passed.
+        calm: how many verifications the unmutated artifact passed, on its goldens and on fresh calls.
         alarms: what those said that it did not pass.
         precision: the largest of those verifications, see `precision_of`.
     """
@@ -97,21 +99,40 @@ def copied_to(folder: Path, kind: Target, path: Path) -> Path:
 
 
 def judge_subject(
-    name: str, faults: Sequence[str], folder: Path, seeds: int, forms: Sequence[str] = (*FORMS, *OTHERS)
+    name: str,
+    faults: Sequence[str],
+    folder: Path,
+    seeds: int,
+    forms: Sequence[str] = (*FORMS, *OTHERS),
+    at_most: int | None = None,
 ) -> list[Judged]:
-    """Judge every artifact of a subject. See `subjects.prepare`, and `KINDS` for the names of faults."""
-    return [judge(artifact, faults) for artifact in prepare(name, folder, seeds, forms)]
+    """Judge every artifact of a subject. See `subjects.prepare`, `judge`, and `KINDS` for the names of faults."""
+    return [judge(artifact, faults, at_most) for artifact in prepare(name, folder, seeds, forms)]
 
 
-def judge(artifact: Artifact, faults: Sequence[str]) -> Judged:
-    """Verify the artifact on fresh feeds, and every mutant of it from its goldens."""
-    reports = [unmutated(artifact, goldens) for goldens in artifact.fresh]
-    alarms = tuple(f"seed {seed}: {one.first_problem()}" for seed, one in enumerate(reports) if one.status != "passed")
+def judge(artifact: Artifact, faults: Sequence[str], at_most: int | None = None) -> Judged:
+    """Verify the artifact on its goldens and on fresh calls, and of each kind all mutants or so many."""
+    calls = {"its goldens": artifact.proof.goldens} | {f"seed {at}": some for at, some in enumerate(artifact.fresh)}
+    reports = {of: unmutated(artifact, goldens) for of, goldens in calls.items()}
+    alarms = tuple(f"{of}: {one.first_problem()}" for of, one in reports.items() if one.status != "passed")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(artifact, Path(folder))
-        verdicts = tuple(bench.verdict(change) for change in changes(artifact, faults))
-    largest = max(map(precision_of, reports))
-    return Judged(artifact.name, verdicts, len(artifact.fresh) - len(alarms), alarms, largest)
+        verdicts = tuple(bench.verdict(change) for change in drawn(artifact, changes(artifact, faults), at_most))
+    largest = max(map(precision_of, reports.values()))
+    return Judged(artifact.name, verdicts, len(reports) - len(alarms), alarms, largest)
+
+
+def drawn(artifact: Artifact, found: Iterable[Change], at_most: int | None) -> Iterator[Change]:
+    """So many of each kind, at random, the same ones each time; all of them without a number."""
+    if at_most is None:
+        yield from found
+        return
+    by_fault: dict[str, list[Change]] = defaultdict(list)
+    for change in found:
+        by_fault[change.fault].append(change)
+    for fault, some in by_fault.items():
+        order = np.random.default_rng(zlib.crc32(f"{artifact.name} {fault}".encode())).permutation(len(some))
+        yield from (some[at] for at in sorted(order[:at_most]))
 
 
 def changes(artifact: Artifact, faults: Sequence[str]) -> Iterator[Change]:

@@ -29,7 +29,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     calm = sum(artifact["calm"] for artifact in report["artifacts"])
     alarms = sum(len(artifact["alarms"]) for artifact in report["artifacts"])
     least = max(artifact["precision"] for artifact in report["artifacts"])
-    lines += ["", f"{alarms} false alarms in {calm + alarms:,} fresh verifications; the largest precision {least:.2f}."]
+    lines += ["", f"{alarms} false alarms in {calm + alarms:,} verifications; the largest precision {least:.2f}."]
     return "\n".join(lines) + "\n"
 
 

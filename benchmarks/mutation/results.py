@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.mutation.judge import Answer, Judged, Verdict
+from benchmarks.mutation.truth import Figures
 from rnnexport.verification.precision import LIMIT
 
 _WIDTH = 200
@@ -32,7 +33,7 @@ def show(judged: Sequence[Judged], listed: int) -> None:
     console = terminal if terminal.is_terminal else Console(width=_WIDTH, highlight=False)
     console.print(_table(judged))
     calm, alarms = sum(one.calm for one in judged), [f"{one.name} {alarm}" for one in judged for alarm in one.alarms]
-    console.print(f"{len(alarms)} false alarms in {calm + len(alarms)} fresh verifications of {len(judged)} artifacts")
+    console.print(f"{len(alarms)} false alarms in {calm + len(alarms)} verifications of {len(judged)} artifacts")
     largest = max(judged, key=lambda one: one.precision)
     console.print(f"the least precise of these is {largest.name}: {largest.precision:.2f}, where {LIMIT:g} passes")
     missed = [one for each in judged for one in each.verdicts if one.answer == "missed"]
@@ -74,9 +75,11 @@ def _excess(verdict: Verdict) -> float:
     return float("inf") if verdict.figures is None else verdict.figures.excess
 
 
-def to_json(judged: Sequence[Judged]) -> dict[str, Any]:
-    """Everything as plain values."""
+def to_json(done: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
+    """Everything as plain values, by subject."""
+    judged = [one for name in done for one in done[name]]
     return {
+        "subjects": {name: [one.name for one in done[name]] for name in done},
         "artifacts": [
             {"name": one.name, "calm": one.calm, "alarms": list(one.alarms), "precision": one.precision}
             for one in judged
@@ -95,3 +98,18 @@ def to_json(judged: Sequence[Judged]) -> dict[str, Any]:
             for found in [verdict.figures]
         ],
     }
+
+
+def from_json(held: Mapping[str, Any]) -> dict[str, list[Judged]]:
+    """The inverse of `to_json`."""
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    for one in held["mutants"]:
+        found = {"figures": Figures(**one["figures"])} if "figures" in one else {}
+        verdicts[one["artifact"]].append(Verdict(**{**one, **found}))
+    judged = {
+        one["name"]: Judged(
+            one["name"], tuple(verdicts[one["name"]]), one["calm"], tuple(one["alarms"]), one["precision"]
+        )
+        for one in held["artifacts"]
+    }
+    return {subject: [judged[name] for name in names] for subject, names in held["subjects"].items()}

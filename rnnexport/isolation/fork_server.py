@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from importlib import import_module
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnexport.artifact.leftovers import held_folder
 from rnnexport.core.errors import ForeignCode, RaisedError, RnnExportError, reason
 from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.wire import ClosedError, receive, send
@@ -38,10 +41,20 @@ def main(descriptor: int) -> None:
     """
     control = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ExitStack() as resources:
+        with suppress(OSError):  # a host without a place for temporary files
+            place = resources.enter_context(held_folder(Path(tempfile.gettempdir()), "workers"))
+            _put_temporary_files(place)
+        _serve_requests(control)
+    os._exit(0)
+
+
+def _serve_requests(control: socket.socket) -> None:
+    """See `main`. What a worker leaves in its temporary folder, which is named after it, goes with it."""
     while True:
         data, passed, _, _ = socket.recv_fds(control, _REQUEST, 1)
         if not data:
-            os._exit(0)
+            return
         request = json.loads(data)
         answer: dict[str, int] = {}
         if "imports" in request:
@@ -49,6 +62,7 @@ def main(descriptor: int) -> None:
         elif "wait" in request:
             with suppress(ChildProcessError):
                 _, answer["status"] = os.waitpid(request["wait"], 0)
+            shutil.rmtree(_folder_of(request["wait"]), ignore_errors=True)
         else:
             server = os.getpid()
             answer["id"] = os.fork()
@@ -58,6 +72,15 @@ def main(descriptor: int) -> None:
                 _serve(socket.socket(fileno=passed[0]))
             os.close(passed[0])
         control.sendall(json.dumps(answer).encode())
+
+
+def _folder_of(worker: int) -> Path:
+    return Path(tempfile.gettempdir(), f"rnnexport_worker_{worker}")
+
+
+def _put_temporary_files(folder: Path) -> None:
+    """Let libraries, those in C++ too, put their temporary files there: workers are killed, and remove none."""
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -70,6 +93,10 @@ def _serve(channel: socket.socket) -> None:
     """Be a worker, and end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    folder = _folder_of(os.getpid())
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+        _put_temporary_files(folder)
     with suppress(ClosedError, OSError):
         _Worker(channel).serve()
     os._exit(0)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
 import rnnexport
+from benchmarks.mutation.change import Change
 from benchmarks.mutation.changes import changes_of
 from benchmarks.mutation.faults import FAULTS
 from benchmarks.mutation.faults.products import rounded
-from benchmarks.mutation.judge import copied_to, write
-from benchmarks.mutation.truth import figures, run_all
+from benchmarks.mutation.judge import Judged, Verdict, copied_to, drawn, write
+from benchmarks.mutation.results import from_json, to_json
+from benchmarks.mutation.subjects import Artifact
+from benchmarks.mutation.truth import Figures, figures, run_all
 from benchmarks.mutation.view import copied, mutants
 from rnnexport.api.expectations import Asked, claim_of
 from rnnexport.artifact.goldens import Golden
@@ -244,3 +249,27 @@ def test_a_change_in_one_value_of_thousands_is_told():
     mutant[7]["y"][2, 3] += 1e-4
     assert not figures(fresh, original, mutant, Tolerance()).equal
     assert figures(fresh, original, original, Tolerance()).equal
+
+
+def test_what_was_written_is_read_again_so_that_a_run_goes_on():
+    found = Figures("y", "a feed", 3e-7, 1e-7, 1e-7, 1.1e-7, 0.3)
+    verdicts = (
+        Verdict("m.auto", "bias dropped", "b", "caught", "3 of 4 values off"),
+        Verdict("m.auto", "weight off by 1e-3", "w [3]", "missed", "passed", found, 1.2),
+    )
+    done = {
+        "m": [Judged("m.auto", verdicts, 2, (), 1.1), Judged("m.loop", (), 1, ("seed 0: y is off",), 2.5)],
+        "n": [],
+    }
+    assert from_json(json.loads(json.dumps(to_json(done)))) == done
+
+
+def test_so_many_of_each_kind_are_drawn_the_same_ones_each_time():
+    artifact = Artifact("m", "auto", Path("m.onnx"))
+    found = [Change(fault, str(at), lambda path: None) for at in range(40) for fault in ("one kind", "another")]
+    some = list(drawn(artifact, found, 3))
+    assert [one.fault for one in some] == ["one kind"] * 3 + ["another"] * 3
+    assert some == list(drawn(artifact, found, 3))
+    assert [one.where for one in some[:3]] != [one.where for one in some[3:]]
+    assert list(drawn(artifact, found, None)) == found
+    assert len(list(drawn(artifact, found, 50))) == 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
@@ -39,6 +40,7 @@ ROOT = Path(__file__).parents[2]
 MEGABYTE = 10**6
 TRUSTED = LoadOptions(allow_unsafe=True)
 STEP = "        w = self.weights\n"
+OF_ONNX_RUNTIME = ".ses"  # a file that it makes in the process of its user too
 FEED = {"my-input": np.ones((2, 3, 3), "float32"), "state_gru_00": np.zeros((2, 4), "float32")}
 
 
@@ -214,6 +216,30 @@ def test_no_process_is_left(loaded, tmp_path):
     process.kill()
     process.wait()
     until(lambda: not any(running(each) for each in (*own, *workers)))
+
+
+@pytest.mark.parametrize("loaded", ["", "onnxruntime"])
+def test_temporary_files_of_workers_are_removed(loaded, tmp_path):
+    """When each ends, and with its last process those of a process that was killed."""
+    path, place = doing(tmp_path, "__import__('tempfile').mkdtemp()"), tmp_path / "temporary"
+    place.mkdir()
+    code = (
+        f"import {loaded or 'sys'}, os, rnnexport\n"
+        "loading = rnnexport.LoadOptions(allow_unsafe=True)\n"
+        f"assert rnnexport.verify({str(path)!r}, loading=loading).passed\n"
+        "print([folders + files for _, folders, files in os.walk(os.environ['TMPDIR'])], flush=True)\n"
+        f"rnnexport.verify({str(doing(tmp_path, 'while True: pass', 'endless'))!r}, loading=loading)"
+    )
+    start = [sys.executable, "-c", code]
+    process = subprocess.Popen(start, cwd=ROOT, env=os.environ | {"TMPDIR": str(place)}, stdout=subprocess.PIPE)
+    left, *inside = ast.literal_eval(process.stdout.readline().decode())
+    assert (len([name for name in left if name != OF_ONNX_RUNTIME]), inside) == (1, [[]])
+    (server,) = children(process.pid)
+    until(lambda: children(server))
+    process.kill()
+    process.wait()
+    until(lambda: not running(server))
+    assert not {file.name for file in place.iterdir()} - {OF_ONNX_RUNTIME}
 
 
 def children(process):
