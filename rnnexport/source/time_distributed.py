@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,7 +47,11 @@ def steps_of_keras_3(layer_class: Any) -> Iterator[None]:
             return _folded(step, inputs, masks)
         if inputs.shape[1] is not None:
             return original(self, inputs, training=training, mask=mask)
-        return _looped(step, inputs, masks)
+        kept, carrying = _carrying_in_keras_3(self.layer, step, inputs[:, 0])
+        found, after = _looped(carrying, inputs, masks, [variable.value for variable in kept])
+        for variable, value in zip(kept, after, strict=True):
+            variable.assign(value)
+        return found
 
     with _lock, attributes_set([layer_class], {"call": call}):
         yield
@@ -70,9 +74,19 @@ def steps_of_tf_keras(layer_class: Any, backend: Any) -> Iterator[None]:
         step = partial(self.layer, **({"training": training} if takes_training else {}))
         if mask is None and rows_are_independent(partial(_in_tf_keras, self.layer, step), inputs):
             return _folded(step, inputs, {})
-        if mask is None and _is_stateful(self.layer) and inputs.shape[1] is not None:
+        if mask is None and _is_stateful(self.layer):
             step(inputs[:, 0])  # `rnn` takes the first step twice, to see what comes out, and so do the states
-            return tf.stack([step(inputs[:, t]) for t in range(inputs.shape[1])], axis=1)
+            cells = _states(self.layer)
+
+            def carrying(states: Sequence[Any], x: Any) -> tuple[Any, list[Any]]:
+                for cell, state in zip(cells, states, strict=True):
+                    cell.assign(state)
+                return step(x), list(map(tf.convert_to_tensor, cells))
+
+            found, after = _looped(carrying, inputs, {}, list(map(tf.convert_to_tensor, cells)))
+            for cell, value in zip(cells, after, strict=True):
+                cell.assign(value)
+            return found
         return backend.rnn(lambda x, _: (step(x), []), inputs, initial_states=[], mask=mask)[1]
 
     def compute_mask(self: Layer, inputs: Any, mask: Any = None) -> Any:
@@ -94,6 +108,24 @@ def _in_keras_3(layer: Layer, step: Callable[..., Any], rows: Any) -> Any:
     return result
 
 
+def _carrying_in_keras_3(layer: Layer, step: Callable[..., Any], x_B: Any) -> tuple[list[Any], Callable[..., Any]]:
+    """The variables that a step changes, and the step as a function of their values that gives these too."""
+    from keras import StatelessScope
+
+    variables = list({id(one): one for one in [*_states(layer), *layer.variables]}.values())
+    with StatelessScope([(variable, variable.value) for variable in variables]) as scope:
+        before = dict(scope.state_mapping)
+        step(x_B)
+        changed = [one for one in variables if scope.state_mapping[id(one)] is not before[id(one)]]
+    kept = [one for one in changed if "seed_generator" not in one.path]
+
+    def carrying(states: Sequence[Any], x_B: Any, **masks: Any) -> tuple[Any, list[Any]]:
+        with StatelessScope(list(zip(kept, states, strict=True))) as scope:
+            return step(x_B, **masks), [scope.get_current_value(variable) for variable in kept]
+
+    return kept, carrying
+
+
 def _in_tf_keras(layer: Layer, step: Callable[..., Any], rows: Any) -> Any:
     """The same of tf_keras."""
     if _is_stateful(layer):
@@ -112,6 +144,12 @@ def _is_stateful(layer: Layer) -> bool:
     return any(getattr(one, "stateful", False) for one in layer._flatten_layers())
 
 
+def _states(layer: Layer) -> list[Any]:
+    """What stands for the states of the stateful layers inside."""
+    stateful = [one for one in layer._flatten_layers() if getattr(one, "stateful", False)]
+    return [state for one in stateful for state in tf.nest.flatten(one.states)]
+
+
 def _folded(layer: Callable[..., Any], x_BT: Any, masks: dict[str, Any]) -> Any:
     """The layer called once, with a row for each timestep of each sequence."""
     flat = {name: _reshaped(mask_BT, [-1], _BEFORE_FEATURES) for name, mask_BT in masks.items()}
@@ -128,23 +166,35 @@ def _reshaped(tensor: Any, sizes: list[Any], axes: int) -> Any:
     return tf.reshape(tensor, [*sizes, *inner])
 
 
-def _looped(layer: Callable[..., Any], x_BT: Any, masks: dict[str, Any]) -> Any:
-    """The layer called once for each timestep, in the form in which Keras writes a recurrence, of no states."""
+def _looped(
+    layer: Callable[..., tuple[Any, list[Any]]], x_BT: Any, masks: dict[str, Any], states: Sequence[Any]
+) -> tuple[Any, list[Any]]:
+    """A layer called once for each timestep, in the form in which Keras writes a recurrence; and the states behind it.
+
+    Args:
+        layer: takes the states and a step, and gives what comes out and the states behind it.
+        x_BT: the steps.
+        masks: by the names of arguments.
+        states: in front of the first step.
+    """
     parts = [_swapped(part) for part in (x_BT, *masks.values())]
     length = tf.shape(parts[0])[0]
     arrays = [tf.TensorArray(part.dtype, length).unstack(part) for part in parts]
 
-    def at(read: Callable[[int], Any]) -> Any:
+    def at(read: Callable[[int], Any], states: Sequence[Any]) -> tuple[Any, list[Any]]:
         x, *rest = map(read, range(len(parts)))
-        return tf.convert_to_tensor(layer(x, **dict(zip(masks, rest, strict=True))))
+        y, after = layer(states, x, **dict(zip(masks, rest, strict=True)))
+        return tf.convert_to_tensor(y), after
 
-    def step(t: Any, found: Any) -> tuple[Any, Any]:
-        return t + 1, found.write(t, at(lambda which: arrays[which].read(t)))
+    def step(t: Any, states: Sequence[Any], found: Any) -> tuple[Any, ...]:
+        y, after = at(lambda which: arrays[which].read(t), states)
+        return t + 1, after, found.write(t, y)
 
-    first = at(lambda which: parts[which][0])  # says what comes out, and is left out of the graph
+    first, _ = at(lambda which: parts[which][0], states)  # says what comes out, and is left out of the graph
     outputs = tf.TensorArray(first.dtype, length, element_shape=first.shape)
-    _, outputs = tf.while_loop(lambda t, _: t < length, step, (0, outputs), maximum_iterations=length)
-    return _swapped(outputs.stack())
+    start = (0, list(states), outputs)
+    _, after, outputs = tf.while_loop(lambda t, *_: t < length, step, start, maximum_iterations=length)
+    return _swapped(outputs.stack()), after
 
 
 def _swapped(tensor: Any) -> Any:

@@ -118,9 +118,10 @@ def test_each_step_of_each_sequence_gives_what_it_gives_in_eager_keras(api, kind
 
 
 @pytest.mark.parametrize("api", of_one_keras("tf_keras"))
-def test_states_inside_are_carried_from_step_to_step(api):
+@pytest.mark.parametrize("length", [4, None])
+def test_states_inside_are_carried_from_step_to_step(api, length):
     keras = importlib.import_module(api)
-    x = keras.Input((4, 6, 3), batch_size=2)
+    x = keras.Input((length, 6, 3), batch_size=2)
     model = keras.Model(x, keras.layers.TimeDistributed(keras.layers.LSTM(5, stateful=True, name="inner"))(x))
     source = load_source(with_random_weights(model, 3), LoadOptions())
     signature = describe(source, Boundary())
@@ -128,10 +129,12 @@ def test_states_inside_are_carried_from_step_to_step(api):
         state.input.name: np.full(state.start(2).shape, 0.1 + at, "float32")
         for at, state in enumerate(signature.states)
     }
-    feed = feed_of(signature, 2, 4) | states
-    found = trace(source, signature, unroll=False).run(feed)
-    for name, wanted in reference(source, signature, feed).items():
-        np.testing.assert_allclose(found[name], wanted, atol=3e-6)
+    traced = trace(source, signature, unroll=False)
+    for steps in (4, *(() if length else (1, 5))):
+        feed = feed_of(signature, 2, steps) | states
+        found = traced.run(feed)
+        for name, wanted in reference(source, signature, feed).items():
+            np.testing.assert_allclose(found[name], wanted, atol=3e-6)
 
 
 def frames(keras):
