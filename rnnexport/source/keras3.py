@@ -31,6 +31,7 @@ from rnnexport.source.api import (
 from rnnexport.source.configs import Config
 from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
+from rnnexport.source.known_values import known_filters
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.scan import scans_that_carry_values
 from rnnexport.source.time_distributed import steps_of_keras_3
@@ -153,6 +154,7 @@ class Keras3:
             steps_of_keras_3(keras.layers.TimeDistributed),
             scans_that_carry_values(),
             convolutions_written(),
+            known_filters(keras.layers.MelSpectrogram),
         ):
             yield
 

@@ -1,7 +1,10 @@
-"""`keras.ops.scan`, traced so that what it carries is a variable of the loop.
+"""`keras.ops.scan` and `keras.ops.associative_scan`, traced as loops over values.
 
-Before: the carry is written to and read from an array of one element, which has no ONNX form
-After:  tf.while_loop(..., (step, carry, outputs))
+1. `scan`: what it carries is a variable of the loop.
+       Before: the carry is written to and read from an array of one element, which has no ONNX form
+       After:  tf.while_loop(..., (step, carry, outputs))
+2. `associative_scan` over an open length, which Keras halves while it traces, and so can't.
+       After:  y[t] = f(y[t - d], y[t]) for t >= d, with d = 1, 2, 4, ... up to the length (Hillis and Steele, 1986)
 """
 
 from __future__ import annotations
@@ -15,20 +18,25 @@ import keras
 import tensorflow as tf
 
 from rnnexport.compat.keras3 import backend
+from rnnexport.source.api import attributes_set
 
 _lock = threading.Lock()
+_Combine = Callable[[Any, Any], Any]
 
 
 @contextmanager
 def scans_that_carry_values() -> Iterator[None]:
-    """Inside this block `keras.ops.scan` is a loop over values. One thread at a time."""
-    with _lock:
-        original = backend.core.scan
-        backend.core.scan = _scan
-        try:
-            yield
-        finally:
-            backend.core.scan = original
+    """Inside this block both scans are loops over values. One thread at a time."""
+    original = backend.core.associative_scan
+
+    def associative_scan(f: _Combine, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+        parts = [tf.convert_to_tensor(part) for part in keras.tree.flatten(elems)]
+        if parts[0].shape[axis] is not None:
+            return original(f, elems, reverse=reverse, axis=axis)
+        return _doubled(f, elems, parts, reverse, axis % parts[0].shape.rank)
+
+    with _lock, attributes_set([backend.core], {"scan": _scan, "associative_scan": associative_scan}):
+        yield
 
 
 def _scan(
@@ -65,3 +73,27 @@ def _scan(
 def _length(sequence: Any) -> Any:
     known = sequence.shape[0]
     return tf.shape(sequence)[0] if known is None else known
+
+
+def _doubled(f: _Combine, elems: Any, parts: list[Any], reverse: bool, axis: int) -> Any:
+    """As `keras.ops.associative_scan` documents, of a length that is open; `parts` are the tensors of `elems`."""
+    before = (slice(None),) * axis
+    if reverse:
+        parts = [tf.reverse(part, [axis]) for part in parts]
+    length = tf.shape(parts[0])[axis]
+
+    def step(reach: Any, parts: list[Any]) -> tuple[Any, list[Any]]:
+        early, late = (
+            keras.tree.pack_sequence_as(elems, [part[(*before, where)] for part in parts])
+            for where in (slice(None, length - reach), slice(reach, None))
+        )
+        combined = keras.tree.flatten(f(early, late))
+        joined = [
+            tf.ensure_shape(tf.concat([part[(*before, slice(None, reach))], one], axis), part.shape)
+            for part, one in zip(parts, combined, strict=True)
+        ]
+        return 2 * reach, joined
+
+    _, found = tf.while_loop(lambda reach, *_: reach < length, step, (1, parts))
+    ordered = [tf.reverse(part, [axis]) for part in found] if reverse else found
+    return keras.tree.pack_sequence_as(elems, ordered)

@@ -24,6 +24,7 @@ from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported
 from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.held import variable_of
+from rnnexport.source.known_values import known_values
 from rnnexport.source.live import live
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import source_names
@@ -139,7 +140,7 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None, o
         return [tf.identity(tensor) for tensor in [*outputs, *states]]
 
     plain_loops = source.api.plain_loops(source.model, unroll=unroll)
-    with plain_loops, constant_tables(), ForeignCode(lambda error: _untraceable(source, error)):
+    with plain_loops, constant_tables(), known_values(), ForeignCode(lambda error: _untraceable(source, error)):
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _keep_cases(concrete)
         needed = live(concrete, _variable_names(source))
