@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import types_pb2
+from rnnexport.core.text import TEXT
 from rnnexport.source.freezing import imported
 from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel
@@ -40,6 +41,25 @@ def in_float32(traced: TracedModel) -> TracedModel:
         retype_arguments(function.signature, _NARROWED)
     del library.gradient[:]
     return _imported(traced, graph_def)
+
+
+def within(traced: TracedModel) -> TracedModel | None:
+    """The model in float32 throughout, where other floats are inside alone: no array of weights is one.
+
+    None where some are weights, go in or come out, and where there are none: `keras.ops.quantile` of float32 computes
+    places in float64.
+    """
+    graph_def = traced.graph_def()
+    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+    kinds = {value.type for node in nodes for key, value in node.attr.items() if key != "_output_shapes"}
+    arrays = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    outer = [spec.dtype for spec in (*traced.signature.all_inputs, *traced.signature.all_outputs)]
+    others = [
+        *(one.dtype for one in arrays if tf.TensorShape(one.tensor_shape).num_elements() != 1),
+        *(tensor.dtype.as_datatype_enum for tensor in traced.open_weights.values()),
+        *(tf.as_dtype(dtype).as_datatype_enum for dtype in outer if dtype != TEXT),
+    ]
+    return None if not kinds & set(_NARROWED) or set(others) & set(_NARROWED) else in_float32(traced)
 
 
 def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:

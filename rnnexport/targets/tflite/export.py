@@ -18,6 +18,7 @@ from rnnexport.conversion.forms import in_forms, require_numbers
 from rnnexport.core.errors import ConversionError, one_line
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.initial import initial_state
+from rnnexport.source.narrowing import within
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed
@@ -56,9 +57,19 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
 
 def convert(graphs: Graphs) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
-    that is not.
+    that is not. Where it has no form of float64 that is inside alone, that is float32.
     """
     require_numbers(graphs.main)
+    try:
+        return _in_a_form(graphs)
+    except ConversionError:
+        if (main := within(graphs.main)) is None:
+            raise
+        sequence = None if graphs.sequence is None else within(graphs.sequence) or graphs.sequence
+        return _in_a_form(replace(graphs, main=main, sequence=sequence))
+
+
+def _in_a_form(graphs: Graphs) -> bytes:
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
     try:
