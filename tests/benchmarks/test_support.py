@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.support import functions, layers
-from benchmarks.support.__main__ import groups
+from benchmarks.support.__main__ import code_state, groups, main
 from benchmarks.support.measure import Found, Measured, measure
 from benchmarks.support.models import FAMILIES, Subject, build, public
 from benchmarks.support.page import markdown, placed, short
@@ -134,3 +135,15 @@ def test_a_reason_is_told_without_the_model_it_was_met_in():
         "no built-in TFLite form of Svd in model_1/function_1; Svd in model_1/function_1; expected built-in operators"
     )
     assert short(found) == "no built-in TFLite form of Svd; Svd"
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_code_alone(tmp_path, capsys):
+    path = tmp_path / "report.json"
+    asked = ["--family", "keras.layers", "--only", "Layer", "--only", "Wrapper", "--json", str(path), "--resume"]
+    with pytest.raises(SystemExit, match="no results of this code"):
+        main(asked)
+    known = [Measured(Subject("keras.layers", "Layer"), "", {"onnx": Found("exact")}, 1.0)]
+    path.write_text(json.dumps({"code": code_state(), "found": to_json(known)}))
+    assert main([*asked, "--targets", "onnx", "--jobs", "1"]) == 0
+    assert "2 of 2: keras.layers.Wrapper onnx n/a" in capsys.readouterr().err
+    assert [one.subject.name for one in from_json(json.loads(path.read_text())["found"])] == ["Layer", "Wrapper"]
