@@ -10,7 +10,7 @@ import numpy as np
 from rnnexport.emit.c.arrays import Array, Shape, broadcast, broadcast_strides, solid_strides
 from rnnexport.emit.c.body import Body, copy_lines
 from rnnexport.emit.c.elementwise import NoFormError
-from rnnexport.emit.c.sizes import Size, is_positive, product, quotient
+from rnnexport.emit.c.sizes import Size, factor, is_positive, product, quotient
 from rnnexport.ir.terms import Term
 
 _FAR = 2**31 - 1
@@ -213,13 +213,14 @@ def _pad(body: Body, term: Term) -> None:
             raise NoFormError("it takes away")
         before[axis], shape[axis] = low, shape[axis] + low + high
     made = body.made(term, tuple(shape), array.dtype)
-    value = "0"
     number = _given(term, 2)
-    if number is not None:
+    if number is None:
+        # A loop to T + 1 lets GCC think of the largest T of all, and warn of what is copied then.
+        body.line(f"memset({made.base}, 0, {factor(made.size)} * sizeof({made.ctype}));")
+    else:
         scalar = viewed(body, term, body.array(number))
-        value = f"{scalar.base}[{scalar.offset}]"
-    with body.loop("at", made.size):
-        body.line(f"{made.base}[at] = {value};")
+        with body.loop("at", made.size):
+            body.line(f"{made.base}[at] = {scalar.base}[{scalar.offset}];")
     place = made
     for axis in range(rank):
         place = cut(place, axis, before[axis], array.shape[axis])
