@@ -48,7 +48,7 @@ class ExportBest:
         mode: Literal["auto", "min", "max"] = "auto",
         **keywords: Unpack[ExportKeywords],
     ) -> None:
-        require_known(keywords, "output", "monitor", "mode")
+        require_known("export", keywords, ExportKeywords, "output", "monitor", "mode")
         if mode not in ("auto", "min", "max"):
             raise UsageError(f"mode={mode!r}", "auto, min or max", "change it")
         largest = mode == "max" or (mode == "auto" and any(word in monitor for word in _LARGER_IS_BETTER))

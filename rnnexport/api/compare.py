@@ -10,28 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from rnnexport.api.callee import Callee, called
+from rnnexport.api.judging import Calling, RunKeywords
 from rnnexport.api.notebook import ShownReport
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import UsageError
-from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Detail, Progress, silent
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.core.user_data import UserData, user_data
-from rnnexport.isolation.limits import Limits
 from rnnexport.user_data.rows import open_data
 from rnnexport.verification.compare import Wanted, compare_outputs
 from rnnexport.verification.feeds import DARING, beside, feed_at, feeds, wanted
 from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, Report
-from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
-from rnnexport.verification.where import Where
+from rnnexport.verification.tolerance import Tolerance, Tolerances
 
-_LOADING = LoadOptions()
-_OVERRIDE = Override()
-_LIMITS = Limits()
 _SEED = 2  # others than those that artifacts carry, and than those of `verify --source`
 _NONE: Mapping[str, str] = {}
 
@@ -52,12 +47,8 @@ def compare(
     names: Mapping[str, str] = _NONE,
     data: str | Path | UserData | None = None,
     dims: bool = False,
-    loading: LoadOptions = _LOADING,
-    provider: str = "cpu",
-    tf32: bool = False,
-    tolerance: Override = _OVERRIDE,
-    limits: Limits | None = _LIMITS,
     progress: Progress = silent,
+    **keywords: Unpack[RunKeywords],
 ) -> Report:
     """Call two artifacts or models, of whatever origin, on the same inputs, and compare what they give.
 
@@ -68,11 +59,8 @@ def compare(
             `one` is `tags` of `other`. A lone input or output needs none.
         data: inputs of the user's own to compare on, see `verify`; by default inputs are made.
         dims: whether the names of open dimensions have to be equal, too.
-        loading: of models among them, see `load`.
-        provider, tf32: where both are run.
-        tolerance: rtol 1e-5 and atol 2e-6 by default, growing with the length.
-        limits: of the processes that artifacts are run in; None to run them in this one.
         progress: is told what goes on.
+        keywords: see `RunKeywords` and `CallKeywords`. The tolerance grows with the length.
 
     Returns:
         A report of one artifact, `other`.
@@ -80,14 +68,15 @@ def compare(
     Raises:
         UsageError: one of them can't be read or run, or their tensors can't be paired.
         ConversionError, ProviderError: a model can't be loaded; a runtime or provider is not on this host.
+        TypeError: a keyword that there is not.
     """
-    watch, where = Watch(), Where(provider, tf32, limits=limits)
+    watch, how = Watch(), Calling.of("compare", keywords, "one", "other", "names", "data", "dims", "progress")
     progress("loading")
-    with called(one, loading, where) as first, called(other, loading, where) as second:
+    with called(one, how.loading, how.where) as first, called(other, how.loading, how.where) as second:
         pairs = _paired(first, second, names, dims=dims)
         signature = _common(first.signature, second.signature, pairs.inputs)
-        bounds = Tolerances(Tolerance(), tolerance)
-        tolerance.require_known([spec.name for spec in first.signature.outputs], first.name)
+        bounds = Tolerances(Tolerance(), how.tolerance)
+        how.tolerance.require_known([spec.name for spec in first.signature.outputs], first.name)
         found = []
         for label, feed in _feeds(signature, user_data(data)):
             progress(Detail(f"comparing {first.name} and {second.name}: {label}"))
@@ -96,7 +85,7 @@ def compare(
     item = ArtifactReport(
         artifact=_told(other, second),
         target=second.kind,
-        provider=provider,
+        provider=how.where.provider,
         status="passed" if agree and found else "mismatch",
         truth=f"{first.kind} {first.name}",
         tolerances=bounds,

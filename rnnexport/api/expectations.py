@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnexport.artifact.beside import proof_file
 from rnnexport.artifact.goldens import Golden
-from rnnexport.artifact.provenance import Proof, require_unaltered
+from rnnexport.artifact.provenance import Proof, own_proof, without_goldens
 from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.signature import Boundary, Extent, Signature
@@ -191,11 +190,9 @@ def extent_of(proof: Proof | None) -> Extent:
 
 
 def _from_goldens(path: Path, proof: Proof | None) -> Expectation:
-    if proof is None:
-        raise UsageError(f"{path.name} carries no goldens", "an artifact of rnnexport, or --source", "give --source")
-    require_unaltered(path.name, proof)
+    proof = own_proof(path, proof)
     if not proof.goldens:
-        raise _lean(path)
+        raise without_goldens(path)
     known = proof.provenance
     return Expectation(
         known.signature,
@@ -206,15 +203,6 @@ def _from_goldens(path: Path, proof: Proof | None) -> Expectation:
         no_witness=known.no_witness,
         own=proof,
         sequence=known.sequence,
-    )
-
-
-def _lean(path: Path) -> UsageError:
-    beside = proof_file(path).name
-    return UsageError(
-        f"{path.name} carries no goldens, and no {beside} is beside it",
-        "the goldens that it was exported with, or the model that it was made from",
-        f"put {beside} there, or give --source MODEL",
     )
 
 

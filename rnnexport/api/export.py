@@ -87,7 +87,7 @@ def export(
         TypeError: a keyword that there is not.
     """
     watch = Watch()
-    require_known(keywords, "to", "output")
+    require_known("export", keywords, ExportKeywords, "to", "output")
     kind, place = _wanted(to, None if output is None else Path(output))
     extent, loading = extent_of(keywords), loading_of(keywords)
     options = options_of(keywords)
@@ -134,7 +134,7 @@ def export_all(
         TypeError: a keyword that there is not.
     """
     watch = Watch()
-    require_known(keywords, "to", "folder", "tflite_timesteps")
+    require_known("export_all", keywords, ExportKeywords, "to", "folder", "tflite_timesteps")
     kinds = [target(name) for name in dict.fromkeys(to)]
     if not kinds:
         raise UsageError("no target", "at least one", "give --to")

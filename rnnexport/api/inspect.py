@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from rnnexport.api.export import export, load
 from rnnexport.artifact.provenance import Proof
-from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.errors import ProviderError, UsageError, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
+from rnnexport.core.parameters import Parameters
 from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.core.signature import Boundary, Signature
@@ -32,26 +33,45 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer or a cell of a model.
+
+    Attributes:
+        kind: its class.
+        name: empty where it has none.
+        outputs: the shapes of what it gives, None being open; empty where that is not known, as in a file alone.
+        parameters: all that it holds; None where that is not known.
+    """
+
+    kind: str
+    name: str
+    outputs: tuple[tuple[int | None, ...], ...] = ()
+    parameters: Parameters | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """Facts about one file.
 
     Attributes:
         facts: what there is to say in one line each, by label.
-        layers: for a model file, (class, name) of the layers and cells that it names.
+        layers: for a model file, the layers and cells that it names.
         weights: for weights, (layer, shapes in words).
         signature: what goes in and out; None where it is not known.
         operators: for an artifact, how often each operator occurs.
         lowering: for an artifact, what became of each recurrence.
+        parameters: how many, and what they take; None where that is not known.
         loadable: whether the model can be loaded: it is no artifact, and no weights whose architecture is not known.
     """
 
     facts: Mapping[str, str]
-    layers: Sequence[tuple[str, str]] = ()
+    layers: Sequence[LayerFacts] = ()
     weights: Sequence[tuple[str, str]] = ()
     signature: Signature | None = None
     operators: Mapping[str, int] = field(default_factory=dict)
     lowering: tuple[LoweringDecision, ...] = ()
+    parameters: Parameters | None = None
     loadable: bool = False
 
 
@@ -66,7 +86,7 @@ def inspect(path: str | Path, loading: LoadOptions = _LOADING) -> Inspection:
         RnnExportError: see `inspect_file`; a model that can be loaded is, for its signature, see `rnnexport.load`.
     """
     found = inspect_file(Path(path), loading)
-    return replace(found, signature=inspect_model(Path(path), loading)) if found.loadable else found
+    return inspect_model(found, Path(path), loading) if found.loadable else found
 
 
 def inspect_file(path: Path, loading: LoadOptions = _LOADING) -> Inspection:
@@ -87,11 +107,14 @@ def inspect_file(path: Path, loading: LoadOptions = _LOADING) -> Inspection:
         if loadable or file.stored is None
         else [(layer.name, " ".join(map(str, layer.shapes))) for layer in file.stored.layers]
     )
-    return Inspection(_model_facts(file, loading), file.layers(), weights, loadable=loadable)
+    layers = [LayerFacts(kind, name) for kind, name in file.layers()]
+    parameters = _stored(file)
+    facts = _with_parameters(_model_facts(file, loading), parameters)
+    return Inspection(facts, layers, weights, parameters=parameters, loadable=loadable)
 
 
-def inspect_model(path: Path, loading: LoadOptions = _LOADING) -> Signature:
-    """Load a model file and find its signature. Loads TensorFlow.
+def inspect_model(found: Inspection, path: Path, loading: LoadOptions = _LOADING) -> Inspection:
+    """Load a model file and add to what it says of itself: its signature, and what its layers give. Loads TensorFlow.
 
     Raises:
         RnnExportError: see `rnnexport.load`.
@@ -99,7 +122,11 @@ def inspect_model(path: Path, loading: LoadOptions = _LOADING) -> Signature:
     source = load(path, loading)
     from rnnexport.source.describe import describe
 
-    return describe(source, Boundary())
+    sizes = source.layer_sizes()
+    layers = [LayerFacts(one.kind, one.name, *sizes.get(one.name, ())) for one in found.layers]
+    parameters = source.parameters
+    facts = _with_parameters(found.facts, parameters)
+    return replace(found, facts=facts, layers=layers, signature=describe(source, Boundary()), parameters=parameters)
 
 
 def inspect_lowering(
@@ -153,6 +180,23 @@ def _carries_proof(path: Path) -> bool:
     return not path.is_dir() or kind.read_proof(path) is not None
 
 
+def _stored(file: SourceFile) -> Parameters | None:
+    """The parameters that a file holds; None for a program, for an archive without any, and without h5py."""
+    if file.program is not None:
+        return None
+    from rnnexport.source.stored import stored_weights
+
+    try:
+        stored = file.stored or stored_weights(file.weights)
+    except ProviderError:
+        return None
+    return None if stored is None else stored.parameters
+
+
+def _with_parameters(facts: Mapping[str, str], parameters: Parameters | None) -> dict[str, str]:
+    return {**facts} if parameters is None else {**facts, "parameters": str(parameters)}
+
+
 def _model_facts(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
     facts = {"file": f"{file.path.name}, {_KINDS[file.container]}, {bytes_in_words(size_of([file.path]))}"}
     if file.architecture is not None:
@@ -194,7 +238,14 @@ def _artifact(path: Path) -> Inspection:
         facts["provenance"] = "none: it was not made by rnnexport"
         return Inspection(facts, operators=kind.operators(path))
     told = proof.provenance
-    return Inspection(facts, signature=told.signature, operators=kind.operators(path), lowering=told.lowering)
+    parameters = Parameters.from_record(told.source)
+    return Inspection(
+        _with_parameters(facts, parameters),
+        signature=told.signature,
+        operators=kind.operators(path),
+        lowering=told.lowering,
+        parameters=parameters,
+    )
 
 
 def _facts(proof: Proof) -> dict[str, str]:

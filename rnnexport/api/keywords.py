@@ -88,13 +88,23 @@ class ExportKeywords(Shape, Checks, total=False):
     progress: Progress
 
 
-def require_known(keywords: ExportKeywords, *others: str) -> None:
-    """Refuse a keyword that there is not. Raises TypeError, as a function with these parameters would."""
-    known = [*ExportKeywords.__annotations__, *Shape.__annotations__, *Checks.__annotations__]
-    for name in keywords:
+def require_known(function: str, given: Mapping[str, object], keywords: type, *others: str) -> None:
+    """Refuse a keyword that there is not.
+
+    Args:
+        function: that it is given to.
+        given: all that are.
+        keywords: a TypedDict of those that there are.
+        others: parameters of the function besides.
+
+    Raises:
+        TypeError: as a function with these parameters would.
+    """
+    known = sorted({*keywords.__optional_keys__, *others})  # type: ignore[attr-defined]  # of every TypedDict
+    for name in given:
         if name not in known:
-            todo = did_you_mean(closest(name, [*known, *others]), f"known are {', '.join(sorted({*known, *others}))}")
-            raise TypeError(f"export got an unexpected keyword argument {name!r}; {todo}")
+            todo = did_you_mean(closest(name, known), f"known are {', '.join(known)}")
+            raise TypeError(f"{function} got an unexpected keyword argument {name!r}; {todo}")
 
 
 def loading_of(keywords: ExportKeywords) -> LoadOptions:

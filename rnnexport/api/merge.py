@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnexport.core.errors import ForeignCode, UsageError, reason, require_path
+from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file
 from rnnexport.core.plain import plain, read
 from rnnexport.core.user_data import Shard
 from rnnexport.verification.merging import merged
@@ -52,7 +52,7 @@ class Part:
         Raises:
             UsageError: it is no part, or that of another version.
         """
-        require_path(path, "a part that `verify --shard --json` wrote")
+        require_file(path, "a part that `verify --shard --json` wrote")
         with ForeignCode(lambda error: _no_part(path, reason(error))):
             value: Any = json.loads(path.read_bytes())
             if not isinstance(value, dict) or value.get("format") != _FORMAT:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.api.jobs import ExportJob, check_destination_of
-from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.errors import UsageError, require_file, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import TIME, dynamic_length
 from rnnexport.core.suggestions import closest, did_you_mean
@@ -52,7 +52,7 @@ def check_code(source: str, option: str) -> None:
     """
     code = source.rpartition(":")[0] or source
     if code.endswith(".py"):
-        require_path(Path(code), f"{_CODE}, for {option}")
+        require_file(Path(code), f"{_CODE}, for {option}")
         return
     top = code.partition(".")[0]
     folders = [str(Path.cwd()), *sys.path]

@@ -43,6 +43,7 @@ def provenance_of(
             "name": source.name,
             "sha256": file.sha256 if file else "",
             "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
+            **source.parameters.recorded(),
         },
         keras_api=source.api.name,
         options=options,

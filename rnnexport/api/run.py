@@ -7,24 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from rnnexport.api.callee import Callee, called
+from rnnexport.api.judging import Calling, RunKeywords
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.core.errors import ForeignCode, UsageError, reason, require_path
+from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file, require_path
 from rnnexport.core.inputs import Tensors
-from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import BATCH, Signature, TensorSpec, time_axis, timesteps
-from rnnexport.isolation.limits import Limits
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs
-from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
-from rnnexport.verification.where import Where
+from rnnexport.verification.tolerance import Tolerance, Tolerances
 
-_LOADING = LoadOptions()
-_OVERRIDE = Override()
-_LIMITS = Limits()
+_INPUTS = "an .npz of inputs by name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +46,7 @@ def run(
     inputs: str | Path | Mapping[str, Any],
     *,
     source: Any = None,
-    loading: LoadOptions = _LOADING,
-    provider: str = "cpu",
-    tf32: bool = False,
-    tolerance: Override = _OVERRIDE,
-    limits: Limits | None = _LIMITS,
+    **keywords: Unpack[RunKeywords],
 ) -> Ran:
     """Run an artifact, of rnnexport or of anybody, or a model.
 
@@ -66,22 +58,24 @@ def run(
         inputs: arrays by name, or the path of an `.npz` that holds them, or of an `.npy` for a lone input. Outputs
             that the file holds besides are left alone.
         source: the model to compare the outputs with, see `load`.
-        loading: see `load`.
-        provider, tf32: see `verify`.
-        tolerance: of the comparison with the source.
-        limits: of the process that the artifact is run in; None to run it in this one.
+        keywords: see `RunKeywords` and `CallKeywords`.
 
     Raises:
         UsageError: the inputs are not those that it takes, or can't be read; see `verify` for the rest.
         ConversionError, ProviderError: a model can't be loaded; a runtime or provider is not on this host.
+        TypeError: a keyword that there is not.
     """
-    where = Where(provider, tf32, limits=limits)
-    with called(artifact, loading, where) as callee:
+    how = Calling.of("run", keywords, "artifact", "inputs", "source")
+    if isinstance(inputs, str | Path):  # before the artifact is loaded, or a model
+        require_file(Path(inputs), _INPUTS)
+    if isinstance(source, str | Path):
+        require_path(Path(source), "an artifact or a model")
+    with called(artifact, how.loading, how.where) as callee:
         arrays = _fitting(_read(inputs, callee.signature), callee.signature)
         outputs = run_whole(callee, arrays)
     if source is None:
         return Ran(outputs)
-    with called(source, loading, where, callee.names) as judge:
+    with called(source, how.loading, how.where, callee.names) as judge:
         judged = {spec.name: arrays[spec.name] for spec in judge.signature.inputs if spec.name in arrays}
         wanted = run_whole(judge, _fitting(judged, judge.signature))
     steps = {spec.name: time_axis(spec, callee.signature) for spec in callee.signature.outputs}
@@ -89,7 +83,7 @@ def run(
     known = {
         name: Wanted(wanted[name], time_axis=axis, timesteps=length) for name, axis in steps.items() if name in wanted
     }
-    bounds = Tolerances(Tolerance(), tolerance)
+    bounds = Tolerances(Tolerance(), how.tolerance)
     return Ran(outputs, compare_outputs({name: outputs[name] for name in steps}, known, bounds.of))
 
 
@@ -97,7 +91,6 @@ def _read(inputs: str | Path | Mapping[str, Any], signature: Signature) -> dict[
     if not isinstance(inputs, str | Path):
         return {name: np.asarray(value) for name, value in inputs.items()}
     path = Path(inputs)
-    require_path(path, "an .npz of inputs by name")
     with ForeignCode(partial(_unreadable, path)):
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
@@ -115,7 +108,7 @@ def _lone(path: Path, signature: Signature) -> str:
 
 def _unreadable(path: Path, error: BaseException) -> UsageError:
     what = "no archive of arrays" if isinstance(error, zipfile.BadZipFile | ValueError) else reason(error)
-    return UsageError(f"{path.name} can't be read: {what}", "an .npz of inputs by name", "save it by np.savez")
+    return UsageError(f"{path.name} can't be read: {what}", _INPUTS, "save it by np.savez")
 
 
 def _fitting(given: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnexport.artifact.atomic_write import check_destination, staged
-from rnnexport.artifact.provenance import require_unaltered
-from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason, require_path
+from rnnexport.artifact.provenance import own_proof
+from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason, require_file, require_path
 from rnnexport.targets.registry import target_of
 
 PASSWORD = "RNNEXPORT_KEY_PASSWORD"  # the variable of the environment, not a password
@@ -43,13 +43,10 @@ def sign(artifact: str | Path, key: str | Path, output: str | Path | None = None
     path = Path(artifact)
     place = path.with_name(f"{path.name}.sig") if output is None else Path(output)
     require_path(path, "an artifact")
-    require_path(Path(key), "a private key, a PEM file")
+    require_file(Path(key), "a private key, a PEM file")
     check_destination(place)
     kind = target_of(path)
-    proof = kind.read_proof(path)
-    if proof is None:
-        raise UsageError(f"{path.name} carries no provenance", "an artifact of rnnexport", "export it again")
-    require_unaltered(path.name, proof)
+    own_proof(path, kind.read_proof(path))
     config = _config("signing")
     password = os.environ.get(PASSWORD)
     secret = None if password is None else password.encode()  # cryptography 50 takes bytes alone
@@ -73,8 +70,9 @@ def require_signed(artifact: str | Path, signature: str | Path, key: str | Path)
         ProviderError: model-signing is not installed.
     """
     path = Path(artifact)
-    for file, what in ((path, "an artifact"), (Path(signature), "a signature"), (Path(key), "a public key")):
-        require_path(file, what)
+    require_path(path, "an artifact")
+    for file, what in ((Path(signature), "a signature"), (Path(key), "a public key, a PEM file")):
+        require_file(file, what)
     config = _config("verifying")
     with ForeignCode(partial(_refused_key, Path(key))):
         config.use_elliptic_key_verifier(public_key=Path(key))

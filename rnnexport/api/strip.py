@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnnexport.api.copies import copy_with
 from rnnexport.artifact.beside import PLACES, Place, proof_file
-from rnnexport.artifact.provenance import require_unaltered
+from rnnexport.artifact.provenance import own_proof, without_goldens
 from rnnexport.core.errors import UsageError, require_path
 from rnnexport.core.run_record import size_of
 from rnnexport.targets.registry import target_of
@@ -49,13 +49,9 @@ def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path |
     require_path(path, "an artifact")
     kind, destination = target_of(path), path if output is None else Path(output)
     kind.check_destination(destination)
-    own = kind.read_proof(path)
-    if own is None:
-        raise UsageError(f"{path.name} carries no provenance", "an artifact of rnnexport", "nothing is to be stripped")
-    require_unaltered(path.name, own)
+    own = own_proof(path, kind.read_proof(path))
     if own.place == "none" and proof != "none":
-        beside = proof_file(path).name
-        raise UsageError(f"{path.name} carries no goldens, and no {beside} is beside it", beside, "put it there")
+        raise without_goldens(path)
     before = size_of(kind.files(path))
     with copy_with(replace(own, place=proof), kind, path, destination):
         pass

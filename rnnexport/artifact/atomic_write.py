@@ -112,8 +112,10 @@ def made_folder(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: it can't be made.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file", "a folder, or nothing, at the output path", "change it")
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     try:
         yield

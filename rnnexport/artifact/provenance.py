@@ -59,7 +59,7 @@ class Provenance:
 
     Attributes:
         target: the name of the target, such as `onnx`.
-        source: `name`, `sha256` (empty for a live model) and the `keras_version` that wrote it.
+        source: `name`, `sha256` (empty for a live model), the Keras that wrote it as `writer`, and its `Parameters`.
         keras_api: `keras` (Keras 3), `tf_keras` (Keras 1 and 2) or `saved-model`: whose semantics the numbers have.
         options: the options of the export, such as `opset`, `batch` and `timesteps`.
         versions: the packages that took part, by name.
@@ -220,6 +220,30 @@ def require_unaltered(artifact: str, proof: Proof) -> None:
             "the file as rnnexport wrote it",
             "copy or export it again, or give --source MODEL to compare it as it is",
         )
+
+
+def own_proof(path: Path, proof: Proof | None) -> Proof:
+    """The proof of an artifact of rnnexport that is as it was exported.
+
+    Raises:
+        UsageError: it carries none, or was altered.
+    """
+    if proof is None:
+        raise UsageError(
+            f"{path.name} carries no provenance", "an artifact of rnnexport", "export it, or give --source MODEL"
+        )
+    require_unaltered(path.name, proof)
+    return proof
+
+
+def without_goldens(path: Path) -> UsageError:
+    """The error of a lean artifact where its goldens are wanted."""
+    beside = proof_file(path).name
+    return UsageError(
+        f"{path.name} carries no goldens, and no {beside} is beside it",
+        "the goldens that it was exported with",
+        f"put {beside} there, or verify it with --source MODEL",
+    )
 
 
 def _trail(artifact: str, goldens: bytes) -> LayerMap | None:

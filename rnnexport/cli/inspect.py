@@ -13,7 +13,7 @@ from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import Session, session_of
-from rnnexport.core.errors import UsageError
+from rnnexport.core.errors import RnnExportError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 
@@ -46,10 +46,10 @@ def command(
 ) -> None:
     """Show what FILE is: a model's layers and cells, an artifact's operators and provenance, inputs, outputs, states.
 
-    What a model file says of itself is shown first, and needs no TensorFlow; its inputs and outputs need the model
-    loaded, and so its custom objects. For each recurrence of an ONNX artifact, and with --lowering of a model: what it
-    is, which forms were shown to be equal, which one was taken and why. With --program: the step of each recurrence and
-    what is around it, operator by operator.
+    What a model file says of itself needs no TensorFlow; its inputs and outputs, and what its layers give, need the
+    model loaded, and so its custom objects. For each recurrence of an ONNX artifact, and with --lowering of a model:
+    what it is, which forms were shown to be equal, which one was taken and why. With --program: the step of each
+    recurrence and what is around it, operator by operator.
 
     \b
     Examples:
@@ -60,33 +60,36 @@ def command(
     from rnnexport.api.inspect import inspect_file, inspect_model, inspect_program
     from rnnexport.cli.outcome import warn_of_faults
     from rnnexport.report.export_json import inspection_to_json
-    from rnnexport.report.text import inspection_tables, signature_table
+    from rnnexport.report.text import inspection_tables
 
     session = session_of(ctx)
     if request != LoweringRequest() and not lowering:
         raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
     check_reports(reports, [file])
-    inspection, signature, lowered = inspect_file(file, loading), None, None
+    inspection = inspect_file(file, loading)
     for asked, option in ((lowering, "--lowering"), (program, "--program")):
         if asked and not inspection.loadable:
             raise UsageError(f"{option} of {file.name}", "a model that can be loaded", f"leave {option} out")
-    session.show(inspection_tables(inspection))
-    warn_of_faults(session, inspection.lowering)
     if inspection.loadable:
         session.progress(f"loading {file.name}")
-        signature = inspect_model(file, loading)
+        try:
+            inspection = inspect_model(inspection, file, loading)
+        except RnnExportError:  # what the file says of itself may tell why
+            session.line.stop()
+            session.show(inspection_tables(inspection))
+            raise
         session.line.stop()
-        session.show(signature_table(signature))
+    session.show(inspection_tables(inspection))
+    warn_of_faults(session, inspection.lowering)
     if lowering:
-        lowered = _show_lowering(session, file, loading, request)
+        inspection = replace(inspection, lowering=_show_lowering(session, file, loading, request))
     if program:
         session.progress(f"converting {file.name}")
         text = inspect_program(file, loading)
         session.line.stop()
         session.write(text)
     if "json" in reports:
-        whole = inspection if lowered is None else replace(inspection, lowering=lowered)
-        write_text(reports["json"], inspection_to_json(whole, signature))
+        write_text(reports["json"], inspection_to_json(inspection))
 
 
 def _show_lowering(

@@ -11,7 +11,7 @@ from rnnexport.artifact.atomic_write import check_destination, staged, writing
 from rnnexport.cli import options
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import Session, session_of
-from rnnexport.core.errors import EXIT_MISMATCH, EXIT_PASSED, UsageError, require_path
+from rnnexport.core.errors import EXIT_MISMATCH, EXIT_PASSED, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.limits import Limits
 from rnnexport.verification.tolerance import Override
@@ -50,18 +50,16 @@ def command(
 ) -> int:
     """Run ARTIFACT on the arrays of INPUTS, an .npz that holds each input by its name; an .npy for a lone input.
 
-    ARTIFACT is an ONNX, TFLite or NumPy file or a SavedModel folder, of rnnexport or of anybody, or a model. Rows are
-    run in blocks where the batch is fixed, streams chunk by chunk. States start from their initial value unless INPUTS
-    has them; what they are afterwards is among the outputs. With --source, what comes out is compared with the model:
-    exit code 1 where it is different.
+    ARTIFACT is an ONNX, TFLite, NumPy or C file or a SavedModel folder, of rnnexport or of anybody, or a model. Rows
+    are run in blocks where the batch is fixed, streams chunk by chunk. States start from their initial value unless
+    INPUTS has them; what they are afterwards is among the outputs. With --source, what comes out is compared with the
+    model: exit code 1 where it is different.
 
     \b
     Examples:
       rnnexport run model.onnx inputs.npz -o outputs.npz
       rnnexport run model.tflite recording.npy --source model.keras --custom-objects cells.py
     """
-    for path, what in ((artifact, "an artifact or a model"), (inputs, "an .npz of inputs by name")):
-        require_path(path, what)
     if output is not None:
         _check_output(output, [artifact, inputs, *([source] if source else [])])
     from rnnexport.api.run import run

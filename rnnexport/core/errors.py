@@ -131,6 +131,13 @@ def require_path(path: Path, expected: str) -> None:
         raise UsageError(f"no file {path}", expected, did_you_mean(closest_file(path), "check the path"))
 
 
+def require_file(path: Path, expected: str) -> None:
+    """The same, and refuse a folder."""
+    require_path(path, expected)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", expected, "give a file")
+
+
 def reason(error: BaseException) -> str:
     """The kind of an error and what it says, and the layer that Keras says it is in.
 

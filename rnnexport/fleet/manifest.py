@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnexport.core.errors import ForeignCode, UsageError, reason, require_path
+from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file
 from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.registry import TARGET_NAMES
 
@@ -59,7 +59,7 @@ def read_manifest(path: Path) -> tuple[FleetJob, ...]:
     Raises:
         UsageError: it is no manifest; names the entry that is wrong, or two that would write the same artifact.
     """
-    require_path(path, "a manifest: a JSON list of models")
+    require_file(path, "a manifest: a JSON list of models")
     with ForeignCode(partial(_unreadable, path)):
         entries: Any = json.loads(path.read_bytes())
     if not isinstance(entries, list) or not entries:

@@ -9,31 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from rnnexport.api.expectations import Asked, SourceTruth, claim_of, require_harmless
-from rnnexport.api.verify import check_asked, judged
+from rnnexport.api.expectations import Asked, SourceTruth, claim_of
+from rnnexport.api.judging import Verification, VerifyKeywords
+from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import ProviderError, RnnExportError, reason
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.progress import Progress, silent
 from rnnexport.core.run_record import Watch, file_records
-from rnnexport.core.signature import Boundary, Extent
-from rnnexport.core.user_data import Shard, UserData, user_data
+from rnnexport.core.signature import Extent
+from rnnexport.core.user_data import Shard, UserData
 from rnnexport.fleet.on_ray import as_they_come, cluster, task
-from rnnexport.isolation.limits import Limits
+from rnnexport.targets.base import Target
 from rnnexport.targets.registry import target_of
 from rnnexport.verification.merging import merged
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.run_artifact import Expectation
-from rnnexport.verification.tolerance import Override
 from rnnexport.verification.where import Where
 
-_SEED = 1  # as of a single run
 _A_PROCESSOR = 2  # shards: what one of them lacks another does meanwhile
-_LOADING = LoadOptions()
-_OVERRIDE = Override()
-_LIMITS = Limits()
 _Claim = Expectation | ProviderError
 
 
@@ -65,84 +60,56 @@ class _Goldens:
 
 
 def verify_on_ray(
-    address: str,
-    artifacts: Sequence[str | Path],
-    *,
-    source: str | Path | None = None,
-    loading: LoadOptions = _LOADING,
-    data: str | Path | UserData | None = None,
-    providers: Sequence[str] = ("cpu",),
-    tf32: bool = False,
-    placement: float | None = None,
-    tolerance: Override = _OVERRIDE,
-    steps: int | None = None,
-    batch: int | None = None,
-    timesteps: int | None = None,
-    limits: Limits | None = _LIMITS,
-    progress: Progress = silent,
-    record: bool = True,
+    address: str, artifacts: str | Path | Sequence[str | Path], **keywords: Unpack[VerifyKeywords]
 ) -> Report:
     """As `verify`, on the Ray cluster at `address`; on one that is started here for an empty one.
 
     Raises:
-        UsageError: as `verify`; or the address does not answer, or `steps` are asked for without a source.
+        UsageError: as `verify`; or the address does not answer.
         ProviderError: Ray is not installed, or gave up on a unit whose workers were lost again and again.
     """
-    given, watch = user_data(data), Watch()
-    check_asked(providers, steps, source, batch or timesteps)
-    paths = [Path(path).resolve() for path in artifacts]
-    for path in paths:
-        if not loading.allow_unsafe:
-            require_harmless(target_of(path), path)
-    places = [Where(provider, tf32, placement, limits) for provider in providers]
+    watch, asked = Watch(), Verification.of(artifacts, keywords)
+    kinds, paths = [kind for kind, _ in asked.artifacts], [path.resolve() for _, path in asked.artifacts]
     with cluster(address) as ray:
-        count = _shards(paths[0], given, source is None, int(ray.cluster_resources().get("CPU", 1)))
-        sizes = Extent(Boundary(batch, timesteps))
-        beside = None if source is None else _Source(Path(source).resolve(), loading, sizes, steps)
-        asked = [Asked(None, _shard_of(given, at, count), tolerance, shared=True) for at in range(1, count + 1)]
-        claims = _claims(ray, paths, beside, asked)
+        count = _shards(kinds[0], paths[0], asked, int(ray.cluster_resources().get("CPU", 1)))
+        shards = [_shard_of(asked.data, at, count) for at in range(1, count + 1)]
+        claims = _claims(ray, paths, asked, [Asked(None, shard, asked.tolerance, shared=True) for shard in shards])
         verify = task(ray, _unit)
         units = {
             verify.remote(path, claim, where): (at, number, shard)
             for shard, row in enumerate(claims)
             for at, (path, claim) in enumerate(zip(paths, row, strict=True))
-            for number, where in enumerate(places)
+            for number, where in enumerate(asked.places)
         }
         found: dict[tuple[int, int, int], ArtifactReport] = {}
         for place, one in as_they_come(ray, units):
             found[place] = _checked(one)
-            progress(f"{len(found)} of {len(units)} units of {count} shards")
-    return _report(found, [str(path) for path in artifacts], len(places), count, watch if record else None)
+            asked.progress(f"{len(found)} of {len(units)} units of {count} shards")
+    return _report(found, asked, count, watch)
 
 
-def _report(
-    found: dict[tuple[int, int, int], ArtifactReport],
-    names: Sequence[str],
-    places: int,
-    count: int,
-    watch: Watch | None,
-) -> Report:
+def _report(found: dict[tuple[int, int, int], ArtifactReport], asked: Verification, count: int, watch: Watch) -> Report:
     """The report of a single run: the shards of each artifact and provider merged."""
     reports = []
-    for at, name in enumerate(names):
-        files = file_records(target_of(Path(name)).every_file(Path(name))) if watch else ()
-        for number in range(places):
+    for at, (kind, path) in enumerate(asked.artifacts):
+        files = file_records(kind.every_file(path)) if asked.record else ()
+        for number in range(len(asked.places)):
             whole = merged([found[at, number, shard] for shard in range(count)])
-            reports.append(replace(whole, artifact=name, files=files))
-    return Report(tuple(reports), watch.record() if watch else None)
+            reports.append(replace(whole, artifact=str(path), files=files))
+    return Report(tuple(reports), watch.record() if asked.record else None)
 
 
-def _shards(path: Path, data: UserData | None, needs_outputs: bool, processors: int) -> int:
+def _shards(kind: Target, path: Path, asked: Verification, processors: int) -> int:
     """How many shards there are: one without data; no more than pieces. Data that do not fit are refused here."""
     from rnnexport.user_data.rows import open_data
 
-    if data is None:
+    if asked.data is None:
         return 1
-    proof = target_of(path).read_proof(path)
+    proof = kind.read_proof(path)
     if proof is None:
         return _A_PROCESSOR * processors
-    rows = open_data(data, proof.provenance.signature, needs_outputs=needs_outputs)
-    return max(1, min(len(data.pieces(rows.pieces)), _A_PROCESSOR * processors))
+    rows = open_data(asked.data, proof.provenance.signature, needs_outputs=asked.source is None)
+    return max(1, min(len(asked.data.pieces(rows.pieces)), _A_PROCESSOR * processors))
 
 
 def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
@@ -152,20 +119,19 @@ def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
     return replace(data, place=place, shard=Shard(index, count).within(data.shard))
 
 
-def _claims(ray: Any, paths: Sequence[Path], source: _Source | None, asked: Sequence[Asked]) -> list[list[Any]]:
+def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequence[Asked]) -> list[list[Any]]:
     """For each shard what each artifact has to show: references to what a task with the source makes, or how to."""
-    if source is None:
-        return [[one] * len(paths) for one in asked]
+    if asked.source is None:
+        return [[one] * len(paths) for one in shards]
+    source = _Source(Path(asked.source).resolve(), asked.loading, asked.sizes, asked.steps)
     prepare = task(ray, _prepared, num_returns=len(paths))
-    rows = [prepare.remote(paths, source, one) for one in asked]
+    rows = [prepare.remote(paths, source, one) for one in shards]
     return [[row] if len(paths) == 1 else list(row) for row in rows]
 
 
 def _prepared(paths: Sequence[Path], source: _Source, asked: Asked) -> Any:
     """Run the source on one shard: what each artifact has to show, one value for a lone artifact."""
-    from rnnexport.api.export import load
-
-    truth = SourceTruth(load(source.path, source.loading), _SEED, sizes=source.sizes)
+    truth = source_truth(source.path, source.loading, source.sizes)
     # A long sequence is no data: it is for the first shard.
     steps = source.steps if asked.data is None or asked.data.shard is None or asked.data.shard.index == 1 else None
     asked = replace(asked, source=truth, steps=steps)

@@ -11,7 +11,7 @@ from rnnexport.report.json_view import artifact_value, to_text
 from rnnexport.version import __version__
 
 if TYPE_CHECKING:
-    from rnnexport.api.inspect import Inspection
+    from rnnexport.api.inspect import Inspection, LayerFacts
     from rnnexport.api.jobs import Exported
 
 SCHEMA = 1
@@ -56,19 +56,24 @@ def boundary(signature: Signature) -> dict[str, Any]:
     }
 
 
-def inspection_to_json(inspection: Inspection, signature: Signature | None) -> str:
-    """What there is to say of a file, with a trailing newline.
+def _layer(layer: LayerFacts) -> dict[str, Any]:
+    return {
+        "class": layer.kind,
+        "name": layer.name,
+        "outputs": [list(shape) for shape in layer.outputs],
+        "parameters": None if layer.parameters is None else layer.parameters.to_json(),
+    }
 
-    Args:
-        inspection: of the file.
-        signature: of a model that was loaded; None for that of the inspection.
-    """
-    known = signature or inspection.signature
+
+def inspection_to_json(inspection: Inspection) -> str:
+    """What there is to say of a file, with a trailing newline."""
+    known = inspection.signature
     value = {
         "schema": SCHEMA,
         "rnnexport": __version__,
         "facts": dict(inspection.facts),
-        "layers": [{"class": kind, "name": name} for kind, name in inspection.layers],
+        "parameters": None if inspection.parameters is None else inspection.parameters.to_json(),
+        "layers": list(map(_layer, inspection.layers)),
         "weights": [{"layer": name, "shapes": shapes} for name, shapes in inspection.weights],
         "signature": None if known is None else boundary(known),
         "operators": dict(inspection.operators),

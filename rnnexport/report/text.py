@@ -35,7 +35,7 @@ from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, Located, Report
 
 if TYPE_CHECKING:
-    from rnnexport.api.inspect import Inspection
+    from rnnexport.api.inspect import Inspection, LayerFacts
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 _WIDE, _WIDEST = 100, 160
@@ -184,13 +184,10 @@ def compared_table(compared: Sequence[Comparison]) -> RenderableType:
 
 
 def inspection_tables(inspection: Inspection) -> RenderableType:
-    """Facts, then layers, then operators. The signature has a view of its own."""
+    """Facts, layers, what goes in and comes out, recurrences, operators."""
     parts: list[RenderableType] = [_pairs(dict(inspection.facts))]
     if inspection.layers:
-        layers = Table("class", "name", box=box.SIMPLE_HEAD, pad_edge=False, title="layers", title_justify="left")
-        for class_name, name in inspection.layers:
-            layers.add_row(said(class_name), said(name))
-        parts.append(layers)
+        parts.append(_layers_table(inspection.layers))
     if inspection.weights:
         weights = Table("layer", "weights", box=box.SIMPLE_HEAD, pad_edge=False, title="weights", title_justify="left")
         for name, shapes in inspection.weights:
@@ -204,6 +201,22 @@ def inspection_tables(inspection: Inspection) -> RenderableType:
         ordered = sorted(inspection.operators.items(), key=lambda pair: (-pair[1], pair[0]))
         parts.append(said("operators: " + ", ".join(f"{name} {count}" for name, count in ordered)))
     return Group(*parts)
+
+
+def _layers_table(layers: Sequence[LayerFacts]) -> Table:
+    """A line a layer; what it gives and holds where that is known."""
+    known = any(layer.parameters is not None for layer in layers)
+    table = Table("class", "name", box=box.SIMPLE_HEAD, pad_edge=False, title="layers", title_justify="left")
+    if known:
+        table.add_column("gives", overflow="fold")
+        table.add_column("parameters", justify="right", no_wrap=True)
+    for layer in layers:
+        shapes = ", ".join(
+            f"({', '.join('?' if size is None else str(size) for size in one)})" for one in layer.outputs
+        )
+        count = "" if layer.parameters is None else f"{layer.parameters.count:,}"
+        table.add_row(said(layer.kind), said(layer.name), *([said(shapes), said(count)] if known else []))
+    return table
 
 
 def signature_table(signature: Signature) -> RenderableType:

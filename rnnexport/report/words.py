@@ -177,8 +177,9 @@ def bounds_line(item: ArtifactReport) -> str:
         return ""
     count = values_of(item)
     usual, coarse = percent(1 - found.wider / count), percent(found.coarse / count)
-    told = f"bounds: {usual} of values the tolerance, others up to {found.largest:.3g} times that: rounding moves them"
-    return told + (f"; {coarse} by over a hundredth, where a comparison says little" if found.coarse else "")
+    told = f"bounds: {usual} of values were held to the tolerance; rounding alone moves the others further"
+    told += f", where up to {found.largest:.3g} times the tolerance was allowed" if found.largest > 1 else ""
+    return told + (f"; {coarse} may be off by over a hundredth, where a comparison says little" if found.coarse else "")
 
 
 def bounds_of(item: ArtifactReport) -> Bounds:

@@ -7,15 +7,17 @@ Two layouts:
 
 from __future__ import annotations
 
+import math
 import posixpath
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.parameters import Parameters
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import import_h5py
 
@@ -33,10 +35,12 @@ class StoredLayer:
     Attributes:
         name: of the layer, or the path of its group.
         weights: (name, shape) of each of its arrays, in order.
+        size: their bytes.
     """
 
     name: str
     weights: tuple[tuple[str, Shape], ...]
+    size: int = 0
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -59,6 +63,12 @@ class StoredWeights:
     origin: Origin
     layers: tuple[StoredLayer, ...]
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> Parameters:
+        """All of them together."""
+        count = sum(math.prod(shape) for layer in self.layers for shape in layer.shapes)
+        return Parameters(count, sum(layer.size for layer in self.layers))
 
     def bias_shapes(self, layer: str) -> set[Shape]:
         """The shapes of the biases that belong to the layer of that name, wrapped or not."""
@@ -105,13 +115,13 @@ def _opened(path: Path) -> Iterator[Any]:
 def _read(file: Any) -> StoredWeights | None:
     group = file.get("model_weights", file)
     if "layer_names" in group.attrs or "layer_names0" in group.attrs:
-        layers = tuple(StoredLayer(name, _layer_weights(group[name])) for name in _texts(group, "layer_names"))
+        layers = tuple(_layer(name, _arrays(group[name])) for name in _texts(group, "layer_names"))
         return StoredWeights("layers", _origin(group), tuple(layer for layer in layers if layer.weights))
-    found: dict[str, list[tuple[str, Shape]]] = {}
+    found: dict[str, list[tuple[str, Any]]] = {}
     file.visititems(lambda name, node: _collect(found, name, node))
     if not found:
         return None
-    layers = tuple(StoredLayer(name, tuple(weights)) for name, weights in found.items())
+    layers = tuple(_layer(name, arrays) for name, arrays in found.items())
     names = _names_by_place(file)
     origin = Origin("3") if names else Origin("2.12") if _TF_KERAS_GROUP in file else Origin(None)
     return StoredWeights("paths", origin, layers, names)
@@ -130,15 +140,20 @@ def _names_by_place(file: Any) -> dict[str, str]:
     return found
 
 
-def _collect(found: dict[str, list[tuple[str, Shape]]], path: str, node: Any) -> None:
+def _collect(found: dict[str, list[tuple[str, Any]]], path: str, node: Any) -> None:
     folder, number = posixpath.split(path)
     place, last = posixpath.split(folder)
     if hasattr(node, "shape") and last == "vars" and not any(part.startswith(_NO_WEIGHTS) for part in place.split("/")):
-        found.setdefault(place, []).append((number, tuple(node.shape)))
+        found.setdefault(place, []).append((number, node))
 
 
-def _layer_weights(group: Any) -> tuple[tuple[str, Shape], ...]:
-    return tuple((name, tuple(group[name].shape)) for name in _texts(group, "weight_names"))
+def _arrays(group: Any) -> list[tuple[str, Any]]:
+    return [(name, group[name]) for name in _texts(group, "weight_names")]
+
+
+def _layer(name: str, arrays: Iterable[tuple[str, Any]]) -> StoredLayer:
+    kept = [(key, tuple(array.shape), int(array.nbytes)) for key, array in arrays]
+    return StoredLayer(name, tuple((key, shape) for key, shape, _ in kept), sum(size for *_, size in kept))
 
 
 def _origin(group: Any) -> Origin:

@@ -104,7 +104,7 @@ def changed(exported, tmp_path_factory):
 @pytest.mark.long
 def test_changed_artifacts_verify_beside_their_source_on_the_bounds_that_are_given(changed, source):
     for path in changed.values():
-        with pytest.raises(UsageError, match=r"altered|carries no goldens"):
+        with pytest.raises(UsageError, match=r"altered|carries no provenance"):
             rnnexport.verify(path)
     reports = rnnexport.verify(list(changed.values()), source=source).artifacts
     found = {name: report.status for name, report in zip(changed, reports, strict=True)}

@@ -97,9 +97,7 @@ def test_goldens_of_another_artifact_or_damaged_ones_are_refused(lean, exported,
 @GROUP
 def test_without_its_goldens_it_says_what_to_do_and_is_verified_by_its_source(lean, exported, saved, tmp_path):
     path = copied(lean["onnx"][0], tmp_path)
-    wanted = (
-        r"carries no goldens, and no lstm\.onnx\.proof is beside it; .*put lstm\.onnx\.proof there, or give --source"
-    )
+    wanted = r"carries no goldens, and no lstm\.onnx\.proof is beside it; .*put lstm\.onnx\.proof there, or verify it"
     with pytest.raises(UsageError, match=wanted):
         rnnexport.verify(path)
     with pytest.raises(UsageError, match="carries no goldens"):

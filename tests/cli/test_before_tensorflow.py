@@ -61,6 +61,13 @@ CASES = {
     "onnx lstm.keras --custom-objects cell": (2, ["no module cell", "did you mean cells.py?"]),
     "onnx lstm.keras --custom-objects cell.py:Cell": (2, ["no file cell.py", "did you mean cells.py?"]),
     "onnx lstm.keras --data nowhere.npz": (2, ["no file nowhere.npz"]),
+    "onnx lstm.keras --custom-objects folder.py": (2, ["folder.py is a folder"]),
+    "run lstm.keras folder.py": (2, ["folder.py is a folder; expected an .npz of inputs"]),
+    "run lstm.keras nowhere.npz": (2, ["no file nowhere.npz"]),
+    "run lstm.keras arrays.npz --source nowhere.keras": (2, ["no file nowhere.keras"]),
+    "export lstm.keras --to onnx -o lstm.keras": (2, ["lstm.keras is a file; expected a folder"]),
+    "export-all folder.py": (2, ["folder.py is a folder; expected a manifest"]),
+    "merge folder.py": (2, ["folder.py is a folder; expected a part"]),
     "onnx lstm.keras --opset 9": (2, ["--opset 9", "13 to 26"]),
     "tflite lstm.keras": (2, ["lstm has a dynamic time", "give --timesteps N"]),
     "tflite functional.keras": (2, ["functional has a dynamic time", "give --timesteps N"]),
@@ -105,6 +112,7 @@ def told(tmp_path_factory):
             archive.writestr(entry, b"0")
     (folder / "pickled.h5").write_bytes(b"\x80\x04\x95" + bytes(9))
     (folder / "pointer.keras").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (folder / "folder.py").mkdir()
     (folder / "cells.py").write_text("class Cell: pass\n")
     (folder / "text.keras").write_text("not a model\n")
     (folder / "empty.keras").write_bytes(b"")

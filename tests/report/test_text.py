@@ -44,8 +44,14 @@ def test_bounds_that_are_wider_by_far_are_told_and_others_in_the_files_alone():
     values = sum(one.errors.count for feed in feeds for one in feed.outputs)
     told, line = text_of(Bounds(values // 4, 0, 40.0))
     assert "bounds:" not in told
-    assert line.startswith("bounds: 75% of values the tolerance, others up to 40 times that: rounding moves them")
-    for bounds, said in ((Bounds(2, 0, 300.0), "up to 300 times that"), (Bounds(2, 2, 9.0), "; <1% by over a hun")):
+    assert line.startswith(
+        "bounds: 75% of values were held to the tolerance; rounding alone moves the others further, where up to 40 "
+        "times the tolerance was allowed"
+    )
+    for bounds, said in (
+        (Bounds(2, 0, 300.0), "up to 300 times the tolerance"),
+        (Bounds(2, 2, 9.0), "; <1% may be off by over a hundredth"),
+    ):
         told, line = text_of(bounds)
         assert said in line
         assert line in told

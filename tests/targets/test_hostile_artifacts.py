@@ -151,7 +151,7 @@ def test_an_artifact_without_goldens_needs_a_source(exported, saved, tmp_path):
     del model.metadata_props[:]
     path = tmp_path / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    refused(path, r"m\.onnx carries no goldens; expected an artifact of rnnexport, or --source")
+    refused(path, r"m\.onnx carries no provenance; expected an artifact of rnnexport; export it, or give --source")
     assert rnnexport.verify(path, source=saved("lstm")).passed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -81,7 +82,8 @@ def _called(line: Sequence[str], command: Sequence[str], todo: str) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProviderError(f"{shlex.join(command)} can't be run: {error}", "a C compiler", todo) from error
     if done.returncode != 0:
-        found = f"{shlex.join(command)} failed: {_first_line(done.stderr)}"
+        why = f"ended by {signal.Signals(-done.returncode).name}" if done.returncode < 0 else _first_line(done.stderr)
+        found = f"{shlex.join(command)} failed: {why}"
         raise ProviderError(found, "a C compiler that takes C99", todo)
     return done.stdout
 
