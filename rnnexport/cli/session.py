@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ EXIT_FAULT = 5
 _EXIT_INTERRUPTED = 130
 _EXIT_TERMINATED = 143
 _PIPE_WIDTH = 160
+_TWICE = 0.5  # seconds within which two signals are one
 
 
 class Session:
@@ -44,7 +46,7 @@ class Session:
         command: as it was typed.
     """
 
-    def __init__(self, real_stderr: IO[str], debug: bool, terminator: _Terminator, command: Sequence[str]) -> None:
+    def __init__(self, real_stderr: IO[str], debug: bool, stopper: _Stopper, command: Sequence[str]) -> None:
         # A pipe has no width; a table must not be folded to a guess of one.
         self._out = _Output(
             width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPE_WIDTH, highlight=False
@@ -54,7 +56,7 @@ class Session:
         self.line = ProgressLine(self.err)
         self.watch = Watch()
         self.command = tuple(command)
-        self._terminator = terminator
+        self._stopper = stopper
 
     @staticmethod
     def run(command: click.Command, arguments: list[str] | None) -> int:
@@ -63,10 +65,8 @@ class Session:
         debug = "--debug" in arguments
         if debug:
             logging.getLogger("rnnexport").setLevel(logging.DEBUG)
-        terminator = _Terminator()
-        signal.signal(signal.SIGTERM, terminator)
-        with captured_stderr(show=debug) as real_stderr:
-            session = Session(real_stderr, debug, terminator, ("rnnexport", *arguments))
+        with _Stopper().installed() as stopper, captured_stderr(show=debug) as real_stderr:
+            session = Session(real_stderr, debug, stopper, ("rnnexport", *arguments))
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0
         return told.code
@@ -82,8 +82,8 @@ class Session:
 
     def progress(self, message: str) -> None:
         """Say what goes on, before each step of the work."""
-        if self._terminator.asked:
-            raise _Terminated
+        if self._stopper.asked is not None:
+            raise self._stopper.asked
         self.line(message)
 
     def write(self, text: str) -> None:
@@ -167,15 +167,33 @@ class _Terminated(BaseException):
     """SIGTERM, as an exception so that clean-up runs."""
 
 
-class _Terminator:
-    """Raises on SIGTERM, and again at the next step where Python swallowed it (in a `__del__`, say)."""
+class _Stopper:
+    """Raises on SIGTERM and Ctrl-C, and again at the next step where Python or a library swallowed it.
+
+    One signal may come twice, from the terminal and from the parent: the second must not end what cleans up.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: type[BaseException] | None = None
+        self._last = -_TWICE
+
+    @contextmanager
+    def installed(self) -> Iterator[_Stopper]:
+        """Inside this block signals are its. One that is ignored, as that of a job in the background, stays so."""
+        numbers = [one for one in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(one) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        raise _Terminated
+        again = time.monotonic() - self._last < _TWICE
+        self._last = time.monotonic()
+        self.asked = _Terminated if signal_number == signal.SIGTERM else KeyboardInterrupt
+        if not again:
+            raise self.asked
 
 
 class _Output(Console):

@@ -15,6 +15,7 @@ import pytest
 
 from rnnexport.cli import _COMMANDS
 from rnnexport.targets.registry import target
+from samples.catalog import SAMPLES_BY_NAME
 from tests.perturb import perturb
 
 GROUP = pytest.mark.xdist_group("lstm")  # whose artifacts most of these tests use
@@ -205,16 +206,29 @@ def test_the_backend_of_the_shell_does_not_matter(backend, saved, rnnexport_proc
 
 
 @GROUP
-def test_a_terminated_export_leaves_nothing(saved, rnnexport_command, tmp_path):
-    """SIGTERM while the user's code runs, at a moment that the code itself picks."""
+@pytest.mark.parametrize(
+    ("statement", "code", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143, "terminated"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "interrupted"),
+        # what swallows it only puts it off to the next step
+        (
+            "\n        try: os.kill(os.getpid(), signal.SIGINT)\n        except KeyboardInterrupt: pass",
+            130,
+            "interrupted",
+        ),
+    ],
+    ids=["SIGTERM", "Ctrl-C", "swallowed"],
+)
+def test_a_stopped_export_leaves_nothing(statement, code, told, saved, rnnexport_command, tmp_path):
+    """A signal while the user's code runs, at a moment that the code itself picks."""
     cells = (CELLS / "s_lstm.py").read_text()
     signal_itself = "import os, signal\n" + cells.replace(
-        "        h, c = states\n", "        os.kill(os.getpid(), signal.SIGTERM)\n        h, c = states\n"
+        "        h, c = states\n", f"        {statement}\n        h, c = states\n"
     )
     (tmp_path / "cells.py").write_text(signal_itself)
     done = rnnexport_command("onnx", saved("s_lstm"), "--custom-objects", "cells.py", cwd=tmp_path)
-    assert done.returncode == 143
-    assert "terminated; no artifact was written" in done.stderr
+    assert (done.returncode, done.stderr) == (code, f"rnnexport: error: {told}; no artifact was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["cells.py"]
 
 
@@ -235,6 +249,7 @@ def test_inspect_an_artifact(exported, rnnexport_command):
     for fragment in (
         "stateful_gru",
         "opset 17",
+        "parameters   62,914, 252 KB",
         f"{len(goldens)} feeds",
         "whole",
         "state_gru_layer_0_00 -> next_state_gru_layer_0_00",
@@ -252,11 +267,24 @@ def test_inspect_other_artifacts(to, exported, rnnexport_command):
 
 
 @GROUP
-def test_inspect_a_model(saved, rnnexport_command):
-    done = rnnexport_command("inspect", saved("cgru_no_bias"), "--custom-objects", CELLS / "cgru_cell.py")
+def test_inspect_a_model(rnnexport_command, tmp_path):
+    model = SAMPLES_BY_NAME["stateful_gru"].build()
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)  # twice as many numbers as there are parameters
+    model.save(tmp_path / "m.keras")
+    done = rnnexport_command(
+        "inspect", "m.keras", "--custom-objects", CELLS / "stateful_gru.py", "--json", "m.json", cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    for fragment in ("Keras 3", "CGRUCell", "features", "(batch, time, 5)", "readout"):
+    for fragment in ("Keras 3", "GRU", "gru_layer_0", "(1, 1, 4)", "parameters   62,914, 252 KB"):
         assert fragment in done.stdout
+    assert "adam" not in done.stdout.lower()
+    told = json.loads((tmp_path / "m.json").read_text())
+    assert told["parameters"] == {"count": 62914, "bytes": 4 * 62914}
+    layers = {one["name"]: one for one in told["layers"]}
+    assert layers["gru_layer_1"]["outputs"] == [[1, 1, 64]]
+    assert layers["gru_layer_1"]["parameters"] == {"count": 24768, "bytes": 4 * 24768}
+    assert layers["output_node"]["parameters"]["count"] == 64 * 2 + 2
 
 
 @GROUP

@@ -12,7 +12,7 @@ from rich.console import Console
 from rnnexport.api.jobs import Exported
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.progress import ProgressLine
-from rnnexport.cli.session import Session, _Terminator
+from rnnexport.cli.session import Session, _Stopper
 from rnnexport.core.progress import Detail
 from rnnexport.report.html import to_html
 from rnnexport.report.json_view import to_json
@@ -24,7 +24,7 @@ GROUP = pytest.mark.xdist_group("stateful_gru")
 
 
 def printed(exported: dict[str, Exported], capsys, *, loud: bool = False, json_file: Path | None = None) -> str:
-    session = Session(io.StringIO(), False, _Terminator(), ("rnnexport", "onnx", "m.keras"))
+    session = Session(io.StringIO(), False, _Stopper(), ("rnnexport", "onnx", "m.keras"))
     session.line.loud = loud
     print_exported(session, [exported["onnx"]], {} if json_file is None else {"json": json_file})
     return capsys.readouterr().out
