@@ -18,6 +18,7 @@ from rnnexport.api.notebook import ShownReport
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import UsageError
 from rnnexport.core.progress import Detail, Progress, silent
+from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.core.user_data import UserData, user_data
@@ -40,6 +41,7 @@ class _Pairs:
     problems: tuple[Problem, ...] = field(default=())
 
 
+@quiet()
 def compare(
     one: Any,
     other: Any,

@@ -15,6 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.parameters import Parameters
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.targets.registry import companions_of, target_of
@@ -75,6 +76,7 @@ class Inspection:
     loadable: bool = False
 
 
+@quiet()
 def inspect(path: str | Path, loading: LoadOptions = _LOADING) -> Inspection:
     """What a model file or an artifact is: facts, layers, inputs, outputs, states, operators and recurrences.
 

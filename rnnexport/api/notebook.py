@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 
 from rnnexport.core.progress import Detail, Progress, silent
+from rnnexport.core.quiet import in_notebook
 from rnnexport.core.run_record import seconds_in_words
 from rnnexport.verification.report import Report
 
@@ -71,8 +71,7 @@ def shown(progress: Progress | None, steps: int) -> Iterator[Progress]:
 
 def _cell() -> Callable[[str], object] | None:
     """What shows HTML below the cell that runs; None outside of a notebook."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if getattr(shell, "kernel", None) is None:  # none, or one in a terminal
+    if not in_notebook():
         return None
     from IPython.display import HTML, display
 

@@ -9,11 +9,11 @@ from rnnexport.api.copies import copy_with
 from rnnexport.artifact.beside import PLACES, Place, proof_file
 from rnnexport.artifact.provenance import own_proof, without_goldens
 from rnnexport.core.errors import UsageError, require_path
-from rnnexport.core.run_record import size_of
+from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.targets.registry import target_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stripped:
     """A lean artifact in place.
 
@@ -27,6 +27,13 @@ class Stripped:
     proof: Path | None
     before: int
     after: int
+
+    def __str__(self) -> str:
+        beside = "" if self.proof is None else f", its goldens in {self.proof}"
+        return f"{self.path}: {bytes_in_words(self.before)} before, {bytes_in_words(self.after)} now{beside}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
 
 
 def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path | None = None) -> Stripped:

@@ -10,7 +10,6 @@ from rnnexport.artifact.beside import Place
 from rnnexport.cli import options
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
-from rnnexport.core.run_record import bytes_in_words
 
 _PATH = click.Path(path_type=Path)
 _OUTPUT = click.Option(["-o", "--output"], type=_PATH, metavar="OUT", help="Where it goes (default: in its place).")
@@ -47,6 +46,4 @@ def command(ctx: click.Context, artifact: Path, proof: Place, output: Path | Non
 
     session = session_of(ctx)
     done = strip(artifact, proof=proof, output=output)
-    beside = "" if done.proof is None else f", its goldens in {done.proof}"
-    sizes = f"{bytes_in_words(done.before)} before, {bytes_in_words(done.after)} now"
-    session.show(f"wrote {done.path}: {sizes}{beside}")
+    session.show(f"wrote {done}")

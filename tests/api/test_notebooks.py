@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -130,3 +133,14 @@ def test_other_packages_are_quiet_inside_and_as_before_behind():
         assert logger.level == logging.INFO
     finally:
         logger.setLevel(before)
+
+
+def test_what_libraries_print_past_python_is_dropped_in_a_notebook_alone(monkeypatch, capfd):
+    with quiet():
+        os.write(2, b"a terminal\n")
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with quiet():
+        os.write(2, b"a notebook\n")
+    os.write(2, b"behind\n")
+    assert capfd.readouterr().err == "a terminal\nbehind\n"
