@@ -12,6 +12,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnnexport.artifact.leftovers import held_folder
@@ -25,15 +26,28 @@ def _nobodys(destination: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Extra:
+    """A file that may lie beside an artifact.
+
+    Attributes:
+        place: where it is, by where the artifact is.
+        owned: whether the one that is beside an artifact belongs to it.
+        holds: what is in it, for messages.
+    """
+
+    place: Callable[[Path], Path]
+    owned: Callable[[Path], bool]
+    holds: str
+
+
 @contextmanager
 def staged(
     destination: Path,
     layout: Sequence[str] = (),
     companions: Sequence[str] = (),
     owned: Callable[[Path], bool] = _nobodys,
-    beside: Callable[[Path], Path] | None = None,
-    weights: str = "",
-    owns_weights: Callable[[Path], bool] = _nobodys,
+    extras: Sequence[Extra] = (),
 ) -> Iterator[Path]:
     """Give a path to build at; move what was built there to `destination` when the block ends without an error.
 
@@ -43,10 +57,7 @@ def staged(
     Args:
         destination: where the artifact goes. One that is there already is replaced in one step.
         layout, companions, owned: see `check_destination`.
-        beside: the place of a file that may be built beside it, too; an earlier one is taken away where it was not.
-        weights: what is added to the name for a file of weights that may be built beside it; that of the artifact
-            before goes.
-        owns_weights: whether such a file that is there belongs to the artifact there.
+        extras: files that may be built beside it, too. Those of the artifact before go.
 
     Raises:
         UsageError: the parent folder is missing or can't be written, the disk is full, or what stands at
@@ -61,12 +72,10 @@ def staged(
         yield built
         check_destination(destination, layout, companions, owned)  # again: minutes may have passed
         with writing(destination), ExitStack() as undo:
-            if weights:
-                _put_weights(built, final, weights, owns_weights, undo)
+            for extra in extras:
+                _put_extra(extra, built, final, undo)
             for suffix in companions:
                 _put(built.with_suffix(suffix), final.with_suffix(suffix), undo)
-            if beside is not None:
-                _put_or_take(beside(built), beside(final), undo)
             if final.is_dir():
                 _exchange(built, final)
             else:
@@ -211,27 +220,18 @@ def _put(built: Path, final: Path, undo: ExitStack) -> None:
         undo.callback(final.rename, built)
 
 
-def _put_or_take(built: Path, final: Path, undo: ExitStack) -> None:
-    """Put one file in place, or take the one there away where none was built. Likewise."""
-    if built.exists():
-        _put(built, final, undo)
-    elif final.exists():
-        final.rename(built)
-        undo.callback(built.rename, final)
-
-
-def _put_weights(built: Path, final: Path, weights: str, owned: Callable[[Path], bool], undo: ExitStack) -> None:
-    """Put a file beside the artifact in place, or take away that of the artifact before.
+def _put_extra(extra: Extra, built: Path, final: Path, undo: ExitStack) -> None:
+    """Put a file beside the artifact in place, or take away that of the artifact before. Likewise.
 
     Raises:
         UsageError: one of somebody else is there.
     """
-    new, place = (path.with_name(path.name + weights) for path in (built, final))
-    ours = place.exists() and owned(final)
+    new, place = extra.place(built), extra.place(final)
+    ours = place.exists() and extra.owned(final)
     if new.exists() and place.exists() and not ours:
         raise UsageError(
-            f"{place}, which is no part of an artifact",
-            f"nothing there: weights of {final.name} go into it, which are too many for one file",
+            f"{place}, which rnnexport did not write",
+            f"nothing there: {extra.holds} of {final.name} go into it",
             "move it away, or change the output path",
         )
     if new.exists():

@@ -63,16 +63,18 @@ def check_beside(artifact: Path) -> None:
         UsageError: it is no file of goldens.
     """
     place = proof_file(artifact)
-    if not place.exists():
-        return
-    try:
-        with zipfile.ZipFile(place) as archive:
-            ours = _ABOUT in archive.namelist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
-        ours = False
-    if not ours:
+    if place.exists() and not has_goldens_beside(artifact):
         raise UsageError(
             f"{place}, which rnnexport did not write",
             "earlier goldens, or nothing, there",
             "move it away, or change -o",
         )
+
+
+def has_goldens_beside(artifact: Path) -> bool:
+    """Whether the file beside an artifact that has the name for it holds goldens."""
+    try:
+        with zipfile.ZipFile(proof_file(artifact)) as archive:
+            return _ABOUT in archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False

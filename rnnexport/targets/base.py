@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rnnexport.artifact.atomic_write import check_destination, staged
-from rnnexport.artifact.beside import check_beside, proof_file, write_beside
+from rnnexport.artifact.atomic_write import Extra, check_destination, staged
+from rnnexport.artifact.beside import check_beside, has_goldens_beside, proof_file, write_beside
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import Proof
 from rnnexport.core.c_form import CForm
@@ -168,7 +168,7 @@ class Owner(Protocol):
 
 
 class HoldsFiles(Protocol):
-    """The module `metadata` of a format with opsets."""
+    """The module `metadata` of a format whose weights may lie in a file beside."""
 
     def external_files(self, path: Path) -> tuple[Path, ...]:
         """See `Target.external_files`."""
@@ -273,9 +273,13 @@ class Target:
 
     def staged(self, path: Path) -> AbstractContextManager[Path]:
         """A path to build the artifact at that goes to `path`, its goldens with it, see `atomic_write.staged`."""
-        return staged(
-            path, self.layout, self.companions, self.owns, proof_file, self.weights_beside, self._owns_weights
-        )
+        # Weights first: whose they are is told by the artifact and its goldens, while both are still there.
+        weights = [Extra(self._weights_file, self._owns_weights, "weights")] if self.weights_beside else []
+        goldens = Extra(proof_file, has_goldens_beside, "goldens")
+        return staged(path, self.layout, self.companions, self.owns, [*weights, goldens])
+
+    def _weights_file(self, path: Path) -> Path:
+        return path.with_name(path.name + self.weights_beside)
 
     def owns(self, path: Path) -> bool:
         """Whether the files that stand at `path`, of a format with companions, are an artifact of rnnexport."""
@@ -332,7 +336,7 @@ class Target:
 
     def external_files(self, path: Path) -> tuple[Path, ...]:
         """The files beside an artifact that hold weights of it, where a tool put some there. Raises as `read_proof`."""
-        if self.opsets is None:
+        if not self.weights_beside:
             return ()
         holder: HoldsFiles = self._module("metadata")
         return holder.external_files(path)
