@@ -25,6 +25,7 @@ _BLOCK = 1 << 18  # values that are rounded at once: as many more in several arr
 _POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
 _SUMS = {np.add}  # a reduction of these has terms
 _PRODUCTS = {np.matmul}
+_FEW_TERMS = 128  # of a product need no more than the rounding errors that each operation is off by
 _OF_ONE = 0.25  # of an error of 1, that of the logistic function
 _FUNCTIONS = ("einsum",)  # sums of products that are no universal function
 _STEPS = {np.floor, np.ceil, np.trunc, np.rint, np.sign, np.copysign, np.fmod, np.remainder, np.floor_divide}
@@ -237,8 +238,17 @@ def _squares(ufunc: np.ufunc, method: str, given: Sequence[Any], options: dict[s
     kept = {name: value for name, value in options.items() if name not in ("out", "initial")}
     if ufunc in _PRODUCTS or (ufunc in _SUMS and method in ("reduce", "accumulate", "reduceat")):
         squares: np.ndarray = getattr(ufunc, method)(*map(_squared, given), **kept)
-        return squares
+        return squares * _terms_beyond(np.shape(given[0])[-1]) if ufunc in _PRODUCTS else squares
     return None
+
+
+def _terms_beyond(count: int) -> int:
+    """How many times as far off a sum of products is, squared, where kernels add up so many one after the other.
+
+    Each sum on the way rounds, and half of all terms are in it on the average: the terms of K are off by the root of
+    K / 2 as much as one rounding of each, of which `_ERRORS` of the conditioning are allowed for.
+    """
+    return 1 << ((count - 1) // _FEW_TERMS).bit_length()
 
 
 def _squared(value: Any) -> Any:

@@ -23,6 +23,8 @@ from rnnexport.compat.tensorflow import context, convert_to_constants
 
 # Bytes from which a weight stays outside the graph. Below it every pass may read, fold and copy it.
 OPEN_FROM = 1 << 16
+# Where operators are that read variables: no name of a traced graph begins like it.
+_READ = "rnnexport_weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +119,14 @@ def imported(graph_def: Any, weights: Mapping[str, Any], others: Callable[[], Ma
 def captured(weights: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Capture weights in the graph that is open, under their names; by the names of the tensors there, `kernel:0`."""
     graph = tf.compat.v1.get_default_graph()
-    return {
-        f"{name}:0": one.read_value() if isinstance(one, tf.Variable) else graph.capture(one, name=name)
-        for name, one in weights.items()
-    }
+
+    def value(name: str, one: Any) -> tf.Tensor:
+        if not isinstance(one, tf.Variable):
+            return graph.capture(one, name=name)
+        with tf.name_scope(_READ):  # else it takes names that nodes to be imported have, such as `Identity`
+            return one.read_value()
+
+    return {f"{name}:0": value(name, one) for name, one in weights.items()}
 
 
 def array_of(tensor: tf.Tensor) -> np.ndarray:

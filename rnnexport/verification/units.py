@@ -19,6 +19,7 @@ _USUAL_PART = 0.075
 # How many times its own size a unit is measured at, where the other units are that much larger.
 _FAR = 10.0
 _USUAL = Tolerance()
+_NONE = Sums()
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class UnitErrors:
         artifact: the squared errors of the artifact.
         source: those of the source, or what rounding usually makes them where that is more.
         divided: whether there are units.
+        spread: the squares of how far rounding may move the values; 0 where that is not known.
     """
 
     counts: tuple[int, ...]
     artifact: Sums
     source: Sums
     divided: bool
+    spread: Sums = _NONE
 
     def merged(self, other: UnitErrors) -> UnitErrors:
         """Over the values of both. An output that has more units in one call than in another has those of both."""
@@ -44,6 +47,7 @@ class UnitErrors:
             self.artifact + other.artifact,
             self.source + other.source,
             self.divided or other.divided,
+            self.spread + other.spread,
         )
 
 
@@ -84,10 +88,11 @@ def unit_errors(
         own = np.where(truth.astype(np.float32) == truth, 0.0, _A_UNIT * np.abs(truth))  # of what has to be rounded
         least_error = np.maximum(_HALF_A_UNIT * size[places].reshape(truth.shape), own)
         rounding = by_unit(np.square(np.where(np.isfinite(truth), least_error, 0.0) / bound))
-        if spread is not None:
-            rounding = np.maximum(rounding, by_unit(np.square(_USUAL_PART * spread / bound)))
-        theirs = np.fmax(theirs, rounding)
-    return UnitErrors(tuple(counts.tolist()), Sums.of(ours), Sums.of(theirs), units is not None)
+        moved = np.zeros(number) if spread is None else by_unit(np.square(spread / bound))
+        theirs = np.fmax(theirs, np.maximum(rounding, _USUAL_PART**2 * moved))
+    return UnitErrors(
+        tuple(counts.tolist()), Sums.of(ours), Sums.of(theirs), divided=units is not None, spread=Sums.of(moved)
+    )
 
 
 def _sizes(truth: np.ndarray, counts: np.ndarray, by_unit: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

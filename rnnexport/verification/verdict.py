@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 
 from rnnexport.verification.compare import merged_by_name
 from rnnexport.verification.feeds import REQUIRED
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, ProblemKind, Status
-from rnnexport.verification.tolerance import Tolerances
+
+# Formats whose runtime sums in one order, see `precision`: XNNPACK, in LiteRT.
+_IN_ORDER = ("tflite",)
 
 
 def agree(feeds: Sequence[FeedReport]) -> bool:
@@ -29,7 +32,7 @@ def problems_of(report: ArtifactReport, boundary: Sequence[str] = (), wiring: st
         ("boundary", boundary),
         ("states", [wiring] if wiring else []),
         # A source in float64 is nearer to the truth than any right artifact that is not.
-        ("precision", [] if _is_narrower(report) else _precision(report.feeds, report.tolerances)),
+        ("precision", [] if _is_narrower(report) else _precision(report)),
         ("values", _not_compared(report.feeds)),
     )
     return tuple(Problem(kind, text) for kind, texts in found for text in texts)
@@ -48,13 +51,14 @@ def _is_narrower(report: ArtifactReport) -> bool:
     return dtypes != {"float32"} and not {"float16", "bfloat16"} & dtypes
 
 
-def _precision(feeds: Sequence[FeedReport], tolerances: Tolerances) -> list[str]:
+def _precision(report: ArtifactReport) -> list[str]:
     """Of each signature for itself, as each may have a fault of its own; of few calls it says nothing."""
-    counted = [feed for feed in feeds if feed.kind != "derived"]
-    problems = precision_problems([feed for feed in counted if not feed.entry], tolerances)
+    counted = [feed for feed in report.feeds if feed.kind != "derived"]
+    found_in = partial(precision_problems, tolerances=report.tolerances, in_order=report.target in _IN_ORDER)
+    problems = found_in([feed for feed in counted if not feed.entry])
     for entry in dict.fromkeys(feed.entry for feed in counted if feed.entry):
         own = [feed for feed in counted if feed.entry == entry]
-        found = precision_problems(own, tolerances) if len(own) >= REQUIRED else []
+        found = found_in(own) if len(own) >= REQUIRED else []
         problems += [f"{problem} (signature {entry})" for problem in found]
     return problems
 

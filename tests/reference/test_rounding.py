@@ -183,3 +183,16 @@ def test_a_narrow_weight_rounds_in_a_product_as_a_wide_one():
     usual = np.asarray(rounds.array(x) @ rounds.array(weight.astype("float64")))
     assert np.std(found - exact) == pytest.approx(np.std(usual - exact), rel=0.1)
     assert np.abs(found - exact).max() < 10 * UNIT * np.sqrt(300)
+
+
+@pytest.mark.parametrize(("count", "times"), [(8, 1.0), (128, 1.0), (129, 2.0**0.5), (1024, 8.0**0.5)])
+def test_a_product_of_many_terms_is_off_by_the_sums_on_the_way(count, times):
+    """Of K terms one after the other, by the root of K / 2 as much as of one: more than 128 are told apart."""
+    x_BK = np.random.default_rng(4).standard_normal((400, count))
+    w_KO = np.random.default_rng(5).standard_normal((count, 3))
+    exact = x_BK @ w_KO
+    alone = np.sqrt(np.square(x_BK) @ np.square(w_KO))
+    rounds = Rounding(24, 2.0**-126, UNIT, 3)
+    off = np.sqrt(np.mean(np.square((rounds.array(x_BK) @ w_KO - exact) / alone)))
+    usual = UNIT * np.sqrt((np.mean(np.square(exact / alone)) + times**2) / 3)  # of numbers from -1 to 1, both parts
+    assert 0.8 * usual < off < 1.25 * usual

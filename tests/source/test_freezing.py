@@ -26,6 +26,7 @@ from rnnexport.source.vocabulary import with_vocabularies
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.targets.onnx import session
 from rnnexport.targets.onnx.export import lowered_model
+from rnnexport.targets.saved_model import export as saved_model
 
 LIMIT = 64  # bytes: every matrix of the models below, and no scalar
 WORDS, E, H, SCORES = 11, 5, 7, 3
@@ -133,6 +134,17 @@ def test_branches_are_looked_for_with_the_weights():
     for (site, margin), (other, wanted) in zip(*seen, strict=True):
         assert site == other
         np.testing.assert_allclose(margin, wanted, rtol=0, atol=1e-6)
+
+
+def test_a_saved_model_of_many_weights_gives_the_outputs_and_not_a_weight(tmp_path):
+    """Reading a variable takes the name `Identity`, which outputs have, too."""
+    source, opened, _ = both()
+    assert any(name.startswith("Identity") for name in opened.output_tensors)
+    saved_model.export(Graphs(opened), [], tmp_path / "m", ExportOptions(DEFAULT_OPSET, LoweringRequest()))
+    program = tf.saved_model.load(str(tmp_path / "m")).signatures["serving_default"]
+    assert program.structured_outputs["scores"].shape.as_list() == [None, None, SCORES]
+    found = program(ids=tf.constant(IDS))["scores"]
+    np.testing.assert_allclose(found, np.asarray(source.model(IDS)), rtol=0, atol=1e-6)
 
 
 def test_an_onnx_model_is_the_same_but_for_names():

@@ -183,3 +183,23 @@ def test_of_few_values_a_unit_may_be_further_off():
     )
     assert precision([few]).limit > precision([many]).limit > LIMIT
     assert precision([many]).limit == pytest.approx(LIMIT * (1 + 20 / 36) ** 0.5)
+
+
+def test_a_runtime_that_sums_from_the_bias_on_may_be_as_far_off_as_rounding_moves_the_values():
+    """Summed in order from its bias, each of 256 products rounded: as XNNPACK does, and no other format may."""
+    rng = np.random.default_rng(5)
+    x_BI, w_IO, b_O = rng.normal(0, 0.1, (6, 256)), rng.normal(0, 0.01, (256, 7)), rng.normal(0, 1, 7)
+    x_BI, w_IO, b_O = (one.astype("float32") for one in (x_BI, w_IO, b_O))
+    truth = x_BI.astype("float64") @ w_IO.astype("float64") + b_O
+    found = np.tile(b_O, (6, 1))
+    for x_B1, w_1O in zip(x_BI.T[:, :, np.newaxis], w_IO[:, np.newaxis], strict=True):
+        found = found + x_B1 * w_1O
+    assert found.dtype == "float32"
+    spread = 8 * 2.0**-24 * np.abs(truth)
+    close = compare("y", found, Wanted(truth.astype("float32"), truth, spread=spread), Tolerance())
+    assert not precision([close]).passed
+    assert precision([close], in_order=True).passed
+    wrong = compare(
+        "y", found * np.float32(1 + 4e-6), Wanted(truth.astype("float32"), truth, spread=spread), Tolerance()
+    )
+    assert not precision([wrong], in_order=True).passed
