@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tf2onnx.handler import tf_op
 
-from rnnexport.conversion import convert
+from rnnexport.conversion import convert, handlers
+from rnnexport.conversion.handlers.making import Rewrite
 
 Handler = tuple[Callable[..., None], list[str]]
 
@@ -83,3 +85,54 @@ def attribute(name: str, change: Callable[[Any], Any]) -> Callable[[Any, Any], N
         node.set_attr(name, change(found.i if found else 0))
 
     return changed
+
+
+class _Miswriting(Rewrite):
+    """What a handler of ours writes, with one fault in it."""
+
+    def __init__(self, graph: Any, node: Any, fault: Fault) -> None:
+        super().__init__(graph, node)
+        self._fault = fault
+
+    def __call__(self, op: str, *inputs: str, **attributes: Any) -> str:
+        op, inputs, attributes = self._fault.of_node(op, inputs, attributes)
+        return super().__call__(op, *inputs, **attributes)
+
+    def last(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> None:
+        op, inputs, attributes = self._fault.of_node(op, inputs, attributes)
+        super().last(op, *inputs, domain=domain, **attributes)
+
+    def number(self, value: float, like: str) -> str:
+        return super().number(self._fault.numbers.get(value, value), like)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault in what a handler of ours writes.
+
+    Attributes:
+        op: which nodes of ONNX it is in.
+        turned: whether their last two operands change places.
+        becomes: what they are instead.
+        attributes: what they have instead.
+        numbers: what constants are instead.
+    """
+
+    op: str = ""
+    turned: bool = False
+    becomes: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[float, float] = field(default_factory=dict)
+
+    def of_node(self, op: str, inputs: Sequence[str], attributes: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+        """A node with it."""
+        if op != self.op:
+            return op, inputs, attributes
+        turned = [*inputs[:-2], *reversed(inputs[-2:])] if self.turned else inputs
+        return self.becomes or op, turned, {**attributes, **self.attributes}
+
+
+def miswritten(op: str, fault: Fault) -> Handler:
+    """An operator as our handler of it writes it, with a fault."""
+    write = next(family.HANDLERS[op] for family in handlers._FAMILIES if op in family.HANDLERS)
+    return lambda graph, node, name, arguments: write(_Miswriting(graph, node, fault)), []
