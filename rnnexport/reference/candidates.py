@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.signature import BATCH, Signature, TensorSpec
-from rnnexport.verification.domain import Domain, values, with_ends
+from rnnexport.verification.domain import Domain, is_real, values, with_ends
 from rnnexport.verification.feeds import sizes_of
 
 _TIMESTEPS = 16  # where the length is open
@@ -65,13 +65,6 @@ def inside(array: np.ndarray, spec: TensorSpec, domain: Domain) -> np.ndarray:
     if spec.range is not None:
         array = np.clip(array, *spec.range)
     return array.astype(spec.dtype)
-
-
-def is_real(spec: TensorSpec) -> bool:
-    """Whether an input holds real numbers, not ids."""
-    return np.issubdtype(np.dtype(spec.dtype), np.floating) and (
-        spec.columns is not None or (spec.high is None and spec.words is None)
-    )
 
 
 def _patterned(

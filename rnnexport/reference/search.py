@@ -3,11 +3,12 @@
 1. The goldens are looked at, the fewest timesteps first, until both sides of each branch were seen.
 2. For what was not, many rows at growing scales are tried at once, and the smallest that reach a side are kept.
 3. For what is left, rows that came nearest follow the gradient of their distance, as far as a straight line would need.
+4. Where no row reaches a branch, the nearest one of ordinary size is kept: a bound that is moved shows there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ import numpy as np
 from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.coverage import Coverage
 from rnnexport.core.signature import Signature, timesteps
-from rnnexport.reference.candidates import candidates, cut, inside, is_real, joined
-from rnnexport.verification.domain import Domain
+from rnnexport.reference.candidates import candidates, cut, inside, joined
+from rnnexport.verification.domain import Domain, is_real
 
 if TYPE_CHECKING:
     from rnnexport.source.branches import Kind, Observer, Site
@@ -27,6 +28,7 @@ _MOST_STEPS = 48  # timesteps of goldens that are looked at, beside the first tw
 _MOST_CHOSEN = 8  # rows
 _CLIMBED = 2  # sides that are followed by gradient
 _CLIMB = 6  # steps of each
+_ORDINARY = 100.0  # what no value is larger than, of a row that is kept for being near
 ABOVE, BELOW = 1, -1
 KINDS: tuple[Kind, ...] = ("branch", "curve", "gate")  # what matters most first
 Side = tuple["Site", int]
@@ -70,16 +72,18 @@ class Chosen:
     Attributes:
         feed: the inputs.
         sides: what it reaches, and other feeds do not.
+        near: what it comes nearest to, where none reaches it.
     """
 
     feed: Arrays
     sides: frozenset[Side]
+    near: frozenset[Side] = frozenset()
 
     @property
     def label(self) -> str:
         """Of the feed, for reports."""
-        first, *others = sorted(map(told, self.sides))
-        return f"chosen for {first}" + (f" and {len(others)} more" if others else "")
+        first, *others = sorted(map(told, self.sides or self.near))
+        return f"chosen {'for' if self.sides else 'near'} {first}" + (f" and {len(others)} more" if others else "")
 
 
 def told(side: Side) -> str:
@@ -132,23 +136,50 @@ def _look(observer: Observer, sides: Sides, goldens: Sequence[Golden], signature
 def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int, domain: Domain) -> Sequence[Chosen]:
     wanted = [side for kind in KINDS for side in sides.missing(kind)]
     rows: list[Chosen] = []
-    nearest: dict[Side, tuple[float, Arrays]] = {}
+    nearest: dict[Side, Reached] = {}
+    ordinary: dict[Side, Reached] = {}
     for feed in candidates(signature, seed, domain) if wanted else ():
         best = _best_rows(observed(observer, feed), len(next(iter(feed.values()))))
+        is_ordinary = np.array([_size(row) <= _ORDINARY for row in cut(feed, 1)])
         for side in wanted:
             # The first row on that side is that of the smallest scale.
             margins = best.get(side, np.array([-np.inf]))
             at = int(np.argmax(margins > 0)) if np.any(margins > 0) else int(np.argmax(margins))
-            row = {name: array[at : at + 1] for name, array in feed.items()}
-            if margins[at] > nearest.get(side, (-np.inf,))[0]:
-                nearest[side] = float(margins[at]), row
+            _keep_nearest(nearest, side, feed, margins, at)
+            _keep_nearest(ordinary, side, feed, margins, int(np.argmax(np.where(is_ordinary, margins, -np.inf))))
             if margins[at] > 0:
+                row = nearest[side].row
                 rows.append(Chosen(row, frozenset(one for one in wanted if one in best and best[one][at] > 0)))
         wanted = [side for side in wanted if not any(side in row.sides for row in rows)]
-    for side in [side for side in wanted if side[0].kind == "branch" and side in nearest][:_CLIMBED]:
-        climbed = _climb(observer, side, nearest[side][1], signature, domain)
+    left = [side for side in wanted if side[0].kind == "branch"]
+    for side in [side for side in left if side in nearest][:_CLIMBED]:
+        climbed = _climb(observer, side, nearest[side].row, signature, domain)
         rows += [] if climbed is None else [Chosen(climbed, frozenset([side]))]
-    return _feeds(rows, signature)
+    near = {side: ordinary[side].row for side in left if side in ordinary}
+    return _feeds(rows, signature) + _near(near, frozenset().union(*(row.sides for row in rows)), signature)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """How far a row comes on a side; below 0 where it is not there."""
+
+    margin: float
+    row: Arrays
+
+
+def _keep_nearest(nearest: dict[Side, Reached], side: Side, feed: Arrays, margins: np.ndarray, at: int) -> None:
+    if margins[at] > (nearest[side].margin if side in nearest else -np.inf):
+        nearest[side] = Reached(float(margins[at]), {name: array[at : at + 1] for name, array in feed.items()})
+
+
+def _near(rows: Mapping[Side, Arrays], reached: frozenset[Side], signature: Signature) -> list[Chosen]:
+    """Feeds of the rows that come nearest to sides that are not reached, each row once."""
+    sides: dict[bytes, list[Side]] = {}
+    for side, row in rows.items():
+        if side not in reached:
+            sides.setdefault(b"".join(array.tobytes() for array in row.values()), []).append(side)
+    kept = [Chosen(rows[each[0]], frozenset(), frozenset(each)) for each in list(sides.values())[:_MOST_CHOSEN]]
+    return _in_batches(kept, signature)
 
 
 def _feeds(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
@@ -157,13 +188,19 @@ def _feeds(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
     for row in sorted(rows, key=lambda one: min(KINDS.index(site.kind) for site, _ in one.sides)):
         if len(kept) < _MOST_CHOSEN and not row.sides <= frozenset().union(*(one.sides for one in kept)):
             kept.append(row)
-    if not kept:
-        return []
+    return _in_batches(kept, signature)
+
+
+def _in_batches(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
     batch = signature.inputs[0].shape[0]
-    size = batch if isinstance(batch, int) else len(kept)
-    parts = [kept[start : start + size] for start in range(0, len(kept), size)]
+    size = batch if isinstance(batch, int) else max(1, len(rows))
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     return [
-        Chosen(next(cut(joined([one.feed for one in part]), size)), frozenset().union(*(one.sides for one in part)))
+        Chosen(
+            next(cut(joined([one.feed for one in part]), size)),
+            frozenset().union(*(one.sides for one in part)),
+            frozenset().union(*(one.near for one in part)),
+        )
         for part in parts
     ]
 

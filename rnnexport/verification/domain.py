@@ -134,6 +134,13 @@ def _ids(spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
     return found
 
 
+def is_real(spec: TensorSpec) -> bool:
+    """Whether an input holds real numbers, or some beside ids."""
+    if spec.dtype == TEXT or not np.issubdtype(np.dtype(spec.dtype), np.floating):
+        return False
+    return spec.columns is not None or (spec.high is None and spec.words is None)
+
+
 def padded(array: np.ndarray, spec: TensorSpec, index: int, domain: Domain = EVERYWHERE) -> np.ndarray:
     """Mark padding in the rows of all feeds but the first: behind, before, in the middle, all over, in turn."""
     if spec.mask is None or index == 0 or array.ndim < 2:

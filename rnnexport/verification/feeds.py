@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnexport.core.signature import BATCH, TIME, Signature
-from rnnexport.verification.domain import EVERYWHERE, Domain, padded, values, with_ends, with_peak
+from rnnexport.verification.domain import EVERYWHERE, Domain, is_real, padded, values, with_ends, with_peak
 
 WANTED = 7  # feeds of a verification, besides those of `beside` and chunks
 _WANTED_FIXED = 10  # the same where no size is open: a call has fewer values then, and costs less
@@ -56,6 +56,8 @@ _BESIDE = (
     (2, 4, 30.0, False),
     (3, 2, 1e3, False),
 )
+# What they are where no input is a real number, so that scales say nothing: more sequences, longer than two timesteps.
+_BESIDE_IDS = {TINY: (11, 4), LARGE: (8, 9), HUGE: (12, 6)}
 # Of single feeds, how large states are: large ones show little beside inputs that saturate every gate. The largest of
 # each row is at least as large as the second number.
 _STATES = {6: (8.0, 25.0)}
@@ -119,6 +121,8 @@ def chunks(signature: Signature, seed: int = 0, domain: Domain = EVERYWHERE) -> 
 def feed_at(signature: Signature, seed: int, index: int, domain: Domain = EVERYWHERE) -> Feed:
     """The feed of that place in the plan, inside `domain`. IndexError where there is none."""
     batch, timesteps, scale, fresh = (*_PLAN, *_BESIDE, *_CHUNKS)[index]
+    if index in _BESIDE_IDS and not any(is_real(spec) for spec in signature.inputs):
+        batch, timesteps = _BESIDE_IDS[index]
     carries = index > _CHUNK
     rng = np.random.default_rng([seed, index])
     sizes = sizes_of(signature, index % PLANNED, batch, timesteps + domain.longer)

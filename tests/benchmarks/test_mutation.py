@@ -203,6 +203,23 @@ def test_every_kind_is_tried():
     assert set(FAULTS) == NATIVE | MIXED | BESIDES["loop"] | BY_VALUES
 
 
+def test_an_output_that_another_node_reads_is_cut_for_the_caller_alone():
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[batch, time, 3] x) => '
+        "(float[batch, time, 3] y, float[batch, time, 3] z) { y = Relu(x) z = Neg(y) }"
+    )
+    x = np.random.default_rng(4).standard_normal((2, 40, 3)).astype("float32")
+    cut = {
+        mutant.where.split()[0]: onnx.reference.ReferenceEvaluator(mutant.model).run(None, {"x": x})
+        for mutant in mutants(model, FAULTS["steps past a number"])
+        if "33" in mutant.where
+    }
+    y = np.maximum(x, 0)
+    kept = np.arange(40)[:, None] < 33
+    np.testing.assert_array_equal(cut["y"], [np.where(kept, y, 0), -y])
+    np.testing.assert_array_equal(cut["z"], [y, np.where(kept, -y, 0)])
+
+
 def test_tf32_keeps_ten_bits_after_the_point():
     random = np.random.default_rng(0).standard_normal(1000).astype("float32") * np.float32(1e-3)
     bits = rounded(random).view(np.uint32)

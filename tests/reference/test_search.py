@@ -31,6 +31,18 @@ class Guarded(keras.layers.Layer):
         return h, [h]
 
 
+class Leaky(Guarded):
+    """A mean of the steps before, between -1 and 1; a threshold that it never comes to."""
+
+    def call(self, x, states):
+        h = 0.9 * states[0] + 0.1 * keras.ops.tanh(x @ self.kernel)
+        return keras.ops.where(h > 1.375, 2.0 * h, h), [h]
+
+
+def leaky_cell(x):
+    return keras.layers.RNN(Leaky(), return_sequences=True)(x)
+
+
 def guarded_cell(x):
     return keras.layers.RNN(Guarded(), return_sequences=True)(x)
 
@@ -55,7 +67,7 @@ def model(make):
     return keras.Model(x, make(x))
 
 
-def without_threshold(path, threshold, to):
+def without_threshold(path, threshold, to, by=1e30):
     """The artifact as a converter that loses the branch would write it: the bound is out of reach."""
     changed = onnx.load(path)
     found = 0
@@ -65,7 +77,7 @@ def without_threshold(path, threshold, to):
         array = numpy_helper.to_array(tensor)
         if array.dtype.kind == "f" and np.any(array == threshold):
             tensor.CopyFrom(
-                numpy_helper.from_array(np.where(array == threshold, 1e30, array).astype(array.dtype), tensor.name)
+                numpy_helper.from_array(np.where(array == threshold, by, array).astype(array.dtype), tensor.name)
             )
             found += 1
 
@@ -98,6 +110,15 @@ def test_a_branch_beyond_planned_feeds_is_found_and_its_loss_is_caught(make, thr
     faulty = without_threshold(tmp_path / "m.onnx", threshold, tmp_path / "faulty.onnx")
     assert rnnexport.verify(faulty).artifacts[0].status == "mismatch"
     assert rnnexport.verify(faulty, source=source).artifacts[0].status == "mismatch"
+
+
+def test_a_row_that_comes_near_to_a_side_is_kept_where_none_reaches_it(tmp_path):
+    exported = rnnexport.export(model(leaky_cell), "onnx", tmp_path / "m.onnx")
+    (near,) = [feed.label for feed in exported.report.feeds if feed.label.startswith("chosen near ")]
+    assert near.endswith("Greater above")
+    moved = without_threshold(exported.path, 1.375, tmp_path / "moved.onnx", by=0.75)
+    report = rnnexport.verify(moved).artifacts[0]
+    assert [feed.label for feed in report.feeds if not all(one.passed for one in feed.outputs)] == [near]
 
 
 def test_a_side_that_nothing_reaches_is_named_and_the_rest_is_a_share():

@@ -195,6 +195,14 @@ def test_what_every_model_is_verified_with_besides():
     assert beside(Signature((sequence(5, 6),), ())) == (TINY, LARGE, HUGE)
 
 
+def test_ids_have_more_sequences_where_a_scale_would_say_nothing():
+    ids = Signature((TensorSpec("x", "int32", ("batch", "time"), high=50, mask=0),), ())
+    shapes = [feed_at(ids, 0, index).arrays["x"].shape for index in (TINY, LARGE, HUGE)]
+    assert shapes == [(11, 4), (8, 9), (12, 6)]
+    beside_features = Signature((*ids.inputs, TensorSpec("y", "float32", ("batch", "time", 2))), ())
+    assert feed_at(beside_features, 0, LARGE).arrays["x"].shape == (2, 4)
+
+
 def test_a_batch_of_33_makes_way_for_a_length_of_33():
     assert feed_at(Signature((sequence("batch", 33),), ()), 0, WIDE).arrays["x"].shape[0] == 34
 

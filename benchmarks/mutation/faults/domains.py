@@ -142,9 +142,8 @@ def _out_of(view: View, node: onnx.NodeProto, name: str, make: Make) -> None:
     at = list(node.output).index(name)
     old = view.renamed_output(node, at)
     end = onnx.helper.make_node("Identity", [old], [name])
-    for _, reader in view.readers(name):
-        for place, read in enumerate(reader.input):
-            reader.input[place] = old if read == name else read
+    for reader, place in view.readers(name):
+        reader.input[place] = old
     view.main.graph.node.append(end)
     end = view.main.graph.node[-1]
     end.input[0] = make(view.main, end, old)
