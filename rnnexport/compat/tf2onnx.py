@@ -46,7 +46,8 @@ GEMM_REWRITERS = ("rewrite_gemm",)
 _MERGE = "_merge_nodes_that_are_duplicated"
 _CASTS = ("Cast",)
 _merge = part_of(MergeDuplicatedNodesOptimizer, _MERGE)
-_optimize_graph = part_of(optimizer, "optimize_graph")
+_passes = part_of(optimizer, "_get_optimizers")
+_MOST_ROUNDS = 20  # of all passes; a handful are usual
 _back_to_back = dict(part_of(back_to_back_optimizer, "_func_map"))
 # The three places where it would cast a constant of float64 at once, which `conversion.folding` put in.
 _BY_TENSORFLOW, _OF_TENSORFLOW, _OF_ONNX = "compute_const_folding_using_tf", "rewrite_constant_fold", "_fold_node"
@@ -116,9 +117,23 @@ def _keep(graph: Any, ops: Any) -> Any:
 
 
 def _without_copies(graph: Any, catch_errors: bool = True, optimizers: Any = None) -> Any:
-    """All passes on the one graph; what a pass raises is not caught."""
+    """All passes on the one graph, a few times: what a pass raises is not caught.
+
+    tf2onnx goes on as long as one changes something, for ever where two undo each other: transposes in front of two
+    convolutions of one volume.
+    """
     del catch_errors
-    return _optimize_graph(graph, False, optimizers)
+    passes = (_passes() if optimizers is None else optimizers).values()
+    for iteration in range(_MOST_ROUNDS):
+        changed = False
+        for factory in passes:
+            one = factory()
+            graph = one.optimize(graph, iteration)
+            changed = changed or one.graph_been_opt
+        if not changed:
+            break
+    graph.topological_sort(graph.get_nodes())
+    return graph
 
 
 def _merging(preference: Preference) -> Callable[[Any, Any, Any], None]:
