@@ -365,7 +365,12 @@ def test_one_of_several_functions(tmp_path, target):
         z = tf.switch_case(tf.cast(tf.clip_by_value(x_BTI[0, 0, 0], -9.0, 9.0), tf.int32), branches)
         return tf.concat([tf.math.real(z), tf.math.imag(z)], -1)
 
-    model = keras.Sequential([keras.Input((None, 4)), Unformed(chosen)])
+    def diagonal(x_BTI):
+        """Empty where the open batch has fewer rows than the diagonal is away."""
+        return keras.ops.diagonal(tf.transpose(square(x_BTI), (1, 0, 2)), offset=-1)
+
+    x_BTI = keras.Input((None, 4))
+    model = keras.Model(x_BTI, [Unformed(chosen)(x_BTI), Unformed(diagonal)(x_BTI)])
     path = tmp_path / f"m{'.py' if target == 'numpy' else '.onnx'}"
     assert rnnexport.export(model, target, path).report.status == "passed"
 

@@ -113,9 +113,10 @@ class Replay:
         shapes = [tensor.shape for tensor in operation.inputs[1:]]
         branches = [self._function(branch, inputs[1:], shapes) for branch in _branches(operation)]
         then, other = (branch for branch, _ in branches)
+        both = list(zip(then.outputs, other.outputs, strict=True))
         kinds = {
             "Tout": [tensor.dtype for tensor in then.outputs],
-            "output_shapes": [tensor.shape for tensor in then.outputs],
+            "output_shapes": [one.shape.most_specific_compatible_shape(two.shape) for one, two in both],
         }
         found = _CHOICES[operation.type](
             input=flat, cond=inputs[0], then_branch=then, else_branch=other, name=where, **kinds
