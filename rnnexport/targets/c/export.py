@@ -14,6 +14,7 @@ from rnnexport.emit.c.module import text_of
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.c.files import write
+from rnnexport.targets.c.rows import require_independent
 from rnnexport.targets.c.source import Source
 
 
@@ -24,11 +25,13 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     chunks of any length.
 
     Raises:
-        ConversionError: an operator has no C form, or a size is known from data alone; names the op and the layer.
+        ConversionError: an operator has no C form, or a size is known from data alone; names the op and the layer. Or
+            the rows of a batch depend on each other.
         UsageError: its weights don't fit in `max_bytes`.
         OSError: it can't be written.
     """
     require_numbers(graphs.main)
+    require_independent(graphs.main, feeds)
     found = require_converted(graphs)
     source = Source.of(found, path.stem, replace(options.c, max_bytes=None))
     parts = source.parts(found.weights)
