@@ -1,7 +1,8 @@
-"""Many subjects in one model: what verifies there is exact, what does not is cut in halves until it stands alone."""
+"""Many subjects in one model: what verifies there is exact, what does not is cut in parts until it stands alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from time import perf_counter
@@ -47,9 +48,18 @@ def _words(subjects: Sequence[Subject], targets: Sequence[str], export: Exports)
     exact = {name: what for name, what in found.items() if name not in left}
     if not left:
         return [exact] * len(subjects)
+    parts = _parts(subjects, [found[name].why for name in left])
+    rest = {subject: one for part in parts for subject, one in zip(part, _words(part, left, export), strict=True)}
+    return [{name: (exact | rest[subject])[name] for name in targets} for subject in subjects]
+
+
+def _parts(subjects: Sequence[Subject], reasons: Sequence[str]) -> list[list[Subject]]:
+    """Those whose models the reasons name and the others; two halves where that is none or all."""
+    named = [one for one in subjects if any(re.search(rf"model_of_{one.name}(?!_?[a-z])", why) for why in reasons)]
+    if 0 < len(named) < len(subjects):
+        return [named, [one for one in subjects if one not in named]]
     half = len(subjects) // 2
-    rest = [*_words(subjects[:half], left, export), *_words(subjects[half:], left, export)]
-    return [{name: (exact | one)[name] for name in targets} for one in rest]
+    return [list(subjects[:half]), list(subjects[half:])]
 
 
 def joined(parts: Sequence[Built]) -> Built:

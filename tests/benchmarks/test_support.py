@@ -111,7 +111,8 @@ def test_what_was_exact_before_is_measured_together():
     assert list(groups(subjects, page)) == [tuple(subjects[1:-1]), (subjects[-1],), (subjects[0],)]
 
 
-def test_one_that_is_refused_is_found_among_many():
+@pytest.mark.parametrize(("why", "least"), [("why", 5), ("no form in model_1/model_of_svd_1/function", 3)])
+def test_one_that_is_refused_is_found_among_many(why, least):
     """The models are real, the exports are not: C is said to have no form of svd."""
     names = ["subtract", "tanh", "svd", "exp", "where"]
     counts = []
@@ -120,7 +121,9 @@ def test_one_that_is_refused_is_found_among_many():
         layers = [part for layer in built.model.layers for part in getattr(layer, "layers", [layer])]
         functions = {part.function for part in layers if hasattr(part, "function")}
         counts.append((len(functions), tuple(targets), cures))
-        return {name: Found("refused" if name == "c" and "svd" in functions else "exact") for name in targets}
+        return {
+            name: Found("refused", why) if name == "c" and "svd" in functions else Found("exact") for name in targets
+        }
 
     found = measured_together([Subject("keras.ops", name) for name in names], ["onnx", "c"], export)
     assert [one.subject.name for one in found] == names
@@ -128,6 +131,7 @@ def test_one_that_is_refused_is_found_among_many():
     assert {one.found["onnx"].word for one in found} == {"exact"}
     assert counts[0] == (5, ("onnx", "c"), False)
     assert {count[1:] for count in counts if count[0] == 1} == {(("c",), True)}
+    assert len(counts) == least  # exports: where the reason names it, of all, of it alone, and of the others
 
 
 def test_a_reason_is_told_without_the_model_it_was_met_in():
