@@ -168,4 +168,7 @@ def _as_it_is(source: SourceModel, known: Described, *, unroll: bool) -> TracedM
     try:
         return trace(source, known.signature, unroll=unroll)
     except ConversionError as error:
-        raise with_sizes(error, source, known.signature, unroll=unroll) from error
+        told = with_sizes(error, source, known.signature, unroll=unroll)
+        if told is error:
+            raise
+        raise told from error
