@@ -30,7 +30,6 @@ from rnnexport.conversion.forms.known import CASES, has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
-from rnnexport.core.errors import ConversionError
 from rnnexport.core.source_names import SourceNames
 from rnnexport.core.text import TEXT
 from rnnexport.source.freezing import captured
@@ -56,8 +55,7 @@ def in_forms(traced: TracedModel) -> TracedModel:
     """The model without operators that have another form; itself where there are none.
 
     Raises:
-        ConversionError: an input or an output is complex or text, or an operator has no form here; names it and the
-            layer.
+        ConversionError: an input or an output is text, or an operator has no form here; names it and the layer.
     """
     _require_forms_of_text(traced)
     return _written(traced) if _has_any(traced.graph_def()) else traced
@@ -121,13 +119,6 @@ def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
 
 
 def _written(traced: TracedModel) -> TracedModel:
-    for spec in traced.signature.all_inputs + traced.signature.all_outputs:
-        if spec.dtype.startswith("complex"):
-            raise ConversionError(
-                f"{spec.name} of {traced.name} is {spec.dtype}",
-                "real inputs, outputs and states",
-                "take and give real and imaginary parts, or export to saved-model",
-            )
     source = tf.Graph()
     with source.as_default():
         tf.import_graph_def(traced.graph_def(), name="")

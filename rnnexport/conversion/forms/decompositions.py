@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.solving import columns_of, count_of, rows_of
+from rnnexport.conversion.forms.solving import columns_of, count_of, pivoted, rows_of
 from rnnexport.conversion.forms.values import Form, FormError, Tensor, Value
 
 # A step of QR is some twenty operators; rotations are steps of a loop.
@@ -33,18 +33,9 @@ def _lu(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     order = tf.zeros_like(columns_of(matrix, 0), operation.outputs[1].dtype)
     order += tf.cast(tf.expand_dims(numbers, -1), order.dtype)
     for at in range(n):
-        sizes = tf.abs(tf.squeeze(columns_of(matrix, at), -1))
-        chosen = tf.argmax(tf.where(numbers >= at, sizes, tf.constant(-1, matrix.dtype)), -1, tf.int32)
-        is_chosen = tf.expand_dims(tf.equal(numbers, tf.expand_dims(chosen, -1)), -1)
-        is_here, is_below = (tf.expand_dims(which, -1) for which in (tf.equal(numbers, at), numbers > at))
-        pivots = [tf.reduce_sum(tf.where(is_chosen, x, tf.zeros_like(x)), -2, keepdims=True) for x in (matrix, order)]
-        matrix, order = (
-            tf.where(is_here, pivot, tf.where(is_chosen, rows_of(x, at), x))
-            for x, pivot in zip((matrix, order), pivots, strict=True)
-        )
-        factors = columns_of(matrix, at) / columns_of(pivots[0], at)
-        factors = tf.where(is_below, factors, tf.zeros_like(factors))
-        rest = tf.where(numbers > at, matrix - factors * pivots[0], matrix)
+        (matrix, order), (pivot, _), factors, _ = pivoted((matrix, order), at)
+        rest = tf.where(numbers > at, matrix - factors * pivot, matrix)
+        is_below = tf.expand_dims(numbers > at, -1)
         matrix = tf.where(tf.logical_and(is_below, tf.equal(numbers, at)), factors, rest)
     return [matrix, tf.squeeze(order, -1)]
 

@@ -72,23 +72,37 @@ def columns_of(matrix: Tensor, *at: int) -> Tensor:
     return tf.gather(matrix, list(at), axis=-1)
 
 
+def pivoted(arrays: Sequence[Tensor], at: int) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+    """A row of a matrix changed for the one with the largest number of that column, among those from there on.
+
+    Args:
+        arrays: the matrix, and others whose rows change with it.
+        at: the row, and the column.
+
+    Returns:
+        The arrays, their rows there, how often that row is in each row below it, and which row is there now.
+    """
+    matrix = arrays[0]
+    numbers = tf.range(count_of(matrix))
+    sizes = tf.abs(tf.squeeze(columns_of(matrix, at), -1))
+    chosen = tf.argmax(tf.where(numbers >= at, sizes, tf.constant(-1, matrix.dtype)), -1, tf.int32)
+    is_chosen = tf.expand_dims(tf.equal(numbers, tf.expand_dims(chosen, -1)), -1)
+    is_here, is_below = (tf.expand_dims(which, -1) for which in (tf.equal(numbers, at), numbers > at))
+    pivots = [tf.reduce_sum(tf.where(is_chosen, x, tf.zeros_like(x)), -2, keepdims=True) for x in arrays]
+    changed = [
+        tf.where(is_here, pivot, tf.where(is_chosen, rows_of(x, at), x))
+        for x, pivot in zip(arrays, pivots, strict=True)
+    ]
+    factors = columns_of(changed[0], at) / columns_of(pivots[0], at)
+    return changed, pivots, tf.where(is_below, factors, tf.zeros_like(factors)), chosen
+
+
 def _eliminated(matrix: Tensor, right: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """The upper triangle that a matrix becomes, its other side, and whether an odd number of rows changed places."""
-    numbers = tf.range(n)
     is_odd = tf.zeros_like(tf.squeeze(columns_of(rows_of(matrix, 0), 0), [-2, -1]), tf.bool)
     for at in range(n):
-        sizes = tf.abs(tf.squeeze(columns_of(matrix, at), -1))
-        chosen = tf.argmax(tf.where(numbers >= at, sizes, tf.constant(-1, matrix.dtype)), -1, tf.int32)
+        (matrix, right), pivots, factors, chosen = pivoted((matrix, right), at)
         is_odd = tf.math.logical_xor(is_odd, tf.not_equal(chosen, at))
-        is_chosen = tf.expand_dims(tf.equal(numbers, tf.expand_dims(chosen, -1)), -1)
-        is_here, is_below = (tf.expand_dims(which, -1) for which in (tf.equal(numbers, at), numbers > at))
-        pivots = [tf.reduce_sum(tf.where(is_chosen, x, tf.zeros_like(x)), -2, keepdims=True) for x in (matrix, right)]
-        matrix, right = (
-            tf.where(is_here, pivot, tf.where(is_chosen, rows_of(x, at), x))
-            for x, pivot in zip((matrix, right), pivots, strict=True)
-        )
-        factors = columns_of(matrix, at) / columns_of(pivots[0], at)
-        factors = tf.where(is_below, factors, tf.zeros_like(factors))
         matrix, right = (x - factors * pivot for x, pivot in zip((matrix, right), pivots, strict=True))
     return matrix, right, is_odd
 

@@ -105,23 +105,25 @@ def _ratio(coefficients: Sequence[tuple[float, float]], x: Tensor) -> Tensor:
     return top / bottom
 
 
-def _lanczos(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For z >= -0.5: the sum, its derivative, and the logarithm of z + g + 1/2, with what is small kept."""
+def _lanczos(x: Tensor) -> tuple[Tensor, ...]:
+    """Whether x is below 1/2, where 1 - x takes its place, and z, one less than that; for it the sum, its derivative,
+    and the logarithm of z + g + 1/2, with what is small kept.
+    """
+    is_low = x < 0.5
+    z = tf.where(is_low, -x, x - 1.0)
     base, *coefficients = _numbers(_LANCZOS, z)
     total, slope = base + tf.zeros_like(z), tf.zeros_like(z)
     for at, coefficient in enumerate(coefficients, 1):
         total += coefficient / (z + at)
         slope -= coefficient / tf.square(z + at)
-    return total, slope, _number(np.log(_G + 0.5), z) + tf.math.log1p(z / (_G + 0.5))
+    return is_low, z, total, slope, _number(np.log(_G + 0.5), z) + tf.math.log1p(z / (_G + 0.5))
 
 
 def _lgamma(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The logarithm of the size of gamma(x); below 1/2 by pi / (sin(pi x) gamma(1 - x)), infinite at the poles."""
     del operation
     (x,) = inputs
-    is_low = x < 0.5
-    z = tf.where(is_low, -x, x - 1.0)
-    total, _, log_t = _lanczos(z)
+    is_low, z, total, _, log_t = _lanczos(x)
     # (z + 1/2) log t - t, without the difference of two large numbers.
     found = _number(0.5 * np.log(2 * np.pi), z) + (z + 0.5 - (z + _G + 0.5) / log_t) * log_t + tf.math.log(total)
     part = tf.abs(x) - tf.floor(tf.abs(x))
@@ -137,9 +139,7 @@ def _digamma(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The slope of that; no number at the poles, of which 0 has the sign of what is near."""
     del operation
     (x,) = inputs
-    is_low = x < 0.5
-    z = tf.where(is_low, -x, x - 1.0)
-    total, slope, log_t = _lanczos(z)
+    is_low, z, total, slope, log_t = _lanczos(x)
     found = log_t + slope / total - _G / (z + _G + 0.5)
     part = x + tf.abs(tf.floor(x + 0.5))  # the angle, less whole turns
     pi = _number(np.pi, x)
