@@ -101,7 +101,8 @@ class _Layer:
 
 
 def _is_narrow(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" and array.dtype != np.float64
+    """Whether float64 holds all numbers of a dtype; bfloat16 is none of NumPy's own floats."""
+    return (array.dtype.kind == "f" and array.dtype != np.float64) or array.dtype.name == "bfloat16"
 
 
 def _cast(array: np.ndarray) -> np.ndarray:
