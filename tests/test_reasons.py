@@ -8,6 +8,8 @@ import pytest
 
 import rnnexport
 from rnnexport.core.errors import RaisedError, layer_of, reason
+from rnnexport.source.probe import other_dtype
+from rnnexport.source.trace import _untraceable
 from rnnexport.targets.registry import target
 
 X = np.ones((2, 5), "float32")
@@ -73,17 +75,84 @@ def around(layer, shape=(None, 3)):
     return keras.Model(x, keras.layers.GRU(3, return_sequences=True)(layer(y)), name="m")
 
 
+class Halves(keras.layers.Layer):
+    """As many steps as half of the length."""
+
+    def call(self, x):
+        return keras.ops.max_pool(x, 2)
+
+
 # What is refused where, what is said of it, and the options with which it is not.
 CURES = {
     "rows": (Centred, "c", r"gru of m depends on the other rows of its batch; .*; give --batch N", {"batch": 3}),
+    "length": (
+        Halves,
+        "c",
+        r"no C form of MaxPool in .*halves.*: how many windows .*; give --timesteps N",
+        {"timesteps": 6},
+    ),
+    "adaptive": (
+        lambda: keras.layers.AdaptiveAveragePooling1D(2),
+        "numpy",
+        r"\(in AdaptiveAveragePooling1D\); .*; give --timesteps N",
+        {"timesteps": 6},
+    ),
+    "dtype": (
+        lambda: keras.layers.LSTM(4, return_sequences=True, dtype="float64"),
+        "tflite",
+        r"float64 in .*lstm.*; give --cast float32",
+        {"cast": "float32", "timesteps": 6},
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", CURES)
+@pytest.mark.parametrize(
+    "kind", ["rows", *(pytest.param(kind, marks=pytest.mark.long) for kind in CURES if kind != "rows")]
+)
 def test_what_a_refusal_proposes_works(kind, tmp_path):
     layer, to, told, cure = CURES[kind]
     model, path = around(layer()), tmp_path / f"m{target(to).suffix}"
+    fixed = {name: size for name, size in cure.items() if target(to).unrolled and name == "timesteps"}
     with pytest.raises(rnnexport.ConversionError, match=told):
-        rnnexport.export(model, to, path)
+        rnnexport.export(model, to, path, **fixed)
     assert list(tmp_path.iterdir()) == []
     assert rnnexport.export(model, to, path, **cure).report.status == "passed"
+
+
+class Loss(keras.layers.Layer):
+    """That of CTC for one label of 1, which TensorFlow writes with functions of its first version."""
+
+    def call(self, x_BTL):
+        labels_B1 = keras.ops.ones_like(x_BTL[:, :1, 0], dtype="int32")
+        lengths_B = keras.ops.full_like(labels_B1[:, 0], 5)
+        return keras.ops.ctc_loss(labels_B1, x_BTL, labels_B1[:, 0], lengths_B)
+
+
+def test_a_loss_among_the_layers_is_refused_for_what_it_is_and_the_model_without_it_is_not(tmp_path):
+    x = keras.Input((5, 3), name="x")
+    y = keras.layers.GRU(4, return_sequences=True, name="scores")(x)
+    model = keras.Model(x, Loss(name="loss")(y), name="m")
+    with pytest.raises(rnnexport.ConversionError, match=r"functions of TensorFlow 1 in .*loss.*; leave the loss out"):
+        rnnexport.export(model, "saved-model", tmp_path / "m_saved_model")
+    scores = keras.Model(model.inputs, model.get_layer("scores").output)
+    assert rnnexport.export(scores, "saved-model", tmp_path / "m_saved_model").report.status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("layer", "todo"),
+    [("Own", "mend Own; "), ("Dense", "use another layer than Dense of Keras; "), ("", "mend the")],
+)
+def test_a_layer_of_keras_is_nothing_to_mend(layer, todo):
+    source = rnnexport.load(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    around = f"Exception encountered when calling {layer}.call().\n\nno\n\nArguments received by {layer}.call():\n  • x"
+    error = ValueError(around if layer else "no")
+    assert _untraceable(source, error).todo.startswith(todo)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "todo"), [("bfloat16", "give --cast float32"), ("complex64", "make two of it"), ("uint4", "cast it")]
+)
+def test_a_dtype_that_no_artifact_has_is_told_with_a_cure(dtype, todo):
+    told = other_dtype("output y", dtype)
+    assert told.found == f"output y of dtype {dtype}"
+    assert told.todo.startswith(todo)

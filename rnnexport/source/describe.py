@@ -23,7 +23,7 @@ from rnnexport.core.signature import (
 from rnnexport.core.text import TEXT
 from rnnexport.source.api import Layer, NamedTensor, StateVariable, ragged_input
 from rnnexport.source.model import SourceModel
-from rnnexport.source.probe import DTYPES, LENGTHS, dependent_rows, output_specs, runs_at
+from rnnexport.source.probe import DTYPES, LENGTHS, dependent_rows, other_dtype, output_specs, runs_at
 
 _MASKED_RANK = 3  # a Masking layer looks at the features of a timestep
 
@@ -95,11 +95,7 @@ def _require_independent_rows(source: SourceModel, signature: Signature) -> None
 def _input(tensor: NamedTensor, boundary: Boundary) -> TensorSpec:
     dtype = TEXT if tensor.dtype == "string" else tensor.dtype
     if dtype not in DTYPES:
-        raise ConversionError(
-            f"input {tensor.name} of dtype {tensor.dtype}",
-            f"one of {', '.join(DTYPES)}",
-            "give --cast float32" if tensor.dtype == "bfloat16" else "convert it outside the model",
-        )
+        raise other_dtype(f"input {tensor.name}", tensor.dtype)
     shape = tuple(_dim(tensor, axis, size, boundary) for axis, size in enumerate(tensor.shape))
     return TensorSpec(tensor.name, dtype, shape)
 

@@ -21,6 +21,10 @@ DTYPES = (
     "bool",
     "str",
 )
+_DTYPE_CURES = {
+    "bfloat16": "give --cast float32",
+    **dict.fromkeys(("complex64", "complex128"), "make two of it, of the real and the imaginary parts"),
+}
 _BATCHES = (3, 5)
 # Pairs of sizes for the other dimensions, the first of which that the model runs at is used: some models take no
 # more steps than they have positions, some need as many as they pool, or as their frames are long. A further dimension
@@ -34,6 +38,12 @@ _VALUES = (0, 1)  # of all inputs: the first that the model takes, which counts 
 def lengths_around(built: int) -> tuple[tuple[int, int], ...]:
     """Pairs for a model that is known to run at one length: it needs no search among thousands of steps."""
     return (*LENGTHS[:2], (built, built + _FURTHER + 1))
+
+
+def other_dtype(name: str, dtype: str) -> ConversionError:
+    """What to say of an input or output of a dtype that no artifact has."""
+    cure = _DTYPE_CURES.get(dtype, "cast it in the model")
+    return ConversionError(f"{name} of dtype {dtype}", f"one of {', '.join(DTYPES)}", cure)
 
 
 def output_specs(
@@ -56,8 +66,7 @@ def output_specs(
     for name, first, second in zip(names, *runs, strict=True):
         dtype = "str" if first.dtype.kind == "U" else first.dtype.name
         if dtype not in DTYPES:
-            cure = "give --cast float32, or cast it" if dtype == "bfloat16" else "cast it"
-            raise ConversionError(f"output {name} of dtype {dtype}", f"one of {', '.join(DTYPES)}", cure)
+            raise other_dtype(f"output {name}", dtype)
         if 0 in first.shape:
             raise ConversionError(f"output {name} of shape {first.shape}, which is empty", "values", "drop that output")
         specs.append(TensorSpec(name, dtype, _moved(name, first.shape, second.shape, *sizes)))

@@ -144,6 +144,7 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None, o
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _keep_cases(concrete)
         needed = live(concrete, _variable_names(source))
+        _refuse_functions_of_tensorflow_1(source, needed.graph.as_graph_def())
         _refuse_assignments(needed)
         closed = frozen(needed, open_from)
         _refuse_gpu_operators(source, closed.graph_def)
@@ -170,6 +171,21 @@ def _refuse_gpu_operators(source: SourceModel, graph_def: Any) -> None:
                 "a recurrence that runs anywhere",
                 "export the model that the program was made from",
             )
+
+
+def _refuse_functions_of_tensorflow_1(source: SourceModel, graph_def: Any) -> None:
+    """What they call is an operator of a name of its own, which TensorFlow has once in a process and no format has."""
+    known = {function.signature.name for function in graph_def.library.function}
+    if not any(node.op in known for node in _nodes(graph_def)):
+        return
+    own = {value.func.name: node.name for node in graph_def.node for value in node.attr.values() if value.func.name}
+    callers = [function for function in graph_def.library.function if any(n.op in known for n in function.node_def)]
+    places = sorted({own[one.signature.name] for one in callers if one.signature.name in own})
+    raise ConversionError(
+        f"{source.name} calls functions of TensorFlow 1 in {', '.join(places) or 'a function'}",
+        "operators and functions of TensorFlow 2, which the losses of CTC are not made of",
+        "leave the loss out of the model that is exported, or write it with operations of Keras",
+    )
 
 
 def _keep_cases(concrete: Any) -> None:
@@ -259,8 +275,14 @@ def _name_tables(graph_def: Any, weights: Collection[str]) -> dict[str, str]:
 
 
 def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:
+    layer = layer_of(error)
+    of_keras = any(
+        layer in (one.name, type(one).__name__) and type(one).__module__.startswith(("keras.", "tf_keras."))
+        for one in source.api.layers(source.model)
+    )
+    todo = f"use another layer than {layer} of Keras" if of_keras else f"mend {layer or 'the call()'}"
     return ConversionError(
         f"{source.name} can't be traced: {reason(error)}",
         "a call() of TensorFlow or Keras operations on its arguments",
-        f"mend {layer_of(error) or 'the call()'}; --debug shows the traceback",
+        f"{todo}; --debug shows the traceback",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +59,10 @@ class Called:
 
 class World(Protocol):
     """What the functions of a program share."""
+
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        """The lengths that a caller gives."""
 
     def constant(self, array: np.ndarray, name: str) -> str:
         """The name of a constant array of the program."""
@@ -194,7 +199,7 @@ class Body:
         """The same, none of them depending on a length."""
         found = self.numbers(term)
         if not all(isinstance(item, int) for item in found):
-            raise NoFormError("its places depend on the length; fix it by --timesteps")
+            raise NoFormError("its places depend on the length")
         return [int(item) for item in found if isinstance(item, int)]
 
     def made(self, term: Term, shape: Shape, dtype: str = "") -> Array:
@@ -302,10 +307,12 @@ class Body:
             raise self._refusal(error.term or term, error) from error
 
     def _refusal(self, term: Term, error: NoFormError) -> ConversionError:
+        of_length = self.world.lengths and re.search("length|data alone|shapes", str(error))
+        cure = "give --timesteps N, " if of_length else ""
         return ConversionError(
             f"no C form of {term.op} in {self.world.where(term)}: {error}",
             "operators that C can be written for",
-            "export to another format, fix the length by --timesteps, or write the layer with other operations",
+            f"{cure}export to another format, or write the layer with other operations",
         )
 
     def _operator(self, term: Term) -> None:

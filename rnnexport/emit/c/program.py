@@ -164,7 +164,7 @@ class _Writing:
                 raise ConversionError(
                     f"{argument.spec.name} of the shape {shape_text(array.shape)}",
                     shape_text(argument.shape),
-                    "export to another format, or fix the length by --timesteps",
+                    "give --timesteps N, or export to another format",
                 )
             if argument in states and array.base.startswith("state->") and array.base != f"state->{argument.name}":
                 moved = body.fresh(body.name_of(term), array.dtype, array.shape)
@@ -233,6 +233,10 @@ class _Writing:
 
     def variable(self, term: Term) -> str | None:
         return self._origins.variable(term)
+
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        return self._interface.lengths
 
     def where(self, term: Term) -> str:
         return self._origins.path(term) or "the model"
