@@ -142,14 +142,20 @@ def _unknown_ops(graph: onnx.GraphProto, opset: int) -> Iterator[tuple[str, str]
 
 
 def _complete(model: ir.Model) -> None:
-    """Give the step and the condition that loops begin with their rank, which ONNX Runtime asks for.
+    """Say what checkers and runtimes ask for: of a loop's step and condition the rank, of a size that it is all.
 
-    Before: body(step, cond, ...)     After: body(step: [], cond: [], ...)
+    Before: body(step, cond, ...)         After: body(step: [], cond: [], ...)
+    Before: Resize(x, [], [], sizes)      After: Resize(x, , , sizes), which in a branch are no two ways of saying it
     """
     for node in model.graph.all_nodes():
         if node.op_type == "Loop":
             for value in node.attributes["body"].as_graph().inputs[:2]:
                 value.shape = value.shape if value.shape is not None else ir.Shape([])
+        if node.op_type == "Resize":
+            for at, value in enumerate(node.inputs):
+                known = None if value is None else ir.convenience.get_const_tensor(value)
+                if known is not None and known.size == 0:
+                    node.replace_input_with(at, None)
 
 
 def _failed(name: str, error: BaseException) -> ConversionError:

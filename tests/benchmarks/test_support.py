@@ -55,6 +55,20 @@ def test_a_length_that_cures_is_told():
     assert found["tflite"].word == "exact"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("family", "name", "target"),
+    [
+        ("tf_keras.layers", "CenterCrop", "onnx"),  # a picture is resized in one branch
+        ("keras.layers", "MelSpectrogram", "onnx"),
+        ("keras.ops", "diagonal", "onnx"),
+        ("keras.ops", "percentile", "tflite"),
+    ],
+)
+def test_what_was_refused_once_is_exact(family, name, target):
+    assert measure(Subject(family, name), [target]).found == {target: Found("exact")}
+
+
 MEASURED = [
     Measured(Subject("keras.layers", "GRU"), "", {"onnx": Found("exact"), "tflite": Found("exact")}, 1.0),
     Measured(
