@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import function_def_to_graph, smart_constant_value
+from rnnexport.compat.tensorflow import function_def_to_graph
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.freezing import captured
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.tflite.elements import LISTS, ElementList, NotFixed
 from rnnexport.targets.tflite.forms import FORMS
+from rnnexport.targets.tflite.forms.form import known
 
 # A tensor, or a list of tensors where loops are written out.
 Value = Any
@@ -139,7 +139,9 @@ class _Replay:
         self._count += 1
         if self._count > _MOST_NODES:
             raise ConversionError(
-                f"loops written out have more than {_MOST_NODES:,} operators", "shorter loops", "give fewer --timesteps"
+                f"loops written out have more than {_MOST_NODES:,} operators",
+                "shorter loops",
+                "give fewer --timesteps or --stream",
             )
         attributes = {key: value for key, value in operation.node_def.attr.items() if key not in _HINTS}
         made = tf.compat.v1.get_default_graph().create_op(
@@ -240,14 +242,6 @@ def _chosen(index: tf.Tensor, at: int, branches: Sequence[Callable[[], list[Valu
 
 def _listed(found: Any) -> list[Value]:
     return list(found) if isinstance(found, list | tuple) else [found]
-
-
-def known(value: Value) -> np.ndarray | None:
-    """The numbers of a tensor that follows from constants and known shapes."""
-    if not isinstance(value, tf.Tensor) or value.dtype in (tf.variant, tf.resource, tf.string):
-        return None
-    found = smart_constant_value(value)
-    return None if found is None else np.asarray(found)
 
 
 def _folded(tensor: tf.Tensor) -> tf.Tensor:

@@ -20,13 +20,10 @@ def on_floats(function: Callable[..., tf.Tensor]) -> Form:
     return lambda operation, *inputs: function(*inputs) if inputs[0].dtype.is_floating else None
 
 
-def on_all(function: Callable[..., tf.Tensor]) -> Form:
-    """The form of an operator that is a function of its inputs alone."""
-    return lambda operation, *inputs: function(*inputs)
-
-
-def known(tensor: tf.Tensor) -> np.ndarray | None:
-    """The numbers of a tensor that follows from constants and known shapes."""
+def known(tensor: Any) -> np.ndarray | None:
+    """The numbers of a tensor that follows from constants and known shapes; None of all else."""
+    if not isinstance(tensor, tf.Tensor) or tensor.dtype in (tf.variant, tf.resource, tf.string):
+        return None
     found = smart_constant_value(tensor)
     return None if found is None else np.asarray(found)
 
