@@ -151,3 +151,32 @@ def test_ncps_is_loaded_and_exported_by_its_name_alone(tmp_path):
     done = rnnexport.export(tmp_path / "cfc.keras", "onnx", tmp_path / "m.onnx", loading=loading)
     assert done.report is not None
     assert done.report.status == "passed"
+
+
+def lmu(layers, package):
+    options = {"memory_d": 2, "order": 4, "theta": 6, "return_sequences": True}
+    return [
+        package.LMU(hidden_cell=layers.SimpleRNNCell(5), **options),
+        package.LMUFeedforward(hidden_cell=layers.SimpleRNNCell(4), **options),
+    ]
+
+
+def tcn(layers, package):
+    return [package.TCN(4, 2, dilations=[1, 2], return_sequences=True, use_skip_connections=True), layers.GRU(3)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "make"), [("keras_lmu", lmu), ("tcn", tcn)])
+def test_layers_of_other_packages_are_exported(name, make, tmp_path):
+    """Discretised memories by Fourier transforms and matrix exponentials; dilated causal convolutions."""
+    package = pytest.importorskip(name)
+    import keras
+
+    x = y = keras.Input((9, 3))
+    for layer in make(keras.layers, package):
+        y = layer(y)
+    keras.Model(x, y).save(tmp_path / "m.keras")
+    done = rnnexport.export_all(
+        tmp_path / "m.keras", ["onnx", "numpy", "tflite"], tmp_path / "done", loading=LoadOptions([name])
+    )
+    assert [one.report.status for one in done if one.report] == ["passed"] * 3
