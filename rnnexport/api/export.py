@@ -101,13 +101,13 @@ def export(
     if found is not None:
         at = file or _inside(folder) / f"{name_of(found)}{kind.suffix}"
         if folder is None or folder.is_dir():
-            check_jobs(found, [ExportJob(kind, at, extent)])
+            check_jobs(found, [ExportJob(kind, at, extent, options.form.tflite)])
     made = nullcontext() if folder is None else made_folder(folder)
     with shown(keywords.get("progress"), steps_of(keywords, 1)) as progress, made:
         progress("loading")
         source = _loaded(model, loading, found)
         at = file or _inside(folder) / f"{source.name}{kind.suffix}"
-        return _run(watch, source, [ExportJob(kind, at, extent)], options, progress)[0]
+        return _run(watch, source, [ExportJob(kind, at, extent, options.form.tflite)], options, progress)[0]
 
 
 def export_all(
@@ -145,10 +145,8 @@ def export_all(
     fixed = replace(general, boundary=boundary)
 
     def jobs(name: str) -> list[ExportJob]:
-        return [
-            ExportJob(kind, Path(folder) / f"{name}{kind.suffix}", fixed if kind.unrolled else general)
-            for kind in kinds
-        ]
+        made = [ExportJob(kind, Path(folder) / f"{name}{kind.suffix}", general, options.form.tflite) for kind in kinds]
+        return [replace(job, extent=fixed) if job.kind.unrolled else job for job in made]
 
     check_data(options.data)
     found = check_model(model, loading)

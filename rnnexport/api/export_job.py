@@ -78,20 +78,21 @@ def run_jobs(
         known: what `described` gave for these jobs and others.
     """
     from rnnexport.reference.prepare import require_fixed
-    from rnnexport.source.footprint import require_convertible_size, require_few_steps_of
+    from rnnexport.source.footprint import longest_of, require_convertible_size, require_few_steps_of
 
     for job in jobs:
         check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source, [job.kind.name for job in jobs if job.kind.limited])
+    jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called))) for job in jobs]
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     for job in jobs:
-        if job.kind.unrolled:
+        if job.unrolls:
             require_few_steps_of(source, job.extent.called)
     known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
         signature = known[job.extent].known.signature
         options.override.require_known([spec.name for spec in signature.all_outputs], source.name)
-        if job.kind.unrolled:
+        if job.unrolls:
             require_fixed(source.name, signature)
         known[job.extent].require_converted(job.kind)
     if options.data is not None:
@@ -120,7 +121,7 @@ def run_jobs(
 
 def _extent(job: ExportJob) -> Extent:
     """What is converted: a format that is unrolled has no open sizes."""
-    return job.extent.with_fixed_sizes() if job.kind.unrolled else job.extent
+    return job.extent.with_fixed_sizes() if job.unrolls else job.extent
 
 
 def _with_data(reference: Reference, data: UserData, progress: Progress) -> Reference:
@@ -139,7 +140,7 @@ def _unrolls(job: ExportJob) -> bool:
 
     ONNX has better forms for one step, too.
     """
-    return job.kind.unrolled or (job.kind.entries and job.extent.stream == 1)
+    return job.unrolls or (job.kind.entries and job.extent.stream == 1)
 
 
 def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
@@ -148,16 +149,18 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
 
     progress(f"converting {form.traced.name} to {job.kind.name}")
     reference = form.reference
-    sequence = reference.traced_sequence(job.kind)
+    sequence = reference.traced_sequence(job.kind, unroll=job.unrolls)
     asked = job.extent.to_json() | (options.form.recorded() if job.kind.opsets else {})
+    asked |= {"form": job.form.form} if job.kind.unrolled else {}
     asked |= {} if options.data is None else {"data": options.data.name}
     recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
     goldens = reference.goldens(sequence) if options.has_goldens else ()
     proof = Proof(recorded, goldens, place=options.proof)
-    graphs = Graphs(form.traced, sequence, reference.sequence is not None, reference.converted(form.traced))
+    converted, is_stream = reference.converted(form.traced), reference.sequence is not None
+    graphs = Graphs(form.traced, sequence, is_stream, converted, reference.known.traced)
     feeds = [golden.feed for golden in reference.known.goldens if not golden.carries]
     with writing(job.destination):
-        lowering = job.kind.export(graphs, feeds, path, options.form)
+        lowering = job.kind.export(graphs, feeds, path, replace(options.form, tflite=job.form))
         trail = trail_of(job.kind, path, reference.layers, feeds[TRAIL_GOLDEN], reference.known.tolerance, _where(job))
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         job.kind.write_proof(path, proof)

@@ -11,6 +11,7 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.run_record import seconds_in_words, size_of
 from rnnexport.core.signature import Extent, Signature
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.user_data import UserData
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
@@ -79,6 +80,9 @@ class Options:
         )
 
 
+_TFLITE = TFLiteForm()
+
+
 @dataclass(frozen=True)
 class ExportJob:
     """One artifact that is wanted."""
@@ -86,6 +90,12 @@ class ExportJob:
     kind: Target
     destination: Path
     extent: Extent
+    form: TFLiteForm = _TFLITE
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether its recurrences are written out, and so want a fixed length."""
+        return self.kind.unrolled and self.form.unrolls
 
 
 def check_destination_of(job: ExportJob, model: Path | None) -> None:

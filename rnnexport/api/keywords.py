@@ -17,6 +17,7 @@ from rnnexport.core.names import Given, Names
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Boundary, Extent, Length, Range
 from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.user_data import UserData, user_data
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.verification.tolerance import Override
@@ -30,7 +31,7 @@ class Shape(TypedDict, total=False):
 
     Attributes:
         batch: the batch size to fix, `dynamic`, or None for what the model says.
-        timesteps: the same for the length. TFLite needs a fixed one.
+        timesteps: the same for the length. TFLite needs a fixed one, unless its recurrences are rolled.
         stream: the steps of a chunk, or `dynamic` for any (one in TFLite), to export the model as a stream: called with
             a chunk and the states, it gives the steps of the chunk and the states to go on from. None for whole
             sequences.
@@ -74,6 +75,7 @@ class ExportKeywords(Shape, Checks, total=False):
         opset: of the ONNX file; 17 by default.
         lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
         c: how a C program is written.
+        tflite: how the recurrences of a TFLite file are written: step by step, or as loops.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
         progress: is called with a few words before each step; by default nothing is told but in a notebook, by a bar.
@@ -84,6 +86,7 @@ class ExportKeywords(Shape, Checks, total=False):
     opset: int
     lowering: LoweringRequest
     c: CForm
+    tflite: TFLiteForm
     tolerance: Override
     progress: Progress
 
@@ -140,6 +143,7 @@ def options_of(keywords: ExportKeywords) -> Options:
             keywords.get("opset", DEFAULT_OPSET),
             keywords.get("lowering", LoweringRequest()),
             keywords.get("c", CForm()),
+            keywords.get("tflite", TFLiteForm()),
         ),
         keywords.get("tolerance", Override()),
         keywords.get("verify", True),

@@ -83,7 +83,7 @@ def check_jobs(file: SourceFile | None, jobs: Iterable[ExportJob]) -> None:
     """
     for job in jobs:
         check_destination_of(job, None if file is None else file.path)
-        called = job.extent.with_fixed_sizes().called if job.kind.unrolled else None
+        called = job.extent.with_fixed_sizes().called if job.unrolls else None
         if file is None or called is None or isinstance(called.timesteps, int):
             continue
         if any(shape[1:2] == [None] for shape in _input_shapes(file)):

@@ -14,6 +14,7 @@ from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
 from rnnexport.core.c_form import CForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.targets.base import DEFAULT_OPSET
 from rnnexport.verification.tolerance import Override
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOWERING = LoweringRequest()
 _C = CForm()
+_TFLITE = TFLiteForm()
 
 
 def export_command(
@@ -49,6 +51,7 @@ def export_command(
         opset: int = DEFAULT_OPSET,
         request: LoweringRequest = _LOWERING,
         c: CForm = _C,
+        tflite: TFLiteForm = _TFLITE,
     ) -> None:
         from rnnexport.api import export as pipeline
         from rnnexport.api.keywords import steps_of
@@ -65,6 +68,7 @@ def export_command(
             opset=opset,
             lowering=request,
             c=c,
+            tflite=tflite,
             **shape,
             **checks,
             tolerance=tolerance,

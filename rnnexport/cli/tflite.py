@@ -1,6 +1,22 @@
 """`rnnexport tflite`."""
 
+import click
+
+from rnnexport.cli.grouping import OptionGroup
+from rnnexport.cli.options import FORM
 from rnnexport.cli.single import export_command
+from rnnexport.core.tflite_form import FORM_CHOICES, MOST_UNROLLED, TFLiteForm
+
+_OPTIONS = (
+    click.Option(
+        ["--form"],
+        type=click.Choice(FORM_CHOICES),
+        default="auto",
+        show_default=True,
+        help="How recurrences are written: unroll is step by step, for a fixed length; rolled is a loop, for any; "
+        f"auto unrolls up to {MOST_UNROLLED} steps.",
+    ),
+)
 
 command = export_command(
     "tflite",
@@ -8,11 +24,14 @@ command = export_command(
 
     MODEL is a .keras or .h5 file, weights, a .json architecture or a SavedModel folder.
 
-    Recurrent layers are unrolled, which needs a fixed length: give --timesteps unless the model has one. Only
-    built-in operators are used, so that the file runs wherever LiteRT does.
+    Recurrent layers are unrolled where sequences are short, which needs a fixed length: give --timesteps unless the
+    model has one. With --form rolled they are loops, and the length may be open. Only built-in operators are used, so
+    that the file runs wherever LiteRT does.
 
     \b
-    Example:
+    Examples:
       rnnexport tflite model.keras --timesteps 50 --batch 1 -o model.tflite
+      rnnexport tflite model.keras --form rolled
     """,
+    OptionGroup(FORM, _OPTIONS, "tflite", TFLiteForm),
 )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# The operator that writes a part of a tensor, which TFLite has and no public function gives.
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_dynamic_update_slice as dynamic_update_slice
+
 # The message of a node's attribute and the numbers of dtypes; options of Grappler, and what it is given.
 from tensorflow.core.framework import attr_value_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
@@ -37,6 +40,7 @@ __all__ = [
     "config_pb2",
     "context",
     "convert_to_constants",
+    "dynamic_update_slice",
     "execute",
     "function_def_to_graph",
     "function_def_to_graph_def",

@@ -11,6 +11,8 @@ from rnnexport.core.errors import UsageError
 # The forms a recurrence can have in an ONNX file, the most general one last.
 FORMS = ("native", "scan", "unroll", "loop")
 FORM_CHOICES = ("auto", *FORMS)
+# Those that it can have in any file, as reports list them.
+ALL_FORMS = ("native", "scan", "rolled", "unroll", "loop")
 PROVIDER_CHOICES = ("cpu", "cuda")
 
 
@@ -56,9 +58,9 @@ class LoweringDecision:
     Attributes:
         name: where it is in the model, such as `encoder/lstm`.
         what: what it is, in words: its equation, directions, states and sizes.
-        chosen: the form it has in the file, one of `FORMS`.
+        chosen: the form it has in the file, one of `ALL_FORMS`.
         why: why this one.
-        proven: the forms that were shown to be equal, in the order of `FORMS`.
+        proven: the forms that were shown to be equal, in that order.
         refused: for each other form, the reason why it was not.
         fault: what disagreed although it had been derived; empty unless rnnexport itself is wrong.
     """

@@ -270,7 +270,7 @@ def dynamic_length(name: str, dims: Sequence[str]) -> UsageError:
     return UsageError(
         f"{name} has a dynamic {', '.join(dims)}",
         "fixed sizes for TFLite, which is unrolled",
-        "give --timesteps N" if TIME in dims else "fix them in the model's Input layers",
+        f"{'give --timesteps N' if TIME in dims else 'fix them in the Input layers of the model'}, or --form rolled",
     )
 
 

@@ -69,17 +69,17 @@ class Reference:
         """What is called, as a graph."""
         return _traced(self.source, self.known, unroll=unroll)
 
-    def traced_sequence(self, kind: Target) -> TracedModel | None:
+    def traced_sequence(self, kind: Target, *, unroll: bool) -> TracedModel | None:
         """The model on whole sequences, as a graph; None where it is no stream, or the format has no form for it.
 
-        That is a format without signatures, and one that wants lengths fixed where they are open.
+        That is a format without signatures, and one that is unrolled, which wants lengths fixed, where they are open.
         """
         if self.whole is None or not kind.entries:
             return None
         source, known = self.whole
-        if kind.unrolled and open_lengths(known.signature):
+        if unroll and open_lengths(known.signature):
             return None
-        return _traced(source, known, unroll=kind.unrolled)
+        return _traced(source, known, unroll=unroll)
 
     def goldens(self, sequence: TracedModel | None) -> tuple[Golden, ...]:
         """Those of what is called, and behind them some of whole sequences, where the artifact takes these."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rnnexport.artifact.provenance import Provenance
 from rnnexport.core.errors import UsageError
-from rnnexport.core.lowering import FORMS, LoweringDecision
+from rnnexport.core.lowering import ALL_FORMS, LoweringDecision
 from rnnexport.report import words
 from rnnexport.report.charts import Curve, drift_chart, histogram_chart
 from rnnexport.verification.compare import Comparison
@@ -192,7 +192,7 @@ def _followed(feed: FeedReport, item: ArtifactReport) -> _Followed:
 def _forms(recurrence: LoweringDecision) -> Sequence[tuple[str, str, str]]:
     """The forms that were looked at: form, `chosen`, `proven` or `refused`, reason."""
     told = []
-    for form in FORMS:
+    for form in ALL_FORMS:
         if form == recurrence.chosen:
             told.append((form, "chosen", recurrence.why))
         elif form in recurrence.proven:

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from rnnexport.core.lowering import FORMS, LoweringDecision
+from rnnexport.core.lowering import ALL_FORMS, LoweringDecision
 from rnnexport.report.terminal import said
 
 _CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
@@ -29,7 +29,7 @@ def recurrences_table(lowering: Sequence[LoweringDecision]) -> RenderableType:
 
 def _forms(recurrence: LoweringDecision) -> Iterator[tuple[str, str, str, str]]:
     """A row a form: its name, the verdict with its style, the reason."""
-    for form in FORMS:
+    for form in ALL_FORMS:
         if form == recurrence.chosen:
             yield form, "chosen", _CHOSEN, recurrence.why
         elif form in recurrence.proven:

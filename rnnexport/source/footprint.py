@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary
+from rnnexport.source.api import SEQUENCE_RANK
 from rnnexport.source.model import SourceModel
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.unrolling import require_few_steps
@@ -52,6 +53,13 @@ def require_few_steps_of(source: SourceModel, boundary: Boundary) -> None:
             wrapped = (layer, *(getattr(layer, name, None) for name in ("layer", "forward_layer")))
             if any(each is not None and api.recurrent(each) for each in wrapped) and isinstance(steps, int):
                 require_few_steps(f"layer {layer.name}", steps)
+
+
+def longest_of(source: SourceModel, boundary: Boundary) -> int | None:
+    """The steps of the longest sequence among the inputs; None where the length of one is open."""
+    shapes = [tensor.shape for tensor in source.api.inputs(source.model) if len(tensor.shape) >= SEQUENCE_RANK]
+    steps = [boundary.timesteps if shape[1] is None else shape[1] for shape in shapes]
+    return max((size for size in steps if isinstance(size, int)), default=None)
 
 
 def _bytes(source: SourceModel) -> int:

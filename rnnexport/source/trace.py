@@ -102,12 +102,14 @@ class Graphs:
         sequence: of a stream, the model on whole sequences, for a signature of its own; None without that signature.
         is_stream: whether chunks of `main` are no whole sequences.
         converted: `main` in ONNX, or why it can't be; None where nothing converted it yet.
+        rolled: the same with every recurrence a loop; None where it can't be traced so.
     """
 
     main: TracedModel
     sequence: TracedModel | None = None
     is_stream: bool = False
     converted: Converted | NotConverted | None = None
+    rolled: TracedModel | None = None
 
 
 def trace(source: SourceModel, signature: Signature, *, unroll: bool, open_from: int = OPEN_FROM) -> TracedModel:

@@ -20,6 +20,7 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.placement import Placement
 from rnnexport.core.signature import TensorSpec
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.versions import installed
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class RuntimeTensor:
 
 
 _C = CForm()
+_TFLITE = TFLiteForm()
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ class ExportOptions:
         opset: the opset of an ONNX file.
         lowering: the form of each recurrence of an ONNX file.
         c: how a C program is written.
+        tflite: how the recurrences of a TFLite file are written.
     """
 
     opset: int
     lowering: LoweringRequest
     c: CForm = _C
+    tflite: TFLiteForm = _TFLITE
 
     def recorded(self) -> dict[str, int | str]:
         """As the provenance of an artifact says it."""
@@ -215,7 +219,7 @@ class Target:
         name: the name on the command line.
         package: where its code is.
         suffix: what the name of an artifact ends in; of a folder, by default only.
-        unrolled: whether the format wants every recurrent layer unrolled, and so a fixed length.
+        unrolled: whether recurrent layers are unrolled there, for which a length is fixed, unless a loop is asked for.
         writers: the distributions that write it, whose versions are recorded.
         input_name: the name that an input has in the artifact, where the format does not take every Keras name.
         layout: what a folder artifact may hold, first the file by which it is known; empty for a format of one file.

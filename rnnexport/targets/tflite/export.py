@@ -1,4 +1,4 @@
-"""A traced, unrolled model to a TFLite file of built-in operators."""
+"""A traced model to a TFLite file of built-in operators, its recurrences unrolled or loops."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.forms import in_forms, require_numbers
 from rnnexport.core.errors import ConversionError, one_line
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.initial import initial_state
 from rnnexport.source.narrowing import within
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed
+from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.replaying import Style, in_other_forms
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
@@ -34,7 +36,9 @@ _ORDER = re.compile(r"^\d_")
 # the lists that they write.
 _USUAL = Style(kept=frozenset({"Erf", "Erfc"}))
 _EVERYTHING = Style(unrolled=True)
+_ROLLED = Style(kept=_USUAL.kept, stacked=True)
 
+_UNROLLED = TFLiteForm("unroll")
 _OTHER_FLOATS = ("bfloat16", "float16", "float64")
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
@@ -42,7 +46,7 @@ _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
 def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions) -> tuple[LoweringDecision, ...]:
-    """Write a model to `path`, without a proof. It has one form, whatever the options.
+    """Write a model to `path`, without a proof.
 
     The signature is `serving_default`. Where there are states it is `step`, beside `initial_state`; then
     `serving_default` is the same function. In a stream it takes whole sequences, and is missing without a graph of
@@ -51,44 +55,51 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
-    path.write_bytes(convert(graphs))
-    return ()
+    path.write_bytes(convert(graphs, options.tflite))
+    return decisions(graphs, options.tflite)
 
 
-def convert(graphs: Graphs) -> bytes:
+def convert(graphs: Graphs, form: TFLiteForm = _UNROLLED) -> bytes:
     """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
     that is not. Where it has no form of float64 that is inside alone, that is float32.
     """
     require_numbers(graphs.main)
     try:
-        return _in_a_form(graphs)
+        return _in_a_form(graphs, form)
     except ConversionError:
         if (main := within(graphs.main)) is None:
             raise
         sequence = None if graphs.sequence is None else within(graphs.sequence) or graphs.sequence
-        return _in_a_form(replace(graphs, main=main, sequence=sequence))
+        return _in_a_form(replace(graphs, main=main, sequence=sequence), form)
 
 
-def _in_a_form(graphs: Graphs) -> bytes:
+def _in_a_form(graphs: Graphs, form: TFLiteForm) -> bytes:
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
+    style, further = (_ROLLED, replace(_ROLLED, kept=frozenset())) if form.form == "rolled" else (_USUAL, _EVERYTHING)
     try:
-        return _written(graphs, _USUAL)
+        return _written(graphs, style)
+    except NotFixed as error:
+        raise ConversionError(
+            f"{graphs.main.name} has a list that can't be one tensor: {error}",
+            "lists that are as long as they are made, of elements of one shape",
+            "give --form unroll and --timesteps",
+        ) from error
     except ConversionError as error:
-        again = _written_out(graphs)
+        again = _written_again(graphs, style, further)
         if again is None:
             raise error
         return again
 
 
-def _written_out(graphs: Graphs) -> bytes | None:
+def _written_again(graphs: Graphs, style: Style, further: Style) -> bytes | None:
     """The same with everything in another form; None where nothing is, or a loop has no number of steps."""
     traced = [graphs.main, *([] if graphs.sequence is None else [graphs.sequence])]
     found = {node.op for one in traced for node in _nodes(one.function.graph)}
-    if not any(op in _USUAL.kept or op.startswith("TensorList") for op in found):
+    if not found & style.kept and not (further.unrolled and any(op.startswith("TensorList") for op in found)):
         return None
     try:
-        return _written(graphs, _EVERYTHING)
+        return _written(graphs, further)
     except NotFixed:
         return None
 

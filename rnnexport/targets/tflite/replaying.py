@@ -7,7 +7,7 @@ from constants and known shapes is a constant.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,10 @@ from rnnexport.source.trace import TracedModel
 from rnnexport.targets.tflite.elements import LISTS, ElementList, NotFixed
 from rnnexport.targets.tflite.forms import FORMS
 from rnnexport.targets.tflite.forms.form import known
+from rnnexport.targets.tflite.looping import Loop
+from rnnexport.targets.tflite.stacking import STACKS, Stacked
 
-# A tensor, or a list of tensors where loops are written out.
+# A tensor, or a list of tensors: an `ElementList` where loops are written out, else a `Stacked` if that is asked for.
 Value = Any
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _LOOPS = frozenset({"While", "StatelessWhile"})
@@ -40,10 +42,19 @@ class Style:
     Attributes:
         kept: operators that stay, though they have another form.
         unrolled: whether loops that are counted are written out, step by step.
+        stacked: whether lists are tensors, so that every loop can stay one.
+        fused: by the name of a loop, what gives its results for what it begins with, in the place of the loop.
     """
 
     kept: frozenset[str] = frozenset()
     unrolled: bool = False
+    stacked: bool = False
+    fused: Mapping[str, Callable[[Sequence[Value]], list[Value]]] = field(default_factory=dict)
+
+    @property
+    def lists(self) -> Mapping[str, Callable[..., Sequence[Any]]]:
+        """What is written in the place of each operator on lists."""
+        return LISTS if self.unrolled else STACKS if self.stacked else {}
 
 
 PLAIN = Style()
@@ -125,7 +136,7 @@ class _Replay:
             return self._loop(operation, inputs)
         if kind in _BRANCHES:
             return self._branches(operation, inputs)
-        if any(isinstance(value, ElementList) for value in inputs) or (self._style.unrolled and kind in LISTS):
+        if kind in self._style.lists or any(isinstance(value, ElementList | Stacked) for value in inputs):
             return self._on_lists(operation, inputs)
         form = None if kind in self._style.kept else FORMS.get(kind)
         if form is not None:
@@ -157,22 +168,28 @@ class _Replay:
     def _on_lists(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
         if operation.type in ("Identity", "IdentityN"):
             return inputs
-        if operation.type not in LISTS:
+        if operation.type not in self._style.lists:
             raise NotFixed(f"{operation.type} of a list")
         with tf.name_scope(f"{operation.name}/"):
-            return LISTS[operation.type](operation, *inputs)
+            return self._style.lists[operation.type](operation, *inputs)
 
     def _called(self, name: str, inputs: Sequence[Value], scope: str) -> list[Value]:
         """A function written out."""
-        if name not in self._functions:
-            with self._graph.as_default():
-                self._functions[name] = function_def_to_graph(self._library[name])
-        body = self._functions[name]
+        body = self._function(name)
         given = {tensor.name: value for tensor, value in zip(body.inputs, inputs, strict=True)}
         with tf.name_scope(scope):
             return self.run(body, given, [tensor.name for tensor in body.outputs])
 
+    def _function(self, name: str) -> Any:
+        """The graph of a function that is called."""
+        if name not in self._functions:
+            with self._graph.as_default():
+                self._functions[name] = function_def_to_graph(self._library[name])
+        return self._functions[name]
+
     def _loop(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+        if operation.name in self._style.fused:
+            return self._style.fused[operation.name](inputs)
         cond, body = (
             partial(self._called, operation.get_attr(key).name, scope=operation.name) for key in ("cond", "body")
         )
@@ -193,6 +210,10 @@ class _Replay:
         cond: Callable[[Sequence[Value]], list[Value]],
         body: Callable[[Sequence[Value]], list[Value]],
     ) -> Sequence[tf.Tensor]:
+        if any(isinstance(value, Stacked) for value in inputs):
+            step = self._function(operation.get_attr("body").name)
+            return Loop(operation, step, lambda values: cond(values)[0], body).written(inputs)
+
         def loop(shapes: Sequence[tf.TensorShape]) -> Sequence[tf.Tensor]:
             found = tf.while_loop(
                 lambda *values: cond(values)[0],

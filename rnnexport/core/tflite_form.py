@@ -1,0 +1,44 @@
+"""How the recurrences of a TFLite file are to be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rnnexport.core.errors import UsageError
+
+FORMS = ("rolled", "unroll")
+FORM_CHOICES = ("auto", *FORMS)
+# Steps up to which a sequence is written out unasked. The converter takes 25 to 60 ms for each step of a layer, and the
+# file has 2 KB for it, so that these are half a minute and half a megabyte a layer; `benchmarks.tflite` measures them.
+MOST_UNROLLED = 256
+
+
+@dataclass(frozen=True)
+class TFLiteForm:
+    """What the user may ask of a TFLite file.
+
+    Attributes:
+        form: one of `FORM_CHOICES`: `unroll` is a step after the other, which is fast and as long as the sequence;
+            `rolled` is a loop, for any length; `auto` is `unroll` up to `MOST_UNROLLED` steps.
+        because: why it is this form.
+    """
+
+    form: str = "auto"
+    because: str = "it was asked for"
+
+    def __post_init__(self) -> None:
+        if self.form not in FORM_CHOICES:
+            raise UsageError(f"form {self.form!r}", f"one of {', '.join(FORM_CHOICES)}", "change --form")
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether a length has to be fixed; of `auto`, which would choose a loop for a long one, as well."""
+        return self.form in ("auto", "unroll")
+
+    def chosen(self, steps: int | None) -> TFLiteForm:
+        """The form of a model whose longest sequence has so many steps; None where that is open."""
+        if self.form != "auto":
+            return self
+        if steps is None or steps <= MOST_UNROLLED:
+            return replace(self, form="unroll", because=f"up to {MOST_UNROLLED} steps it is the fastest")
+        return replace(self, form="rolled", because=f"{steps} steps, and up to {MOST_UNROLLED} are written out")

@@ -1,0 +1,71 @@
+"""The recurrences of a model that a TFLite file is made of, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from rnnexport.compat.tensorflow import function_def_to_graph
+from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.tflite_form import TFLiteForm
+from rnnexport.source.trace import Graphs, TracedModel
+
+_LOOPS = ("While", "StatelessWhile")
+
+
+def decisions(graphs: Graphs, form: TFLiteForm) -> tuple[LoweringDecision, ...]:
+    """What became of each recurrence, in the order of the graph."""
+    rolled = graphs.rolled
+    if rolled is None:
+        return ()
+    return tuple(
+        LoweringDecision(_name(loop), _described(rolled, loop), form.form, form.because, (form.form,))
+        for loop in recurrences(rolled)
+    )
+
+
+def recurrences(traced: TracedModel) -> Iterator[Any]:
+    """The loops of a graph that lists go into: sequences, and what a step gives."""
+    for operation in traced.function.graph.get_operations():
+        if operation.type in _LOOPS and any(tensor.dtype == tf.variant for tensor in operation.inputs):
+            yield operation
+
+
+def body_of(traced: TracedModel, loop: Any) -> Any:
+    """The graph of a step."""
+    library = traced.function.graph.as_graph_def().library.function
+    name = loop.get_attr("body").name
+    with traced.function.graph.as_default():
+        return function_def_to_graph(next(one for one in library if one.signature.name == name))
+
+
+def plain(tensor: tf.Tensor) -> tf.Tensor:
+    """What a tensor is a copy of."""
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _name(loop: Any) -> str:
+    """The path of the layer: what TensorFlow calls `model/lstm/while`."""
+    name: str = loop.name
+    return name.removesuffix("/while") or name
+
+
+def _described(traced: TracedModel, loop: Any) -> str:
+    """Such as `2 states of 32 and 32; dynamic length`."""
+    body = body_of(traced, loop)
+    states = [
+        before.shape[1:].as_list()
+        for before, after in zip(body.inputs, body.outputs, strict=True)
+        if before.dtype != tf.variant and before.shape.rank and plain(after) is not before
+    ]
+    sizes = " and ".join("x".join("?" if size is None else str(size) for size in shape) or "1" for shape in states)
+    count = len(states)
+    told = [f"{count} state{'s' if count > 1 else ''} of {sizes}"] if count else ["a map over a sequence"]
+    sequences = [one.op.inputs[0] for one in loop.inputs if one.op.type == "TensorListFromTensor"]
+    steps = {tensor.shape[0] for tensor in sequences}
+    length = steps.pop() if len(steps) == 1 else None
+    return "; ".join([*told, "dynamic length" if length is None else f"{length} step{'s' if length > 1 else ''}"])
