@@ -18,11 +18,12 @@ from benchmarks.cells import Cell, Size, call, feed
 from benchmarks.host import one_thread_session
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.signature import Boundary, Length
+from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target
-from rnnexport.targets.tflite.export import convert
+from rnnexport.targets.tflite.export import converted
 
 OPSET = 17
 # More than rounding makes of a hundred steps, and far less than one wrong gate does. Outputs are around 1.
@@ -89,7 +90,7 @@ class Subject:
         """What rnnexport makes of the model for TFLite, unrolled, at one size; less the proof, which takes longer."""
         path = self.folder / f"{self.cell.name}_{size}.tflite"
         signature = describe(self.source, Boundary(size.batch, size.timesteps))
-        path.write_bytes(convert(Graphs(trace(self.source, signature, unroll=True))))
+        path.write_bytes(converted(Graphs(trace(self.source, signature, unroll=True)), TFLiteForm("unroll"))[0])
         return path
 
     def feed(self, size: Size) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ _OPTIONS = (
         default="auto",
         show_default=True,
         help="How recurrences are written: unroll is step by step, for a fixed length; rolled is a loop, for any; "
+        "fused is LiteRT's operator for each LSTM, for a fixed batch, whose states the caller resets before each call; "
         f"auto unrolls up to {MOST_UNROLLED} steps.",
     ),
 )
@@ -32,6 +33,7 @@ command = export_command(
     Examples:
       rnnexport tflite model.keras --timesteps 50 --batch 1 -o model.tflite
       rnnexport tflite model.keras --form rolled
+      rnnexport tflite model.keras --form fused --batch 1
     """,
     OptionGroup(FORM, _OPTIONS, "tflite", TFLiteForm),
 )

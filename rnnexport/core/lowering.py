@@ -12,7 +12,7 @@ from rnnexport.core.errors import UsageError
 FORMS = ("native", "scan", "unroll", "loop")
 FORM_CHOICES = ("auto", *FORMS)
 # Those that it can have in any file, as reports list them.
-ALL_FORMS = ("native", "scan", "rolled", "unroll", "loop")
+ALL_FORMS = ("native", "scan", "fused", "rolled", "unroll", "loop")
 PROVIDER_CHOICES = ("cpu", "cuda")
 
 

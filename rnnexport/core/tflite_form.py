@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rnnexport.core.errors import UsageError
 
-FORMS = ("rolled", "unroll")
+FORMS = ("fused", "rolled", "unroll")
 FORM_CHOICES = ("auto", *FORMS)
 # Steps up to which a sequence is written out unasked. The converter takes 25 to 60 ms for each step of a layer, and the
 # file has 2 KB for it, so that these are half a minute and half a megabyte a layer; `benchmarks.tflite` measures them.
@@ -19,7 +19,8 @@ class TFLiteForm:
 
     Attributes:
         form: one of `FORM_CHOICES`: `unroll` is a step after the other, which is fast and as long as the sequence;
-            `rolled` is a loop, for any length; `auto` is `unroll` up to `MOST_UNROLLED` steps.
+            `rolled` is a loop, for any length; `fused` is one operator for each LSTM, which keeps its states from call
+            to call unless they are reset, and a loop for others; `auto` is `unroll` up to `MOST_UNROLLED` steps.
         because: why it is this form.
     """
 

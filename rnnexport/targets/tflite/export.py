@@ -23,6 +23,7 @@ from rnnexport.source.narrowing import within
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed
+from rnnexport.targets.tflite.fusing import Fusion, fusion_of, with_operators
 from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.replaying import Style, in_other_forms
 
@@ -38,7 +39,6 @@ _USUAL = Style(kept=frozenset({"Erf", "Erfc"}))
 _EVERYTHING = Style(unrolled=True)
 _ROLLED = Style(kept=_USUAL.kept, stacked=True)
 
-_UNROLLED = TFLiteForm("unroll")
 _OTHER_FLOATS = ("bfloat16", "float16", "float64")
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
@@ -55,13 +55,16 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     Raises:
         ConversionError: an op has no built-in form; names the op and the layer it is in.
     """
-    path.write_bytes(convert(graphs, options.tflite))
-    return decisions(graphs, options.tflite)
+    data, fusion = converted(graphs, options.tflite)
+    path.write_bytes(data)
+    return decisions(graphs, options.tflite, fusion.why_not)
 
 
-def convert(graphs: Graphs, form: TFLiteForm = _UNROLLED) -> bytes:
-    """The converter's own output, with its functions named. They are frozen already: TFLite returns NaN for one
-    that is not. Where it has no form of float64 that is inside alone, that is float32.
+def converted(graphs: Graphs, form: TFLiteForm) -> tuple[bytes, Fusion]:
+    """The converter's own output, with its functions named, and which loops became operators.
+
+    They are frozen already: TFLite returns NaN for one that is not. Where it has no form of float64 that is inside
+    alone, that is float32.
     """
     require_numbers(graphs.main)
     try:
@@ -73,12 +76,20 @@ def convert(graphs: Graphs, form: TFLiteForm = _UNROLLED) -> bytes:
         return _in_a_form(replace(graphs, main=main, sequence=sequence), form)
 
 
-def _in_a_form(graphs: Graphs, form: TFLiteForm) -> bytes:
+def _in_a_form(graphs: Graphs, form: TFLiteForm) -> tuple[bytes, Fusion]:
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
-    style, further = (_ROLLED, replace(_ROLLED, kept=frozenset())) if form.form == "rolled" else (_USUAL, _EVERYTHING)
+    fusion = fusion_of(graphs) if form.form == "fused" else Fusion()
+    loops = form.form in ("fused", "rolled")
+    styles = (_ROLLED, replace(_ROLLED, kept=frozenset())) if loops else (_USUAL, _EVERYTHING)
+    style, further = (replace(one, fused=fusion.made) for one in styles)
+    return _in_styles(graphs, style, further, fusion), fusion
+
+
+def _in_styles(graphs: Graphs, style: Style, further: Style, fusion: Fusion) -> bytes:
+    """In the first style, or in the second where the converter refuses that."""
     try:
-        return _written(graphs, style)
+        return _written(graphs, style, fusion)
     except NotFixed as error:
         raise ConversionError(
             f"{graphs.main.name} has a list that can't be one tensor: {error}",
@@ -86,37 +97,37 @@ def _in_a_form(graphs: Graphs, form: TFLiteForm) -> bytes:
             "give --form unroll and --timesteps",
         ) from error
     except ConversionError as error:
-        again = _written_again(graphs, style, further)
+        again = _written_again(graphs, style, further, fusion)
         if again is None:
             raise error
         return again
 
 
-def _written_again(graphs: Graphs, style: Style, further: Style) -> bytes | None:
+def _written_again(graphs: Graphs, style: Style, further: Style, fusion: Fusion) -> bytes | None:
     """The same with everything in another form; None where nothing is, or a loop has no number of steps."""
     traced = [graphs.main, *([] if graphs.sequence is None else [graphs.sequence])]
     found = {node.op for one in traced for node in _nodes(one.function.graph)}
     if not found & style.kept and not (further.unrolled and any(op.startswith("TensorList") for op in found)):
         return None
     try:
-        return _written(graphs, further)
+        return _written(graphs, further, fusion)
     except NotFixed:
         return None
 
 
-def _written(graphs: Graphs, style: Style) -> bytes:
+def _written(graphs: Graphs, style: Style, fusion: Fusion) -> bytes:
     traced = in_other_forms(graphs.main, style)
-    sequence = None if graphs.sequence is None else in_other_forms(graphs.sequence, style)
+    sequence = graphs.sequence and in_other_forms(graphs.sequence, replace(style, fused={}))
     if not traced.signature.states:
-        return _converted({SIGNATURE: traced.function})
+        return _converted({SIGNATURE: traced.function}, fusion)
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
     if sequence is not None:
         functions[SIGNATURE] = sequence.function
     ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
-    return _named(_converted(ordered), {} if graphs.is_stream else {SIGNATURE: STEP})
+    return _named(_converted(ordered, fusion), {} if graphs.is_stream else {SIGNATURE: STEP})
 
 
-def _converted(functions: Mapping[str, Any]) -> bytes:
+def _converted(functions: Mapping[str, Any], fusion: Fusion) -> bytes:
     """One file with these functions by the names of their signatures. What they have in common is in it once."""
     module = tf.Module()
     module.functions = list(functions.values())
@@ -125,12 +136,13 @@ def _converted(functions: Mapping[str, Any]) -> bytes:
             tf.saved_model.save(module, folder, signatures=dict(functions), options=_OPTIONS)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            converter.allow_custom_ops = bool(fusion.lstms)
             data: bytes = converter.convert()
         except ConverterError as error:
             raise _refusal([function.graph for function in functions.values()], error) from error
         except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
             raise OSError(errno.EIO, error.message) from error
-    return data
+    return with_operators(data, fusion.lstms) if fusion.lstms else data
 
 
 def _named(model: bytes, twins: Mapping[str, str]) -> bytes:

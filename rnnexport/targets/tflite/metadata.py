@@ -84,6 +84,14 @@ def read(path: Path) -> Proof | None:
     return read_proof(path, provenance, goldens, [("", data)])
 
 
+def holds_state(path: Path) -> bool:
+    """Whether a file keeps something from one call to the next, in variable tensors. Raises as `parse`."""
+    model, _ = parse(path)
+    with ForeignCode(partial(_damaged, path)):
+        graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+        return any(g.Tensors(at).IsVariable() for g in graphs for at in range(g.TensorsLength()))
+
+
 def operators(path: Path) -> Counter[str]:
     """Operators by their built-in names, over all subgraphs."""
     model, schema = parse(path)

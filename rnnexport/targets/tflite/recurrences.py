@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -12,18 +12,32 @@ from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.trace import Graphs, TracedModel
 
+_NONE: Mapping[str, str] = {}
 _LOOPS = ("While", "StatelessWhile")
 
 
-def decisions(graphs: Graphs, form: TFLiteForm) -> tuple[LoweringDecision, ...]:
-    """What became of each recurrence, in the order of the graph."""
+def decisions(graphs: Graphs, form: TFLiteForm, fusion: Mapping[str, str] = _NONE) -> tuple[LoweringDecision, ...]:
+    """What became of each recurrence, in the order of the graph.
+
+    Args:
+        graphs: of the model.
+        form: that it has.
+        fusion: where fused operators are asked for, by the name of a loop: why it is none, empty where it is one.
+    """
     rolled = graphs.rolled
     if rolled is None:
         return ()
-    return tuple(
-        LoweringDecision(_name(loop), _described(rolled, loop), form.form, form.because, (form.form,))
-        for loop in recurrences(rolled)
-    )
+    return tuple(_decision(rolled, loop, form, fusion.get(loop.name)) for loop in recurrences(rolled))
+
+
+def _decision(traced: TracedModel, loop: Any, form: TFLiteForm, why_not: str | None) -> LoweringDecision:
+    what, name = _described(traced, loop), path_of(loop)
+    if form.form != "fused":
+        return LoweringDecision(name, what, form.form, form.because, (form.form,))
+    if why_not == "":
+        return LoweringDecision(name, f"LSTM; {what}", "fused", form.because, ("fused", "rolled"))
+    refused = {"fused": why_not or "it is not read"}
+    return LoweringDecision(name, what, "rolled", "it has no fused form", ("rolled",), refused)
 
 
 def recurrences(traced: TracedModel) -> Iterator[Any]:
@@ -33,10 +47,10 @@ def recurrences(traced: TracedModel) -> Iterator[Any]:
             yield operation
 
 
-def body_of(traced: TracedModel, loop: Any) -> Any:
-    """The graph of a step."""
+def function_in(traced: TracedModel, loop: Any, key: str) -> Any:
+    """The graph of a step, `body`, or of the condition, `cond`."""
     library = traced.function.graph.as_graph_def().library.function
-    name = loop.get_attr("body").name
+    name = loop.get_attr(key).name
     with traced.function.graph.as_default():
         return function_def_to_graph(next(one for one in library if one.signature.name == name))
 
@@ -48,7 +62,7 @@ def plain(tensor: tf.Tensor) -> tf.Tensor:
     return tensor
 
 
-def _name(loop: Any) -> str:
+def path_of(loop: Any) -> str:
     """The path of the layer: what TensorFlow calls `model/lstm/while`."""
     name: str = loop.name
     return name.removesuffix("/while") or name
@@ -56,7 +70,7 @@ def _name(loop: Any) -> str:
 
 def _described(traced: TracedModel, loop: Any) -> str:
     """Such as `2 states of 32 and 32; dynamic length`."""
-    body = body_of(traced, loop)
+    body = function_in(traced, loop, "body")
     states = [
         before.shape[1:].as_list()
         for before, after in zip(body.inputs, body.outputs, strict=True)

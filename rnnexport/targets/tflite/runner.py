@@ -14,9 +14,11 @@ import numpy as np
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
+from rnnexport.targets.tflite.metadata import holds_state
 
 Open = Callable[[], Any]  # an interpreter of the file, new
 Shapes = tuple[tuple[int, ...], ...]
+_FAILED: Shapes = ((-1,),)
 
 
 class TFLiteRunner:
@@ -24,15 +26,19 @@ class TFLiteRunner:
 
     One that is resized more than once is wrong now and then: the memory of its XNNPACK delegate is that of a smaller
     batch (seen with ai-edge-litert 2.3.0, see docs/runtimes.md).
+
+    A file that holds states, as its fused operators do, begins anew in every call: they are reset before it. The first
+    call is made twice, to see that a reset is enough.
     """
 
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, opened: Open, entry: str) -> None:
-        self._opened, self._entry = opened, entry
+    def __init__(self, opened: Open, entry: str, *, holds_state: bool) -> None:
+        self._opened, self._entry, self._holds_state = opened, entry, holds_state
         self._shapes: Shapes | None = None
-        interpreter = opened()
+        self._checked, self._used = not holds_state, False
+        self._interpreter = interpreter = opened()
         self._runner = runner = interpreter.get_signature_runner(entry)
         self.entries = tuple(interpreter.get_signature_list())
         self.inputs = tuple(_runtime_tensor(n, d) for n, d in runner.get_input_details().items())
@@ -42,16 +48,37 @@ class TFLiteRunner:
         arguments = {argument_name(name): array for name, array in feed.items()}
         shapes = tuple(arguments[name].shape for name in sorted(arguments))
         if self._shapes not in (None, shapes):
-            self._runner = self._opened().get_signature_runner(self._entry)
+            self._interpreter, self._used = self._opened(), False
+            self._runner = self._interpreter.get_signature_runner(self._entry)
+        self._shapes = _FAILED  # until it comes back
+        found = self._called(arguments)
+        if not self._checked:
+            self._require_same(found, self._called(arguments))
+            self._checked = True
         self._shapes = shapes
+        return found
+
+    def _called(self, arguments: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._holds_state and self._used:  # before the first call it has no memory that could be reset
+            self._interpreter.reset_all_variables()
         outputs = self._runner(**arguments)
+        self._used = True
         # The interpreter returns views of its own memory, which the next call overwrites.
         return {name: np.array(array) for name, array in outputs.items()}
+
+    def _require_same(self, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> None:
+        for name, array in first.items():
+            if not np.array_equal(array, second[name], equal_nan=True):
+                raise UsageError(
+                    f"{name} is something else in a second call, after a reset of all variables",
+                    "the same for the same inputs",
+                    "export it again with --form rolled",
+                )
 
     def at(self, entry: str) -> TFLiteRunner:
         if entry not in self.entries:
             raise KeyError(entry)
-        return TFLiteRunner(self._opened, entry)
+        return TFLiteRunner(self._opened, entry, holds_state=self._holds_state)
 
     def placement(self) -> None:
         return None
@@ -73,7 +100,7 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLit
         ) from error
     try:
         opened = partial(Interpreter, model_path=str(path))
-        runner = TFLiteRunner(opened, main_signature(opened()))
+        runner = TFLiteRunner(opened, main_signature(opened()), holds_state=holds_state(path))
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
     yield runner
