@@ -151,7 +151,7 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
     reference = form.reference
     sequence = reference.traced_sequence(job.kind, unroll=job.unrolls)
     asked = job.extent.to_json() | (options.form.recorded() if job.kind.opsets else {})
-    asked |= {"form": job.form.form} if job.kind.unrolled else {}
+    asked |= job.form.recorded() if job.kind.unrolled else {}
     asked |= {} if options.data is None else {"data": options.data.name}
     recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
     goldens = reference.goldens(sequence) if options.has_goldens else ()
@@ -206,7 +206,8 @@ def _verified(
 
 def _where(job: ExportJob) -> Where:
     """Where a new artifact is run: in a process of its own, unless its runtime is the converter, which is here."""
-    return Where(limits=None if "tensorflow" in job.kind.runtimes else Limits())
+    provider = job.form.provider if job.kind.unrolled else "cpu"
+    return Where(provider, limits=None if "tensorflow" in job.kind.runtimes else Limits())
 
 
 def _read_back(job: ExportJob, path: Path) -> Proof:

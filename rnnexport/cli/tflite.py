@@ -5,7 +5,7 @@ import click
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.options import FORM
 from rnnexport.cli.single import export_command
-from rnnexport.core.tflite_form import FORM_CHOICES, MOST_UNROLLED, TFLiteForm
+from rnnexport.core.tflite_form import FORM_CHOICES, MOST_UNROLLED, RUNTIMES, TFLiteForm
 
 _OPTIONS = (
     click.Option(
@@ -16,6 +16,13 @@ _OPTIONS = (
         help="How recurrences are written: unroll is step by step, for a fixed length; rolled is a loop, for any; "
         "fused is LiteRT's operator for each LSTM, for a fixed batch, whose states the caller resets before each call; "
         f"auto unrolls up to {MOST_UNROLLED} steps.",
+    ),
+    click.Option(
+        ["--for", "runtime"],
+        type=click.Choice(RUNTIMES),
+        default="litert",
+        show_default=True,
+        help="What it is to run in; tflm is TensorFlow Lite Micro, which takes fixed sizes, and verifies it.",
     ),
 )
 

@@ -8,6 +8,7 @@ from rnnexport.core.errors import UsageError
 
 FORMS = ("fused", "rolled", "unroll")
 FORM_CHOICES = ("auto", *FORMS)
+RUNTIMES = ("litert", "tflm")
 # Steps up to which a sequence is written out unasked. The converter takes 25 to 60 ms for each step of a layer, and the
 # file has 2 KB for it, so that these are half a minute and half a megabyte a layer; `benchmarks.tflite` measures them.
 MOST_UNROLLED = 256
@@ -21,15 +22,29 @@ class TFLiteForm:
         form: one of `FORM_CHOICES`: `unroll` is a step after the other, which is fast and as long as the sequence;
             `rolled` is a loop, for any length; `fused` is one operator for each LSTM, which keeps its states from call
             to call unless they are reset, and a loop for others; `auto` is `unroll` up to `MOST_UNROLLED` steps.
+        runtime: one of `RUNTIMES`, that the file is for: `tflm`, TensorFlow Lite Micro, has less operators and takes
+            fixed sizes; the file is verified there.
         because: why it is this form.
     """
 
     form: str = "auto"
+    runtime: str = "litert"
     because: str = "it was asked for"
 
     def __post_init__(self) -> None:
         if self.form not in FORM_CHOICES:
             raise UsageError(f"form {self.form!r}", f"one of {', '.join(FORM_CHOICES)}", "change --form")
+        if self.runtime not in RUNTIMES:
+            raise UsageError(f"runtime {self.runtime!r}", f"one of {', '.join(RUNTIMES)}", "change --for")
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that the file is verified on."""
+        return "cpu" if self.runtime == "litert" else self.runtime
+
+    def recorded(self) -> dict[str, str]:
+        """As the provenance of a file says it."""
+        return {"form": self.form} | ({} if self.runtime == "litert" else {"for": self.runtime})
 
     @property
     def unrolls(self) -> bool:

@@ -106,6 +106,7 @@ _TARGETS = (
         input_name=argument_name,
         entries=True,
         limited=True,
+        providers=("cpu", "no-xnnpack", "tflm"),
         runtimes=("ai_edge_litert.interpreter",),
     ),
     Target(

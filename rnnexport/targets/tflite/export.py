@@ -82,7 +82,8 @@ def _in_a_form(graphs: Graphs, form: TFLiteForm) -> tuple[bytes, Fusion]:
     fusion = fusion_of(graphs) if form.form == "fused" else Fusion()
     loops = form.form in ("fused", "rolled")
     styles = (_ROLLED, replace(_ROLLED, kept=frozenset())) if loops else (_USUAL, _EVERYTHING)
-    style, further = (replace(one, fused=fusion.made) for one in styles)
+    growing = form.runtime == "litert"
+    style, further = (replace(one, growing=growing, fused=fusion.made) for one in styles)
     return _in_styles(graphs, style, further, fusion), fusion
 
 

@@ -34,12 +34,14 @@ class Loop:
         body: the graph of a step.
         goes_on: the condition for what it carries.
         step: what it carries after a step.
+        in_blocks: whether lists are filled in blocks, or are whole from the first step on.
     """
 
     operation: Any
     body: tf.Graph
     goes_on: Callable[[Values], Any]
     step: Callable[[Values], list[Any]]
+    in_blocks: bool = True
 
     def written(self, carried: Values) -> list[Any]:
         """What the loop carries when it ends."""
@@ -47,9 +49,8 @@ class Loop:
         if any(one.item is None for one in lists.values()):
             first = self.step(carried)
             lists = {at: replace(one, item=first[at].item) for at, one in lists.items()}
-        counted = {
-            at: counter for at, counter in _counted(self.body).items() if _is_filled(lists[at], carried[counter])
-        }
+        filled = _counted(self.body) if self.in_blocks else {}
+        counted = {at: counter for at, counter in filled.items() if _is_filled(lists[at], carried[counter])}
         tensors = [
             one if at not in lists else lists[at].zeros(0) if at in counted else lists[at].elements()
             for at, one in enumerate(carried)

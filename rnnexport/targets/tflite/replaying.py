@@ -43,12 +43,14 @@ class Style:
         kept: operators that stay, though they have another form.
         unrolled: whether loops that are counted are written out, step by step.
         stacked: whether lists are tensors, so that every loop can stay one.
+        growing: whether such a list may be longer after each of some loops, for a runtime with open sizes inside.
         fused: by the name of a loop, what gives its results for what it begins with, in the place of the loop.
     """
 
     kept: frozenset[str] = frozenset()
     unrolled: bool = False
     stacked: bool = False
+    growing: bool = True
     fused: Mapping[str, Callable[[Sequence[Value]], list[Value]]] = field(default_factory=dict)
 
     @property
@@ -212,7 +214,8 @@ class _Replay:
     ) -> Sequence[tf.Tensor]:
         if any(isinstance(value, Stacked) for value in inputs):
             step = self._function(operation.get_attr("body").name)
-            return Loop(operation, step, lambda values: cond(values)[0], body).written(inputs)
+            kept = Loop(operation, step, lambda values: cond(values)[0], body, in_blocks=self._style.growing)
+            return kept.written(inputs)
 
         def loop(shapes: Sequence[tf.TensorShape]) -> Sequence[tf.Tensor]:
             found = tf.while_loop(

@@ -15,7 +15,9 @@ from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 from rnnexport.targets.tflite.metadata import holds_state
+from rnnexport.targets.tflite.micro import TFLM, MicroRunner, open_micro
 
+PLAIN = "no-xnnpack"
 Open = Callable[[], Any]  # an interpreter of the file, new
 Shapes = tuple[tuple[int, ...], ...]
 _FAILED: Shapes = ((-1,),)
@@ -85,21 +87,31 @@ class TFLiteRunner:
 
 
 @contextmanager
-def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLiteRunner]:
-    """Load the file. The interpreter runs on the CPU, the one `provider` of this target, which has no TF32.
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLiteRunner | MicroRunner]:
+    """Load the file.
+
+    Args:
+        path: of the file.
+        provider: `cpu`, LiteRT with its XNNPACK delegate; `no-xnnpack`, LiteRT without; or `tflm`, see `open_micro`.
+        tf32: no matter here.
 
     Raises:
-        ProviderError: ai-edge-litert is not installed.
+        ProviderError: ai-edge-litert is not installed; see `open_micro`.
         UsageError: the interpreter refuses the file, or it has neither a signature `step` nor `serving_default`.
     """
+    if provider == TFLM:
+        with open_micro(path) as micro:
+            yield micro
+        return
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ModuleNotFoundError as error:
         raise ProviderError(
             "ai-edge-litert is not installed", "LiteRT, to run a TFLite file", "pip install 'rnnexport[cpu]'"
         ) from error
     try:
-        opened = partial(Interpreter, model_path=str(path))
+        delegates = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if provider == PLAIN else OpResolverType.AUTO
+        opened = partial(Interpreter, model_path=str(path), experimental_op_resolver_type=delegates)
         runner = TFLiteRunner(opened, main_signature(opened()), holds_state=holds_state(path))
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
