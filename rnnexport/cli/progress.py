@@ -51,10 +51,10 @@ class ProgressLine:
 
     def stop(self) -> None:
         """Before results are printed."""
-        self._finish()
         if self._live is not None:
-            self._live.stop()
+            self._live.stop()  # it shows the last step once more, and takes it away
             self._live = None
+        self._finish()
 
     def _finish(self) -> None:
         """The step before is done."""

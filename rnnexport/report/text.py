@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from rnnexport.api.inspect import Inspection, LayerFacts
 
 _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
-_WIDE, _WIDEST = 100, 160
+_WIDEST, _UNBOUND = 160, 1000
 _FIRST = 3  # values of an array that are shown
 _UNUSUAL = 100.0  # a bound of so many times the tolerance is told beside the verdict
 
@@ -50,13 +51,15 @@ def report_table(report: Report) -> RenderableType:
 
 @dataclass(frozen=True)
 class _ReportView:
-    """Never wider than 160 columns; with less than 100 some columns are left out."""
+    """Never wider than 160 columns; where not all of the overview fits, some columns are left out."""
 
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(options.max_width, _WIDEST)
-        yield from console.render(_parts(self.report, width >= _WIDE), options.update(width=width))
+        options = options.update(width=min(options.max_width, _WIDEST))
+        whole = _overview(self.report, wide=True)
+        fits = Measurement.get(console, options.update(width=_UNBOUND), whole).maximum <= options.max_width
+        yield from console.render(_parts(self.report, fits), options)
 
 
 def _parts(report: Report, wide: bool) -> Group:
