@@ -8,8 +8,8 @@ from rnnexport.cli.single import export_command
 from rnnexport.core.c_form import CForm
 
 
-def _form(math: str, deterministic: bool, max_bytes: int | None) -> CForm:
-    return CForm(math == "libm", deterministic, max_bytes)
+def _form(math: str, deterministic: bool, max_bytes: int | None, weights: str) -> CForm:
+    return CForm(math == "libm", deterministic, max_bytes, weights == "beside")
 
 
 _OPTIONS = (
@@ -28,6 +28,13 @@ _OPTIONS = (
         type=click.IntRange(min=1),
         metavar="N",
         help="Refuse a model whose weights and constants take more, as the flash of a board.",
+    ),
+    click.Option(
+        ["--weights"],
+        type=click.Choice(("inside", "beside")),
+        default="inside",
+        show_default=True,
+        help="Where the weights go: into the program, or into a file beside it, NAME.c.bin, which the caller maps.",
     ),
 )
 

@@ -17,11 +17,13 @@ class CForm:
         libm: whether exp, tanh and the logistic function are those of the C library.
         deterministic: whether products and sums are never contracted, so that every compiler gives the same bits.
         max_bytes: what its weights and constants may take; None for any size. Not a part of how it is written.
+        weights_beside: whether its weights lie in a file of their own, which the caller maps.
     """
 
     libm: bool = False
     deterministic: bool = False
     max_bytes: int | None = None
+    weights_beside: bool = False
 
     def __post_init__(self) -> None:
         if self.libm and self.deterministic:
@@ -42,9 +44,11 @@ class CForm:
 
     def to_json(self) -> dict[str, bool]:
         """A value `from_json` reads back."""
-        return {"libm": self.libm, "deterministic": self.deterministic}
+        own = {"libm": self.libm, "deterministic": self.deterministic}
+        return own | ({"weights_beside": True} if self.weights_beside else {})
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> CForm:
         """The inverse of `to_json`."""
-        return CForm(bool(value["libm"]), bool(value["deterministic"]))
+        beside = bool(value.get("weights_beside", False))
+        return CForm(bool(value["libm"]), bool(value["deterministic"]), weights_beside=beside)

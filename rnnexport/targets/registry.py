@@ -67,7 +67,10 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
         c_metadata,
         numpy_metadata,
     )
-    _HOLDERS: tuple[base.HoldsFiles, ...] = (onnx_metadata,)
+    _HOLDERS: tuple[base.HoldsFiles, ...] = (
+        c_metadata,
+        onnx_metadata,
+    )
     _CODE: tuple[base.HoldsCode, ...] = (
         c_allowed,
         numpy_allowed,
@@ -139,6 +142,7 @@ _TARGETS = (
         writers=("tf2onnx", "onnx", "onnx-ir"),
         input_name=argument_name,
         companions=(".h", ".c.npz"),
+        weights_beside=".bin",
         is_code=True,
         limited=True,
     ),

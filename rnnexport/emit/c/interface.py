@@ -22,8 +22,8 @@ KEYWORDS = frozenset(
     public register reinterpret_cast restrict return short signed sizeof static static_assert static_cast struct switch
     template this thread_local throw true try typedef typeid typename typeof union unsigned using virtual void volatile
     wchar_t while xor xor_eq
-    state work work_size main errno NULL INFINITY NAN LANES PADDED ROUNDED ALIGNED INLINE memcpy memset linux unix i386
-    int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t assert
+    state weights work work_size main errno NULL INFINITY NAN LANES PADDED ROUNDED ALIGNED INLINE memcpy memset
+    linux unix i386 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t assert
     """.split()  # noqa: SIM905 - one long list
 )
 

@@ -19,6 +19,7 @@ from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
 from rnnexport.emit.c.program import Function, Parts, comment_text
 from rnnexport.emit.c.self_test import SelfTest, self_test_text
 from rnnexport.emit.c.sizes import Size, factor, text
+from rnnexport.emit.c.weights import Outside, check_text
 from rnnexport.version import __version__
 
 _LINE = 120
@@ -27,10 +28,11 @@ _LINE_OF_CACHE = 64  # bytes; the largest vectors have as many
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A program and its header."""
+    """A program and its header, and the file of its weights; empty where they stand in the program."""
 
     program: str
     header: str
+    weights: bytes = b""
 
 
 def text_of(parts: Parts, form: CForm, test: SelfTest | None = None) -> Text:
@@ -41,7 +43,10 @@ def text_of(parts: Parts, form: CForm, test: SelfTest | None = None) -> Text:
     """
     if form.deterministic:
         _require_own(parts)
-    return Text("\n".join(_program(parts, form, test)) + "\n", "\n".join(_header(parts)) + "\n")
+    outside = Outside.of(parts) if form.weights_beside else None
+    blob = b"" if outside is None else outside.blob()
+    program = _program(parts, form, test if outside is None else None, outside, blob)
+    return Text("\n".join(program) + "\n", "\n".join(_header(parts, outside)) + "\n", blob)
 
 
 def _require_own(parts: Parts) -> None:
@@ -58,7 +63,7 @@ def _require_own(parts: Parts) -> None:
 # The header.
 
 
-def _header(parts: Parts) -> Iterator[str]:
+def _header(parts: Parts, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     guard = f"{face.macro}_H"
     yield f"/* {comment_text(face.name)}, written by rnnexport {__version__}."
@@ -77,9 +82,9 @@ def _header(parts: Parts) -> Iterator[str]:
     yield 'extern "C" {'
     yield "#endif"
     yield ""
-    yield from _constants(parts)
+    yield from _constants(parts, outside)
     yield from _state(face)
-    yield from _prototypes(parts)
+    yield from _prototypes(parts, outside)
     yield "#ifdef __cplusplus"
     yield "}"
     yield "#endif"
@@ -87,7 +92,7 @@ def _header(parts: Parts) -> Iterator[str]:
     yield "#endif"
 
 
-def _constants(parts: Parts) -> Iterator[str]:
+def _constants(parts: Parts, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     yield "/* What functions return: 0, or why nothing was computed. */"
     yield f"#define {face.macro}_OK 0"
@@ -95,8 +100,14 @@ def _constants(parts: Parts) -> Iterator[str]:
         yield f"#define {face.macro}_BAD_LENGTH 1 /* a length of 0, or above {face.macro}_MAX_LENGTH */"
     if parts.main.called.needs_work:
         yield f"#define {face.macro}_SMALL_WORK 2 /* no work, or less than {face.macro}_WORK_SIZE bytes */"
+    if outside is not None:
+        yield f"#define {face.macro}_BAD_WEIGHTS 3 /* no such file of weights */"
     if face.lengths:
         yield f"#define {face.macro}_MAX_LENGTH {1 << 20}"
+    if outside is not None:
+        yield ""
+        yield "/* Bytes of the file of weights. It is mapped, or read to where an address is a multiple of 8. */"
+        yield f"#define {face.macro}_WEIGHTS_SIZE ((size_t){outside.size})"
     yield ""
     yield "/* How many numbers arguments have. */"
     for each in (*face.inputs, *face.outputs):
@@ -155,15 +166,19 @@ def _state(face: Interface) -> Iterator[str]:
     yield ""
 
 
-def _prototypes(parts: Parts) -> Iterator[str]:
+def _prototypes(parts: Parts, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
-    if has_step(parts):
+    if outside is not None:
+        yield "/* Whether these are the weights of this program: 0, or why not. Other calls do not look. */"
+        yield f"int {face.name}_check(const void *weights, size_t size);"
+        yield ""
+    if _has_step(parts):
         yield "/* One timestep of a stream. */"
-        yield from _broken(f"int {face.name}_step(", step_arguments(face), ");")
+        yield from _broken(f"int {face.name}_step(", _arguments(face, (), outside), ");")
         yield ""
     what = "Go on by so many timesteps" if face.states and face.lengths else "Compute the outputs"
     yield f"/* {what}. Arguments must not overlap. */"
-    yield from _broken(f"int {face.name}_run(", run_arguments(parts), ");")
+    yield from _broken(f"int {face.name}_run(", _run_arguments(parts, outside), ");")
     yield ""
     yield "/* Bytes of the buffer that a call of these lengths takes; for callers that can't read macros. */"
     yield f"size_t {face.name}_work_size({_sizes(face)});"
@@ -174,24 +189,20 @@ def _sizes(face: Interface) -> str:
     return ", ".join(f"size_t {length}" for length in face.lengths) or "void"
 
 
-def has_step(parts: Parts) -> bool:
+def _has_step(parts: Parts) -> bool:
     """Whether the program has a function for one timestep."""
     return bool(parts.interface.states) and parts.interface.lengths in ((), ("T",))
 
 
-def step_arguments(face: Interface) -> list[str]:
-    """The parameters of the function for one timestep."""
-    return _arguments(face, ())
-
-
-def run_arguments(parts: Parts) -> list[str]:
+def _run_arguments(parts: Parts, outside: Outside | None) -> list[str]:
     """The parameters of the function for whole sequences."""
     work = ["void *work", "size_t work_size"] if parts.main.called.needs_work else []
-    return [*_arguments(parts.interface, parts.interface.lengths), *work]
+    return [*_arguments(parts.interface, parts.interface.lengths, outside), *work]
 
 
-def _arguments(face: Interface, lengths: Sequence[str]) -> list[str]:
+def _arguments(face: Interface, lengths: Sequence[str], outside: Outside | None) -> list[str]:
     return [
+        *(["const void *weights"] if outside is not None else []),
         *([f"{face.name}_state *state"] if face.states else []),
         *(f"const {C_TYPES[each.spec.dtype]} *{each.name}" for each in face.inputs),
         *(f"size_t {length}" for length in lengths),
@@ -212,9 +223,9 @@ def _broken(head: str, items: Sequence[str], tail: str) -> Iterator[str]:
 # The program.
 
 
-def _program(parts: Parts, form: CForm, test: SelfTest | None) -> Iterator[str]:
+def _program(parts: Parts, form: CForm, test: SelfTest | None, outside: Outside | None, blob: bytes) -> Iterator[str]:
     face = parts.interface
-    functions = list(_functions(parts))
+    functions = list(_functions(parts, outside))
     code = "\n".join(functions)
     prelude, names = parts_for(code, libm=form.libm)
     yield from _head(parts)
@@ -225,7 +236,7 @@ def _program(parts: Parts, form: CForm, test: SelfTest | None) -> Iterator[str]:
     yield "#include <string.h>"
     yield ""
     yield f"#ifndef {face.macro}_VARIANT"
-    yield from _once(parts, form, names)
+    yield from _once(parts, form, names, outside)
     yield from _variants(face)
     yield "#endif"
     yield ""
@@ -236,7 +247,10 @@ def _program(parts: Parts, form: CForm, test: SelfTest | None) -> Iterator[str]:
     yield "#undef LANES"
     yield ""
     yield f"#ifdef {face.macro}_LAST"
-    yield from _public(parts)
+    yield from _public(parts, outside)
+    if outside is not None:
+        yield ""
+        yield check_text(face.name, face.macro, blob)
     if test is not None:
         arrays = [line for name, array in test.arrays().items() for line in _numbers(name, array)]
         yield ""
@@ -268,7 +282,7 @@ _DETERMINISTIC = """\
 """
 
 
-def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
+def _once(parts: Parts, form: CForm, names: Sequence[str], outside: Outside | None) -> Iterator[str]:
     """What the program has once, whatever the vectors."""
     face = parts.interface
     if form.deterministic:
@@ -297,7 +311,8 @@ def _once(parts: Parts, form: CForm, names: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "/* Weights and constants. */"
     for name, (array, called) in parts.constants.items():
-        yield from _array(name, array, called)
+        if outside is None or name not in outside.arrays:
+            yield from _array(name, array, called)
     yield ""
 
 
@@ -379,7 +394,7 @@ def _target(needed: Sequence[str]) -> str:
     return ",".join((*needed, "fma") if "fma" not in needed else needed)
 
 
-def _functions(parts: Parts) -> Iterator[str]:
+def _functions(parts: Parts, outside: Outside | None = None) -> Iterator[str]:
     for each in parts.functions:
         yield f"/* One timestep of {_listed(each.scopes)}. */"
         yield f"static void {each.name}("
@@ -393,12 +408,20 @@ def _functions(parts: Parts) -> Iterator[str]:
         yield ""
     main = parts.main
     head = [*main.head, *(["char *work"] if main.called.needs_work else [])]
+    if outside is not None:
+        head = ["const char *weights", *head]
+        yield "/* Weights, by where they are in their file. */"
+        yield from outside.names()
     yield "/* The model. */"
     yield from _broken(f"static void {main.name}(", head, ")")
     yield "{"
+    if outside is not None and not outside.arrays:
+        yield "    (void)weights;"
     yield from _unused(main)
     yield from main.lines
     yield "}"
+    if outside is not None:
+        yield from outside.no_names()
     yield ""
 
 
@@ -421,14 +444,15 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _public(parts: Parts) -> Iterator[str]:
+def _public(parts: Parts, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     if face.states:
         yield from _init(parts)
-    given = [*(["state"] if face.states else []), *(each.name for each in face.inputs)]
+    given = ["weights"] if outside is not None else []
+    given += [*(["state"] if face.states else []), *(each.name for each in face.inputs)]
     outputs = [each.name for each in face.outputs]
-    if has_step(parts):
-        yield from _broken(f"int {face.name}_step(", step_arguments(face), ")")
+    if _has_step(parts):
+        yield from _broken(f"int {face.name}_step(", _arguments(face, (), outside), ")")
         yield "{"
         work = []
         if parts.main.called.needs_work:
@@ -437,7 +461,7 @@ def _public(parts: Parts) -> Iterator[str]:
         yield from _dispatched(face, [*given, *("1" for _ in face.lengths), *outputs, *work])
         yield "}"
         yield ""
-    yield from _broken(f"int {face.name}_run(", run_arguments(parts), ")")
+    yield from _broken(f"int {face.name}_run(", _run_arguments(parts, outside), ")")
     yield "{"
     for length in face.lengths:
         yield f"    if ({length} < 1 || {length} > {face.macro}_MAX_LENGTH) {{"

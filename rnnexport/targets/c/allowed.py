@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from rnnexport.core.errors import ForeignCode, UsageError, reason
-from rnnexport.targets.c.files import HEADER, read_source, read_text
+from rnnexport.targets.c.files import HEADER, read_source, read_text, read_weights
 from rnnexport.version import __version__
 
 _EXPECTED = "what the graph beside it is written as, with weights that are numbers"
@@ -21,7 +21,10 @@ def check_code(path: Path) -> None:
     source = read_source(path)
     with ForeignCode(partial(_unreadable, path)):
         program, header = (read_text(file).decode() for file in (path, path.with_suffix(HEADER)))
-        wanted = source.text_like(program)
+        weights = read_weights(path, source)
+        wanted = source.text_like(program, weights)
+    if wanted.weights != weights:
+        raise UsageError(f"{source.weights} holds more than weights", _EXPECTED, "export the model again")
     for file, found, right in ((path, program, wanted.program), (path.with_suffix(HEADER), header, wanted.header)):
         if found != right:
             raise UsageError(

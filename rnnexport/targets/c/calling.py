@@ -24,9 +24,13 @@ class Program:
         library: its path.
         signature: of the model.
         name: what its functions begin with.
+        weights: the file of its weights, which it is told of in each call; None where it has none.
+
+    Raises:
+        UsageError: the program does not take these weights.
     """
 
-    def __init__(self, library: Path, signature: Signature, name: str) -> None:
+    def __init__(self, library: Path, signature: Signature, name: str, weights: Path | None = None) -> None:
         self.signature = signature
         self.interface: Interface = interface_of(signature, name)
         loaded = ctypes.CDLL(str(library))
@@ -36,6 +40,12 @@ class Program:
         self._work.restype = ctypes.c_size_t
         # A library that is loaded keeps its path.
         self._library = loaded
+        self._weights = None if weights is None else np.memmap(weights, np.uint8, "r")
+        if self._weights is not None:
+            check = getattr(loaded, f"{self.interface.name}_check")
+            check.restype = ctypes.c_int
+            if code := check(_pointer(self._weights), ctypes.c_size_t(self._weights.size)):
+                raise UsageError(f"the program returned {code} for {weights}", "its own weights", "export it again")
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs, and the states after.
@@ -74,7 +84,8 @@ class Program:
         numbers = [ctypes.c_size_t(lengths[length]) for length in face.lengths]
         size = int(self._work(*numbers))
         work = ctypes.create_string_buffer(size) if size else None
-        given: list[Any] = [struct.pointer] if states else []
+        given: list[Any] = [] if self._weights is None else [_pointer(self._weights)]
+        given += [struct.pointer] if states else []
         given += [_pointer(array) for array in inputs]
         given += [*numbers, *map(_pointer, outputs)]
         given += [] if work is None else [work, ctypes.c_size_t(size)]

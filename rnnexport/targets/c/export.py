@@ -13,7 +13,7 @@ from rnnexport.core.lowering import LoweringDecision
 from rnnexport.emit.c.module import text_of
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import ExportOptions
-from rnnexport.targets.c.files import write
+from rnnexport.targets.c.files import WEIGHTS, write
 from rnnexport.targets.c.rows import require_independent
 from rnnexport.targets.c.source import Source
 
@@ -33,7 +33,8 @@ def export(graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportO
     require_numbers(graphs.main)
     require_independent(graphs.main, feeds)
     found = require_converted(graphs)
-    source = Source.of(found, path.stem, replace(options.c, max_bytes=None))
+    weights = path.name + WEIGHTS if options.c.weights_beside else ""
+    source = Source.of(found, path.stem, replace(options.c, max_bytes=None), weights)
     parts = source.parts(found.weights)
     options.c.require_room(sum(array.nbytes for array, _ in parts.constants.values()))
     write(path, text_of(parts, source.form), source)

@@ -9,14 +9,25 @@ from pathlib import Path
 from rnnexport.artifact import archive
 from rnnexport.artifact.checksum import seal_of, with_seal
 from rnnexport.artifact.provenance import Proof, read_proof
+from rnnexport.core.errors import UsageError
 from rnnexport.emit.c.prelude import NAMES
-from rnnexport.targets.c.files import HEADER, beside, read_text, to_entry
+from rnnexport.targets.c.files import (
+    HEADER,
+    WEIGHTS,
+    beside,
+    read_source,
+    read_text,
+    read_weights,
+    source_in,
+    to_entry,
+    weights_file,
+)
 from rnnexport.targets.c.testing import with_self_test
 
 _PROVENANCE, _GOLDENS = "rnnexport_provenance", "rnnexport_goldens"
 _HOLDER = archive.entry_name(_PROVENANCE)
 # The parts of the seal that are no entries, whatever the files are called.
-_PROGRAM, _DECLARED = "program.c", "program.h"
+_PROGRAM, _DECLARED, _WEIGHTS = "program.c", "program.h", "program.bin"
 _FUNCTIONS = "#undef LANES"
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 
@@ -55,6 +66,20 @@ def owns(path: Path) -> bool:
     return archive.carries(beside(path), _PROVENANCE)
 
 
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The file of its weights, where it has one. Raises as `read`."""
+    file = weights_file(path, read_source(path))
+    return () if file is None else (file,)
+
+
+def owns_weights(path: Path) -> bool:
+    """Whether the file of weights that is named after the program at `path` belongs to it."""
+    try:
+        return owns(path) and path.with_name(path.name + WEIGHTS) in external_files(path)
+    except UsageError:
+        return False
+
+
 def facts(path: Path) -> dict[str, str]:
     """What there is to say of an artifact that some tool changed: nothing."""
     return {}
@@ -74,4 +99,6 @@ def operators(path: Path) -> Counter[str]:
 def _parts(path: Path, entries: archive.Entries) -> list[tuple[str, bytes]]:
     """All that an artifact consists of: the program, its header, and each array by its name."""
     texts = [(_PROGRAM, read_text(path)), (_DECLARED, read_text(path.with_suffix(HEADER)))]
-    return [*texts, *sorted(entries.items())]
+    source = source_in(path, entries)
+    weights = [(_WEIGHTS, read_weights(path, source))] if source.weights else []
+    return [*texts, *weights, *sorted(entries.items())]

@@ -14,7 +14,7 @@ from rnnexport.core.signature import TensorSpec, argument_name
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.c import compiler
 from rnnexport.targets.c.calling import Program
-from rnnexport.targets.c.files import HEADER, read_source, read_text
+from rnnexport.targets.c.files import HEADER, read_source, read_text, weights_file
 
 
 class CRunner:
@@ -52,7 +52,7 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[CRunn
     with TemporaryDirectory(prefix="rnnexport_c_") as folder:
         program = compiled(path, Path(folder), found)
         settings = {"compiler": found.version, "flags": shlex.join(compiler.FLAGS)}
-        yield CRunner(Program(program, source.signature, source.name), settings)
+        yield CRunner(Program(program, source.signature, source.name, weights_file(path, source)), settings)
 
 
 def compiled(path: Path, folder: Path, with_: compiler.Compiler, flags: tuple[str, ...] = compiler.FLAGS) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
 from rnnexport.emit.c.self_test import SelfTest
+from rnnexport.emit.c.weights import Outside
 from rnnexport.ir.converted import Converted
 from rnnexport.ir.from_onnx import read_program
 
@@ -35,6 +37,7 @@ class Source:
         name: of the model.
         form: how the program is written.
         lengths: of the call that it tests itself by, a number a letter; None where it has no such test.
+        weights: the name of the file of its weights, which lies beside it; empty where they stand in the program.
     """
 
     graph: bytes
@@ -43,12 +46,13 @@ class Source:
     name: str
     form: CForm
     lengths: Mapping[str, int] | None = None
+    weights: str = ""
 
     @staticmethod
-    def of(converted: Converted, name: str, form: CForm) -> Source:
+    def of(converted: Converted, name: str, form: CForm, weights: str = "") -> Source:
         """That of a converted model."""
         graph = ir.serde.serialize_model(converted.model).SerializeToString(deterministic=True)
-        return Source(graph, converted.signature, converted.names, name, form)
+        return Source(graph, converted.signature, converted.names, name, form, weights=weights)
 
     def parts(self, weights: Mapping[str, np.ndarray]) -> Parts:
         """The functions of the program. Raises as `parts_of`."""
@@ -58,13 +62,14 @@ class Source:
         """The program. Raises as `parts_of`."""
         return text_of(self.parts(weights), self.form)
 
-    def text_like(self, program: str, test: SelfTest | None = None) -> Text:
-        """The program with the weights that stand in `program`, and its self-test, unless another is given.
+    def text_like(self, program: str, blob: bytes, test: SelfTest | None = None) -> Text:
+        """The program with the weights that stand in `program` and their file, and its self-test, unless one is given.
 
         Raises as `parts_of`, and ValueError.
         """
         parts = self.parts(self._blank())
         found = constants_in(program)
+        outside = Outside.of(parts).read(blob) if self.form.weights_beside else {}
         if test is None and self.lengths is not None:
             blank = SelfTest.blank(parts.interface, self.lengths)
             given = {name: _parsed(found[name][1], array) for name, array in blank.arrays().items()}
@@ -72,7 +77,7 @@ class Source:
         constants = {}
         for name, (array, called) in parts.constants.items():
             numbers = found[name][1] if name in found else ""
-            constants[name] = (_parsed(numbers, array), called)
+            constants[name] = (outside[name] if name in outside else _parsed(numbers, array), called)
         return text_of(replace(parts, constants=constants), self.form, test)
 
     def _blank(self) -> dict[str, np.ndarray]:
@@ -102,7 +107,7 @@ class Source:
             "form": self.form.to_json(),
             "self_test": None if self.lengths is None else dict(self.lengths),
         }
-        return json.dumps(value, sort_keys=True)
+        return json.dumps(value | ({"weights_file": self.weights} if self.weights else {}), sort_keys=True)
 
     @staticmethod
     def from_json(graph: bytes, text: bytes) -> Source:
@@ -116,7 +121,10 @@ class Source:
         signature = Signature.from_json(value["signature"])
         lengths = value["self_test"]
         known = None if lengths is None else {str(letter): int(number) for letter, number in lengths.items()}
-        return Source(graph, signature, names, str(value["name"]), CForm.from_json(value["form"]), known)
+        form, weights = CForm.from_json(value["form"]), str(value.get("weights_file", ""))
+        if form.weights_beside != bool(weights) or PurePath(weights).name != weights:
+            raise ValueError(f"weights in {weights!r}")
+        return Source(graph, signature, names, str(value["name"]), form, known, weights)
 
 
 def _model(graph: bytes) -> ir.Model:
