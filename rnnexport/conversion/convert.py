@@ -152,8 +152,8 @@ def _complete(model: ir.Model) -> None:
             for value in node.attributes["body"].as_graph().inputs[:2]:
                 value.shape = value.shape if value.shape is not None else ir.Shape([])
         if node.op_type == "Resize":
-            for at, value in enumerate(node.inputs):
-                known = None if value is None else ir.convenience.get_const_tensor(value)
+            for at, given in enumerate(node.inputs):
+                known = None if given is None else ir.convenience.get_const_tensor(given)
                 if known is not None and known.size == 0:
                     node.replace_input_with(at, None)
 
