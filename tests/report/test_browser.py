@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
+from rnnexport.core.run_record import FileRecord
 from rnnexport.report.html import to_html
+from rnnexport.verification.report import Report
 from tests.report import reports
 from tests.report.browser import chromium, launched
 
@@ -36,7 +39,10 @@ def browser(tmp_path_factory):
 def pages(tmp_path_factory):
     """Every page as a file, by name."""
     folder = tmp_path_factory.mktemp("pages")
-    for name, report in {**REPORTS, "many": reports.MANY}.items():
+    digests = (FileRecord("good.onnx", 1000, "0f" * 32),)
+    items = tuple(replace(item, files=digests) for item in reports.GOOD.artifacts)
+    others = {"many": reports.MANY, "recorded": Report(items, reports.RUN)}
+    for name, report in {**REPORTS, **others}.items():
         (folder / f"{name}.html").write_text(to_html(report), encoding="utf-8")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
@@ -48,7 +54,7 @@ def shown(browser, pages, name, size, scheme="light"):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", [*REPORTS, "recorded"])
 def test_the_page_fits_and_loads_nothing(browser, pages, name, size):
     shown(browser, pages, name, size)
     assert browser.value("document.documentElement.scrollWidth") <= SIZES[size][0]
