@@ -27,6 +27,7 @@ def test_every_dependency_of_every_extra_is_pinned():
         "portable",
         "ray",
         "sign",
+        "tflm",
         "triton",
         "docs",
         "release",
