@@ -14,7 +14,7 @@ from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.placement import PlacedNode
 from rnnexport.targets.onnx import profiling, runner, trial
 from rnnexport.targets.onnx.profiling import Part, read_placement
-from rnnexport.targets.onnx.providers import PROVIDERS, execution_chain, prepared, settings
+from rnnexport.targets.onnx.providers import PROVIDERS, RUNTIMES, execution_chain, prepared, settings
 from rnnexport.targets.onnx.runner import open_runner
 from rnnexport.targets.registry import ALL_PROVIDERS, target
 
@@ -68,7 +68,7 @@ needs_idle = pytest.mark.skipif(
 def test_every_provider_of_this_build_has_a_short_name():
     assert set(onnxruntime.get_all_providers()) <= set(PROVIDERS.values())
     assert len(set(PROVIDERS.values())) == len(PROVIDERS)
-    assert set(PROVIDERS) == set(ALL_PROVIDERS)
+    assert {*PROVIDERS, *RUNTIMES, *target("tflite").providers} == set(ALL_PROVIDERS)
 
 
 def test_tf32_is_off_unless_asked_for_and_said():
@@ -112,7 +112,7 @@ def test_a_name_that_no_onnx_runtime_knows_is_a_usage_error(loops):
         prepared("tpu")
     with pytest.raises(UsageError, match=r"provider 'tpu' for onnx; expected one of cpu, cuda"):
         target("onnx").runner(loops, "tpu")
-    with pytest.raises(UsageError, match=r"provider 'cuda' for tflite; expected one of cpu;"):
+    with pytest.raises(UsageError, match=r"provider 'cuda' for tflite; expected one of cpu, no-xnnpack, tflm;"):
         target("tflite").runner(loops, "cuda")
 
 
