@@ -119,25 +119,6 @@ def test_what_a_refusal_proposes_works(kind, tmp_path):
     assert rnnexport.export(model, to, path, **cure).report.status == "passed"
 
 
-class Loss(keras.layers.Layer):
-    """That of CTC for one label of 1, which TensorFlow writes with functions of its first version."""
-
-    def call(self, x_BTL):
-        labels_B1 = keras.ops.ones_like(x_BTL[:, :1, 0], dtype="int32")
-        lengths_B = keras.ops.full_like(labels_B1[:, 0], 5)
-        return keras.ops.ctc_loss(labels_B1, x_BTL, labels_B1[:, 0], lengths_B)
-
-
-def test_a_loss_among_the_layers_is_refused_for_what_it_is_and_the_model_without_it_is_not(tmp_path):
-    x = keras.Input((5, 3), name="x")
-    y = keras.layers.GRU(4, return_sequences=True, name="scores")(x)
-    model = keras.Model(x, Loss(name="loss")(y), name="m")
-    with pytest.raises(rnnexport.ConversionError, match=r"functions of TensorFlow 1 in .*loss.*; leave the loss out"):
-        rnnexport.export(model, "saved-model", tmp_path / "m_saved_model")
-    scores = keras.Model(model.inputs, model.get_layer("scores").output)
-    assert rnnexport.export(scores, "saved-model", tmp_path / "m_saved_model").report.status == "passed"
-
-
 @pytest.mark.parametrize(
     ("layer", "todo"),
     [("Own", "mend Own; "), ("Dense", "use another layer than Dense of Keras; "), ("", "mend the")],

@@ -30,7 +30,7 @@ def known_values() -> Iterator[None]:
     original = tf.cond
 
     def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None) -> Any:
-        known = smart_constant_value(pred) if isinstance(pred, tf.Tensor) else None
+        known = _known(pred) if isinstance(pred, tf.Tensor) else None
         if known is None:
             return original(pred, true_fn, false_fn, name)
         found = true_fn() if known else false_fn()
@@ -38,6 +38,15 @@ def known_values() -> Iterator[None]:
 
     with _lock, attributes_set([tf], {"cond": cond}), known_filters(tf.signal):
         yield
+
+
+def _known(condition: tf.Tensor) -> bool | None:
+    """What a condition is; False for all of several of which one is."""
+    found = smart_constant_value(condition)
+    if found is None and condition.op.type == "All" and condition.op.inputs[0].op.type == "Pack":
+        parts = [smart_constant_value(part) for part in condition.op.inputs[0].op.inputs]
+        return False if any(part is not None and not part for part in parts) else None
+    return None if found is None else bool(found)
 
 
 @contextmanager

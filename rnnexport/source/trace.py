@@ -21,6 +21,7 @@ from rnnexport.core.source_names import SourceNames
 from rnnexport.core.text import as_text
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
+from rnnexport.source.ctc import losses_written
 from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported
 from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.held import variable_of
@@ -142,16 +143,19 @@ def _traced(source: SourceModel, signature: Signature, *, unroll: bool | None, o
         return [tf.identity(tensor) for tensor in [*outputs, *states]]
 
     plain_loops = source.api.plain_loops(source.model, unroll=unroll)
-    with plain_loops, constant_tables(), known_values(), ForeignCode(lambda error: _untraceable(source, error)):
+    with plain_loops, constant_tables(), known_values(), losses_written(), _told(source):
         concrete = tf.function(call, autograph=source.api.autograph).get_concrete_function(*specs)
         _keep_cases(concrete)
         needed = live(concrete, _variable_names(source))
-        _refuse_functions_of_tensorflow_1(source, needed.graph.as_graph_def())
         _refuse_assignments(needed)
         closed = frozen(needed, open_from)
         _refuse_gpu_operators(source, closed.graph_def)
         names = SourceNames() if unroll else source_names(source, concrete, __file__)
         return _named(source.name, signature, needed, closed, names)
+
+
+def _told(source: SourceModel) -> ForeignCode:
+    return ForeignCode(lambda error: _untraceable(source, error))
 
 
 def _variable_names(source: SourceModel) -> dict[int, str]:
@@ -173,21 +177,6 @@ def _refuse_gpu_operators(source: SourceModel, graph_def: Any) -> None:
                 "a recurrence that runs anywhere",
                 "export the model that the program was made from",
             )
-
-
-def _refuse_functions_of_tensorflow_1(source: SourceModel, graph_def: Any) -> None:
-    """What they call is an operator of a name of its own, which TensorFlow has once in a process and no format has."""
-    known = {function.signature.name for function in graph_def.library.function}
-    if not any(node.op in known for node in _nodes(graph_def)):
-        return
-    own = {value.func.name: node.name for node in graph_def.node for value in node.attr.values() if value.func.name}
-    callers = [function for function in graph_def.library.function if any(n.op in known for n in function.node_def)]
-    places = sorted({own[one.signature.name] for one in callers if one.signature.name in own})
-    raise ConversionError(
-        f"{source.name} calls functions of TensorFlow 1 in {', '.join(places) or 'a function'}",
-        "operators and functions of TensorFlow 2, which the losses of CTC are not made of",
-        "leave the loss out of the model that is exported, or write it with operations of Keras",
-    )
 
 
 def _keep_cases(concrete: Any) -> None:

@@ -61,6 +61,7 @@ def test_a_length_that_cures_is_told():
     [
         ("tf_keras.layers", "CenterCrop", "onnx"),  # a picture is resized in one branch
         ("keras.layers", "MelSpectrogram", "onnx"),
+        ("tf_keras.layers", "RandomCrop", "onnx"),  # which it may be called at random in training alone
         ("keras.ops", "diagonal", "onnx"),
         ("keras.ops", "percentile", "tflite"),
     ],

@@ -79,3 +79,27 @@ def test_the_branch_that_fits_the_known_shapes_is_traced():
     found = trace(source, signature, unroll=True).run(feed)
     for name, wanted in reference(source, signature, feed).items():
         np.testing.assert_allclose(found[name], wanted, atol=3e-6)
+
+
+class Loss(keras.layers.Layer):
+    """That of CTC: rows of two labels, the same one twice among them, of one and of none; of steps that are padding."""
+
+    def call(self, x_BTL):
+        labels_BL = keras.ops.cast(keras.ops.abs(x_BTL[:, 0, :2]) * 2, "int32") % 3 + 1
+        lengths_B = keras.ops.cast(keras.ops.abs(x_BTL[:, 1, 0]) * 4, "int32")
+        steps = keras.ops.shape(x_BTL)[1]
+        return keras.ops.ctc_loss(labels_BL, x_BTL, lengths_B % 3, steps - lengths_B % 2)
+
+
+@pytest.mark.parametrize(("steps", "unroll"), [(None, False), (STEPS, True)])
+def test_the_loss_of_ctc_is_a_loop(steps, unroll):
+    x = keras.Input((steps, 4), name="x")
+    model = keras.Model(x, Loss()(keras.layers.GRU(5, return_sequences=True)(x)))
+    source = load_source(model, LoadOptions())
+    signature = describe(source, Boundary())
+    traced = trace(source, signature, unroll=unroll)
+    feed = {"x": np.random.default_rng(4).standard_normal((33, STEPS, 4)).astype("float32")}
+    (wanted,) = reference(source, signature, feed).values()
+    (found,) = traced.run(feed).values()
+    np.testing.assert_allclose(found, wanted, rtol=2e-6)
+    assert np.isfinite(wanted).all()

@@ -1,0 +1,72 @@
+"""`tf.nn.ctc_loss`, traced as its recursion over time: TensorFlow writes it with functions of its first version.
+
+    alpha_t[s] = p_t[z_s] (alpha_(t-1)[s] + alpha_(t-1)[s - 1] + alpha_(t-1)[s - 2], where a label follows another one)
+
+of the labels with blanks around each, z (S = 2 L + 1 places), in logarithms (A. Graves et al., 2006, equations 6 to 8).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from rnnexport.source.api import attributes_set
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def losses_written() -> Iterator[None]:
+    """Inside this block the loss is so. One thread at a time."""
+    original = tf.nn.ctc_loss
+
+    def ctc_loss(
+        labels: Any,
+        logits: Any,
+        label_length: Any,
+        logit_length: Any,
+        logits_time_major: bool = True,
+        unique: Any = None,
+        blank_index: int | None = None,
+        name: str | None = None,
+    ) -> Any:
+        if isinstance(labels, tf.SparseTensor) or None in (label_length, logit_length, blank_index):
+            return original(labels, logits, label_length, logit_length, logits_time_major, unique, blank_index, name)
+        logits = tf.convert_to_tensor(logits)
+        scores_BTC = tf.transpose(logits, [1, 0, 2]) if logits_time_major else logits
+        blank = blank_index % tf.shape(logits)[2]
+        return _loss(*map(tf.convert_to_tensor, (labels, label_length, logit_length)), scores_BTC, blank)
+
+    with _lock, attributes_set([tf.nn], {"ctc_loss": ctc_loss}):
+        yield
+
+
+def _loss(labels_BL: Any, labels_B: Any, steps_B: Any, scores_BTC: Any, blank: Any) -> Any:
+    """Of a row of labels each, of which the first `labels_B` count, and steps, of which the first `steps_B` do."""
+    none = tf.constant(scores_BTC.dtype.min / 4, scores_BTC.dtype)  # the logarithm of nearly nothing
+    blank = tf.cast(blank, labels_BL.dtype)
+    blanks_BL = tf.zeros_like(labels_BL) + blank
+    pairs_B2L = tf.reshape(tf.stack([blanks_BL, labels_BL], 2), [tf.shape(labels_BL)[0], -1])
+    z_BS = tf.concat([pairs_B2L, blanks_BL[:, :1]], 1)
+    before_BS = tf.pad(z_BS[:, :-2], [[0, 0], [2, 0]])
+    follows_BS = tf.logical_and(tf.not_equal(z_BS, blank), tf.not_equal(z_BS, before_BS))
+    scores_BTS = tf.gather(tf.nn.log_softmax(scores_BTC), z_BS, batch_dims=1, axis=2)
+    place_S = tf.range(tf.shape(z_BS)[1])
+
+    def step(t: Any, alpha_BS: Any) -> tuple[Any, Any]:
+        one, two = (tf.pad(alpha_BS[:, :-n], [[0, 0], [n, 0]], constant_values=none) for n in (1, 2))
+        ways = tf.stack([alpha_BS, one, tf.where(follows_BS, two, none)])
+        after = tf.reduce_logsumexp(ways, 0) + tf.gather(scores_BTS, t, axis=1)
+        return t + 1, tf.ensure_shape(tf.where(t < tf.cast(steps_B, t.dtype)[:, None], after, alpha_BS), alpha_BS.shape)
+
+    first_BS = tf.where(place_S < 2, scores_BTS[:, 0], none)
+    steps = tf.shape(scores_BTS)[1]
+    _, alpha_BS = tf.while_loop(lambda t, _: t < steps, step, (tf.constant(1), first_BS))
+    ends_B1 = 2 * tf.cast(labels_B, place_S.dtype)[:, None]
+    is_end_BS = tf.logical_or(tf.equal(place_S, ends_B1), tf.equal(place_S, ends_B1 - 1))
+    total_B = tf.reduce_logsumexp(tf.where(is_end_BS, alpha_BS, none), 1)
+    return tf.where(total_B < none / 2, tf.constant(float("inf"), total_B.dtype), -total_B)
