@@ -46,6 +46,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.conversion.convert",
     "rnnexport.conversion.folding",
     "rnnexport.conversion.forms",
+    "rnnexport.conversion.forms.pictures",
     "rnnexport.conversion.forms.arrays",
     "rnnexport.conversion.forms.complex_numbers",
     "rnnexport.conversion.forms.decompositions",

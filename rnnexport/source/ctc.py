@@ -39,7 +39,8 @@ def losses_written() -> Iterator[None]:
         logits = tf.convert_to_tensor(logits)
         scores_BTC = tf.transpose(logits, [1, 0, 2]) if logits_time_major else logits
         blank = blank_index % tf.shape(logits)[2]
-        return _loss(*map(tf.convert_to_tensor, (labels, label_length, logit_length)), scores_BTC, blank)
+        labels_BL, labels_B, steps_B = map(tf.convert_to_tensor, (labels, label_length, logit_length))
+        return _loss(labels_BL, labels_B, steps_B, scores_BTC, blank)
 
     with _lock, attributes_set([tf.nn], {"ctc_loss": ctc_loss}):
         yield
