@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -30,6 +30,7 @@ from rnnexport.lowering.join_operands import joined_operands
 from rnnexport.lowering.native import Native, native
 from rnnexport.lowering.portable import why_not_portable
 from rnnexport.lowering.reassociate import Regrouping
+from rnnexport.lowering.stacked_cells import native_one_by_one
 
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -72,9 +73,9 @@ def derive(loop: ir.Node) -> Derived:
         return Derived("a loop that is kept as it is", {}, dict.fromkeys(FORMS[:-1], found.reason), constants)
     recurrence = without_twins(found)
     lean = hoisted(recurrence, constants)
-    own = native(recurrence, constants)
+    own = _natives(recurrence, constants)
     made = {
-        "native": own if isinstance(own, Refusal) else own.form,
+        "native": own if isinstance(own, Refusal) else own[-1].form,
         "scan": scan(lean),
         "unroll": unrolled(lean),
     }
@@ -84,8 +85,18 @@ def derive(loop: ir.Node) -> Derived:
     what = _described(recurrence, lean, own)
     if isinstance(own, Refusal):
         return Derived(what, forms, refused, constants, costs)
-    not_portable = why_not_portable(own.cell, by_lengths=own.by_lengths)
-    return Derived(what, forms, refused, constants, costs, why_off_cuda(own.cell), not_portable)
+    off_cuda = next(filter(None, (why_off_cuda(one.cell) for one in own)), "")
+    not_portable = next(filter(None, (why_not_portable(one.cell, by_lengths=one.by_lengths) for one in own)), "")
+    return Derived(what, forms, refused, constants, costs, off_cuda, not_portable)
+
+
+def _natives(recurrence: Recurrence, constants: Constants) -> Sequence[Native] | Refusal:
+    """The native operators that a recurrence is, one behind the other; the last has the form of all."""
+    whole = native(recurrence, constants)
+    if isinstance(whole, Native):
+        return [whole]
+    cells = native_one_by_one(recurrence, constants)
+    return whole if cells is None else cells
 
 
 def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:
@@ -107,7 +118,7 @@ def _may_grow(state: State) -> bool:
     return any(one == 1 and other != 1 for one, other in zip(initial, after, strict=False))
 
 
-def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, names: list[str]) -> Costs:
+def _costs(recurrence: Recurrence, lean: Recurrence, own: Sequence[Native] | Refusal, names: list[str]) -> Costs:
     batches = {state.before.shape[0] for state in recurrence.states if state.before.shape}
     known = [batch for batch in batches if batch is not None]
     at = (known[0],) if len(known) == 1 else BATCHES
@@ -117,19 +128,21 @@ def _costs(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal, name
         if name == "unroll" and (recurrence.length.fixed or 0) > MOST_UNROLLED_UNASKED:
             continue
         fixed = overhead(name, recurrence.length.fixed)
-        if name == "native" and isinstance(own, Native):
-            costs[name] = {batch: fixed + native_cost(own.cell, batch, masked=own.masked) for batch in at}
+        if name == "native" and not isinstance(own, Refusal):
+            costs[name] = {
+                batch: sum(fixed + native_cost(one.cell, batch, masked=one.masked) for one in own) for batch in at
+            }
         else:
             work = before if name == "loop" else after
             costs[name] = {batch: fixed + work_cost(name, work, batch) for batch in at}
     return costs
 
 
-def _described(recurrence: Recurrence, lean: Recurrence, own: Native | Refusal) -> str:
+def _described(recurrence: Recurrence, lean: Recurrence, own: Sequence[Native] | Refusal) -> str:
     """Such as `LSTM, peepholes; 2 states of 32; dynamic length`."""
     kind = "custom cell" if recurrence.states else "a map over a sequence"
-    if isinstance(own, Native):
-        kind = own.cell.what + ", masked" * own.masked
+    if not isinstance(own, Refusal):
+        kind = ", then ".join(one.cell.what + ", masked" * one.masked for one in own)
     states = " and ".join(_sizes(state.before.shape) for state in recurrence.states)
     count = len(recurrence.states)
     parts = [kind, *([f"{count} state{'s' if count > 1 else ''} of {states}"] if count else [])]
