@@ -78,7 +78,7 @@ def run_jobs(
         known: what `described` gave for these jobs and others.
     """
     from rnnexport.reference.prepare import require_fixed
-    from rnnexport.source.footprint import longest_of, require_convertible_size, require_few_steps_of
+    from rnnexport.source.footprint import longest_of, require_convertible_size
 
     for job in jobs:
         check_destination_of(job, None if source.file is None else source.file.path)
@@ -86,8 +86,7 @@ def run_jobs(
     jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called))) for job in jobs]
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     for job in jobs:
-        if job.unrolls:
-            require_few_steps_of(source, job.extent.called)
+        _require_sizes(source, job)
     known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
         signature = known[job.extent].known.signature
@@ -117,6 +116,16 @@ def run_jobs(
                 because = f"the faster form left the tolerance: {error.found}"
                 done.append(_exported(form, job, path, options.with_loops(because), progress))
     return tuple(done)
+
+
+def _require_sizes(source: SourceModel, job: ExportJob) -> None:
+    """Refuse sizes that a format, or the runtime that a file is for, does not take, before the model is run."""
+    from rnnexport.source.footprint import require_few_steps_of, require_fixed_sizes
+
+    if job.unrolls:
+        require_few_steps_of(source, job.extent.called)
+    if job.kind.unrolled and job.form.runtime == "tflm":
+        require_fixed_sizes(source, job.extent.called)
 
 
 def _extent(job: ExportJob) -> Extent:

@@ -56,5 +56,5 @@ class TFLiteForm:
         if self.form != "auto":
             return self
         if steps is None or steps <= MOST_UNROLLED:
-            return replace(self, form="unroll", because=f"up to {MOST_UNROLLED} steps it is the fastest")
-        return replace(self, form="rolled", because=f"{steps} steps, and up to {MOST_UNROLLED} are written out")
+            return replace(self, form="unroll", because=f"sequences of up to {MOST_UNROLLED} steps are written out")
+        return replace(self, form="rolled", because=f"it has {steps} steps, and up to {MOST_UNROLLED} are written out")

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.core.errors import ConversionError
+from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.signature import Boundary
 from rnnexport.source.api import SEQUENCE_RANK
 from rnnexport.source.model import SourceModel
@@ -60,6 +60,23 @@ def longest_of(source: SourceModel, boundary: Boundary) -> int | None:
     shapes = [tensor.shape for tensor in source.api.inputs(source.model) if len(tensor.shape) >= SEQUENCE_RANK]
     steps = [boundary.timesteps if shape[1] is None else shape[1] for shape in shapes]
     return max((size for size in steps if isinstance(size, int)), default=None)
+
+
+def require_fixed_sizes(source: SourceModel, boundary: Boundary) -> None:
+    """Refuse an input with an open batch or length, for a runtime that has fixed sizes alone.
+
+    Raises:
+        UsageError: names the input.
+    """
+    for tensor in source.api.inputs(source.model):
+        given = (boundary.batch, boundary.timesteps)[: len(tensor.shape) - 1]
+        sizes = [wanted if size is None else size for size, wanted in zip(tensor.shape, given, strict=False)]
+        if not all(isinstance(size, int) for size in sizes):
+            raise UsageError(
+                f"input {tensor.name} of {source.name} with an open size",
+                "fixed sizes, for TensorFlow Lite Micro",
+                "give --batch 1 and --timesteps N",
+            )
 
 
 def _bytes(source: SourceModel) -> int:

@@ -104,3 +104,11 @@ def test_litert_runs_without_its_delegate(files, source):
 def test_another_runtime_is_refused():
     with pytest.raises(UsageError, match="runtime 'onnx'"):
         TFLiteForm("rolled", "onnx")
+
+
+@GROUP
+@pytest.mark.parametrize("sizes", [{"batch": 1}, {"timesteps": STEPS}])
+def test_a_size_that_is_open_is_refused_at_once(sizes, source, tmp_path):
+    with pytest.raises(UsageError, match="input x of small with an open size"):
+        rnnexport.export(source, "tflite", tmp_path / "m.tflite", tflite=TFLiteForm("rolled", "tflm"), **sizes)
+    assert list(tmp_path.iterdir()) == []
