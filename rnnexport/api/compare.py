@@ -18,6 +18,7 @@ from rnnexport.api.notebook import ShownReport
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import UsageError
 from rnnexport.core.progress import Detail, Progress, silent
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
@@ -41,6 +42,7 @@ class _Pairs:
     problems: tuple[Problem, ...] = field(default=())
 
 
+@in_python_words()
 @quiet()
 def compare(
     one: Any,

@@ -25,6 +25,7 @@ from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.targets.base import Target
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _LOADING = LoadOptions()
 
 
+@in_python_words()
 def load(model: Any, loading: LoadOptions = _LOADING) -> SourceModel:
     """Load a model file, or wrap a live Keras model, for `export` and `verify`. Loads TensorFlow.
 
@@ -64,6 +66,7 @@ def _loaded(model: Any, loading: LoadOptions, file: SourceFile | None) -> Source
         return model if isinstance(model, SourceModel) else load_source(model, loading, file)
 
 
+@in_python_words()
 def export(
     model: Any,
     to: TargetName | str | Path | None = None,
@@ -110,6 +113,7 @@ def export(
         return _run(watch, source, [ExportJob(kind, at, extent, options.form.tflite)], options, progress)[0]
 
 
+@in_python_words()
 def export_all(
     model: Any,
     to: Iterable[TargetName | str],

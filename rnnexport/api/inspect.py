@@ -15,6 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.parameters import Parameters
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.core.signature import Boundary, Signature
@@ -76,6 +77,7 @@ class Inspection:
     loadable: bool = False
 
 
+@in_python_words()
 @quiet()
 def inspect(path: str | Path, loading: LoadOptions = _LOADING) -> Inspection:
     """What a model file or an artifact is: facts, layers, inputs, outputs, states, operators and recurrences.

@@ -19,6 +19,7 @@ from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.core.errors import MismatchError, ProviderError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.run_record import Watch
 from rnnexport.isolation.limits import Limits
 from rnnexport.targets.base import Target
@@ -34,6 +35,7 @@ _LIMITS = Limits()
 _GOLDENS_SEED = 0
 
 
+@in_python_words()
 def reseal(
     artifact: str | Path,
     source: Any,

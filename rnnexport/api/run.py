@@ -16,6 +16,7 @@ from rnnexport.api.judging import Calling, RunKeywords
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file, require_path
 from rnnexport.core.inputs import Tensors
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.quiet import quiet
 from rnnexport.core.signature import BATCH, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs
@@ -42,6 +43,7 @@ class Ran:
         return all(one.passed for one in self.compared)
 
 
+@in_python_words()
 @quiet()
 def run(
     artifact: Any,

@@ -9,6 +9,7 @@ from rnnexport.api.copies import copy_with
 from rnnexport.artifact.beside import PLACES, Place, proof_file
 from rnnexport.artifact.provenance import own_proof, without_goldens
 from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.targets.registry import target_of
 
@@ -36,6 +37,7 @@ class Stripped:
         return f"<{type(self).__name__} {self}>"
 
 
+@in_python_words()
 def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path | None = None) -> Stripped:
     """Take the goldens out of an artifact. What computes is not touched, and its checksum is taken anew.
 

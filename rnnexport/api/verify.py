@@ -14,6 +14,7 @@ from rnnexport.api.notebook import ShownReport
 from rnnexport.core.errors import CrashError, ProviderError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.quiet import quiet
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Extent
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _SOURCE_FEEDS_SEED = 1  # verify --source must not use the very inputs that the artifact carries
 
 
+@in_python_words()
 @quiet()
 def verify(artifacts: str | Path | Sequence[str | Path], **keywords: Unpack[VerifyKeywords]) -> Report:
     """Run artifacts in their own runtimes and compare them with what their source gave.

@@ -26,6 +26,7 @@ from rich.text import Text
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.cli.progress import ProgressLine
 from rnnexport.core.errors import EXIT_USAGE, RnnExportError, one_line
+from rnnexport.core.python_words import in_a_command
 from rnnexport.core.run_record import Watch
 
 EXIT_FAULT = 5
@@ -65,7 +66,7 @@ class Session:
         debug = "--debug" in arguments
         if debug:
             logging.getLogger("rnnexport").setLevel(logging.DEBUG)
-        with _Stopper().installed() as stopper, captured_stderr(show=debug) as real_stderr:
+        with _Stopper().installed() as stopper, captured_stderr(show=debug) as real_stderr, in_a_command():
             session = Session(real_stderr, debug, stopper, ("rnnexport", *arguments))
             with _Told(session) as told:
                 told.code = command.main(arguments, "rnnexport", standalone_mode=False, obj=session) or 0

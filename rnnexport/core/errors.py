@@ -44,10 +44,17 @@ class RnnExportError(Exception):
     exit_code: ClassVar[int] = EXIT_USAGE
 
     def __init__(self, found: str, expected: str, todo: str) -> None:
-        self.found = one_line(found)
-        self.expected = one_line(expected)
-        self.todo = one_line(todo)
-        super().__init__(f"{self.found}; expected {self.expected}; {self.todo}")
+        self.found, self.expected, self.todo = map(one_line, (found, expected, todo))
+        super().__init__(self._line)
+
+    @property
+    def _line(self) -> str:
+        return f"{self.found}; expected {self.expected}; {self.todo}"
+
+    def reword(self, words: Callable[[str], str]) -> None:
+        """Say it in other words, in place: where it was raised stays known."""
+        self.found, self.expected, self.todo = map(words, (self.found, self.expected, self.todo))
+        self.args = (self._line,)
 
     def __reduce__(self) -> tuple[type[RnnExportError], tuple[str, str, str]]:
         """What makes it anew in another process, which the one text of an exception does not."""

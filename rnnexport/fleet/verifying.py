@@ -17,6 +17,7 @@ from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import ProviderError, RnnExportError, reason
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Extent
 from rnnexport.core.user_data import Shard, UserData
@@ -59,6 +60,7 @@ class _Goldens:
         return iter(self.goldens)
 
 
+@in_python_words()
 def verify_on_ray(
     address: str, artifacts: str | Path | Sequence[str | Path], **keywords: Unpack[VerifyKeywords]
 ) -> Report:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from rnnexport.artifact.provenance import require_unaltered
 from rnnexport.core.errors import UsageError
 from rnnexport.core.inputs import Tensors, selection
+from rnnexport.core.python_words import in_python_words
 from rnnexport.core.signature import BATCH, Signature, time_axis
 from rnnexport.targets.base import Runner
 from rnnexport.targets.registry import target_of
@@ -21,6 +22,7 @@ from rnnexport.targets.registry import target_of
 Stepped = np.ndarray | dict[str, np.ndarray]
 
 
+@in_python_words()
 def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False, allow_unsafe: bool = False) -> Stream:
     """An artifact, ready to be called, and stepped from its initial state. ONNX, TFLite and NumPy need no TensorFlow.
 

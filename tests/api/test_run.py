@@ -128,9 +128,9 @@ def test_any_two_can_be_compared(exported, saved, foreign, tmp_path):
     report = compare(ours["onnx"].path, bad, limits=None)
     assert report.exit_code == 1
     assert "values off" in report.artifacts[0].first_problem()
-    with pytest.raises(UsageError, match=r"--map of nothing"):
+    with pytest.raises(UsageError, match=r"names= of nothing"):
         compare(ours["onnx"].path, foreign, names={"nothing": "tags"}, limits=None)
-    with pytest.raises(UsageError, match=r"give --map"):
+    with pytest.raises(UsageError, match=r"give names="):
         compare(ours["onnx"].path, foreign, names={output: "no_such"}, limits=None)
 
 
@@ -169,5 +169,5 @@ def test_a_file_that_somebody_fixed_is_verified_at_its_sizes(exported, saved, tm
     onnx.save(model, tmp_path / "fixed.onnx")
     report = rnnexport.verify(tmp_path / "fixed.onnx", source=saved("lstm"), timesteps=6, limits=None)
     assert report.passed, report.artifacts[0].first_problem()
-    with pytest.raises(UsageError, match="--batch or --timesteps without --source"):
+    with pytest.raises(UsageError, match="batch= or timesteps= without source="):
         rnnexport.verify(tmp_path / "fixed.onnx", timesteps=6)

@@ -167,7 +167,7 @@ def test_an_unverified_export_carries_no_goldens_and_computes_the_same(verified,
     given = {file: rnnexport.run(file, {"x": x_BTI}).outputs for file in (path, done.path)}
     for name, values in given[done.path].items():
         np.testing.assert_array_equal(given[path][name], values)
-    with pytest.raises(UsageError, match="--data without a verification"):
+    with pytest.raises(UsageError, match="data= without a verification"):
         rnnexport.export(live, path, verify=False, data="x.npz")
     with pytest.raises(UsageError, match="proof='outside'"):
         rnnexport.export(live, path, proof="outside")

@@ -79,9 +79,9 @@ def test_a_range_of_ids_takes_all_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "ranges", "why"),
     [
-        (False, {"y": (0, 1)}, "--range y:0:1 .*expected an input: x"),
-        (False, {"x": (1, 0)}, "--range x:1:0; expected NAME:LOW:HIGH"),
-        (False, {"x": (0, float("inf"))}, "--range x:0:inf"),
+        (False, {"y": (0, 1)}, "ranges='y:0:1' .*expected an input: x"),
+        (False, {"x": (1, 0)}, "ranges='x:1:0'; expected NAME:LOW:HIGH"),
+        (False, {"x": (0, float("inf"))}, "ranges='x:0:inf'"),
         (True, {"x": (0, 20)}, "ids from 0 to 19"),
         (True, {"x": (0.2, 0.8)}, "ids from 0 to 19"),
     ],

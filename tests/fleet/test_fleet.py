@@ -117,7 +117,7 @@ def test_ray_verifies_as_a_single_run_does_although_a_worker_is_killed(fleet, ra
     np.savez(fleet / "n.npz", **{_input(path): np.full((40, 6, 2), np.nan, "float32")})
     with pytest.raises(UsageError, match="has NaN in"):
         verify_on_ray(ray_of_two, paths, **options | {"data": fleet / "n.npz"})
-    with pytest.raises(UsageError, match="--steps without --source"):
+    with pytest.raises(UsageError, match="steps= without source="):
         verify_on_ray(ray_of_two, paths, steps=3)
     with pytest.raises(UsageError, match="no states to carry"):
         verify_on_ray(ray_of_two, paths, **options | {"steps": 3})

@@ -49,7 +49,7 @@ def test_a_tflite_file_is_refused_for_its_dtype_and_made_with_a_cast(api, dtype,
     model, path = model_of(api, dtype), tmp_path / "m.tflite"
     with pytest.raises(rnnexport.ConversionError, match=r"float64|float16|bfloat16") as caught:
         rnnexport.export(model, "tflite", path)
-    assert "--cast float32" in str(caught.value)
+    assert "cast='float32'" in str(caught.value)
     assert len(str(caught.value)) < 250
     assert not path.exists()
 
@@ -118,11 +118,11 @@ def test_float64_inside_a_model_in_float32_is_cast_by_itself(tmp_path):
 @GROUP
 def test_weights_in_float64_inside_a_model_in_float32_are_not(tmp_path):
     model, path = inside("float64"), tmp_path / "m.tflite"
-    with pytest.raises(rnnexport.ConversionError, match=r"float64 in .*give --cast float32"):
+    with pytest.raises(rnnexport.ConversionError, match=r"float64 in .*give cast='float32'"):
         rnnexport.export(model, "tflite", path)
     assert rnnexport.export(model, "tflite", path, cast="float32").report.status == "passed"
 
 
 def test_another_cast_is_a_usage_error(tmp_path):
-    with pytest.raises(rnnexport.UsageError, match="--cast float16"):
+    with pytest.raises(rnnexport.UsageError, match="cast='float16'"):
         rnnexport.export(model_of(keras, "float32"), "tflite", tmp_path / "m.tflite", cast="float16")

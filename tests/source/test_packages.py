@@ -104,9 +104,9 @@ def test_a_missing_name_is_told_with_where_it_is_registered(package):
     with pytest.raises(ConversionError) as told:
         rnnexport.load(file, LoadOptions())
     assert told.value.found == "unknown custom class 'WiredCell' in m.keras; given are none"
-    assert told.value.todo == f"WiredCell is registered by {name}.layers: give --custom-objects {name}.layers"
+    assert told.value.todo == f"WiredCell is registered by {name}.layers: give custom_objects='{name}.layers'"
     # What is given by name brings nothing besides.
-    with pytest.raises(ConversionError, match=rf"Wiring is defined by {name}\.wirings: give --custom-objects {name}"):
+    with pytest.raises(ConversionError, match=rf"Wiring is defined by {name}\.wirings: give custom_objects='{name}"):
         rnnexport.load(file, LoadOptions([f"{name}.layers:WiredCell"]))
 
 

@@ -101,7 +101,7 @@ def test_an_altered_artifact_is_compared_with_its_source_as_it_is(to, exported, 
         with pytest.raises(UsageError, match="was altered after it was exported, and is a program"):
             rnnexport.verify(copy, source=saved("lstm"))
     else:
-        refused(copy, "or give --source MODEL to compare it as it is")
+        refused(copy, "or give source=MODEL to compare it as it is")
     loading = LoadOptions(allow_unsafe=target(to).is_code)
     (report,) = rnnexport.verify(copy, source=saved("lstm"), loading=loading).artifacts
     assert report.status == "passed"
@@ -151,7 +151,7 @@ def test_an_artifact_without_goldens_needs_a_source(exported, saved, tmp_path):
     del model.metadata_props[:]
     path = tmp_path / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    refused(path, r"m\.onnx carries no provenance; expected an artifact of rnnexport; export it, or give --source")
+    refused(path, r"m\.onnx carries no provenance; expected an artifact of rnnexport; export it, or give source=")
     assert rnnexport.verify(path, source=saved("lstm")).passed
 
 

@@ -80,15 +80,15 @@ def test_the_source_is_compared_under_the_new_names(named):
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"input_names": {"y": "z"}}, "--input-names y=z, and no y; expected one of x, scale"),
+        ({"input_names": {"y": "z"}}, "input_names={'y': 'z'}, and no y; expected one of x, scale"),
         ({"input_names": {"scal": "z"}}, "did you mean scale"),
-        ({"input_names": "z"}, "--input-names z for x, scale; expected OLD=NEW; give --input-names x=z"),
-        ({"input_names": {"x": "my input"}}, "--input-names 'my input'; expected letters"),
-        ({"input_names": {"x": "scale"}}, "--input-names: two tensors called scale"),
-        ({"input_names": {"x": "head"}}, "--input-names: two tensors called head"),
-        ({"input_names": {"x": "next_state_gru_00"}}, "--input-names next_state_gru_00, as a state may be called"),
-        ({"output_names": {"head": "x"}}, "--output-names: two tensors called x"),
-        ({"output_names": {"head": "next_state_gru_00"}}, "--output-names next_state_gru_00, as a state may be"),
+        ({"input_names": "z"}, "input_names='z' for x, scale; expected OLD=NEW; give input_names={'x': 'z'}"),
+        ({"input_names": {"x": "my input"}}, "input_names= 'my input'; expected letters"),
+        ({"input_names": {"x": "scale"}}, "input_names: two tensors called scale"),
+        ({"input_names": {"x": "head"}}, "input_names: two tensors called head"),
+        ({"input_names": {"x": "next_state_gru_00"}}, "input_names='next_state_gru_00', as a state may be called"),
+        ({"output_names": {"head": "x"}}, "output_names: two tensors called x"),
+        ({"output_names": {"head": "next_state_gru_00"}}, "output_names='next_state_gru_00', as a state may be"),
         ({"output_names": {"state_gru_00": "h"}}, "and no state_gru_00; expected one of head, side"),
     ],
 )

@@ -108,7 +108,7 @@ def refused(path):
         with pytest.raises(UsageError, match=r"carried\.py is no program as rnnexport writes one: ") as told:
             run(path)
         assert "\n" not in str(told.value)
-        assert "give --allow-unsafe if you trust" in str(told.value)
+        assert "give LoadOptions(allow_unsafe=True) if you trust" in str(told.value)
 
 
 def test_the_program_without_a_change_is_let_run(tmp_path):

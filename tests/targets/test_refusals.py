@@ -51,7 +51,7 @@ def test_operators_are_told_once_with_their_layer(tmp_path):
     with pytest.raises(rnnexport.ConversionError) as caught:
         rnnexport.export(model_with(thrice, "odds"), "onnx", tmp_path / "m.onnx", opset=15)
     assert caught.value.found == "no ONNX form of Igamma in layer odds (Odd)"
-    assert "--opset" not in caught.value.todo
+    assert "opset=" not in caught.value.todo
 
 
 def test_an_opset_is_named_where_it_helps():
@@ -112,7 +112,7 @@ def test_a_model_whose_code_raises_is_told_in_one_line(tmp_path):
     # No size helps, so that none is named; the layer is.
     assert "(in Odd)" in caught.value.found
     assert "Arguments received" not in caught.value.found
-    assert caught.value.todo == "mend Odd; --debug shows the traceback"
+    assert caught.value.todo == "mend Odd; its __cause__ shows the traceback"
 
 
 def summed(x):
@@ -135,7 +135,7 @@ def test_a_length_that_cures_is_told_and_does(tmp_path):
     model = keras.Model(x, keras.layers.GRU(3)(Summed()(x)))
     with pytest.raises(rnnexport.ConversionError, match=r"can't be traced: TypeError: .*\(in Summed\)") as caught:
         rnnexport.export(model, "onnx", tmp_path / "m.onnx")
-    assert caught.value.todo == "give --timesteps N, with which it can be traced"
+    assert caught.value.todo == "give timesteps=N, with which it can be traced"
     done = rnnexport.export(model, "onnx", tmp_path / "m.onnx", timesteps=5)
     assert done.report is not None
     assert done.report.status == "passed"
@@ -154,7 +154,7 @@ def test_a_batch_that_cures_is_told(tmp_path):
 
     x = keras.Input((5, 4), name="x")
     model = keras.Model(x, keras.layers.GRU(3)(Looped()(x)))
-    with pytest.raises(rnnexport.ConversionError, match=r"give --batch N, with which it can be traced"):
+    with pytest.raises(rnnexport.ConversionError, match=r"give batch=N, with which it can be traced"):
         rnnexport.export(model, "onnx", tmp_path / "m.onnx")
     done = rnnexport.export(model, "onnx", tmp_path / "m.onnx", batch=2)
     assert done.report is not None

@@ -179,7 +179,7 @@ def test_an_artifact_is_followed_over_steps_and_a_wrong_one_is_caught_with_its_f
 
 
 def test_steps_are_a_number_above_0(artifact, model):
-    with pytest.raises(UsageError, match="--steps 0; expected a number above 0"):
+    with pytest.raises(UsageError, match="steps=0; expected a number above 0"):
         rnnexport.verify(artifact, source=model, steps=0)
 
 
