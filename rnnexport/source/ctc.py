@@ -42,7 +42,7 @@ def losses_written() -> Iterator[None]:
         labels_BL, labels_B, steps_B = map(tf.convert_to_tensor, (labels, label_length, logit_length))
         return _loss(labels_BL, labels_B, steps_B, scores_BTC, blank)
 
-    with _lock, attributes_set([tf.nn], {"ctc_loss": ctc_loss}):
+    with _lock, attributes_set([tf.nn, tf.compat.v2.nn], {"ctc_loss": ctc_loss}):
         yield
 
 

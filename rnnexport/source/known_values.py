@@ -36,7 +36,7 @@ def known_values() -> Iterator[None]:
         found = true_fn() if known else false_fn()
         return found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
 
-    with _lock, attributes_set([tf], {"cond": cond}), known_filters(tf.signal):
+    with _lock, attributes_set([tf, tf.compat.v2], {"cond": cond}), known_filters(tf.signal, tf.compat.v2.signal):
         yield
 
 
