@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from rnnexport.isolation.process import memory_of
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWN_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 _LOOK = 0.2  # seconds between two looks
+_PATIENCE = 10.0  # seconds that a child may take to end of its own accord
+_IN_VAIN = "interrupted while a library computed"
 # A system that is out of memory ends some process, and seldom says why.
 _SHARE = 0.95
 
@@ -54,40 +57,61 @@ def _in_child(run: Callable[[], int], temporary: Path | None) -> int:
         if temporary is not None:
             tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
         return run()
-    status, why = _waited(child, waited)
+    status, why, asked = _waited(child, waited)
     if not os.WIFSIGNALED(status):
         return os.waitstatus_to_exitcode(status)
-    number = signal.Signals(os.WTERMSIG(status))
-    if number in _OWN_CODES:
+    number = asked or signal.Signals(os.WTERMSIG(status))
+    if number in _OWN_CODES and not asked:
         return _OWN_CODES[number]
     what = why or f"a library ended the process with signal {number.value} ({number.name})"
     with suppress(OSError):
         os.write(2, f"rnnexport: error: {what}; nothing was written; --debug shows what it printed\n".encode())
-    return EXIT_CONVERSION
+    return _OWN_CODES.get(number, EXIT_CONVERSION)
 
 
-def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str]:
-    """The wait status of the child, and why it was ended where it was."""
-    limit = int(_host_memory() * _SHARE)
-    why = ""
+class _Asked:
+    """Whether the child was asked to end: a library that computes does not let it hear of that."""
 
-    def hand_on(number: int, frame: object = None) -> None:
+    def __init__(self, child: int) -> None:
+        self.number: signal.Signals | None = None
+        self._child, self._since = child, 0.0
+
+    def __call__(self, number: int, frame: object = None) -> None:
+        """Ask it."""
         del frame
+        self.note(number)
         with suppress(ProcessLookupError):
-            os.kill(child, number)
+            os.kill(self._child, number)
 
+    def note(self, number: int) -> None:
+        """It was asked: by the terminal, which asks both."""
+        if self.number is None:
+            self.number, self._since = signal.Signals(number), time.monotonic()
+
+    @property
+    def in_vain(self) -> bool:
+        return self.number is not None and time.monotonic() - self._since > _PATIENCE
+
+
+def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str, signal.Signals | None]:
+    """The wait status of the child; why it was ended where it was, and by which signal in vain before."""
+    limit = int(_host_memory() * _SHARE)
+    why, ask = "", _Asked(child)
     # Between two waits a signal goes to a thread of NumPy, which does not block it: its handler runs here then.
     for number in _PASSED_ON:
-        signal.signal(number, hand_on)
+        signal.signal(number, ask)
     while True:
         told = signal.sigtimedwait(waited, _LOOK)
-        if told is not None and told.si_signo in _PASSED_ON and told.si_code <= 0:
-            hand_on(told.si_signo)  # what the terminal sent, the child got too
+        if told is not None and told.si_signo in _PASSED_ON:
+            (ask if told.si_code <= 0 else ask.note)(told.si_signo)
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return status, why
+            return status, why, ask.number if why == _IN_VAIN else None
         if not why and memory_of(child) > limit:
             why = f"it takes more memory than this host has ({limit / 10**9:.3g} GB)"
+        elif not why and ask.in_vain:
+            why = _IN_VAIN
+        if why:
             os.kill(child, signal.SIGKILL)
 
 

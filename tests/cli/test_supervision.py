@@ -75,3 +75,17 @@ def test_more_memory_than_the_host_has_is_told():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "it takes more memory than this host has (0.0475 GB)" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_library_that_computes_for_ever_is_ended_when_asked(number, code):
+    """Python runs no handler while C++ has its thread: TensorFlow in a loop without an end, say."""
+    waiting = f"signal.signal({int(number)}, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    text = CODE.format(waiting).replace("def run", "import rnnexport.cli.supervision as s; s._PATIENCE = 0.5\ndef run")
+    process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert told.startswith("rnnexport: error: interrupted while a library computed; nothing was written")
+    assert told.count("\n") == 1
