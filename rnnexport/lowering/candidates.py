@@ -95,8 +95,7 @@ def _natives(recurrence: Recurrence, constants: Constants) -> Sequence[Native] |
     whole = native(recurrence, constants)
     if isinstance(whole, Native):
         return [whole]
-    cells = native_one_by_one(recurrence, constants)
-    return whole if cells is None else cells
+    return native_one_by_one(recurrence, constants) or whole
 
 
 def hoisted(recurrence: Recurrence, constants: Constants) -> Recurrence:

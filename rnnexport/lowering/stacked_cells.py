@@ -21,14 +21,14 @@ from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.native import Native, native
 
 
-def native_one_by_one(recurrence: Recurrence, constants: Constants) -> list[Native] | Refusal | None:
+def native_one_by_one(recurrence: Recurrence, constants: Constants) -> list[Native]:
     """The recurrences inside as native operators, in their order; the form of the last is that of all.
 
-    None where there is one recurrence only; a refusal where one of several is no native operator.
+    None where there is one recurrence only, or one of several is no native operator.
     """
     groups = _groups(recurrence.states)
     if len(groups) < 2:
-        return None
+        return []
     made: list[Native] = []
     form: dict[ir.Value, Term] = {}
     known: dict[Term, Term] = {}
@@ -36,7 +36,7 @@ def native_one_by_one(recurrence: Recurrence, constants: Constants) -> list[Nati
         now = _part(recurrence, group, groups[at + 1 :], known)
         found = native(now, constants)
         if isinstance(found, Refusal):
-            return Refusal(f"cell {at + 1} of {len(groups)}: {found.reason}")
+            return []
         made.append(found)
         form |= {value: term for value, term in found.form.items() if value.name is not None}
         for state, mine in zip(group, now.states, strict=True):

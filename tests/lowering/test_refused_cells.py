@@ -124,7 +124,7 @@ CELLS = {
         LSTM.replace("n = Mul (z, squashed)", "n = Tanh (s)"), **TWO
     ),
     "it has 3 states, and ONNX knows cells of one or two": cell(
-        f"{LSTM} d_n = Add (d, n)", states={"h": "n", "c": "c_n", "d": "d_n"}
+        f"{LSTM} d_n = Mul (d, n)", states={"h": "n", "c": "c_n", "d": "d_n"}
     ),
     "the step is a polynomial of too many products": cell(
         f"{READ} t = Tanh (h) z = Sigmoid (h) u = Exp (a) p = Add (t, z) q = Add (p, u) w = Add (q, h)"
