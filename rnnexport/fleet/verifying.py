@@ -17,7 +17,7 @@ from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import ProviderError, RnnExportError, reason
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.python_words import in_python_words
+from rnnexport.core.python_words import in_a_command, in_python_words
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Extent
 from rnnexport.core.user_data import Shard, UserData
@@ -133,7 +133,8 @@ def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequen
 
 def _prepared(paths: Sequence[Path], source: _Source, asked: Asked) -> Any:
     """Run the source on one shard: what each artifact has to show, one value for a lone artifact."""
-    truth = source_truth(source.path, source.loading, source.sizes)
+    with in_a_command():  # whose words these are, who asked says
+        truth = source_truth(source.path, source.loading, source.sizes)
     # A long sequence is no data: it is for the first shard.
     steps = source.steps if asked.data is None or asked.data.shard is None or asked.data.shard.index == 1 else None
     asked = replace(asked, source=truth, steps=steps)
