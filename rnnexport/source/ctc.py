@@ -34,7 +34,8 @@ def losses_written() -> Iterator[None]:
         blank_index: int | None = None,
         name: str | None = None,
     ) -> Any:
-        if isinstance(labels, tf.SparseTensor) or None in (label_length, logit_length, blank_index):
+        is_dense = not isinstance(labels, tf.SparseTensor)
+        if not is_dense or any(one is None for one in (label_length, logit_length, blank_index)):
             return original(labels, logits, label_length, logit_length, logits_time_major, unique, blank_index, name)
         logits = tf.convert_to_tensor(logits)
         scores_BTC = tf.transpose(logits, [1, 0, 2]) if logits_time_major else logits
