@@ -9,9 +9,9 @@ from rnnexport.core.errors import UsageError
 FORMS = ("fused", "rolled", "unroll")
 FORM_CHOICES = ("auto", *FORMS)
 RUNTIMES = ("litert", "tflm")
-# Steps up to which a sequence is written out unasked. The converter takes 25 to 60 ms for each step of a layer, and the
-# file has 2 KB for it, so that these are half a minute and half a megabyte a layer; `benchmarks.tflite` measures them.
-MOST_UNROLLED = 256
+# Steps up to which a sequence is written out unasked: a short one of a small layer is up to three times as fast so, and
+# from there on a loop is as fast (`benchmarks.tflite`). A step takes the converter 25 to 60 ms, and 2 KB of the file.
+MOST_UNROLLED = 100
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
         ConversionError: a loop that is to be written out has too many steps.
     """
     graph = traced.function.graph
-    wanted = FORMS.keys() - _AIDS - style.kept
-    if not graph.as_graph_def().library.function and not any(one.type in wanted for one in graph.get_operations()):
+    wanted = (FORMS.keys() - _AIDS - style.kept) | _CALLS | _LOOPS | _BRANCHES
+    if not any(one.type in wanted for one in graph.get_operations()):
         return traced
     replay = _Replay(graph, style)
     made: dict[str, tf.Tensor] = {}
