@@ -86,7 +86,7 @@ def run_jobs(
     jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called))) for job in jobs]
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     for job in jobs:
-        _require_sizes(source, job)
+        _require_sizes(source, job, options)
     known = known or described(source, jobs, progress, truth=options.has_goldens)
     for job in jobs:
         signature = known[job.extent].known.signature
@@ -118,14 +118,16 @@ def run_jobs(
     return tuple(done)
 
 
-def _require_sizes(source: SourceModel, job: ExportJob) -> None:
-    """Refuse sizes that a format, or the runtime that a file is for, does not take, before the model is run."""
-    from rnnexport.source.footprint import require_few_steps_of, require_fixed_sizes
+def _require_sizes(source: SourceModel, job: ExportJob, options: Options) -> None:
+    """Refuse sizes that a format, its runtime, or the run of the source does not take, before the model is run."""
+    from rnnexport.source.footprint import require_few_steps_of, require_fixed_sizes, require_runnable
 
     if job.unrolls:
         require_few_steps_of(source, job.extent.called)
     if job.kind.unrolled and job.form.runtime == "tflm":
         require_fixed_sizes(source, job.extent.called)
+    if options.has_goldens:
+        require_runnable(source, job.extent.called)
 
 
 def _extent(job: ExportJob) -> Extent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from rnnexport.source.unrolling import require_few_steps
 
 # A flatbuffer, and a program that a C compiler links by default, hold less than 2 GiB; the rest is for the graph.
 LARGEST = 2**31 - 2**24
+_MOST_RUN = 50_000  # timesteps of each of a dozen feeds, at some milliseconds a step
 
 
 def require_convertible_size(source: SourceModel, limited: Sequence[str]) -> None:
@@ -46,13 +47,34 @@ def require_few_steps_of(source: SourceModel, boundary: Boundary) -> None:
     Raises:
         ConversionError: names the layer and the number.
     """
+    for layer, steps in _read_by_recurrences(source, boundary):
+        require_few_steps(f"layer {layer}", steps)
+
+
+def require_runnable(source: SourceModel, boundary: Boundary) -> None:
+    """Refuse a model that eager Keras, which says what is right, would take days to run.
+
+    Raises:
+        ConversionError: names the layer that reads so many steps of an input, and the number.
+    """
+    for layer, steps in _read_by_recurrences(source, boundary):
+        if steps > _MOST_RUN:
+            raise ConversionError(
+                f"layer {layer} reads {steps} timesteps, which eager Keras takes days to run",
+                f"at most {_MOST_RUN}",
+                "build the model with an open length, or give --no-verify",
+            )
+
+
+def _read_by_recurrences(source: SourceModel, boundary: Boundary) -> Iterator[tuple[str, int]]:
+    """The layers with a recurrence that read an input of a fixed length, and that length."""
     api, model = source.api, source.model
     for tensor, readers in zip(api.inputs(model), api.readers(model), strict=True):
         steps = next((boundary.timesteps if size is None else size for size in tensor.shape[1:2]), None)
         for layer in readers:
             wrapped = (layer, *(getattr(layer, name, None) for name in ("layer", "forward_layer")))
             if any(each is not None and api.recurrent(each) for each in wrapped) and isinstance(steps, int):
-                require_few_steps(f"layer {layer.name}", steps)
+                yield layer.name, steps
 
 
 def longest_of(source: SourceModel, boundary: Boundary) -> int | None:

@@ -82,3 +82,15 @@ def test_steps_that_another_layer_makes_are_counted_where_they_are_unrolled(api,
         rnnexport.export(model, "tflite", tmp_path / "m.tflite")
     monkeypatch.setattr("rnnexport.source.unrolling.MOST_STEPS", 4)
     assert rnnexport.export(model, "tflite", tmp_path / "m.tflite").report.status == "passed"
+
+
+@GROUP
+@pytest.mark.parametrize("fixed", ["by the model", "by the option"])
+def test_a_length_that_the_source_takes_days_to_run_is_refused_at_once(fixed, tmp_path):
+    length = 1_000_000
+    x = keras.Input((length if fixed == "by the model" else None, 3))
+    model = keras.Model(x, keras.layers.GRU(4, name="gru")(x))
+    message = r"layer gru reads 1000000 timesteps, .*; expected at most 50000; .*--no-verify"
+    with pytest.raises(rnnexport.ConversionError, match=message):
+        rnnexport.export(model, "onnx", tmp_path / "m.onnx", timesteps=length)
+    assert list(tmp_path.iterdir()) == []
