@@ -186,7 +186,7 @@ def _fresh(source: SourceModel, boundary: Boundary, seeds: int) -> list[tuple[Go
     run = Exact(described.traced, described.no_truth)
     signature = described.signature
     conditioning = Conditioning(run, signature, narrowest(source))
-    found = [_calls(source, signature, FIRST_SEED + at, run.run) for at in range(seeds)]
+    found = [_calls(source, signature, FIRST_SEED + at, run.truth) for at in range(seeds)]
     if run.no_truth:
         raise AssertionError(f"{source.name} has no float64 truth: {run.no_truth}")
     shared = [index for index in found[0] if all(index in one for one in found)]
