@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rnnexport.api.verify import verify
     from rnnexport.core.load_options import LoadOptions
     from rnnexport.core.lowering import LoweringDecision, LoweringRequest
+    from rnnexport.core.tflite_form import TFLiteForm
     from rnnexport.verification.report import Report
     from rnnexport.verification.tolerance import Override
 
@@ -51,6 +52,7 @@ __all__ = [
     "Report",
     "RnnExportError",
     "Stripped",
+    "TFLiteForm",
     "UsageError",
     "__version__",
     "compare",
@@ -71,6 +73,7 @@ _HOMES = {
     "LoadOptions": "core.load_options",
     "LoweringDecision": "core.lowering",
     "LoweringRequest": "core.lowering",
+    "TFLiteForm": "core.tflite_form",
     "Override": "verification.tolerance",
     "Report": "verification.report",
     "ExportBest": "api.callback",

@@ -117,7 +117,7 @@ def _refused(path: Path, said: Path, error: BaseException) -> ProviderError:
     return ProviderError(
         f"TensorFlow Lite Micro refuses {path.name}: {why}",
         "operators that it has",
-        "export it with --for tflm, and another --form",
+        "export it again for this runtime, with another --form",
     )
 
 
