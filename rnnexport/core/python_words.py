@@ -18,7 +18,7 @@ _IN_A_COMMAND: ContextVar[bool] = ContextVar("in_a_command", default=False)
 _NAMES = {"o": "output", "range": "ranges", "map": "names", "require-placement": "placement"}
 _OWNERS = {
     "LoadOptions": ("keras-api", "builder", "architecture", "weights-by", "allow-unsafe"),
-    "LoweringRequest": ("lowering", "for", "tune"),
+    "LoweringRequest": ("lowering", "for", "tune", "portable"),
     "TFLiteForm": ("form",),
     "CForm": ("math", "deterministic", "max-bytes", "weights"),
     "Override": ("rtol", "atol"),
@@ -27,11 +27,11 @@ _OWNERS = {
 }
 _ATTRIBUTES = {"lowering": "form", "for": "provider"}
 _FLAGS = {"no-verify": "verify=False", "tf32": "tf32=True", "dims": "dims=True", "debug": "its __cause__"}
-_TRUE = ("allow-unsafe", "deterministic")
+_TRUE = ("allow-unsafe", "deterministic", "portable")
 # What stands behind an option and is its value: a placeholder, a number, a file or module, or one of its choices.
 _VALUE = (
-    r"[A-Z][A-Z_]*(?:\.\w+)?\b|-?\d[\d.]*\b|\w+[./:][\w./:]*\w|(?:tf_)?keras\b|float\d+\b|native\b|scan\b|rolled\b|fused\b|unroll\b|loop\b"
-    r"|order\b|name\b|libm\b|inside\b|beside\b|none\b|dynamic\b|\w+=\w+|(?<=-names )\w[^\s,;:]*"
+    r"[A-Z][A-Z_]*(?:\.\w+)?\b|-?\d[\d.]*\b|\w+[./:][\w./:]*\w|(?:tf_)?keras\b|float\d+\b|native\b|scan\b|unroll\b|loop\b"
+    r"|rolled\b|fused\b|order\b|name\b|libm\b|inside\b|beside\b|none\b|dynamic\b|\w+=\w+|(?<=-names )\w[^\s,;:]*"
 )
 _OPTION = re.compile(rf"(?<![\w-])(?:--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)|-(o))\b(?: ({_VALUE}))?")
 

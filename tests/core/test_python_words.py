@@ -26,7 +26,7 @@ from rnnexport.core.python_words import in_a_command, in_python, in_python_words
         ("give --custom-objects cells.py", "give custom_objects='cells.py'"),
         ("give --allow-unsafe and --source MODEL", "give LoadOptions(allow_unsafe=True) and source=MODEL"),
         ("use --lowering loop", "use LoweringRequest(form='loop')"),
-        ("give --form rolled, or --timesteps N", "give TFLiteForm(form='rolled'), or timesteps=N"),
+        ("give --timesteps N, or --form rolled", "give timesteps=N, or TFLiteForm(form='rolled')"),
         ("--columns without --data", "UserData.columns without data="),
         ("--map of a, which m has not", "names= of a, which m has not"),
         ("--input-names: two tensors called a", "input_names: two tensors called a"),
