@@ -119,8 +119,8 @@ def test_a_name_that_no_onnx_runtime_knows_is_a_usage_error(loops):
 def test_a_provider_that_this_build_lacks_is_told_with_those_it_has(loops, monkeypatch):
     available(monkeypatch, "cpu")
     with (
-        pytest.raises(ProviderError, match=r"no execution provider openvino .* has cpu\); .*onnxruntime-openvino"),
-        open_runner(loops, "openvino"),
+        pytest.raises(ProviderError, match=r"no execution provider migraphx .* has cpu\); .*onnxruntime-migraphx"),
+        open_runner(loops, "migraphx"),
     ):
         pass
 
