@@ -84,23 +84,23 @@ class Halves(keras.layers.Layer):
 
 # What is refused where, what is said of it, and the options with which it is not.
 CURES = {
-    "rows": (Centred, "c", r"gru of m depends on the other rows of its batch; .*; give --batch N", {"batch": 3}),
+    "rows": (Centred, "c", r"gru of m depends on the other rows of its batch; .*; give batch=N", {"batch": 3}),
     "length": (
         Halves,
         "c",
-        r"no C form of MaxPool in .*halves.*: how many windows .*; give --timesteps N",
+        r"no C form of MaxPool in .*halves.*: how many windows .*; give timesteps=N",
         {"timesteps": 6},
     ),
     "adaptive": (
         lambda: keras.layers.AdaptiveAveragePooling1D(2),
         "numpy",
-        r"\(in AdaptiveAveragePooling1D\); .*; give --timesteps N",
+        r"\(in AdaptiveAveragePooling1D\); .*; give timesteps=N",
         {"timesteps": 6},
     ),
     "dtype": (
         lambda: keras.layers.LSTM(4, return_sequences=True, dtype="float64"),
         "tflite",
-        r"float64 in .*lstm.*; give --cast float32",
+        r"float64 in .*lstm.*; give cast='float32'",
         {"cast": "float32", "timesteps": 6},
     ),
 }
