@@ -72,7 +72,7 @@ def around(layer, shape=(None, 3)):
     """A recurrence behind a layer."""
     x = keras.Input(shape, name="x")
     y = keras.layers.Dense(4, activation="tanh")(x)
-    return keras.Model(x, keras.layers.GRU(3, return_sequences=True)(layer(y)), name="m")
+    return keras.Model(x, keras.layers.GRU(3, return_sequences=True, name="gru")(layer(y)), name="m")
 
 
 class Halves(keras.layers.Layer):

@@ -45,7 +45,8 @@ class RoundingArray(np.ndarray):
         """As NumPy's, and rounded. Arrays in `out` are written to."""
         rounds: Rounding | None = next((one.rounds for one in inputs if isinstance(one, RoundingArray)), self.rounds)
         if rounds is not None and is_product(ufunc, method, inputs, options):
-            return rounds.array(rounds.rounded(*products(_plain(inputs[0]), inputs[1], squared=True)))
+            exact, squares = products(_plain(inputs[0]), inputs[1], squared=True)
+            return rounds.array(rounds.rounded(exact, _with_sums(squares, inputs[0])))
         given = [_plain(one) for one in inputs]
         out = options.get("out")
         if out is not None:
@@ -238,17 +239,19 @@ def _squares(ufunc: np.ufunc, method: str, given: Sequence[Any], options: dict[s
     kept = {name: value for name, value in options.items() if name not in ("out", "initial")}
     if ufunc in _PRODUCTS or (ufunc in _SUMS and method in ("reduce", "accumulate", "reduceat")):
         squares: np.ndarray = getattr(ufunc, method)(*map(_squared, given), **kept)
-        return squares * _terms_beyond(np.shape(given[0])[-1]) if ufunc in _PRODUCTS else squares
+        return _with_sums(squares, given[0]) if ufunc in _PRODUCTS else squares
     return None
 
 
-def _terms_beyond(count: int) -> int:
-    """How many times as far off a sum of products is, squared, where kernels add up so many one after the other.
+def _with_sums(squares: np.ndarray | None, factor: Any) -> np.ndarray | None:
+    """The squares of the terms of products, more where kernels add up as many as the last axis of `factor` has.
 
     Each sum on the way rounds, and half of all terms are in it on the average: the terms of K are off by the root of
     K / 2 as much as one rounding of each, of which `_ERRORS` of the conditioning are allowed for.
     """
-    return 1 << ((count - 1) // _FEW_TERMS).bit_length()
+    terms: int = np.shape(factor)[-1]
+    times = 1 << ((terms - 1) // _FEW_TERMS).bit_length()
+    return squares if times == 1 or squares is None else squares * times
 
 
 def _squared(value: Any) -> Any:

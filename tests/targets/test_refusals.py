@@ -218,10 +218,20 @@ def test_what_is_no_model_is_refused():
 @GROUP
 @pytest.mark.parametrize("to", ["onnx", "tflite", "saved-model"])
 def test_a_layer_that_may_draw_random_numbers_is_named(to, tmp_path):
-    """In a branch that is never taken outside of training; freezing leaves it without its generator."""
+    """In a branch that no feed takes; freezing leaves it without its generator."""
+    import tensorflow as tf
     import tf_keras
 
+    class Crop(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.generator = tf.random.Generator.from_seed(3)
+
+        def call(self, x):
+            return tf.cond(
+                tf.reduce_max(tf.abs(x)) < -1.0, lambda: x + self.generator.normal(tf.shape(x)), lambda: x * 2.0
+            )
+
     x = tf_keras.Input((5, 6, 3))
-    model = tf_keras.Model(x, tf_keras.layers.RandomCrop(4, 3, name="crop")(x))
+    model = tf_keras.Model(x, Crop(name="crop")(x))
     with pytest.raises(rnnexport.ConversionError, match=r"crop/.* may draw random numbers; .*leave that layer out"):
         rnnexport.export(model, to, tmp_path / f"m{target(to).suffix}")

@@ -481,7 +481,7 @@ def test_a_configuration_of_somebody_else_is_never_touched(change, stream):
 def test_a_file_in_the_place_of_a_folder_is_never_touched(stream):
     repository = stream.parent / "repo"
     repository.write_text("mine")
-    with pytest.raises(UsageError, match=r"can't write .*repo"):
+    with pytest.raises(UsageError, match=r"repo is a file; expected a folder"):
         written(stream)
     assert repository.read_text() == "mine"
     repository.unlink()
