@@ -148,6 +148,7 @@ class Request:
         for wanted, given in enumerate(self.descriptors):
             os.dup2(given, wanted)
             os.close(given)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it runs behind `&`
         os.chdir(self.cwd)
         os.environ.clear()
         os.environ.update(self.environment)

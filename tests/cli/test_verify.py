@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -45,7 +46,8 @@ def test_a_fault_is_located_from_the_file_alone(exported, rnnexport_command, tmp
     assert done.returncode == 1
     told = " ".join(done.stdout.split())
     assert "The first to depart is" in told
-    assert "partial_sum/lstm_cell (LSTMCell), computed by" in told
+    # Keras counts the cells that were made before, in other tests.
+    assert re.search(r"partial_sum/lstm_cell(_\d+)? \(LSTMCell\), computed by", told)
     assert "at timestep 1, unit 0 of row" in told
 
 
