@@ -6,8 +6,8 @@ GRU(x, W, R, B), initial states left out        GRU(x, W, R, B, , zeros of (1, B
 ReverseSequence(x, [T, T, ...])                 turned(x): Gather(x, [-1, -2, ..., -T])
 Scan whose body reads values around it          its constants in the body, the rest as states that stay
 
-A native operator that needs `sequence_lens`, other activations than the defaults, peepholes or coupled gates is none
-here: `why_not_portable` says so before a form is chosen, and directions are not joined.
+A native operator that needs `sequence_lens`, other activations than the defaults or peepholes is none here:
+`why_not_portable` says so before a form is chosen, and directions are not joined.
 """
 
 from __future__ import annotations
