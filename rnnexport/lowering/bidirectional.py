@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.loop_body import constant
-from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS
+from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, INITIAL_STATES
+from rnnexport.lowering.emit import initializer
 
 # W, R, B, and P of an LSTM: constants of one direction each, stacked along their first dimension.
 _WEIGHTS = {"RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3, 7)}
 _SEQUENCE, _LENGTHS = 0, 4
-_STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 _PER_DIRECTION = ("activations", "activation_alpha", "activation_beta")
 
 
@@ -49,7 +49,7 @@ def _fit(forward: ir.Node, backward: ir.Node) -> bool:
     if any(_plain(forward, name) != _plain(backward, name) for name in same):
         return False
     # The pair runs where the first of them stood: only what both read and constants are sure to be known there.
-    if any(_input(node, at) for node in (forward, backward) for at in _STATES[forward.op_type]):
+    if any(_input(node, at) for node in (forward, backward) for at in INITIAL_STATES[forward.op_type]):
         return False
     weights = [(_input(forward, at), _input(backward, at)) for at in _WEIGHTS[forward.op_type]]
     if any((one is None) != (other is None) for one, other in weights):
@@ -97,7 +97,7 @@ def _side(graph: ir.Graph, node: ir.Node, at: int, side: int) -> ir.Node:
     """One direction of an output: Y is (T, directions, B, H), a state (directions, B, H)."""
     name = f"{node.name}/cut_{side}_{at}"
     numbers = {"from": side, "to": side + 1, "axis": 1 if at == 0 else 0}
-    bounds = [_constant(graph, np.array([number]), f"{name}/{part}") for part, number in numbers.items()]
+    bounds = [initializer(graph, np.array([number]), f"{name}/{part}") for part, number in numbers.items()]
     cut = ir.Node("", "Slice", [node.outputs[at], *bounds], num_outputs=1, name=name)
     cut.outputs[0].name = f"{name}:0"
     return cut
@@ -124,11 +124,4 @@ def _stacked(graph: ir.Graph, one: ir.Value | None, other: ir.Value | None) -> i
         return None
     tensors = [constant(value) for value in (one, other)]
     arrays = [tensor.numpy() for tensor in tensors if tensor is not None]
-    return _constant(graph, np.concatenate(arrays), f"{one.name}_both")
-
-
-def _constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
-    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-    graph.register_initializer(value)
-    return value
+    return initializer(graph, np.concatenate(arrays), f"{one.name}_both")

@@ -25,6 +25,8 @@ from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, linear, sca
 _SATURATED = 100.0
 # The activations of an operator that names none, of one direction.
 DEFAULT_ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+# Which inputs of an operator are its initial states.
+INITIAL_STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,6 +139,14 @@ class Emission:
         return self._added(node, [*states, *call.results[: call.outputs]], call.states)
 
 
+def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """A constant of a graph, under a name that it does not have yet."""
+    value = ir.Value(name=name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
+    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    graph.register_initializer(value)
+    return value
+
+
 def _typed(value: ir.Value, dtype: ir.DataType | None, shape: Sequence[int | None] | None) -> None:
     if dtype is not None:
         value.type = ir.TensorType(dtype)

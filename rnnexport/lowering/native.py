@@ -215,7 +215,10 @@ class _Emission:
         if self._size != hidden.before.width:
             return {}
         state = next(state for state in self._recurrence.states if state.before is hidden.before)
-        return {state.after: self._element(whole), state.before: self._element(self._shifted(state, whole))}
+        return {
+            state.after: self._element(whole),
+            state.before: self._element(before_each_step(state, whole, self._terms)),
+        }
 
     def _computed(self, output: Term, known: Mapping[Term, Term]) -> Term:
         """An output that is computed from the states before and after the step, and from what the step is given."""
@@ -236,13 +239,6 @@ class _Emission:
 
     def _element(self, whole: Term) -> Term:
         return self._terms.element(whole)
-
-    def _shifted(self, state: State, whole: Term) -> Term:
-        """The state before each step: the initial one, then all new ones but the last."""
-        terms = self._terms
-        first = self._call("Unsqueeze", [state.initial, self._ints(0)], (1, *(state.before.shape or ())))
-        rest = self._call("Slice", [whole, self._ints(0), self._ints(-1), self._ints(0)], whole.shape)
-        return terms.call("Concat", [first, rest], {"axis": 0}, [(whole.dtype, whole.shape)])[0]
 
     def _operator(self) -> _Ran:
         cell, size, terms = self._cell, self._size, self._terms
@@ -331,6 +327,18 @@ class _Emission:
 
     def _call(self, op: str, inputs: Sequence[Term], shape: Shape | None, dtype: ir.DataType | None = None) -> Term:
         return self._terms.call(op, inputs, results=[(dtype or ir.DataType.FLOAT, shape)])[0]
+
+
+def before_each_step(state: State, whole: Term, terms: Terms) -> Term:
+    """The state before each step, (T, B, H): the initial one, then all that are after a step but the last."""
+
+    def ints(*numbers: int) -> Term:
+        return terms.const(numbers, np.int64)
+
+    like = whole.dtype, (1, *(state.before.shape or ()))
+    first = terms.call("Unsqueeze", [state.initial, ints(0)], results=[like])[0]
+    rest = terms.call("Slice", [whole, ints(0), ints(-1), ints(0)], results=[(whole.dtype, whole.shape)])[0]
+    return terms.call("Concat", [first, rest], {"axis": 0}, [(whole.dtype, whole.shape)])[0]
 
 
 def _matched(parts: Sequence[Part]) -> Cell:

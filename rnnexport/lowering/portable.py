@@ -19,12 +19,11 @@ import onnx_ir as ir
 
 from rnnexport.ir.loop_body import captures, constant
 from rnnexport.ir.reverse import is_whole_reversal
-from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, Cell
-from rnnexport.lowering.emit import redirect, replace_value
+from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, INITIAL_STATES, Cell
+from rnnexport.lowering.emit import initializer, redirect, replace_value
 
 Add = Callable[..., ir.Value]
 
-_STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 _INT64 = ir.DataType.INT64
 _NUMBERS = (("first", 0), ("step", 1), ("last", -1))
 
@@ -46,7 +45,7 @@ def make_portable(model: ir.Model) -> None:
     for node in list(graph):
         if node.domain:
             continue
-        if node.op_type in _STATES:
+        if node.op_type in INITIAL_STATES:
             _with_states(graph, node)
             _forwards(graph, node)
         elif is_whole_reversal(node):
@@ -57,7 +56,7 @@ def make_portable(model: ir.Model) -> None:
 
 def _with_states(graph: ir.Graph, node: ir.Node) -> None:
     """Give a native operator its initial states."""
-    for at in _STATES[node.op_type]:
+    for at in INITIAL_STATES[node.op_type]:
         if at < len(node.inputs) and node.inputs[at] is not None:
             continue
         if at >= len(node.inputs):
@@ -74,14 +73,14 @@ def _zeros(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
     directions, _, size = recurrent.shape.numpy()
     batch = None if x_TBI.shape is None else x_TBI.shape[1]
     if isinstance(batch, int):
-        return _initializer(graph, np.zeros((directions, batch, size), np.float32), name)
+        return initializer(graph, np.zeros((directions, batch, size), np.float32), name)
     add = _adder(graph, node, name)
     shape = add("Shape", [x_TBI], (_INT64, ir.Shape([3])))
-    bounds = [_initializer(graph, np.array([number]), f"{name}/{part}") for part, number in (("from", 1), ("to", 2))]
+    bounds = [initializer(graph, np.array([number]), f"{name}/{part}") for part, number in (("from", 1), ("to", 2))]
     rows = add("Slice", [shape, *bounds], (_INT64, ir.Shape([1])))
-    around = [_initializer(graph, np.array([n]), f"{name}/{part}") for part, n in (("by", directions), ("width", size))]
+    around = [initializer(graph, np.array([n]), f"{name}/{part}") for part, n in (("by", directions), ("width", size))]
     sizes = add("Concat", [around[0], rows, around[1]], (_INT64, ir.Shape([3])), ir.AttrInt64("axis", 0))
-    zero = _initializer(graph, np.zeros((1, 1, 1), np.float32), f"{name}/zero")
+    zero = initializer(graph, np.zeros((1, 1, 1), np.float32), f"{name}/zero")
     return add("Expand", [zero, sizes], (ir.DataType.FLOAT, ir.Shape([directions, batch, size])))
 
 
@@ -125,9 +124,9 @@ def _order(graph: ir.Graph, before: ir.Node, sequence: ir.Value) -> ir.Value:
     name = f"{before.name}/order"
     steps = None if sequence.shape is None else sequence.shape[0]
     if isinstance(steps, int):
-        return _initializer(graph, -1 - np.arange(steps), name)
+        return initializer(graph, -1 - np.arange(steps), name)
     add = _adder(graph, before, name)
-    zero, one, last = (_initializer(graph, np.array(n), f"{name}/{part}") for part, n in _NUMBERS)
+    zero, one, last = (initializer(graph, np.array(n), f"{name}/{part}") for part, n in _NUMBERS)
     sizes = add("Shape", [sequence], (_INT64, ir.Shape([len(sequence.shape or (0, 0, 0))])))
     length = add("Gather", [sizes, zero], (_INT64, ir.Shape([])))
     return add(
@@ -223,12 +222,3 @@ def _adder(graph: ir.Graph, before: ir.Node, name: str) -> Add:
         return value
 
     return add
-
-
-def _initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    if name in graph.initializers:
-        return graph.initializers[name]
-    value = ir.Value(name=name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
-    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-    graph.register_initializer(value)
-    return value

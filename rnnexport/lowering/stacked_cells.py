@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.recurrence import Recurrence, Stacked, State
-from rnnexport.ir.terms import Term, Terms, below, substituted
+from rnnexport.ir.terms import Term, below, substituted
 from rnnexport.ir.trip_count import Refusal
-from rnnexport.lowering.native import Native, native
+from rnnexport.lowering.native import Native, before_each_step, native
 
 
 def native_one_by_one(recurrence: Recurrence, constants: Constants) -> list[Native]:
@@ -43,7 +42,7 @@ def native_one_by_one(recurrence: Recurrence, constants: Constants) -> list[Nati
             whole = next((found.form[one.whole] for one in now.outputs if one.each is mine.after), None)
             if whole is not None:
                 known[state.after] = recurrence.terms.element(whole)
-                known[state.before] = recurrence.terms.element(_shifted(state, whole, recurrence.terms))
+                known[state.before] = recurrence.terms.element(before_each_step(state, whole, recurrence.terms))
     made[-1] = replace(made[-1], form=form | dict(recurrence.kept))
     return made
 
@@ -109,16 +108,3 @@ def _all_from(state: State, direct: dict[State, set[State]]) -> set[State]:
         found |= todo
         todo = {after for one in todo for after in direct[one]} - found
     return found
-
-
-def _shifted(state: State, whole: Term, terms: Terms) -> Term:
-    """The state before each step: the initial one, then all new ones but the last."""
-
-    def ints(*numbers: int) -> Term:
-        return terms.const(numbers, np.int64)
-
-    first = terms.call(
-        "Unsqueeze", [state.initial, ints(0)], results=[(whole.dtype, (1, *(state.before.shape or ())))]
-    )[0]
-    rest = terms.call("Slice", [whole, ints(0), ints(-1), ints(0)], results=[(whole.dtype, whole.shape)])[0]
-    return terms.call("Concat", [first, rest], {"axis": 0}, [(whole.dtype, whole.shape)])[0]
