@@ -1,4 +1,4 @@
-"""What goes on: a line that is renewed where a person watches, with `-v` a line a step in a log."""
+"""What goes on: a line that is renewed where a person watches; in a log a line a long step, with `-v` a line a step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.spinner import Spinner
 
 _FRAMES = 8  # a second
+_LONG = 10.0  # seconds: a log without a word for longer looks as if the job were stuck
 
 
 class ProgressLine:
@@ -23,7 +24,8 @@ class ProgressLine:
 
     Attributes:
         steps: how many there will be, as far as that is known; 0 where it is not.
-        loud: whether each step that is done stays as a line, on a terminal and elsewhere.
+        loud: whether each step that is done stays as a line, on a terminal and elsewhere. In a log a step of ten
+            seconds and more does so in any case.
         quiet: whether nothing is shown at all.
     """
 
@@ -58,9 +60,10 @@ class ProgressLine:
 
     def _finish(self) -> None:
         """The step before is done."""
-        if self.loud and self._message and not self.quiet:
-            took = seconds_in_words(time.monotonic() - self._stepped)
-            self._console.print(f"{self._place()}{self._message} ({took})", markup=False)
+        took = time.monotonic() - self._stepped
+        stays = self.loud or (took >= _LONG and not self._console.is_terminal)
+        if stays and self._message and not self.quiet:
+            self._console.print(f"{self._place()}{self._message} ({seconds_in_words(took)})", markup=False)
         self._message = ""
 
     def _place(self) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from rnnexport.api.jobs import Exported
+from rnnexport.cli import progress
 from rnnexport.cli.outcome import print_exported
 from rnnexport.cli.progress import ProgressLine
 from rnnexport.cli.session import Session, _Stopper
@@ -102,6 +104,19 @@ def test_a_log_has_a_line_a_step_when_asked_and_none_otherwise():
         if loud:
             assert told[0].startswith("[1/2] loading (")
             assert told[1].startswith("[2/2] ")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_has_a_line_of_each_long_step(terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    clock = iter([0.0, 0.0, 0.0, 2.0, 2.0, 14.5])  # when it is made; the end of the step before, and the start, of each
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    out = io.StringIO()
+    line = ProgressLine(Console(file=out, width=80))
+    line("loading")
+    line("running")
+    line._console = Console(file=out, width=80, force_terminal=terminal)
+    line.stop()
+    assert out.getvalue() == ("" if terminal else "running (12.5 s)\n")
 
 
 def test_a_terminal_has_one_line_with_the_step_and_the_time():
