@@ -27,13 +27,14 @@ def check_model(model: Any, loading: LoadOptions) -> SourceFile | None:
 
     Raises:
         UsageError: there is no such file or module, or options contradict each other.
-        ConversionError: it is no Keras model, is damaged, or holds what is refused.
+        ConversionError: it is no Keras model, is damaged, holds what is refused, or needs code that was not given.
         ProviderError: h5py is not installed.
     """
     if not isinstance(model, str | Path):
         return None
     require_path(Path(model), "a saved Keras model")
     from rnnexport.source.files import identify
+    from rnnexport.source.whereabouts import check_code_given
 
     file = identify(Path(model), loading)
     if not isinstance(loading.custom_objects, dict):
@@ -41,6 +42,7 @@ def check_model(model: Any, loading: LoadOptions) -> SourceFile | None:
             check_code(str(source), "--custom-objects")
     if isinstance(loading.builder, str):
         check_code(loading.builder, "--builder")
+    check_code_given(file, loading)
     return file
 
 

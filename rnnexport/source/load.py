@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,9 @@ from rnnexport.source.configs import without_key
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import SourceFile, check_weights, identify
 from rnnexport.source.model import SourceModel
-from rnnexport.source.names import objects_for, references
+from rnnexport.source.names import objects_for
 from rnnexport.source.origin import choose_api
-from rnnexport.source.packages import LIBRARIES, ObjectName, top_of
+from rnnexport.source.packages import ObjectName
 from rnnexport.source.program import Program, load_program
 from rnnexport.source.reloading import live, loaded
 from rnnexport.source.rewrite_file import whole_file
@@ -30,7 +29,7 @@ from rnnexport.source.stored import stored_weights
 from rnnexport.source.subclassed import with_inputs
 from rnnexport.source.updated import with_updated_variables
 from rnnexport.source.weights import load_weights
-from rnnexport.source.whereabouts import advice
+from rnnexport.source.whereabouts import advice, loaded_config
 
 # Keras 3 says "Could not locate class 'X'", tf_keras "Unknown layer: 'X'": the two ways to miss a custom object.
 _UNKNOWN = re.compile(
@@ -97,12 +96,9 @@ def _with_config(file: SourceFile, loading: LoadOptions, name: str) -> SourceMod
     meaning = interpret(file.config, file.origin, file.stored, api_name, file.path.name)
     api = api_named(api_name)
     objects = objects_for(file, loading.custom_objects, api)
-    advise = partial(_advice, file, loading, api_name)
+    advise = partial(advice, file, loading, api_name)
     if not loading.allow_unsafe:
-        # What Keras would compile is not loaded, and so needs no code.
-        needed = file.config if file.architecture is None else without_key(file.config, "compile_config")
-        needed = {key: value for key, value in needed.items() if key != "compile_config"}
-        check_names(needed, objects, file.path.name, advise)
+        check_names(loaded_config(file), objects, file.path.name, advise)
         if (stored := file.stored or stored_weights(file.path)) is not None:
             check_sizes(meaning.config, stored, file.path.name)
     with ForeignCode(partial(_explained, file, api_name, objects, advise)):
@@ -127,15 +123,6 @@ def _rebuilt(file: SourceFile, meaning: Meaning, api: KerasApi, objects: CustomO
     model = api.rebuild(without_key(meaning.config, "compile_config"), objects, safe=safe)
     load_weights(api, model, file, loading.weights_by)
     return model
-
-
-def _advice(file: SourceFile, loading: LoadOptions, api_name: str, wanted: ObjectName) -> str:
-    """What to do for a class or function that is not known."""
-    known = {one.text: one for one in references(file.config)}
-    given = [] if isinstance(loading.custom_objects, Mapping) else loading.custom_objects
-    tops = {top_of(one) for one in given if not one.endswith(".py")}
-    tops |= {top_of(one.module) for one in known.values()} - LIBRARIES - {"", "builtins", "__main__"}
-    return advice(known.get(wanted.text, wanted), tops, api_name)
 
 
 def _explained(

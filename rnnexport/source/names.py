@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from rnnexport.core.errors import UsageError
 from rnnexport.source.api import KerasApi
-from rnnexport.source.configs import Config, serialised_objects, strings
+from rnnexport.source.configs import serialised_objects, strings
 from rnnexport.source.custom_objects import Collected, CustomObjects, collect
 from rnnexport.source.files import SourceFile
-from rnnexport.source.packages import ObjectName, resolve
+from rnnexport.source.packages import references, resolve
 
 
 def objects_for(file: SourceFile, custom_objects: Sequence[str] | Mapping[str, object], api: KerasApi) -> CustomObjects:
@@ -47,18 +47,6 @@ def _of_packages(file: SourceFile, collected: Collected, kept: CustomObjects, ap
     # Older files know what is registered by its own name as well.
     short = {text.rpartition(">")[2]: value for text, value in found.items()}
     return {**{name: value for name, value in short.items() if name not in api.builtins}, **found}
-
-
-def references(config: Config) -> list[ObjectName]:
-    """What a configuration may name: classes and functions with their modules, then every other text."""
-    found: dict[str, ObjectName] = {}
-    for _, node in serialised_objects(config):
-        module = node["module"] if isinstance(node.get("module"), str) else ""
-        name = node["config"] if node["class_name"] == "function" else node["class_name"]
-        for text in (name, node.get("registered_name")):
-            if isinstance(text, str) and (text not in found or not found[text].module):
-                found[text] = ObjectName(text, "" if module == "builtins" else module)
-    return [*found.values(), *(ObjectName(text) for text in dict.fromkeys(strings(config)) if text not in found)]
 
 
 def _without_builtins(file: SourceFile, collected: Collected, needed: set[str], api: KerasApi) -> CustomObjects:

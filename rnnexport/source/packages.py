@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from rnnexport.source.configs import Config, serialised_objects, strings
+
 # What a user's file imports from these is no custom object.
 LIBRARIES = frozenset((*sys.stdlib_module_names, "keras", "tf_keras", "tensorflow", "numpy"))
 
@@ -37,6 +39,18 @@ class ObjectName:
     def name(self) -> str:
         """Its own name."""
         return self.text.rpartition(">")[2]
+
+
+def references(config: Config) -> list[ObjectName]:
+    """What a configuration may name: classes and functions with their modules, then every other text."""
+    found: dict[str, ObjectName] = {}
+    for _, node in serialised_objects(config):
+        module = node["module"] if isinstance(node.get("module"), str) else ""
+        name = node["config"] if node["class_name"] == "function" else node["class_name"]
+        for text in (name, node.get("registered_name")):
+            if isinstance(text, str) and (text not in found or not found[text].module):
+                found[text] = ObjectName(text, "" if module == "builtins" else module)
+    return [*found.values(), *(ObjectName(text) for text in dict.fromkeys(strings(config)) if text not in found)]
 
 
 def packages_of(module: ModuleType) -> frozenset[str]:

@@ -200,7 +200,9 @@ def unknown_object(
     there = sorted({text.rpartition(">")[2] for text in given})
     near = difflib.get_close_matches(wanted.name, there, n=1)
     shown = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
-    told = f"; given are {shown or 'none'}" + (f", the nearest is {near[0]}" if near else "")
+    told = (f"; given are {shown}" if shown else "; no code was given") + (
+        f", the nearest is {near[0]}" if near else ""
+    )
     return ConversionError(
         f"unknown custom {kind} {wanted.name!r} in {name}{told}", "its code on the command line", advise(wanted)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from itertools import count
 
@@ -103,7 +104,7 @@ def test_a_missing_name_is_told_with_where_it_is_registered(package):
     name, _, file = package
     with pytest.raises(ConversionError) as told:
         rnnexport.load(file, LoadOptions())
-    assert told.value.found == "unknown custom class 'WiredCell' in m.keras; given are none"
+    assert told.value.found == "unknown custom class 'WiredCell' in m.keras; no code was given"
     assert told.value.todo == f"WiredCell is registered by {name}.layers: give custom_objects='{name}.layers'"
     # What is given by name brings nothing besides.
     with pytest.raises(ConversionError, match=rf"Wiring is defined by {name}\.wirings: give custom_objects='{name}"):
@@ -116,6 +117,26 @@ def test_a_package_that_is_not_installed_is_told(package, monkeypatch):
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(file.parent / "site-packages")])
     with pytest.raises(ConversionError, match=rf"give the file that defines WiredCell .*; no module {name} is here"):
         rnnexport.load(file, LoadOptions())
+
+
+def test_code_that_was_not_given_is_found_beside_the_model_before_tensorflow_starts(package, tmp_path):
+    _, _, model = package
+    (tmp_path / "aaa.py").write_text("class WiredCell2: ...\n")
+    source = tmp_path / "layers.py"
+    source.write_text("import keras\n\nclass WiredCell(keras.layers.Layer): ...\nraise SystemExit('this ran')\n")
+    program = (
+        "import sys\n"
+        "from rnnexport.api.preflight import check_model\n"
+        "from rnnexport.core.errors import ConversionError\n"
+        "from rnnexport.core.load_options import LoadOptions\n"
+        "try:\n"
+        f"    check_model({str(model)!r}, LoadOptions())\n"
+        "except ConversionError as told:\n"
+        "    print(told.todo, 'keras' in sys.modules, 'tensorflow' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    cure = f"layers.py defines WiredCell: give --custom-objects {source}"
+    assert done.stdout == f"{cure} False False\n"
 
 
 def test_functions_that_nothing_registers_are_out_of_reach(package, tmp_path):
