@@ -130,6 +130,8 @@ def _remarks(item: ArtifactReport) -> list[str]:
         told.append(f"judged with {item.tolerances}, which are not the defaults")
     if item.settings and item.provider != "cpu":  # there it is the compiler of a C program, which the other views name
         told.append(f"settings of {item.provider}: {settings_line(item.settings)}")
+    if warning := item.settings.get("warning"):
+        told.append(f"compiled, with a warning: {warning}")
     if item.placement is not None and (item.provider != "cpu" or item.placement.elsewhere(item.provider)):
         told.append(placement_line(item.placement, item.provider))
     told += item.coverage.remarks()

@@ -140,6 +140,14 @@ def test_the_compiler_and_its_flags_are_settings(artifact):
         assert runner.settings["compiler"]
         assert "-std=c99" in runner.settings["flags"]
         assert "-Werror" in runner.settings["flags"]
+        assert "warning" not in runner.settings
+
+
+def test_a_compiler_that_warns_is_told_and_used(artifact, monkeypatch):
+    monkeypatch.setenv("CC", "cc -Wconversion -Wsign-conversion -Wtraditional")
+    with C.runner(artifact, "cpu") as runner:
+        assert "-Werror" not in runner.settings["flags"]
+        assert "[-Werror=" in runner.settings["warning"]
 
 
 def test_a_deterministic_program_gives_the_same_bits_however_it_is_compiled(tmp_path):

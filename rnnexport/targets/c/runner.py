@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from rnnexport.core.errors import ProviderError
 from rnnexport.core.signature import TensorSpec, argument_name
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.c import compiler
@@ -50,9 +51,19 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[CRunn
     source = read_source(path)
     found = compiler.find()
     with TemporaryDirectory(prefix="rnnexport_c_") as folder:
-        program = compiled(path, Path(folder), found)
-        settings = {"compiler": found.version, "flags": shlex.join(compiler.FLAGS)}
+        program, settings = _without_warnings(path, Path(folder), found)
         yield CRunner(Program(program, source.signature, source.name, weights_file(path, source)), settings)
+
+
+def _without_warnings(path: Path, folder: Path, found: compiler.Compiler) -> tuple[Path, dict[str, str]]:
+    """The compiled program and its settings. A compiler that warns computes the same, and is told."""
+    strict = {"compiler": found.version, "flags": shlex.join(compiler.FLAGS)}
+    try:
+        return compiled(path, folder, found), strict
+    except ProviderError as error:
+        flags = tuple(flag for flag in compiler.FLAGS if flag != compiler.STRICT)
+        program = compiled(path, folder, found, flags)  # raises for whatever is more than a warning
+        return program, {"compiler": found.version, "flags": shlex.join(flags), "warning": error.found}
 
 
 def compiled(path: Path, folder: Path, with_: compiler.Compiler, flags: tuple[str, ...] = compiler.FLAGS) -> Path:
