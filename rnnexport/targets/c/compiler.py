@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", STRICT, "-pedantic", "-ffp-contr
 _SHARED = ("-shared", "-fPIC")
 _NAMES = ("cc", "gcc", "clang")
 _TIMEOUT_S = 600
+_FOLDER = re.compile(r"^\S*/(?=[^/\s]+:\d+:)")  # before `model.c:925:19: error`
 
 
 @dataclass(frozen=True)
@@ -93,4 +95,4 @@ def _first_line(text: bytes) -> str:
     """What a compiler says first, without the path of the file."""
     lines = text.decode(errors="replace").splitlines()
     wrong = [line for line in lines if "error" in line] or lines or ["no word"]
-    return wrong[0].strip()
+    return _FOLDER.sub("", wrong[0]).strip()
