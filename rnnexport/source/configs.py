@@ -67,6 +67,12 @@ def strings(node: Any) -> Iterator[str]:
 
 def label(node: Config) -> str:
     """An object in words: its class, and its name if it has one."""
-    kind, inner = str(node["class_name"]).rpartition(">")[2], node["config"]
-    name = inner.get("name") if isinstance(inner, dict) else None
-    return f"{kind} {name!r}" if isinstance(name, str) else kind
+    kind, name = str(node["class_name"]).rpartition(">")[2], name_in(node)
+    return kind if name is None else f"{kind} {name!r}"
+
+
+def name_in(node: Config) -> str | None:
+    """The name of an object. Functional models have it beside the configuration, too, which a class may leave out."""
+    inner = node["config"]
+    found = [each.get("name") for each in (inner, node) if isinstance(each, dict)]
+    return next((name for name in found if isinstance(name, str)), None)

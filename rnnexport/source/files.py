@@ -21,7 +21,7 @@ from rnnexport.core.errors import ConversionError, UsageError, require_path
 from rnnexport.core.file_kinds import ONNX, TFLITE, kind_of
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.architecture import architecture_for, read_architecture, weights_beside
-from rnnexport.source.configs import Config, nested_deeper, serialised_objects, without_key
+from rnnexport.source.configs import Config, name_in, nested_deeper, serialised_objects, without_key
 from rnnexport.source.keras1 import looks_like_keras1
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import check_archive, check_config, check_hdf5, import_h5py
@@ -68,10 +68,9 @@ class SourceFile:
         """(class name, layer name) of the model's layers and cells, parents first; a name may be empty."""
         found = []
         for key, node in serialised_objects(without_key(self.config, "compile_config")):
-            kind, inner = node["class_name"], node["config"]
-            name = inner.get("name") if isinstance(inner, dict) else None
-            if kind not in _NOT_LAYERS and (isinstance(name, str) or key in ("cell", "cells", "layer", "layers")):
-                found.append((kind, name if isinstance(name, str) else ""))
+            kind, name = node["class_name"], name_in(node)
+            if kind not in _NOT_LAYERS and (name is not None or key in ("cell", "cells", "layer", "layers")):
+                found.append((kind, name or ""))
         return found
 
 

@@ -74,8 +74,10 @@ def test_what_is_no_configuration_is_damage(config, tmp_path):
 def test_layers_and_cells_are_listed_named_or_not(tmp_path):
     cell = {"class_name": "MyCell", "config": {"units": 3}}
     rnn = {"class_name": "RNN", "config": {"name": "rnn", "cell": cell, "init": {"class_name": "Zeros", "config": {}}}}
-    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [rnn]}}
-    assert identify(keras_zip(tmp_path / "m", config)).layers() == [("Sequential", "m"), ("RNN", "rnn"), ("MyCell", "")]
+    bare = {"class_name": "Pool", "config": {}, "name": "pool"}  # of a class that saves no name of its own
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [rnn, bare]}}
+    wanted = [("Sequential", "m"), ("RNN", "rnn"), ("MyCell", ""), ("Pool", "pool")]
+    assert identify(keras_zip(tmp_path / "m", config)).layers() == wanted
 
 
 def test_flipped_bits_end_in_a_source_or_one_clear_error(saved, tmp_path):
