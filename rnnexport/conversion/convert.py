@@ -23,6 +23,8 @@ from rnnexport.conversion.folding import with_exact_constants
 from rnnexport.conversion.forms import in_forms
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.conversion.refusals import no_form
+from rnnexport.conversion.sizes import ask_inputs_for_sizes
+from rnnexport.conversion.slices import leave_whole_axes_out
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.ir.converted import Converted, NotConverted
 from rnnexport.source.trace import Graphs, TracedModel
@@ -44,6 +46,7 @@ def converted(traced: TracedModel, opset: int = NEWEST_OPSET) -> Converted:
     restore_boundary(model, traced, list(weights))
     with quiet():
         infer_shapes(model)
+        ask_inputs_for_sizes(model, model.graph.inputs[: len(traced.input_tensors)])
     names = replace(traced.names, weights={f"{node}:0": path for node, path in traced.names.weights.items()})
     return Converted(model, traced.signature, names, weights)
 
@@ -97,6 +100,7 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str]) -> ir.Mod
     functions = (node for function in graph_def.library.function for node in function.node_def)
     whole: ir.Model = ir.from_proto(model)
     _complete(whole)
+    leave_whole_axes_out(whole)
     canonicalise(whole, lookalikes([node.name for node in (*graph_def.node, *functions)]))
     return whole
 
