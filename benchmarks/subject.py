@@ -16,9 +16,9 @@ import tf2onnx
 import rnnexport
 from benchmarks.cells import Cell, Size, call, feed
 from benchmarks.host import one_thread_session
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.signature import Boundary, Length
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.model import SourceModel
 from rnnexport.source.trace import Graphs, trace

@@ -29,8 +29,8 @@ from benchmarks.host import describe_host
 from benchmarks.timing import Budget, interleaved_medians
 from rnnexport.api.export import load
 from rnnexport.cli.session import captured_stderr
+from rnnexport.core.forms import FORMS, TFLiteForm
 from rnnexport.core.signature import Boundary
-from rnnexport.core.tflite_form import FORMS, TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.tflite.export import converted

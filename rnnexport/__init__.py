@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from rnnexport.api.run import run
     from rnnexport.api.strip import Stripped, strip
     from rnnexport.api.verify import verify
+    from rnnexport.core.forms import TFLiteForm
     from rnnexport.core.load_options import LoadOptions
     from rnnexport.core.lowering import LoweringDecision, LoweringRequest
-    from rnnexport.core.tflite_form import TFLiteForm
     from rnnexport.verification.report import Report
     from rnnexport.verification.tolerance import Override
 

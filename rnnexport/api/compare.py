@@ -16,10 +16,8 @@ from rnnexport.api.callee import Callee, called
 from rnnexport.api.judging import Calling, RunKeywords
 from rnnexport.api.notebook import ShownReport
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.core.errors import UsageError
-from rnnexport.core.progress import Detail, Progress, silent
-from rnnexport.core.python_words import in_python_words
-from rnnexport.core.quiet import quiet
+from rnnexport.core.errors import UsageError, in_python_words
+from rnnexport.core.progress import Detail, Progress, quiet, silent
 from rnnexport.core.run_record import Watch
 from rnnexport.core.signature import Dim, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.core.user_data import UserData, user_data

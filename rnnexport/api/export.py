@@ -22,11 +22,9 @@ from rnnexport.api.keywords import (
 from rnnexport.api.notebook import shown
 from rnnexport.api.preflight import check_data, check_jobs, check_model, name_of
 from rnnexport.artifact.atomic_write import made_folder
-from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.errors import ProviderError, UsageError, in_python_words
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.progress import Progress
-from rnnexport.core.python_words import in_python_words
-from rnnexport.core.quiet import quiet
+from rnnexport.core.progress import Progress, quiet
 from rnnexport.core.run_record import Watch
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, TARGET_NAMES, target, target_by_suffix

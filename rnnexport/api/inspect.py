@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING
 
 from rnnexport.api.export import export, load
 from rnnexport.artifact.provenance import Proof
-from rnnexport.core.errors import ProviderError, UsageError, require_path
+from rnnexport.core.errors import ProviderError, UsageError, in_python_words, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
-from rnnexport.core.parameters import Parameters
-from rnnexport.core.progress import Progress, silent
-from rnnexport.core.python_words import in_python_words
-from rnnexport.core.quiet import quiet
-from rnnexport.core.run_record import bytes_in_words, size_of
+from rnnexport.core.progress import Progress, quiet, silent
+from rnnexport.core.run_record import Parameters, bytes_in_words, size_of
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.targets.registry import companions_of, target_of
 

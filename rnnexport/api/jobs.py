@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rnnexport.artifact.beside import Place
 from rnnexport.core.errors import UsageError
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.run_record import seconds_in_words, size_of
 from rnnexport.core.signature import Extent, Signature
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.user_data import UserData
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport

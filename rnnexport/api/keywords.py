@@ -9,15 +9,13 @@ from typing import Literal, TypedDict
 
 from rnnexport.api.jobs import Options
 from rnnexport.artifact.beside import PLACES, Place
-from rnnexport.core.c_form import CForm
-from rnnexport.core.errors import UsageError
+from rnnexport.core.errors import UsageError, closest, did_you_mean
+from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.names import Given, Names
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import Boundary, Extent, Length, Range
-from rnnexport.core.suggestions import closest, did_you_mean
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.user_data import UserData, user_data
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
 from rnnexport.verification.tolerance import Override

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 
-from rnnexport.core.progress import Detail, Progress, silent
-from rnnexport.core.quiet import in_notebook
+from rnnexport.core.progress import Detail, Progress, in_notebook, silent
 from rnnexport.core.run_record import seconds_in_words
 from rnnexport.verification.report import Report
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.api.jobs import ExportJob, check_destination_of
-from rnnexport.core.errors import UsageError, require_file, require_path
+from rnnexport.core.errors import UsageError, closest, did_you_mean, require_file, require_path
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import TIME, dynamic_length
-from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.core.user_data import UserData
 from rnnexport.user_data.places import places
 

@@ -16,10 +16,9 @@ from rnnexport.api.expectations import Beside, SourceTruth, extent_of, require_h
 from rnnexport.api.jobs import Exported
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.provenance import Proof, Provenance
-from rnnexport.core.errors import MismatchError, ProviderError
+from rnnexport.core.errors import MismatchError, ProviderError, in_python_words
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, silent
-from rnnexport.core.python_words import in_python_words
 from rnnexport.core.run_record import Watch
 from rnnexport.isolation.limits import Limits
 from rnnexport.targets.base import Target

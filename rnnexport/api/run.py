@@ -14,10 +14,9 @@ import numpy as np
 from rnnexport.api.callee import Callee, called
 from rnnexport.api.judging import Calling, RunKeywords
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file, require_path
+from rnnexport.core.errors import ForeignCode, UsageError, in_python_words, reason, require_file, require_path
 from rnnexport.core.inputs import Tensors
-from rnnexport.core.python_words import in_python_words
-from rnnexport.core.quiet import quiet
+from rnnexport.core.progress import quiet
 from rnnexport.core.signature import BATCH, Signature, TensorSpec, time_axis, timesteps
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs
 from rnnexport.verification.tolerance import Tolerance, Tolerances

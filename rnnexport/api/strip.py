@@ -8,8 +8,7 @@ from pathlib import Path
 from rnnexport.api.copies import copy_with
 from rnnexport.artifact.beside import PLACES, Place, proof_file
 from rnnexport.artifact.provenance import own_proof, without_goldens
-from rnnexport.core.errors import UsageError, require_path
-from rnnexport.core.python_words import in_python_words
+from rnnexport.core.errors import UsageError, in_python_words, require_path
 from rnnexport.core.run_record import bytes_in_words, size_of
 from rnnexport.targets.registry import target_of
 

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from rnnexport.api.expectations import Asked, SourceTruth, claim_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.notebook import ShownReport
-from rnnexport.core.errors import CrashError, ProviderError
+from rnnexport.core.errors import CrashError, ProviderError, in_python_words
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.progress import Progress, silent
-from rnnexport.core.python_words import in_python_words
-from rnnexport.core.quiet import quiet
+from rnnexport.core.progress import Progress, quiet, silent
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Extent
 from rnnexport.isolation.process import ForkServer

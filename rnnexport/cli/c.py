@@ -5,7 +5,7 @@ import click
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.options import FORM
 from rnnexport.cli.single import export_command
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm
 
 
 def _form(math: str, deterministic: bool, max_bytes: int | None, weights: str) -> CForm:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rnnexport.core.suggestions import closest
+from rnnexport.core.errors import closest
 from rnnexport.targets.registry import OTHER_NAMES, TARGET_NAMES
 
 _MODELS = (".keras", ".h5", ".hdf5", ".json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.errors import closest, did_you_mean
 
 _PLACES = ("local", "ray")
 

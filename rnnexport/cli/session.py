@@ -25,8 +25,7 @@ from rich.text import Text
 
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.cli.progress import ProgressLine
-from rnnexport.core.errors import EXIT_USAGE, RnnExportError, one_line
-from rnnexport.core.python_words import in_a_command
+from rnnexport.core.errors import EXIT_USAGE, RnnExportError, in_a_command, one_line
 from rnnexport.core.run_record import Watch
 
 EXIT_FAULT = 5

@@ -11,10 +11,9 @@ import click
 from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.targets.base import DEFAULT_OPSET
 from rnnexport.verification.tolerance import Override
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from rnnexport.artifact.leftovers import held_folder
+from rnnexport.artifact.atomic_write import held_folder
 from rnnexport.core.errors import EXIT_CONVERSION
 from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.process import memory_of

@@ -5,7 +5,7 @@ import click
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.options import FORM
 from rnnexport.cli.single import export_command
-from rnnexport.core.tflite_form import FORM_CHOICES, MOST_UNROLLED, RUNTIMES, TFLiteForm
+from rnnexport.core.forms import FORM_CHOICES, MOST_UNROLLED, RUNTIMES, TFLiteForm
 
 _OPTIONS = (
     click.Option(

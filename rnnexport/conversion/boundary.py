@@ -12,8 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.core.signature import TensorSpec
-from rnnexport.core.text import TEXT
+from rnnexport.core.signature import TEXT, TensorSpec
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel

@@ -26,7 +26,7 @@ from rnnexport.conversion.refusals import no_form
 from rnnexport.conversion.sizes import ask_inputs_for_sizes
 from rnnexport.conversion.slices import leave_whole_axes_out
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
-from rnnexport.ir.converted import Converted, NotConverted
+from rnnexport.ir.from_onnx import Converted, NotConverted
 from rnnexport.source.trace import Graphs, TracedModel
 
 # The newest that tf2onnx writes.

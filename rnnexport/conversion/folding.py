@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph_def, op_def_registry
 from rnnexport.core.errors import ForeignCode, reason
-from rnnexport.emit.numpy.meaning import meant
+from rnnexport.emit.numpy.constants import meant
 from rnnexport.source.double import plain_session
 from rnnexport.source.float64_safety import narrow_left, obstacle
 from rnnexport.source.widening import widened

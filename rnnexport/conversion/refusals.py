@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.core.source_names import LayerName
+from rnnexport.core.names import LayerName
 
 # Made of the same graph, whose operators it keeps.
 _ANYWAY = "or export to saved-model, which keeps every operator"

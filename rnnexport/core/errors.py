@@ -2,17 +2,22 @@
 
 Every error that a user can cause derives from `RnnExportError`. The exit code belongs to the class, so that the
 command line and a release job that uses the Python API agree on what happened. Nothing here knows of Click.
+
+Messages are written for the command line, with options as they are typed in a shell. The functions that Python calls
+say the same of their own arguments, `in_python`: `give timesteps=N` for `give --timesteps N`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
-from rnnexport.core.suggestions import closest_file, did_you_mean
 from rnnexport.core.versions import as_installed
 
 _WRAPPED = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
@@ -172,3 +177,108 @@ def one_line(text: str, limit: int = 600) -> str:
     """`text` with every run of white space made one blank, without colours, cut to `limit` characters."""
     joined = " ".join(_COLOUR.sub("", text).split())
     return joined if len(joined) <= limit else joined[: limit - 3] + "..."
+
+
+_CLOSE = 0.6
+_MOST = 10_000  # names of a folder that are looked at
+
+
+def closest(word: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """The one of `known` that is most like `word`; empty where none is.
+
+    Args:
+        word: what was typed.
+        known: what there is.
+        meant: other words for some of them, such as `{"tf": "saved-model"}`.
+    """
+    lowered = word.lower().replace("_", "-")
+    if meant and lowered in meant:
+        return meant[lowered]
+    by_lower = {name.lower().replace("_", "-"): name for name in known}
+    return next((by_lower[name] for name in get_close_matches(lowered, by_lower, 1, _CLOSE)), "")
+
+
+def closest_file(path: Path) -> str:
+    """The path beside `path` whose name is most like it; empty where none is, or its folder can't be read."""
+    try:
+        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(_MOST), strict=False)]
+    except OSError:
+        return ""
+    alike = [name for name in names if name != path.name and _ratio(Path(name).stem, path.stem) >= _CLOSE]
+    found = closest(path.name, alike)  # by the stem first: most files of a folder end alike
+    return str(path.with_name(found)) if found else ""
+
+
+def _ratio(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
+
+
+def did_you_mean(found: str, otherwise: str) -> str:
+    """A question where there is something to ask, else what is to be done."""
+    return f"did you mean {found}?" if found else otherwise
+
+
+_IN_A_COMMAND: ContextVar[bool] = ContextVar("in_a_command", default=False)
+# Options that are called otherwise in Python, and those that are a part of another argument.
+_NAMES = {"o": "output", "range": "ranges", "map": "names", "require-placement": "placement"}
+_OWNERS = {
+    "LoadOptions": ("keras-api", "builder", "architecture", "weights-by", "allow-unsafe"),
+    "LoweringRequest": ("lowering", "for", "tune", "portable"),
+    "TFLiteForm": ("form",),
+    "CForm": ("math", "deterministic", "max-bytes", "weights"),
+    "Override": ("rtol", "atol"),
+    "UserData": ("columns", "shard"),
+    "Limits": ("memory", "timeout"),
+}
+_ATTRIBUTES = {"lowering": "form", "for": "provider"}
+_FLAGS = {"no-verify": "verify=False", "tf32": "tf32=True", "dims": "dims=True", "debug": "its __cause__"}
+_TRUE = ("allow-unsafe", "deterministic", "portable")
+# What stands behind an option and is its value: a placeholder, a number, a file or module, or one of its choices.
+_VALUE = (
+    r"[A-Z][A-Z_]*(?:\.\w+)?\b|-?\d[\d.]*\b|\w+[./:][\w./:]*\w|(?:tf_)?keras\b|float\d+\b|native\b|scan\b|unroll\b|loop\b"
+    r"|rolled\b|fused\b|order\b|name\b|libm\b|inside\b|beside\b|none\b|dynamic\b|\w+=\w+|(?<=-names )\w[^\s,;:]*"
+)
+_OPTION = re.compile(rf"(?<![\w-])(?:--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)|-(o))\b(?: ({_VALUE}))?")
+
+
+def in_python(text: str) -> str:
+    """The text with each option as an argument."""
+    return _OPTION.sub(_argument, text)
+
+
+def _argument(found: re.Match[str]) -> str:
+    option, value = found[1] or found[2], found[3] or ""
+    if option in _FLAGS:
+        return f"{_FLAGS[option]} {value}".strip()
+    literal = value if not value or re.fullmatch(r"[A-Z_.]+|-?[\d.]+", value) else repr(value)
+    if "=" in value:
+        literal = "{{{!r}: {!r}}}".format(*value.split("=", 1))
+    name = _NAMES.get(option) or option.replace("-", "_")
+    owner = next((owner for owner, options in _OWNERS.items() if option in options), "")
+    if not owner:
+        return name if found.string.startswith(":", found.end()) else f"{name}={literal}"
+    name = _ATTRIBUTES.get(option, name)
+    if option in _TRUE:
+        return f"{owner}({name}=True)"
+    return f"{owner}({name}={literal})" if literal else f"{owner}.{name}"
+
+
+@contextmanager
+def in_python_words() -> Iterator[None]:
+    """Around what Python calls: errors say its arguments, unless a command calls it."""
+    try:
+        yield
+    except RnnExportError as error:
+        if not _IN_A_COMMAND.get():
+            error.reword(in_python)
+        raise
+
+
+@contextmanager
+def in_a_command() -> Iterator[None]:
+    """Around a command, whose errors say its options."""
+    token = _IN_A_COMMAND.set(True)
+    try:
+        yield
+    finally:
+        _IN_A_COMMAND.reset(token)

@@ -1,14 +1,16 @@
-"""Names that the user gives inputs and outputs in place of those that Keras gave them. States keep theirs."""
+"""Names of inputs, outputs and values: those that the source has, and those that the user gives in their place.
+
+States keep the names that Keras gave them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rnnexport.core.errors import UsageError
-from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.errors import UsageError, closest, did_you_mean
 
 # What every format takes, and every language can say.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -77,3 +79,40 @@ def renamed(own: Sequence[str], pairs: Pairs, option: str, taken: Sequence[str] 
     if twice is not None:
         raise UsageError(f"{option}: two tensors called {twice}", "a name for each", f"change {option}")
     return names
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A layer, and the scope that one call of it has in the graph.
+
+    Attributes:
+        scope: of the operations that the call made, `functional_1/cgru_1/while/cgru_cell_1`.
+        name: the layer's, `cgru_cell`.
+        class_name: the layer's, `CGRUCell`.
+    """
+
+    scope: str
+    name: str
+    class_name: str
+
+
+@dataclass(frozen=True)
+class SourceNames:
+    """The names that a graph does not keep. Of a SavedModel, which has no code, those of its weights alone.
+
+    Attributes:
+        variables: by the path of an operation, in the graph or in the body of a loop, a name for each of its outputs;
+            empty for an output that has none.
+        weights: by the name of the constant in the frozen graph, the variable's path in the model,
+            `cgru/cgru_cell/kernel`; of a tensor that a layer keeps as an attribute, `layer/attribute`; of any other,
+            the path of an operation that reads it. Several weights of a Keras 2 model may have one path.
+        layers: in the order of the graph.
+    """
+
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerName, ...] = ()
+
+    def with_constants(self, renamed: Mapping[str, str]) -> SourceNames:
+        """The same for a graph in which these constants have other names."""
+        return replace(self, weights={renamed.get(name, name): path for name, path in self.weights.items()})

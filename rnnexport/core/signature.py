@@ -2,6 +2,8 @@
 
 A dimension is an `int` where it is fixed and a name where it is dynamic: `batch`, `time`, or `<tensor>_axis<k>`
 for another one. One name is one length, in every tensor that carries it.
+
+Text has NumPy's own dtype of strings, `str`, which every file format of NumPy keeps.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import numpy as np
 
 from rnnexport.core.errors import UsageError
 from rnnexport.core.names import STATE, Names
-from rnnexport.core.text import TEXT
 
 Dim = int | str
 BATCH = "batch"
@@ -321,3 +322,14 @@ def argument_name(name: str) -> str:
     if not identifier[:1].isalpha():
         identifier = f"input_{identifier.lstrip('_')}"
     return f"{identifier}_" if keyword.iskeyword(identifier) or identifier == "self" else identifier
+
+
+TEXT = "str"  # the name of the dtype in signatures
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """The array, bytes in it decoded: TensorFlow and ONNX Runtime give text as objects."""
+    if array.dtype.kind not in "OS":
+        return array
+    words = [word.decode("utf-8", "backslashreplace") if isinstance(word, bytes) else str(word) for word in array.flat]
+    return np.array(words, str).reshape(array.shape)

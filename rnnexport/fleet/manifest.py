@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file
-from rnnexport.core.suggestions import closest, did_you_mean
+from rnnexport.core.errors import ForeignCode, UsageError, closest, did_you_mean, reason, require_file
 from rnnexport.targets.registry import TARGET_NAMES
 
 # The options of an entry, and the types of their values.

@@ -15,9 +15,8 @@ from rnnexport.api.expectations import Asked, SourceTruth, claim_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
-from rnnexport.core.errors import ProviderError, RnnExportError, reason
+from rnnexport.core.errors import ProviderError, RnnExportError, in_a_command, in_python_words, reason
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.core.python_words import in_a_command, in_python_words
 from rnnexport.core.run_record import Watch, file_records
 from rnnexport.core.signature import Extent
 from rnnexport.core.user_data import Shard, UserData

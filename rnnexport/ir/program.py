@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature
-from rnnexport.core.source_names import SourceNames
 from rnnexport.ir.terms import Call, Element, Input, Result, Shape, Term, Terms, below
 
 # Constants of so many elements are written where they are used, if they are integers.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.artifact.leftovers import held_folder
+from rnnexport.artifact.atomic_write import held_folder
 from rnnexport.core.errors import ForeignCode, RaisedError, RnnExportError, reason
 from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.wire import ClosedError, receive, send

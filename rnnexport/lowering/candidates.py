@@ -11,7 +11,7 @@ from rnnexport.core.lowering import FORMS
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import changed, left_behind, lifted, without_twins
 from rnnexport.ir.recurrence import Recurrence, State, recognise
-from rnnexport.ir.reverse import turned
+from rnnexport.ir.sequences import turned
 from rnnexport.ir.terms import Terms, below
 from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.composites import composed

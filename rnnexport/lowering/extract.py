@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import captures, constant, subgraphs
-from rnnexport.ir.reverse import read_reversal
+from rnnexport.ir.sequences import read_reversal
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering.emit import Emission, redirect
 from rnnexport.lowering.forms import Form

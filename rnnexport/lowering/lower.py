@@ -13,7 +13,7 @@ from rnnexport.core.lowering import FORMS, CannotRun, LoweringDecision, Lowering
 from rnnexport.ir.loop_body import outer
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.recurrence import name_of
-from rnnexport.ir.reverse import double_reversals
+from rnnexport.ir.sequences import double_reversals
 from rnnexport.ir.terms import Terms
 from rnnexport.lowering.autotune import Measure, measured, resized, size_told
 from rnnexport.lowering.bidirectional import join_directions

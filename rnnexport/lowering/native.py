@@ -14,8 +14,7 @@ import onnx_ir as ir
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.recurrence import Recurrence, State
-from rnnexport.ir.reverse import turn_round, turned
-from rnnexport.ir.sequences import length_term, steps_term
+from rnnexport.ir.sequences import length_term, steps_term, turn_round, turned
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
 from rnnexport.ir.trip_count import Refusal
 from rnnexport.ir.vectorize_time import Batching

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.loop_body import captures, constant
-from rnnexport.ir.reverse import is_whole_reversal
+from rnnexport.ir.sequences import is_whole_reversal
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, INITIAL_STATES, Cell
 from rnnexport.lowering.emit import initializer, redirect, replace_value
 

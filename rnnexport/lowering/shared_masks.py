@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass, DeduplicateInitializersPass
 
 from rnnexport.ir.loop_body import constant
-from rnnexport.ir.reverse import untransposed
+from rnnexport.ir.sequences import untransposed
 from rnnexport.ir.terms import Term, Terms
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.emit import replace_value

@@ -20,7 +20,7 @@ from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from rnnexport.ir.converted import Converted, NotConverted
+    from rnnexport.ir.from_onnx import Converted, NotConverted
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 

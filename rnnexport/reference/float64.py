@@ -23,7 +23,7 @@ from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from rnnexport.emit.numpy.oracle import Oracle, Rounds
-    from rnnexport.ir.converted import Converted, NotConverted
+    from rnnexport.ir.from_onnx import Converted, NotConverted
     from rnnexport.source.double import Double
     from rnnexport.source.trace import TracedModel
 

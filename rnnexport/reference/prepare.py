@@ -19,7 +19,7 @@ from rnnexport.targets.base import SIGNATURE, Target
 
 if TYPE_CHECKING:
     from rnnexport.artifact.layer_map import LayerValue
-    from rnnexport.ir.converted import Converted, NotConverted
+    from rnnexport.ir.from_onnx import Converted, NotConverted
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import TracedModel
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.emit.numpy.narrow import NarrowArray, is_product, products, wide
+from rnnexport.emit.numpy.loading import NarrowArray, is_product, products, wide
 
 _DIGITS = 53  # binary digits of float64
 _BLOCK = 1 << 18  # values that are rounded at once: as many more in several arrays beside them

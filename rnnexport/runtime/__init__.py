@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rnnexport.artifact.provenance import require_unaltered
-from rnnexport.core.errors import UsageError
+from rnnexport.core.errors import UsageError, in_python_words
 from rnnexport.core.inputs import Tensors, selection
-from rnnexport.core.python_words import in_python_words
 from rnnexport.core.signature import BATCH, Signature, time_axis
 from rnnexport.targets.base import Runner
 from rnnexport.targets.registry import target_of

@@ -11,6 +11,7 @@ from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.names import STATE, renamed
 from rnnexport.core.signature import (
     BATCH,
+    TEXT,
     TIME,
     Boundary,
     Dim,
@@ -20,7 +21,6 @@ from rnnexport.core.signature import (
     argument_name,
     unique_names,
 )
-from rnnexport.core.text import TEXT
 from rnnexport.source.api import Layer, NamedTensor, StateVariable, ragged_input
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import DTYPES, LENGTHS, dependent_rows, other_dtype, output_specs, runs_at

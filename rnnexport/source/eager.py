@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
-from rnnexport.core.signature import Signature
-from rnnexport.core.text import as_text
+from rnnexport.core.signature import Signature, as_text
 from rnnexport.source.api import hidden_state
 from rnnexport.source.model import SourceModel
 from rnnexport.source.short_sequences import short_sequences_refused

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.core.parameters import Parameters
+from rnnexport.core.run_record import Parameters
 from rnnexport.source.api import Model, ModelApi
 from rnnexport.source.files import SourceFile
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rnnexport.compat.layers import inner_layers
-from rnnexport.core.source_names import LayerName, SourceNames
+from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.source.api import Layer
 from rnnexport.source.model import SourceModel
 from rnnexport.source.walking import names_in_code

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import types_pb2
-from rnnexport.core.text import TEXT
+from rnnexport.core.signature import TEXT
 from rnnexport.source.freezing import imported
 from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel

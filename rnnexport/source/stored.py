@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.core.parameters import Parameters
+from rnnexport.core.run_record import Parameters
 from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import import_h5py
 

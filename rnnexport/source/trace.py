@@ -16,9 +16,8 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import set_flag
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
-from rnnexport.core.signature import Signature, TensorSpec, argument_name
-from rnnexport.core.source_names import SourceNames
-from rnnexport.core.text import as_text
+from rnnexport.core.names import SourceNames
+from rnnexport.core.signature import Signature, TensorSpec, argument_name, as_text
 from rnnexport.source.api import hidden_state
 from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.ctc import losses_written
@@ -33,7 +32,7 @@ from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
 
 if TYPE_CHECKING:
-    from rnnexport.ir.converted import Converted, NotConverted
+    from rnnexport.ir.from_onnx import Converted, NotConverted
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
 # What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnnexport.core.signature import Signature, TensorSpec
-from rnnexport.core.text import TEXT, as_text
+from rnnexport.core.signature import TEXT, Signature, TensorSpec, as_text
 from rnnexport.source.graphs import Place, Scopes
 from rnnexport.source.trace import TracedModel
 

@@ -21,7 +21,7 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import op_def_registry
-from rnnexport.emit.numpy.meaning import meant
+from rnnexport.emit.numpy.constants import meant
 from rnnexport.source.elementary import Meaning, elementary
 from rnnexport.source.float64_safety import FLOATS, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
 from rnnexport.source.retyping import other_type, retype_arguments, retyped

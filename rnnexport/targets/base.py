@@ -15,12 +15,11 @@ from rnnexport.artifact.atomic_write import Extra, check_destination, staged
 from rnnexport.artifact.beside import check_beside, has_goldens_beside, proof_file, write_beside
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import Proof
-from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import UsageError
+from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.placement import Placement
 from rnnexport.core.signature import TensorSpec
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.core.versions import installed
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnexport.artifact.beside import artifact_of
-from rnnexport.core.errors import UsageError, require_path
+from rnnexport.core.errors import UsageError, closest, did_you_mean, require_path
 from rnnexport.core.file_kinds import KERAS, ONNX, TFLITE, kind_of
 from rnnexport.core.signature import argument_name
-from rnnexport.core.suggestions import closest, did_you_mean
 from rnnexport.targets.base import Target
 from rnnexport.targets.onnx.providers import PROVIDERS, RUNTIMES
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.core.signature import TensorSpec
-from rnnexport.core.text import TEXT
+from rnnexport.core.signature import TEXT, TensorSpec
 
 _DEFAULT_IDS = 10
 _OTHER_WORDS = ("", "other", "Two words", "a-b, c!", "\u00fcber", "12", "-3.5")  # than a vocabulary has, most likely

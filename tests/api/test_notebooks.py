@@ -17,8 +17,7 @@ import tf_keras
 import rnnexport
 from rnnexport.api.notebook import Bar
 from rnnexport.core.errors import UsageError
-from rnnexport.core.progress import Detail
-from rnnexport.core.quiet import quiet
+from rnnexport.core.progress import Detail, quiet
 
 TARGETS = ("onnx", "tflite", "saved-model", "numpy")
 

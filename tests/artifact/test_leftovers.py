@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnexport.artifact.atomic_write import staged
-from rnnexport.artifact.leftovers import held_folder, remove_leftovers
+from rnnexport.artifact.atomic_write import held_folder, remove_leftovers, staged
 
 ROOT = Path(__file__).parents[2]
 CODE = """

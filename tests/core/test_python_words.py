@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rnnexport
-from rnnexport.core.errors import UsageError
-from rnnexport.core.python_words import in_a_command, in_python, in_python_words
+from rnnexport.core.errors import UsageError, in_a_command, in_python, in_python_words
 
 
 @pytest.mark.parametrize(

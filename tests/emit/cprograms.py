@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from rnnexport.conversion.cleanup import infer_shapes, quiet
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm
 from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
 from rnnexport.ir.from_onnx import read_program

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.narrow import NarrowArray
+from rnnexport.emit.numpy.loading import NarrowArray
 from rnnexport.reference.rounding import Rounding, RoundingArray
 
 UNIT, LEAST = 2.0**-22, 2.0**-126

@@ -7,7 +7,7 @@ import pytest
 import tf_keras
 
 import rnnexport
-from rnnexport.core.tflite_form import TFLiteForm
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.source import footprint
 from rnnexport.targets.registry import TARGET_NAMES, target
 

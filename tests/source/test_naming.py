@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Boundary
-from rnnexport.core.source_names import SourceNames
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
 from rnnexport.source.trace import trace

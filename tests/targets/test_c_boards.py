@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rnnexport.artifact import archive
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm
 from rnnexport.targets.c import files
 from tests.conftest import ROOT
 from tests.emit.cprograms import save, written

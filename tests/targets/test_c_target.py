@@ -16,10 +16,10 @@ import pytest
 from rnnexport.artifact import archive
 from rnnexport.artifact.goldens import Golden
 from rnnexport.conversion.cleanup import infer_shapes
-from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
-from rnnexport.core.source_names import SourceNames
-from rnnexport.ir.converted import Converted
+from rnnexport.core.forms import CForm
+from rnnexport.core.names import SourceNames
+from rnnexport.ir.from_onnx import Converted
 from rnnexport.targets.c import compiler, files
 from rnnexport.targets.c.calling import Program
 from rnnexport.targets.c.source import Source

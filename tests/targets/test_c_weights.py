@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import UsageError
+from rnnexport.core.forms import CForm
 from rnnexport.emit.c.weights import sums
 from rnnexport.targets.c import compiler
 from tests.streams import with_random_weights

@@ -12,7 +12,7 @@ import pytest
 
 import rnnexport
 from rnnexport.core.errors import UsageError
-from rnnexport.core.source_names import LayerName, SourceNames
+from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.targets.onnx.plain_names import plain_names
 from rnnexport.version import __version__
 

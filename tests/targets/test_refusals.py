@@ -56,7 +56,7 @@ def test_operators_are_told_once_with_their_layer(tmp_path):
 
 def test_an_opset_is_named_where_it_helps():
     from rnnexport.conversion.refusals import no_form
-    from rnnexport.core.source_names import LayerName
+    from rnnexport.core.names import LayerName
 
     layers = [LayerName("m_1/rnn_1", "rnn", "RNN"), LayerName("m_1/rnn_1/while/cell_1", "cell", "Cell")]
     operators = [("BitwiseAnd", "m_1/rnn_1/while/cell_1/and"), ("BitwiseOr", "m_1/rnn_1"), ("BitwiseOr", "m_1/rnn_10")]

@@ -14,8 +14,8 @@ from keras import ops
 import rnnexport
 from benchmarks.lookalikes import lookalike
 from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.signature import Boundary
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target

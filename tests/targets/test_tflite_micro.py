@@ -10,8 +10,8 @@ import pytest
 
 import rnnexport
 from rnnexport.core.errors import ProviderError, UsageError
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.signature import Boundary
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target

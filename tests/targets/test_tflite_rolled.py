@@ -14,8 +14,8 @@ import rnnexport
 from benchmarks.edges.artifacts import traced
 from benchmarks.edges.cases import Case
 from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.forms import MOST_UNROLLED, TFLiteForm
 from rnnexport.core.signature import Boundary
-from rnnexport.core.tflite_form import MOST_UNROLLED, TFLiteForm
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target

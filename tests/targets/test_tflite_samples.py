@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rnnexport
-from rnnexport.core.tflite_form import TFLiteForm
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.targets.registry import target
 from samples.catalog import SAMPLES
 

@@ -31,8 +31,8 @@ from rnnexport.conversion.forms.known import CASES, has_known_branch
 from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
-from rnnexport.core.source_names import SourceNames
-from rnnexport.core.text import TEXT
+from rnnexport.core.names import SourceNames
+from rnnexport.core.signature import TEXT
 from rnnexport.source.freezing import captured
 from rnnexport.source.trace import TracedModel
 

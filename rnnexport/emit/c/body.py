@@ -16,16 +16,20 @@ from rnnexport.emit.c.arrays import (
     C_TYPES,
     Array,
     Shape,
+    Size,
     broadcast,
     broadcast_strides,
+    factor,
+    letters,
+    product,
     shape_text,
     solid_strides,
+    text,
 )
 from rnnexport.emit.c.elements import Numbers, numbers_of, of_array
 from rnnexport.emit.c.elementwise import OPERATORS as ELEMENTWISE
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.groups import INDICES, Group, Loop, collapsed, place
-from rnnexport.emit.c.sizes import Size, factor, letters, product, text
 from rnnexport.ir.program import Iteration
 from rnnexport.ir.terms import Term, below
 

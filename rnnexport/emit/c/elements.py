@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.emit.c.arrays import Shape
-from rnnexport.emit.c.sizes import Poly, Size, is_positive, product, quotient
+from rnnexport.emit.c.arrays import Poly, Shape, Size, is_positive, product, quotient
 from rnnexport.ir.terms import Term
 
 _MOST = 64

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, solid_strides
+from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, factor, product, solid_strides, text
 from rnnexport.emit.c.elementwise import NoFormError, Written, bare, number, scalar, vector
-from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
 Strides = tuple[Size, ...]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import BATCH, Signature, TensorSpec, argument_name, unique_names
-from rnnexport.emit.c.arrays import Shape
-from rnnexport.emit.c.sizes import letter
-from rnnexport.emit.numpy.letters import Legend, legend_of
+from rnnexport.emit.c.arrays import Shape, letter
+from rnnexport.emit.numpy.layout import Legend, legend_of
 
 # Words of C and C++, and what programs and their headers have besides names of their own.
 KEYWORDS = frozenset(

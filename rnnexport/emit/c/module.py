@@ -9,16 +9,15 @@ from textwrap import wrap
 
 import numpy as np
 
-from rnnexport.core.c_form import CForm
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.forms import CForm
 from rnnexport.core.signature import StateSpec
-from rnnexport.emit.c.arrays import C_TYPES, shape_text
+from rnnexport.emit.c.arrays import C_TYPES, Size, factor, shape_text, text
 from rnnexport.emit.c.elementwise import number
 from rnnexport.emit.c.interface import Argument, Interface
 from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
 from rnnexport.emit.c.program import Function, Parts, comment_text
 from rnnexport.emit.c.self_test import SelfTest, self_test_text
-from rnnexport.emit.c.sizes import Size, factor, text
 from rnnexport.emit.c.weights import Outside, check_text
 from rnnexport.version import __version__
 

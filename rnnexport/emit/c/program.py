@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, unique_names
-from rnnexport.core.source_names import SourceNames
-from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, shape_text, solid_strides
+from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, letters, shape_text, solid_strides, text
 from rnnexport.emit.c.body import Body, Called
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
 from rnnexport.emit.c.prelude import NAMES
-from rnnexport.emit.c.sizes import Size, letters, text
 from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
 from rnnexport.emit.numpy.naming import identifier as python_identifier
 from rnnexport.emit.numpy.tokens import TokenNames, Weight

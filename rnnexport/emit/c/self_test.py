@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnexport.emit.c.arrays import C_TYPES
+from rnnexport.emit.c.arrays import C_TYPES, at
 from rnnexport.emit.c.interface import Argument, Interface
-from rnnexport.emit.c.sizes import at
 
 # What a value may be off: of its own size, and at all.
 BOUND = "1e-4"

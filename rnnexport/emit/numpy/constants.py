@@ -1,18 +1,61 @@
-"""What is known when a program is written, as Python: constants, attributes of operators, dtypes."""
+"""What is known when a program is written, as Python: constants and what they mean, attributes of operators, dtypes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from math import gcd
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand
-from rnnexport.emit.numpy.rules.common import literal
 from rnnexport.ir.terms import Term
 
+_MANY_DIGITS = 7
 # The dtypes that NumPy gives a list of literals.
 _OWN = (np.bool_, np.int64, np.float64)
+
+
+def literal(value: Any) -> Expression:
+    """A number or a truth value in the shortest form that means it in its own dtype.
+
+    A float32 of many digits that is the quotient or the root of small integers was written so in the source: few
+    numbers are such ones, and float64 is to compute with what the source says.
+    """
+    value = np.asarray(value)
+    if value.dtype.kind in "bui":
+        text = repr(value.item())
+    else:
+        number = float(value)
+        text = _shortest(number, value.dtype) if np.isfinite(number) else _unbounded(number)
+    if value.dtype == np.float32 and len(text.strip("-0.").replace(".", "")) >= _MANY_DIGITS and "e" not in text:
+        found = _exact_forms().get(abs(number))
+        if found is not None:
+            text, binding = found
+            return Expression(f"-{text}", Binding.UNARY) if number < 0 else Expression(text, binding)
+    return Expression(text, Binding.UNARY if text.startswith("-") else Binding.ATOM)
+
+
+@cache
+def _exact_forms() -> dict[float, tuple[str, Binding]]:
+    """Quotients and roots of small integers, by their float32 value; all are Python numbers, which have no dtype."""
+    forms = {f"({p} / {q})": p / q for q in range(3, 17) for p in range(1, 2 * q) if gcd(p, q) == 1}
+    forms |= {"(2 / np.pi) ** 0.5": (2 / np.pi) ** 0.5, "np.pi": np.pi, "(np.pi / 2)": np.pi / 2}
+    forms |= {f"{n}**-0.5": n**-0.5 for n in range(2, 4097)} | {f"{n}**0.5": n**0.5 for n in range(2, 17)}
+    powers = {text: Binding.POWER if text.endswith("0.5") else Binding.ATOM for text in forms}
+    return {float(np.float32(value)): (text, powers[text]) for text, value in reversed(forms.items())}
+
+
+def _shortest(number: float, dtype: np.dtype[Any]) -> str:
+    texts = (f"{number:.{digits}g}" for digits in range(1, 18))
+    with np.errstate(over="ignore"):  # the largest of all, rounded up
+        return repr(float(next(text for text in texts if float(np.array(float(text)).astype(dtype)) == number)))
+
+
+def _unbounded(number: float) -> str:
+    return "np.nan" if np.isnan(number) else "np.inf" if number > 0 else "-np.inf"
 
 
 def written_constant(array: np.ndarray) -> Expression:
@@ -58,3 +101,17 @@ def dtype_name(dtype: ir.DataType | None) -> str | None:
     if dtype is None:
         return None
     return "bfloat16" if dtype == ir.DataType.BFLOAT16 else str(dtype.numpy().name)
+
+
+def meant(array: np.ndarray) -> np.ndarray:
+    """Numbers in float64 as `literal` writes them: of the float32 next to 0.2 it is 0.2.
+
+    Args:
+        array: of a floating dtype.
+    """
+    flat = [_value(item) for item in np.asarray(array).ravel()]
+    return np.array(flat, np.float64).reshape(np.shape(array))
+
+
+def _value(item: Any) -> float:
+    return float(eval(literal(item).text, {"np": np}))  # the text is this package's own

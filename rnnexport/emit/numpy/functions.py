@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnexport.emit.numpy.expression import Expression, Shape
-from rnnexport.emit.numpy.layout import LINE, block, bracketed, commented, statement
-from rnnexport.emit.numpy.letters import Legend
+from rnnexport.emit.numpy.layout import LINE, Legend, block, bracketed, commented, statement
 from rnnexport.emit.numpy.naming import LOCALS, Names, Origins, shown
 from rnnexport.emit.numpy.operators import names_of_all
 from rnnexport.emit.numpy.sizes import shapes_of, step_shapes

@@ -10,12 +10,11 @@ from textwrap import wrap
 
 from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name, unique_names
 from rnnexport.emit.numpy import skeleton
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.functions import FUNCTIONS, MainFunction, StepFunction
-from rnnexport.emit.numpy.layout import LINE, block, bracketed
-from rnnexport.emit.numpy.letters import Legend
+from rnnexport.emit.numpy.layout import LINE, Legend, block, bracketed
 from rnnexport.emit.numpy.naming import LOCALS, RESERVED, START, quoted, shown
 from rnnexport.emit.numpy.operators import closure_of, source_of
-from rnnexport.emit.numpy.rules.common import literal
 from rnnexport.version import __version__
 
 _SKELETON = (skeleton.load_weights, skeleton.checked)

@@ -14,7 +14,7 @@ from rnnexport.ir.program import Origin
 from rnnexport.ir.terms import Term, below
 
 if TYPE_CHECKING:
-    from rnnexport.core.source_names import LayerName, SourceNames
+    from rnnexport.core.names import LayerName, SourceNames
 
 # A name of so few characters is one of a gate or a state.
 _GATE = 2

@@ -17,10 +17,9 @@ import numpy as np
 from rnnexport.conversion.convert import conversion
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature, TensorSpec
-from rnnexport.emit.numpy.loading import Squares, Wide, opened
-from rnnexport.emit.numpy.narrow import wide
+from rnnexport.emit.numpy.loading import Squares, Wide, opened, wide
 from rnnexport.emit.numpy.program import write_module
-from rnnexport.ir.converted import Converted, NotConverted
+from rnnexport.ir.from_onnx import Converted, NotConverted
 from rnnexport.source.float64_safety import obstacle
 from rnnexport.source.trace import TracedModel
 

@@ -10,7 +10,7 @@ import numpy as np
 from rnnexport.core.signature import unique_names
 from rnnexport.emit.numpy.expression import Expression, Shape
 from rnnexport.emit.numpy.functions import Functions
-from rnnexport.emit.numpy.letters import legend_of
+from rnnexport.emit.numpy.layout import legend_of
 from rnnexport.emit.numpy.module import Parts, arguments_of, module_text, starts_of
 from rnnexport.emit.numpy.naming import CONSTANTS, LOCALS, START, Origins, attributes_of, camel, identifier
 from rnnexport.emit.numpy.tokens import Weight

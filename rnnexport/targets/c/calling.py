@@ -11,8 +11,8 @@ import numpy as np
 
 from rnnexport.core.errors import UsageError
 from rnnexport.core.signature import BATCH, Signature, TensorSpec
+from rnnexport.emit.c.arrays import at
 from rnnexport.emit.c.interface import Argument, Interface, interface_of
-from rnnexport.emit.c.sizes import at
 
 _MESSAGES = {1: "a length of 0, or above its largest", 2: "too small a buffer"}
 

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm
+from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.core.signature import Signature
-from rnnexport.core.source_names import LayerName, SourceNames
 from rnnexport.emit.c.module import Text, constants_in, text_of
 from rnnexport.emit.c.program import Parts, parts_of
 from rnnexport.emit.c.self_test import SelfTest
 from rnnexport.emit.c.weights import Outside
-from rnnexport.ir.converted import Converted
-from rnnexport.ir.from_onnx import read_program
+from rnnexport.ir.from_onnx import Converted, read_program
 
 
 @dataclass(frozen=True, eq=False)

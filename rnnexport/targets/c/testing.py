@@ -11,9 +11,9 @@ import numpy as np
 from rnnexport.artifact import archive
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.signature import BATCH
+from rnnexport.emit.c.arrays import at
 from rnnexport.emit.c.interface import Argument, Interface, interface_of
 from rnnexport.emit.c.self_test import SelfTest
-from rnnexport.emit.c.sizes import at
 from rnnexport.targets.c.files import DETAILS, beside, read_source, read_text, to_entry
 
 _MOST = 2048  # numbers; a board has little memory

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnexport.core.errors import ForeignCode, UsageError, reason
-from rnnexport.core.signature import argument_name
-from rnnexport.core.text import as_text
+from rnnexport.core.signature import argument_name, as_text
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.numpy.program import opened
 

@@ -15,7 +15,7 @@ from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import NEWEST_OPSET, converted, require_converted
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.ir.converted import Converted
+from rnnexport.ir.from_onnx import Converted
 from rnnexport.lowering.lower import lower
 from rnnexport.lowering.portable import make_portable
 from rnnexport.source.trace import Graphs

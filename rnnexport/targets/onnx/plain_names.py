@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from rnnexport.conversion.canonical import without_function
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import unique_names
-from rnnexport.core.source_names import SourceNames
 
 
 def plain_names(model: ir.Model, names: SourceNames) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnexport.core.errors import ForeignCode, ProviderError, RnnExportError, UsageError
 from rnnexport.core.placement import Placement
-from rnnexport.core.text import TEXT
+from rnnexport.core.signature import TEXT
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.onnx.other_runtimes import OTHERS, OtherRunner, open_other
 from rnnexport.targets.onnx.profiling import parts, read_placement

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnexport.core.errors import ProviderError, UsageError
-from rnnexport.core.signature import argument_name
-from rnnexport.core.text import TEXT, as_text
+from rnnexport.core.signature import TEXT, argument_name, as_text
 from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
 
 

@@ -16,8 +16,8 @@ from tensorflow.lite.python.convert import ConverterError
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.conversion.forms import in_forms, require_numbers
 from rnnexport.core.errors import ConversionError, one_line
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.initial import initial_state
 from rnnexport.source.narrowing import within
 from rnnexport.source.trace import Graphs

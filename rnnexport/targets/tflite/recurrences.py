@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.core.tflite_form import TFLiteForm
 from rnnexport.source.trace import Graphs, TracedModel
 
 _NONE: Mapping[str, str] = {}

@@ -9,8 +9,8 @@ import onnx
 import onnx_ir as ir
 
 from rnnexport.conversion.cleanup import infer_shapes, quiet
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, TensorSpec
-from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.program import write_module
 from rnnexport.ir.from_onnx import read_program

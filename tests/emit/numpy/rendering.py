@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
 
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.expression import Expression, Operand, Result, UnwrittenError, Use
 from rnnexport.emit.numpy.operators import closure_of, source_of
 from rnnexport.emit.numpy.rules import rule_of
-from rnnexport.emit.numpy.rules.common import literal
 
 OPSET = 18
 # What the program knows of shapes when the rule is asked: all of them, ranks alone, nothing.

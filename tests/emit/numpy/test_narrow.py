@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.narrow import NarrowArray
+from rnnexport.emit.numpy.loading import NarrowArray
 
 RNG = np.random.default_rng(8)
 NARROW = RNG.standard_normal((300, 700)).astype("float32")

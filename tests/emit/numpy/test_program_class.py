@@ -12,8 +12,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, StateSpec
-from rnnexport.core.source_names import SourceNames
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.naming import attributes_of, camel, identifier, quoted, shown, snake
 from rnnexport.targets.numpy import program as numpy_program

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.operators import activations
+from rnnexport.emit.numpy.operators import networks
 from tests.emit.numpy.rendering import (
     NOTHING,
     RANKS,
@@ -125,7 +125,7 @@ def test_the_sigmoid_is_right_to_few_last_digits_everywhere(dtype):
     end = {np.float16: 9, np.float32: 87, np.float64: 708}[dtype]
     x = np.concatenate([np.linspace(-end, end, 801), np.linspace(-end / 9, end / 9, 401)]).astype(dtype)
     with np.errstate(all="raise"):
-        y = activations.sigmoid(x)
+        y = networks.sigmoid(x)
     assert y.dtype == dtype
     for value, at in zip(y, x, strict=True):
         exact = exact_sigmoid(at)
@@ -136,14 +136,14 @@ def test_the_sigmoid_is_right_to_few_last_digits_everywhere(dtype):
 def test_the_sigmoid_neither_warns_nor_leaves_its_range(dtype):
     ends = np.array([-np.inf, -6e4, -800, -100, 100, 800, 6e4, np.inf, np.nan], dtype)
     with np.errstate(all="raise", under="ignore"):
-        y = activations.sigmoid(ends)
+        y = networks.sigmoid(ends)
     tiny = np.exp(np.array([-800, -100], dtype))
     np.testing.assert_array_equal(y, [0, 0, *tiny, 1, 1, 1, 1, np.nan])
     np.testing.assert_array_equal(ends[[0, -1]], [-np.inf, np.nan])
 
 
 def test_the_sigmoid_keeps_denormal_numbers():
-    assert activations.sigmoid(float32(-100))[0] == np.exp(float32(-100))[0] > 0
+    assert networks.sigmoid(float32(-100))[0] == np.exp(float32(-100))[0] > 0
 
 
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
@@ -182,7 +182,7 @@ def test_a_softmax_in_float64_is_the_fractions():
 
 def test_no_activation_changes_what_it_is_given():
     x = drawn(3, 4, seed=5)
-    for function in (activations.sigmoid, activations.softmax, activations.log_softmax, activations.hardmax):
+    for function in (networks.sigmoid, networks.softmax, networks.log_softmax, networks.hardmax):
         before = x.copy()
         function(x)
         np.testing.assert_array_equal(x, before)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Result, Use
 from rnnexport.emit.numpy.rules import rule_of
-from rnnexport.emit.numpy.rules.common import literal
 from tests.emit.numpy.rendering import (
     BFLOAT16,
     NOTHING,

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.expression import Expression, Operand, Result, Use
 from rnnexport.emit.numpy.rules import rule_of
-from rnnexport.emit.numpy.rules.common import literal
 from rnnexport.emit.numpy.rules.sizes import (
     chosen,
     compared,

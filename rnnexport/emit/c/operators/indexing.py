@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.arrays import Array, Poly, factor, product, text
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import cut, viewed
-from rnnexport.emit.c.sizes import Poly, factor, product, text
 from rnnexport.ir.terms import Term
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.arrays import Array, Size, factor, text
 from rnnexport.emit.c.body import Body, Called
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import fill, viewed
-from rnnexport.emit.c.sizes import Size, factor, text
 from rnnexport.ir.program import Iteration, Scan, While
 from rnnexport.ir.terms import Term
 

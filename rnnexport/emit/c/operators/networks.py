@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from rnnexport.emit.c.arrays import Array
+from rnnexport.emit.c.arrays import Array, Poly, Size, factor, quotient, text
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.operators.parts import viewed
 from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.operators.reductions import _reduced
-from rnnexport.emit.c.sizes import Poly, Size, factor, quotient, text
 from rnnexport.ir.terms import Term
 
 

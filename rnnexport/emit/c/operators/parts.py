@@ -7,10 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnexport.emit.c.arrays import Array, Shape, broadcast, broadcast_strides, solid_strides
+from rnnexport.emit.c.arrays import (
+    Array,
+    Shape,
+    Size,
+    broadcast,
+    broadcast_strides,
+    factor,
+    is_positive,
+    product,
+    quotient,
+    solid_strides,
+)
 from rnnexport.emit.c.body import Body, copy_lines
 from rnnexport.emit.c.elementwise import NoFormError
-from rnnexport.emit.c.sizes import Size, factor, is_positive, product, quotient
 from rnnexport.ir.terms import Term
 
 _FAR = 2**31 - 1

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnexport.emit.c.arrays import Array, broadcast, broadcast_strides, solid_strides
+from rnnexport.emit.c.arrays import Array, Size, broadcast, broadcast_strides, factor, product, solid_strides, text
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.groups import place
-from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
 _FUNCTIONS = {"float32": "multiply", "float64": "multiply_doubles"}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rnnexport.emit.c.arrays import Array, solid_strides
+from rnnexport.emit.c.arrays import Array, Size, factor, product, solid_strides, text
 from rnnexport.emit.c.body import Body
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.operators.products import loops
-from rnnexport.emit.c.sizes import Size, factor, product, text
 from rnnexport.ir.terms import Term
 
 # What an accumulator starts with, what an element does to it, and what is made of it in the end; `{n}` is how many

@@ -5,39 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rnnexport.emit.numpy.expression import Expression, Use
-from rnnexport.emit.numpy.rules import (
-    activations,
-    arithmetic,
-    functions,
-    indexing,
-    logic,
-    making,
-    networks,
-    normalization,
-    parts,
-    products,
-    reductions,
-    resizing,
-    shapes,
-)
+from rnnexport.emit.numpy.rules import elementwise, making, networks, parts, reductions, shapes
 from rnnexport.emit.numpy.rules.common import Rule
 from rnnexport.emit.numpy.rules.size_rules import SIZE_RULES
 
-_FAMILIES = (
-    activations,
-    arithmetic,
-    functions,
-    indexing,
-    logic,
-    making,
-    networks,
-    normalization,
-    parts,
-    products,
-    reductions,
-    resizing,
-    shapes,
-)
+_FAMILIES = (elementwise, making, networks, parts, reductions, shapes)
 
 
 def _on_sizes(rule: Rule, of_sizes: Callable[[Use], Expression | tuple[Expression, ...] | None]) -> Rule:

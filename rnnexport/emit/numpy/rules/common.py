@@ -1,68 +1,25 @@
-"""What rules share: literals, dtypes by name, axes, and Python numbers told from arrays."""
+"""What rules share: dtypes by name, axes, Python numbers told from arrays, attributes as literals."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import cache
-from math import gcd
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined
 
 Rule = Callable[[Use], Expression | tuple[Expression, ...]]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 _PLAIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_MANY_DIGITS = 7
 _PLAIN_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float64")
 
 
 def is_plain(expression: Expression) -> bool:
     """Whether it is a name or an attribute: to write it twice costs nothing."""
     return _PLAIN.fullmatch(expression.text) is not None
-
-
-def literal(value: Any) -> Expression:
-    """A number or a truth value in the shortest form that means it in its own dtype.
-
-    A float32 of many digits that is the quotient or the root of small integers was written so in the source: few
-    numbers are such ones, and float64 is to compute with what the source says.
-    """
-    value = np.asarray(value)
-    if value.dtype.kind in "bui":
-        text = repr(value.item())
-    else:
-        number = float(value)
-        text = _shortest(number, value.dtype) if np.isfinite(number) else _unbounded(number)
-    if value.dtype == np.float32 and len(text.strip("-0.").replace(".", "")) >= _MANY_DIGITS and "e" not in text:
-        found = _exact_forms().get(abs(number))
-        if found is not None:
-            text, binding = found
-            return Expression(f"-{text}", Binding.UNARY) if number < 0 else Expression(text, binding)
-    return Expression(text, Binding.UNARY if text.startswith("-") else Binding.ATOM)
-
-
-@cache
-def _exact_forms() -> dict[float, tuple[str, Binding]]:
-    """Quotients and roots of small integers, by their float32 value; all are Python numbers, which have no dtype."""
-    forms = {f"({p} / {q})": p / q for q in range(3, 17) for p in range(1, 2 * q) if gcd(p, q) == 1}
-    forms |= {"(2 / np.pi) ** 0.5": (2 / np.pi) ** 0.5, "np.pi": np.pi, "(np.pi / 2)": np.pi / 2}
-    forms |= {f"{n}**-0.5": n**-0.5 for n in range(2, 4097)} | {f"{n}**0.5": n**0.5 for n in range(2, 17)}
-    powers = {text: Binding.POWER if text.endswith("0.5") else Binding.ATOM for text in forms}
-    return {float(np.float32(value)): (text, powers[text]) for text, value in reversed(forms.items())}
-
-
-def _shortest(number: float, dtype: np.dtype[Any]) -> str:
-    texts = (f"{number:.{digits}g}" for digits in range(1, 18))
-    with np.errstate(over="ignore"):  # the largest of all, rounded up
-        return repr(float(next(text for text in texts if float(np.array(float(text)).astype(dtype)) == number)))
-
-
-def _unbounded(number: float) -> str:
-    return "np.nan" if np.isnan(number) else "np.inf" if number > 0 else "-np.inf"
 
 
 def dtype_of(name: str | None) -> Expression:
@@ -179,3 +136,35 @@ def index_at(axis: int, rank: int | None, item: str) -> str:
     if rank is not None and axis == rank - 1 and axis > 1:
         return f"..., {item}"
     return ", ".join([*[":"] * axis, item])
+
+
+def number(use: Use, name: str, default: float) -> Expression:
+    """An attribute that is a float, in the shortest decimal form that ONNX stores as this."""
+    return literal(np.float32(use.attributes.get(name, default)))
+
+
+def word(use: Use, name: str, default: str) -> str:
+    """An attribute that is a string."""
+    found = use.attributes.get(name, default)
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def scaled(factor: Expression, value: Expression) -> Expression:
+    """`factor * value`; the value where the factor is 1."""
+    if factor.text == "1.0":
+        return value
+    return combined(f"{factor.within(Binding.PRODUCT)} * {value.within(Binding.UNARY)}", Binding.PRODUCT, [value])
+
+
+def shifted(value: Expression, amount: Expression) -> Expression:
+    """`value + amount`, or `value - -amount`; the value where the amount is 0."""
+    if amount.text in ("0.0", "-0.0"):
+        return value
+    sign, text = ("-", amount.text[1:]) if amount.text.startswith("-") else ("+", amount.text)
+    return combined(f"{value.within(Binding.SUM)} {sign} {text}", Binding.SUM, [value])
+
+
+def helper(function: str, use: Use, *settings: str, inputs: Iterable[int] = (0,)) -> Expression:
+    """`function(input, ..., setting, ...)` of a function of `operators`; of the inputs, those that are there."""
+    values = [as_array(given) for at in inputs if (given := use.given(at)) is not None]
+    return call(function, *(value.text for value in values), *settings, uses=values, helper=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from rnnexport.emit.numpy.constants import literal
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Size, UnwrittenError, Use, call
 from rnnexport.emit.numpy.rules.common import (
     FLOATS,
     Rule,
     as_array,
     dtype_of,
-    literal,
     method,
     result_dtype,
     unchanged,

@@ -1,12 +1,25 @@
-"""Convolution, pooling and dropout as NumPy."""
+"""Activation functions, products of matrices, convolution, pooling, normalization and resizing as NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from rnnexport.emit.numpy.expression import Expression, UnwrittenError, Use, call
-from rnnexport.emit.numpy.rules.attributes import helper, word
-from rnnexport.emit.numpy.rules.common import Rule, method, rank_of
+import numpy as np
+
+from rnnexport.emit.numpy.constants import literal
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined
+from rnnexport.emit.numpy.rules.common import (
+    Rule,
+    as_array,
+    axis_at,
+    helper,
+    method,
+    number,
+    rank_of,
+    scaled,
+    shifted,
+    word,
+)
 
 
 def _conv(use: Use) -> Expression:
@@ -88,6 +101,221 @@ def _dropout(use: Use) -> Expression | tuple[Expression, ...]:
     return x if len(use.results) == 1 else (x, call("np.ones_like", x.text, "bool", uses=[x]))
 
 
+# What a float of ONNX can't hold: the constants of Selu, of which its attributes are the rounded ones.
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+def _helped(function: str) -> Rule:
+    """`function(x)`, without settings."""
+
+    def rule(use: Use) -> Expression:
+        return helper(function, use)
+
+    return rule
+
+
+def _with(function: str, attribute: str, default: float) -> Rule:
+    """`function(x, attribute)`."""
+
+    def rule(use: Use) -> Expression:
+        return helper(function, use, number(use, attribute, default).text)
+
+    return rule
+
+
+def _along(function: str) -> Rule:
+    """`function(x)` along the last axis, or `function(x, axis=1)`."""
+
+    def rule(use: Use) -> Expression:
+        rank = use.operand(0).rank
+        axis = int(use.attributes.get("axis", -1))
+        last = axis == -1 or (rank is not None and axis == rank - 1)
+        return helper(function, use, *([] if last else [f"axis={axis_at(axis, rank)}"]))
+
+    return rule
+
+
+def _tanh(use: Use) -> Expression:
+    x = as_array(use.operand(0))
+    return call("np.tanh", x.text, uses=[x])
+
+
+def _relu(use: Use) -> Expression:
+    x = as_array(use.operand(0))
+    return call("np.maximum", x.text, "0", uses=[x])
+
+
+def _softplus(use: Use) -> Expression:
+    x = as_array(use.operand(0))
+    return call("np.logaddexp", x.text, "0", uses=[x])
+
+
+def _p_relu(use: Use) -> Expression:
+    return helper("leaky_relu", use, inputs=(0, 1))
+
+
+def _selu(use: Use) -> Expression:
+    alpha = _unrounded(use, "alpha", _SELU_ALPHA)
+    return scaled(_unrounded(use, "gamma", _SELU_SCALE), helper("elu", use, alpha.text))
+
+
+def _unrounded(use: Use, name: str, constant: float) -> Expression:
+    """The constant where the attribute is it as far as ONNX can tell."""
+    given = np.float32(use.attributes.get(name, constant))
+    return literal(constant if given == np.float32(constant) else given)
+
+
+def _hard_sigmoid(use: Use) -> Expression:
+    line = shifted(scaled(number(use, "alpha", 0.2), as_array(use.operand(0))), number(use, "beta", 0.5))
+    return call("np.clip", line.text, "0", "1", uses=[line])
+
+
+def _gelu(use: Use) -> Expression:
+    return helper("gelu_tanh" if use.attributes.get("approximate") in ("tanh", b"tanh") else "gelu", use)
+
+
+def _mat_mul(use: Use) -> Expression:
+    return _product(use.operand(0).expression, use.operand(1).expression)
+
+
+def _gemm(use: Use) -> Expression:
+    """`a @ b + c`, with what the attributes say: `alpha * (a.T @ b) + beta * c`."""
+    left = _turned(use.operand(0), bool(use.attributes.get("transA", 0)))
+    right = _turned(use.operand(1), bool(use.attributes.get("transB", 0)))
+    product = scaled(number(use, "alpha", 1), _product(left, right))
+    added = use.given(2)
+    if added is None or use.attributes.get("beta", 1) == 0:
+        return product
+    term = scaled(number(use, "beta", 1), added.expression)
+    text = f"{product.within(Binding.SUM)} + {term.within(Binding.PRODUCT)}"
+    return combined(text, Binding.SUM, [product, term])
+
+
+def _product(left: Expression, right: Expression) -> Expression:
+    """Brackets around products on the left too: `0.5 * x @ w` says less than `(0.5 * x) @ w`."""
+    text = f"{left.within(Binding.UNARY)} @ {right.within(Binding.UNARY)}"
+    return combined(text, Binding.PRODUCT, [left, right])
+
+
+def _turned(operand: Operand, turn: bool) -> Expression:
+    if not turn:
+        return operand.expression
+    return combined(f"{operand.expression.within(Binding.ATOM)}.T", Binding.ATOM, [operand.expression])
+
+
+def _batch(use: Use) -> Expression:
+    if use.attributes.get("training_mode", 0):
+        raise UnwrittenError("in training")
+    return helper("batch_normalize", use, number(use, "epsilon", 1e-5).text, inputs=range(5))
+
+
+def _instance(use: Use) -> Expression:
+    return helper("instance_normalize", use, number(use, "epsilon", 1e-5).text, inputs=range(3))
+
+
+def _layer(use: Use) -> Expression:
+    if len(use.results) > 1:
+        raise UnwrittenError("with its statistics")
+    axis = axis_at(int(use.attributes.get("axis", -1)), use.operand(0).rank)
+    epsilon = number(use, "epsilon", 1e-5).text
+    settings = [*([] if axis == "-1" else [f"axis={axis}"]), f"epsilon={epsilon}"]
+    return helper("layer_normalize", use, *settings, inputs=range(3))
+
+
+def _local_response(use: Use) -> Expression:
+    settings = [number(use, name, default).text for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))]
+    return helper("local_response_normalize", use, str(use.attributes["size"]), *settings)
+
+
+def _length(use: Use) -> Expression:
+    axis, p = axis_at(int(use.attributes.get("axis", -1)), use.operand(0).rank), use.attributes.get("p", 2)
+    return helper("to_unit_length", use, *([] if axis == "-1" else [f"axis={axis}"]), *([] if p == 2 else [f"p={p}"]))
+
+
+_COORDINATES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn")
+
+
+def _resize(use: Use) -> Expression:
+    settings, scales, sizes = _settings(use), _filled(use.given(2)), _filled(use.given(3))
+    x, axes = use.operand(0), use.attributes.get("axes")
+    if sizes is not None and sizes.elements is None:
+        text = sizes.expression.text
+        pairs = f"enumerate({text})" if axes is None else f"zip({tuple(axes)}, {text}, strict=True)"
+        return _call("resize", x, f"dict({pairs})", settings, [sizes.expression])
+    if sizes is not None:
+        wanted = dict(zip(_axes(use, len(sizes.elements or ())), sizes.elements or (), strict=True))
+        changed = {axis: size for axis, size in wanted.items() if x.shape is None or size != x.shape[axis]}
+        return _call("resize", x, _dict(changed), settings) if changed else x.expression
+    if scales is None or scales.value is None:
+        raise UnwrittenError("by scales that are computed")
+    factors = dict(zip(_axes(use, scales.value.size), scales.value.astype(np.float32), strict=True))
+    changed_by = {axis: factor for axis, factor in factors.items() if factor != 1}
+    exact = _sizes(use, changed_by)
+    if not changed_by:
+        return x.expression
+    if exact is not None:
+        return _call("resize", x, _dict(exact), settings)
+    return _call("resize_by", x, _dict({axis: literal(factor).text for axis, factor in changed_by.items()}), settings)
+
+
+def _filled(operand: Operand | None) -> Operand | None:
+    """An input that is there: an empty one is as good as none."""
+    return None if operand is None or operand.shape == (0,) else operand
+
+
+def _axes(use: Use, count: int) -> tuple[int, ...]:
+    """The axes to be resized, counted from the first."""
+    given: Sequence[int] | None = use.attributes.get("axes")
+    if given is None:
+        return tuple(range(count))
+    return tuple(axis if axis >= 0 else axis + rank_of(use.operand(0)) for axis in given)
+
+
+def _sizes(use: Use, factors: Mapping[int, np.float32]) -> Mapping[int, int] | None:
+    """The new sizes, where a factor is nothing but new by old size as float32 has it; None where one is more."""
+    old, new, found = use.operand(0).shape, use.results[0].shape, dict[int, int]()
+    for axis, factor in factors.items():
+        before, after = (None if shape is None else shape[axis] for shape in (old, new))
+        if not isinstance(before, int) or not isinstance(after, int) or np.float32(after / before) != factor:
+            return None
+        found[axis] = after
+    return found
+
+
+def _settings(use: Use) -> list[str]:
+    """What follows the sizes in the call.
+
+    Raises:
+        UnwrittenError: it is one of the kinds that nothing here computes.
+    """
+    mode = word(use, "mode", "nearest")
+    coordinates = word(use, "coordinate_transformation_mode", "half_pixel")
+    if coordinates not in _COORDINATES:
+        raise UnwrittenError(f"with coordinates {coordinates}")
+    if use.attributes.get("antialias", 0):
+        raise UnwrittenError("with antialias")
+    if word(use, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise UnwrittenError("that keeps the aspect ratio")
+    if mode != "nearest" and use.operand(0).dtype not in (None, "float16", "bfloat16", "float32", "float64"):
+        raise UnwrittenError(f"between elements of {use.operand(0).dtype}")
+    settings = [f'"{mode}"', f'"{coordinates}"']
+    if mode == "nearest":
+        settings.append(f'"{word(use, "nearest_mode", "round_prefer_floor")}"')
+    if mode == "cubic":
+        settings.append(f"cubic={number(use, 'cubic_coeff_a', -0.75).text}")
+        settings += ["exclude_outside=True"] if use.attributes.get("exclude_outside", 0) else []
+    return settings
+
+
+def _dict(items: Mapping[int, int | str]) -> str:
+    return "{" + ", ".join(f"{axis}: {item}" for axis, item in items.items()) + "}"
+
+
+def _call(function: str, x: Operand, what: str, settings: Sequence[str], uses: Sequence[Expression] = ()) -> Expression:
+    array = as_array(x)
+    return call(function, array.text, what, *settings, uses=[array, *uses], helper=True)
+
+
 RULES: Mapping[str, Rule] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
@@ -97,4 +325,30 @@ RULES: Mapping[str, Rule] = {
     "GlobalMaxPool": _global_pool("max"),
     "LpPool": _power_pool,
     "MaxPool": _max_pool,
+    "Celu": _with("celu", "alpha", 1.0),
+    "Elu": _with("elu", "alpha", 1.0),
+    "Gelu": _gelu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _helped("hard_swish"),
+    "Hardmax": _along("hardmax"),
+    "LeakyRelu": _with("leaky_relu", "alpha", 0.01),
+    "LogSoftmax": _along("log_softmax"),
+    "Mish": _helped("mish"),
+    "PRelu": _p_relu,
+    "Relu": _relu,
+    "Selu": _selu,
+    "Sigmoid": _helped("sigmoid"),
+    "Softmax": _along("softmax"),
+    "Softplus": _softplus,
+    "Softsign": _helped("softsign"),
+    "Tanh": _tanh,
+    "ThresholdedRelu": _with("thresholded_relu", "alpha", 1.0),
+    "Gemm": _gemm,
+    "MatMul": _mat_mul,
+    "BatchNormalization": _batch,
+    "InstanceNormalization": _instance,
+    "LRN": _local_response,
+    "LayerNormalization": _layer,
+    "LpNormalization": _length,
+    "Resize": _resize,
 }
