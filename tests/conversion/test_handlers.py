@@ -251,6 +251,18 @@ def test_places_among_boundaries(column):
     np.testing.assert_array_equal(found["upper"], [[0, 1, 3, 3, 4]])
 
 
+@pytest.mark.parametrize("column", [Column("onnx", "onnx", 13), NUMPY], ids=str)
+def test_a_histogram_may_have_nothing_in_its_range(column):
+    """Of what a mask leaves over there are 0, a size that is another one to ONNX."""
+
+    def counted(x):
+        return keras.ops.histogram(keras.ops.reshape(x, (-1,)), 4, (-2.0, 2.0))[0]
+
+    found = outputs(column, {"x": np.float32([[-9.0, 3.0, np.inf]])}, none=counted, one=lambda x: counted(x * 0.5))
+    np.testing.assert_array_equal(found["none"], [0, 0, 0, 0])
+    np.testing.assert_array_equal(found["one"], [0, 0, 0, 1])
+
+
 LETTERS = dict(zip("abcdef", (2, 3, 4, 5, 6, 1), strict=True))
 EQUATIONS = (
     *("abc,cde->abde", "abcd,cde->abe", "aecd,abcd->acbe", "acbe,aecd->abcd", "ab,bc->ac", "ab,cb->ca", "ab,bc->ca"),

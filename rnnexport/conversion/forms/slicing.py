@@ -1,4 +1,4 @@
-"""Slices with an ellipsis, `x[..., 0]`, as slices of all axes: tf2onnx does not know how many there are in a loop."""
+"""Slices with an ellipsis, and reshapes to one axis, in sizes that hold for every call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _MASKS = ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")
 
 
 def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """StridedSlice of `x[..., 0]` as one of all axes: tf2onnx does not know how many there are in a loop."""
     x, begin, end, strides = inputs
     if isinstance(x, Pair):
         parts = [_sliced(operation, [part, begin, end, strides]) for part in (x.real, x.imag)]
@@ -30,6 +31,16 @@ def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | N
     return [tf.strided_slice(x, *bounds, **masks)]
 
 
+def _flattened(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """Reshape to one axis whose size is computed, which to ONNX is that of the input where it is 0."""
+    x, sizes = inputs
+    if isinstance(x, Pair):
+        return each_part(operation, inputs)
+    if sizes.shape != [1] or tf.get_static_value(sizes) is not None:
+        return None
+    return [tf.ensure_shape(tf.reshape(x, [-1]), operation.outputs[0].shape)]
+
+
 def _widened(mask: int, at: int, wide: int, kept: bool) -> int:
     """The bit of the ellipsis as `wide` bits, set where an axis is to be kept whole."""
     below, above = mask & ((1 << at) - 1), mask >> (at + 1)
@@ -40,4 +51,4 @@ def _filled(part: Tensor, at: int, wide: int, number: int) -> Tensor:
     return tf.concat([part[:at], tf.fill([wide], tf.constant(number, part.dtype)), part[at + 1 :]], 0)
 
 
-FORMS: Mapping[str, Form] = {"StridedSlice": _sliced}
+FORMS: Mapping[str, Form] = {"Reshape": _flattened, "StridedSlice": _sliced}

@@ -1,4 +1,4 @@
-"""Places in sorted rows: how many elements are below."""
+"""Places in sorted rows: how many elements are below. B rows, N elements of each, M values for each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,25 @@ def _bucket(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 
 def _lower(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """LowerBound: how many elements of a sorted row are below each value."""
-    rows_BN, values_BM = inputs
+    rows_BN, values_BM = inputs[0], _values(*inputs)
     return [_count(tf.expand_dims(rows_BN, 1) < tf.expand_dims(values_BM, 2), operation.outputs[0].dtype)]
 
 
 def _upper(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """UpperBound: how many are not above it."""
-    rows_BN, values_BM = inputs
+    rows_BN, values_BM = inputs[0], _values(*inputs)
     above = tf.expand_dims(values_BM, 2) < tf.expand_dims(rows_BN, 1)
     return [_count(tf.logical_not(above), operation.outputs[0].dtype)]
+
+
+def _values(rows_BN: Tensor, values_BM: Tensor) -> Tensor:
+    """The values; of one row without the sizes that TensorFlow's code computes for them, (-1, M).
+
+    Where M is 0, as of what a mask leaves over, ONNX has no such reshape.
+    """
+    if rows_BN.shape[0] != 1 or values_BM.op.type != "Reshape":
+        return values_BM
+    return tf.reshape(values_BM.op.inputs[0], [1, -1])
 
 
 def _count(which: Tensor, dtype: tf.DType) -> Tensor:
