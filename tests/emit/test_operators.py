@@ -376,3 +376,21 @@ def test_a_size_that_the_data_tell_is_refused_by_its_output():
     x, y = TensorSpec("x", "float32", (BATCH, 4)), TensorSpec("places", "int64", (BATCH, "places_0"))
     with pytest.raises(ConversionError, match=r"places has a size that only the data tell: places_0; .*onnx"):
         interface_of(Signature((x,), (y,), ()), "m")
+
+
+@pytest.mark.parametrize("parts", ["num_outputs = 3", "axis = 0"])
+def test_sizes_are_split_where_the_length_is_open(parts, tmp_path):
+    """`K.dot` of a sequence: its shape in pieces, which make the shape of the result."""
+    given = ", lengths" if parts == "axis = 0" else ""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[batch, time, 4] x) => (float[batch, time, 2] y)'
+        "<int64[3] lengths = {1, 1, 1}, int64[1] two = {2}, int64[2] flat = {-1, 4}>"
+        f"{{ sizes = Shape(x) rows, steps, last = Split<{parts}>(sizes{given})"
+        " wanted = Concat<axis = 0>(rows, steps, two) column = Reshape(x, flat)"
+        " product = MatMul(column, w) y = Reshape(product, wanted) }"
+    )
+    w = drawn(4, 2)
+    model.graph.initializer.append(numpy_helper.from_array(w, "w"))
+    x = drawn(1, 5, 4)
+    found = opened(model, tmp_path).run({"x": x})["y"]
+    np.testing.assert_allclose(found, x @ w, rtol=1e-5, atol=1e-6, strict=True)

@@ -103,6 +103,18 @@ def _slice(term: Term, operands: Sequence[Numbers | None]) -> Numbers | None:
     return _vector(source.flat[start : end if end > -len(source.flat) - 1 else None : step[0]])
 
 
+def _split(term: Term, operands: Sequence[Numbers | None]) -> Numbers | None:
+    """One of the parts: of the lengths that are given, else of equal ones, the last of which may be shorter."""
+    source, parts = operands[0], len(term.call.results)
+    if source is None:
+        return None
+    lengths = _integers(operands[1]) if len(operands) > 1 else [-(-len(source.flat) // parts)] * parts
+    if lengths is None:
+        return None
+    start = sum(lengths[: term.port])
+    return _vector(source.flat[start : start + lengths[term.port]])
+
+
 def _pairs(found: Callable[[Size, Size], Size | None]) -> Rule:
     def rule(term: Term, operands: Sequence[Numbers | None]) -> Numbers | None:
         one, other = operands[0], operands[1]
@@ -179,6 +191,7 @@ _RULES: dict[str, Rule] = {
     "Concat": _concat,
     "Gather": _gather,
     "Slice": _slice,
+    "Split": _split,
     "Add": _pairs(lambda a, b: a + b),
     "Sub": _pairs(lambda a, b: a - b),
     "Mul": _pairs(lambda a, b: a * b),
