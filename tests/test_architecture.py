@@ -23,6 +23,7 @@ LAYERS = {
     "rnnexport.lowering": 1,
     "rnnexport.conversion": 1,
     "rnnexport.emit": 1,
+    "rnnexport.quantization": 1,
     "rnnexport.targets": 2,
     "rnnexport.isolation": 3,
     "rnnexport.verification": 3,

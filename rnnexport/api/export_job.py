@@ -18,7 +18,8 @@ from rnnexport.api.jobs import Exported, ExportJob, Options, check_destination_o
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.artifact.beside import proof_file
-from rnnexport.artifact.provenance import Proof, require_unaltered
+from rnnexport.artifact.goldens import Arrays
+from rnnexport.artifact.provenance import Proof, Provenance, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.progress import Detail, Progress
 from rnnexport.core.signature import Extent
@@ -32,7 +33,7 @@ from rnnexport.verification.where import Where
 if TYPE_CHECKING:
     from rnnexport.reference.prepare import Reference
     from rnnexport.source.model import SourceModel
-    from rnnexport.source.trace import TracedModel
+    from rnnexport.source.trace import Graphs, TracedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +107,20 @@ def run_jobs(
         done = []
         for job, path in zip(jobs, paths, strict=True):
             form = forms[job.extent, _unrolls(job)]
+            if options.quantize is not None:
+                from rnnexport.api.quantize_job import quantised
+
+                done.append(quantised(form, job, path, options, progress))
+                continue
             try:
-                done.append(_exported(form, job, path, options, progress))
+                done.append(exported(form, job, path, options, progress))
             except MismatchError as error:
                 # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
                 if options.form.lowering.form != "auto" or job.kind.opsets is None:
                     raise
                 progress(Detail(f"{error.found}; keeping every recurrence a Loop"))
                 because = f"the faster form left the tolerance: {error.found}"
-                done.append(_exported(form, job, path, options.with_loops(because), progress))
+                done.append(exported(form, job, path, options.with_loops(because), progress))
     return tuple(done)
 
 
@@ -154,25 +160,38 @@ def _unrolls(job: ExportJob) -> bool:
     return job.unrolls or (job.kind.entries and job.extent.stream == 1)
 
 
-def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
-    """Build the artifact at `path`, put the proof in, and verify it there."""
+def graphs_of(form: Form, job: ExportJob) -> tuple[Graphs, list[Arrays]]:
+    """What an artifact is made of, and the feeds that forms of recurrences are compared on."""
     from rnnexport.source.trace import Graphs
 
-    progress(f"converting {form.traced.name} to {job.kind.name}")
     reference = form.reference
     sequence = reference.traced_sequence(job.kind, unroll=job.unrolls)
+    converted, is_stream = reference.converted(form.traced), reference.sequence is not None
+    graphs = Graphs(form.traced, sequence, is_stream, converted, reference.known.traced)
+    return graphs, [golden.feed for golden in reference.known.goldens if not golden.carries]
+
+
+def recorded(form: Form, job: ExportJob, options: Options) -> Provenance:
+    """What an artifact records of where it comes from, but for its recurrences."""
+    reference = form.reference
     asked = job.extent.to_json() | (options.form.recorded() if job.kind.opsets else {})
     asked |= job.form.recorded() if job.kind.unrolled else {}
     asked |= {} if options.data is None else {"data": options.data.name}
-    recorded = provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
-    goldens = reference.goldens(sequence) if options.has_goldens else ()
-    proof = Proof(recorded, goldens, place=options.proof)
-    converted, is_stream = reference.converted(form.traced), reference.sequence is not None
-    graphs = Graphs(form.traced, sequence, is_stream, converted, reference.known.traced)
-    feeds = [golden.feed for golden in reference.known.goldens if not golden.carries]
+    return provenance_of(reference.source, reference.known, job.kind, asked, options.override, reference.sequence)
+
+
+def exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
+    """Build the artifact at `path`, put the proof in, and verify it there."""
+    progress(f"converting {form.traced.name} to {job.kind.name}")
+    reference = form.reference
+    graphs, feeds = graphs_of(form, job)
+    goldens = reference.goldens(graphs.sequence) if options.has_goldens else ()
+    proof = Proof(recorded(form, job, options), goldens, place=options.proof)
     with writing(job.destination):
         lowering = job.kind.export(graphs, feeds, path, replace(options.form, tflite=job.form))
-        trail = trail_of(job.kind, path, reference.layers, feeds[TRAIL_GOLDEN], reference.known.tolerance, _where(job))
+        trail = trail_of(
+            job.kind, path, reference.layers, feeds[TRAIL_GOLDEN], reference.known.tolerance, where_of(job)
+        )
         proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
         job.kind.write_proof(path, proof)
     report = _verified(form, proof, job, path, options, progress) if options.verify else None
@@ -202,26 +221,27 @@ def _verified(
         reference = form.reference
         claim = with_data(claim, options.data, Beside(reference.source, reference.known, reference.sequence))
     try:
-        require_unaltered(job.destination.name, _read_back(job, path))
+        require_unaltered(job.destination.name, read_back(job, path))
         job.kind.check_code(path)
-        report = verify_artifact(job.kind, path, claim, _where(job))
+        report = verify_artifact(job.kind, path, claim, where_of(job))
     except (UsageError, CrashError) as error:
         # The runtime refuses a file that was made this moment, or ends: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
     feed = proof.goldens[TRAIL_GOLDEN].feed
-    look = partial(among_the_layers, form.reference.layers, feed, tolerances.default, job.kind, path, _where(job))
+    look = partial(among_the_layers, form.reference.layers, feed, tolerances.default, job.kind, path, where_of(job))
     report = with_departure(report, look)
     _require_passed(report, job.destination)
     return replace(report, artifact=str(job.destination))
 
 
-def _where(job: ExportJob) -> Where:
+def where_of(job: ExportJob) -> Where:
     """Where a new artifact is run: in a process of its own, unless its runtime is the converter, which is here."""
     provider = job.form.provider if job.kind.unrolled else "cpu"
     return Where(provider, limits=None if "tensorflow" in job.kind.runtimes else Limits())
 
 
-def _read_back(job: ExportJob, path: Path) -> Proof:
+def read_back(job: ExportJob, path: Path) -> Proof:
+    """The proof in an artifact that was written a moment ago."""
     proof = job.kind.read_proof(path)
     assert proof is not None, "it was written a moment ago"
     return proof

@@ -10,9 +10,11 @@ from rnnexport.artifact.beside import Place
 from rnnexport.core.errors import UsageError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.core.run_record import seconds_in_words, size_of
 from rnnexport.core.signature import Extent, Signature
 from rnnexport.core.user_data import UserData
+from rnnexport.quantization.choice import Quantized
 from rnnexport.targets.base import ExportOptions, Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.tolerance import Override
@@ -29,6 +31,7 @@ class Exported:
         companions: its other files, beside it.
         signature: what goes in and comes out.
         seconds: how long it took, loading and all.
+        quantization: what was tried, and what each form lost, of a quantised one.
     """
 
     path: Path
@@ -37,6 +40,7 @@ class Exported:
     companions: tuple[Path, ...] = ()
     signature: Signature | None = None
     seconds: float = 0.0
+    quantization: Quantized | None = None
 
     def __repr__(self) -> str:
         verdict = "not verified" if self.report is None else "verified"
@@ -67,6 +71,7 @@ class Options:
     verify: bool
     data: UserData | None = None
     proof: Place = "inside"
+    quantize: QuantizeRequest | None = None
 
     @property
     def has_goldens(self) -> bool:

@@ -15,6 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.core.names import Given, Names
 from rnnexport.core.progress import Progress
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.core.signature import Boundary, Extent, Length, Range
 from rnnexport.core.user_data import UserData, user_data
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions
@@ -74,6 +75,7 @@ class ExportKeywords(Shape, Checks, total=False):
         lowering: the form that each recurrence of an ONNX file is to have, and what it is to be fast on.
         c: how a C program is written.
         tflite: how the recurrences of a TFLite file are written: step by step, or as loops.
+        quantize: a quantised artifact, and what it may lose; None for one that computes as its source does.
         tolerance: of the verification, where it is not to be the default one, widened where the source itself is less
             certain.
         progress: is called with a few words before each step; by default nothing is told but in a notebook, by a bar.
@@ -85,6 +87,7 @@ class ExportKeywords(Shape, Checks, total=False):
     lowering: LoweringRequest
     c: CForm
     tflite: TFLiteForm
+    quantize: QuantizeRequest | None
     tolerance: Override
     progress: Progress
 
@@ -131,6 +134,7 @@ def steps_of(keywords: Mapping[str, object], targets: int) -> int:
     Load, run and trace the model; convert to and verify each target; more for a stream and for data.
     """
     more = 2 * (keywords.get("stream") is not None) + (keywords.get("data") is not None)
+    more += 3 * targets * (keywords.get("quantize") is not None)
     return 3 + more + targets * (1 + bool(keywords.get("verify", True)))
 
 
@@ -148,6 +152,7 @@ def options_of(keywords: ExportKeywords) -> Options:
         user_data(keywords.get("data")),
         keywords.get("proof") or ("inside" if keywords.get("verify", True) else "none"),
     )
+    options = replace(options, quantize=keywords.get("quantize"))
     if options.proof not in PLACES:
         raise UsageError(f"proof={options.proof!r}", f"one of {', '.join(PLACES)}", "change it")
     if options.data is not None and not options.has_goldens:

@@ -76,6 +76,7 @@ class Provenance:
             None for what is no stream. Chunks of any lengths are shown to give what the whole gives.
         changed: of an artifact that was changed after its export and sealed again: what is known of the change, by
             label; empty for one that is as it was exported.
+        quantization: of a quantised artifact, as plain values: its form, what was tried, and what each lost.
     """
 
     target: str
@@ -94,6 +95,7 @@ class Provenance:
     override: Mapping[str, Any] = field(default_factory=dict)
     sequence: Signature | None = None
     changed: Mapping[str, str] = field(default_factory=dict)
+    quantization: Mapping[str, Any] = field(default_factory=dict)
 
     def boundary_of(self, entry: str) -> Signature:
         """What goes in and comes out of that signature of the artifact; of the main one for an empty name."""
@@ -163,6 +165,7 @@ class Proof:
             "override": dict(self.provenance.override),
             "sequence": self.provenance.sequence and self.provenance.sequence.to_json(),
             "changed": dict(self.provenance.changed),
+            **({"quantization": dict(self.provenance.quantization)} if self.provenance.quantization else {}),
         }
         return json.dumps(value, sort_keys=True)
 
@@ -301,4 +304,5 @@ def _provenance(value: Mapping[str, Any]) -> Provenance:
         override=dict(value["override"]),
         sequence=None if value["sequence"] is None else _signature(value["sequence"]),
         changed={str(label): str(text) for label, text in value.get("changed", {}).items()},
+        quantization=dict(value.get("quantization", {}).items()),
     )

@@ -1,6 +1,7 @@
 """`rnnexport onnx`."""
 
 from rnnexport.cli.options import lowering_options, opset_options
+from rnnexport.cli.quantization import quantize_options
 from rnnexport.cli.single import export_command
 
 command = export_command(
@@ -19,7 +20,9 @@ command = export_command(
     Examples:
       rnnexport onnx model.keras --opset 17 --custom-objects cells.py -o model.onnx
       rnnexport onnx model.keras --tune 32x100
+      rnnexport onnx model.keras --max-loss 0.02 --calibrate recordings.npz
     """,
     opset_options(),
     lowering_options(form=True),
+    quantize_options("onnx"),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rnnexport.api.jobs import Exported
 from rnnexport.artifact.atomic_write import write_text
+from rnnexport.cli.quantization import quantization_lines, quantization_table
 from rnnexport.cli.session import Session
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.run_record import bytes_in_words, seconds_in_words
@@ -33,6 +34,8 @@ def print_exported(session: Session, exported: Sequence[Exported], reports: Mapp
     if verified:
         session.show(report_table(Report(verified)))
     for item in exported:
+        if item.quantization is not None:
+            session.show(quantization_table(item.quantization))
         for line in _lines(item, session.loudness > 0):
             session.show(said(line))
         warn_of_faults(session, item.lowering)
@@ -47,6 +50,8 @@ def _lines(item: Exported, loud: bool) -> Iterator[str]:
     for recurrence in item.lowering:
         why = f": {recurrence.why}" if loud else ""
         yield f"  recurrence {recurrence.name}: {recurrence.what}, as {recurrence.chosen}{why}"
+    if item.quantization is not None:
+        yield from quantization_lines(item.quantization)
     path = shlex.quote(str(item.path))
     inputs = [] if item.signature is None else [spec.name for spec in item.signature.inputs]
     held = f"   # {', '.join(inputs)} by name in inputs.npz" if inputs else ""

@@ -14,6 +14,7 @@ from rnnexport.cli.grouping import GroupedCommand, OptionGroup, grouped
 from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.targets.base import DEFAULT_OPSET
 from rnnexport.verification.tolerance import Override
 
@@ -51,13 +52,14 @@ def export_command(
         request: LoweringRequest = _LOWERING,
         c: CForm = _C,
         tflite: TFLiteForm = _TFLITE,
+        quantize: QuantizeRequest | None = None,
     ) -> None:
         from rnnexport.api import export as pipeline
         from rnnexport.api.keywords import steps_of
         from rnnexport.cli.session import session_of
 
         session = session_of(ctx)
-        session.plan(steps_of({**shape, **checks}, 1))
+        session.plan(steps_of({**shape, **checks, "quantize": quantize}, 1))
         check_reports(reports, [model, *([output] if output else [])])
         exported = pipeline.export(
             model,
@@ -68,6 +70,7 @@ def export_command(
             lowering=request,
             c=c,
             tflite=tflite,
+            quantize=quantize,
             **shape,
             **checks,
             tolerance=tolerance,

@@ -30,6 +30,8 @@ class LoweringRequest:
         because: why this form is asked for, where it is not the user who does.
         portable: whether only forms may be used that runtimes besides ONNX Runtime compute, too.
         tune: (batch, timesteps) at which the proven forms are measured on this host instead; None to trust the model.
+        without: native operators that are not taken where there is another form: a file that computes with integers
+            has none of them.
     """
 
     form: str = "auto"
@@ -37,6 +39,7 @@ class LoweringRequest:
     tune: tuple[int, int] | None = None
     because: str = "it was asked for"
     portable: bool = False
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in FORM_CHOICES:

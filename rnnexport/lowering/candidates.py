@@ -50,6 +50,7 @@ class Derived:
             chosen unasked.
         off_cuda: why the native form would not run on a GPU; empty where it would.
         not_portable: why some runtimes do not compute the native form; empty where all do.
+        operators: what the native form is made of.
     """
 
     what: str
@@ -59,6 +60,7 @@ class Derived:
     costs: Costs = field(default_factory=dict)
     off_cuda: str = ""
     not_portable: str = ""
+    operators: tuple[str, ...] = ()
 
 
 def derive(loop: ir.Node) -> Derived:
@@ -87,7 +89,8 @@ def derive(loop: ir.Node) -> Derived:
         return Derived(what, forms, refused, constants, costs)
     off_cuda = next(filter(None, (why_off_cuda(one.cell) for one in own)), "")
     not_portable = next(filter(None, (why_not_portable(one.cell, by_lengths=one.by_lengths) for one in own)), "")
-    return Derived(what, forms, refused, constants, costs, off_cuda, not_portable)
+    operators = tuple(one.cell.op for one in own)
+    return Derived(what, forms, refused, constants, costs, off_cuda, not_portable, operators)
 
 
 def _natives(recurrence: Recurrence, constants: Constants) -> Sequence[Native] | Refusal:

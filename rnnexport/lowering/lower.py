@@ -87,6 +87,10 @@ class _Lowering:
         if request.portable and "native" in forms and derived.not_portable:
             refused["native"] = f"not every runtime computes it: {derived.not_portable}"
             del forms["native"]
+        unwanted = [op for op in derived.operators if op in request.without]
+        if unwanted and "native" in forms and len(forms) > 1:
+            refused["native"] = f"there is no {unwanted[0]} of integers"
+            del forms["native"]
         choice = self._choice(request, forms, refused, measure)
         name = name_of(self._loop)
         if choice.form != "loop":

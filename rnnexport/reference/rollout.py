@@ -125,7 +125,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     from rnnexport.reference.float64 import Exact
     from rnnexport.source.eager import reference
 
-    signature, domain = described.signature, _domain(described)
+    signature, domain = described.signature, domain_of(described)
     # A float64 run that the goldens showed to be no truth of this source is none here.
     traced = None if described.no_truth else described.traced
     run = Exact(traced, described.no_truth, described.converted)
@@ -144,7 +144,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
         yield conditioning.with_spread(Golden(f"call {call}", feed, expected, truth, carries=call > 0))
 
 
-def _domain(described: Described) -> Domain:
+def domain_of(described: Described) -> Domain:
     """In which the source was found to be finite, where it is not so everywhere."""
     learnt = [golden.recipe.domain for golden in described.goldens if golden.recipe and golden.recipe.domain]
     return replace(Domain.from_json(learnt[0]), longer=0) if learnt else EVERYWHERE

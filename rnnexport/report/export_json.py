@@ -40,6 +40,7 @@ def _exported(item: Exported) -> dict[str, Any]:
         "verified": item.report is not None,
         "signature": None if item.signature is None else boundary(item.signature),
         "lowering": [recurrence.to_json() for recurrence in item.lowering],
+        "quantization": None if item.quantization is None else item.quantization.to_json(),
         "report": None if item.report is None else artifact_value(item.report),
     }
 

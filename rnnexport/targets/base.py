@@ -19,11 +19,13 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.placement import Placement
+from rnnexport.core.quantization import QuantizedPart
 from rnnexport.core.signature import TensorSpec
 from rnnexport.core.versions import installed
 
 if TYPE_CHECKING:
     from rnnexport.artifact.layer_map import InnerValues
+    from rnnexport.quantization.calibration import Saturation
     from rnnexport.source.trace import Graphs
 
 DEFAULT_OPSET = 17
@@ -190,6 +192,36 @@ class HoldsCode(Protocol):
         ...
 
 
+class Quantizer(Protocol):
+    """Makes the quantised forms of one model."""
+
+    def write(
+        self, path: Path, form: str, calls: Sequence[Arrays], only: frozenset[str] | None = None
+    ) -> tuple[tuple[QuantizedPart, ...], tuple[LoweringDecision, ...]]:
+        """Write one form, without a proof, at `path`.
+
+        Args:
+            path: where it goes.
+            form: one of `FORMS` of the format.
+            calls: feeds that ranges are taken from, states included: each sequence from its initial states on.
+            only: the operators, by name, that are quantised; None for all.
+
+        Returns:
+            What became of each weight, and of each recurrence. Raises as `Target.export`.
+        """
+
+    def saturation(self, form: str, calls: Sequence[Arrays]) -> Saturation | None:
+        """How much of other calls lies outside of the ranges; None for a form that has none."""
+
+
+class Quantizes(Protocol):
+    """The module `quantized` of a format with quantised forms."""
+
+    def quantizer(self, graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions) -> Quantizer:
+        """See `Target.quantizer`."""
+        ...
+
+
 class Opener(Protocol):
     """The module `runner` of a format."""
 
@@ -314,6 +346,11 @@ class Target:
         """
         exporter: Exporter = self._module("export")
         return exporter.export(graphs, feeds, path, options)
+
+    def quantizer(self, graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions) -> Quantizer:
+        """What makes the quantised forms of a model, of a format that has some; for its arguments see `export`."""
+        quantizes: Quantizes = self._module("quantized")
+        return quantizes.quantizer(graphs, feeds, options)
 
     def write_proof(self, path: Path, proof: Proof) -> None:
         """Put the proof into the artifact at `path`, its goldens inside, beside or nowhere, and seal it.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
     from rnnexport.targets.numpy import values as numpy_values
     from rnnexport.targets.onnx import export as onnx_export
     from rnnexport.targets.onnx import metadata as onnx_metadata
+    from rnnexport.targets.onnx import quantized as onnx_quantized
     from rnnexport.targets.onnx import runner as onnx_runner
     from rnnexport.targets.onnx import values as onnx_values
     from rnnexport.targets.saved_model import export as saved_model_export
@@ -70,6 +71,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
         c_metadata,
         onnx_metadata,
     )
+    _QUANTIZES: tuple[base.Quantizes, ...] = (onnx_quantized,)
     _CODE: tuple[base.HoldsCode, ...] = (
         c_allowed,
         numpy_allowed,
