@@ -20,7 +20,7 @@ from rnnexport.api.keywords import (
     steps_of,
 )
 from rnnexport.api.notebook import shown
-from rnnexport.api.preflight import check_data, check_jobs, check_model, name_of
+from rnnexport.api.preflight import check_data, check_jobs, check_model, check_quantization, name_of
 from rnnexport.artifact.atomic_write import made_folder
 from rnnexport.core.errors import ProviderError, UsageError, in_python_words
 from rnnexport.core.load_options import LoadOptions
@@ -98,6 +98,7 @@ def export(
     if file is not None:
         kind.check_destination(file)
     check_data(options.data)
+    check_quantization(options.quantize, [kind])
     found = check_model(model, loading)
     if found is not None:
         at = file or _inside(folder) / f"{name_of(found)}{kind.suffix}"
@@ -151,6 +152,7 @@ def export_all(
         return [replace(job, extent=fixed) if job.kind.unrolled else job for job in made]
 
     check_data(options.data)
+    check_quantization(options.quantize, kinds)
     found = check_model(model, loading)
     told = shown(keywords.get("progress"), steps_of(keywords, len(kinds)))
     with made_folder(Path(folder)), told as progress:

@@ -104,24 +104,19 @@ def run_jobs(
     }
     with ExitStack() as stack:
         paths = [stack.enter_context(job.kind.staged(job.destination)) for job in jobs]
-        done = []
-        for job, path in zip(jobs, paths, strict=True):
-            form = forms[job.extent, _unrolls(job)]
-            if options.quantize is not None:
-                from rnnexport.api.quantize_job import quantised
+        return tuple(
+            _made(forms[job.extent, _unrolls(job)], job, path, options, progress)
+            for job, path in zip(jobs, paths, strict=True)
+        )
 
-                done.append(quantised(form, job, path, options, progress))
-                continue
-            try:
-                done.append(exported(form, job, path, options, progress))
-            except MismatchError as error:
-                # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
-                if options.form.lowering.form != "auto" or job.kind.opsets is None:
-                    raise
-                progress(Detail(f"{error.found}; keeping every recurrence a Loop"))
-                because = f"the faster form left the tolerance: {error.found}"
-                done.append(exported(form, job, path, options.with_loops(because), progress))
-    return tuple(done)
+
+def _made(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
+    """The artifact at `path`, quantised where that is asked."""
+    if options.quantize is not None:
+        from rnnexport.api.quantize_job import quantised
+
+        return quantised(form, job, path, options, progress)
+    return exported(form, job, path, options, progress)
 
 
 def _require_sizes(source: SourceModel, job: ExportJob, options: Options) -> None:
@@ -182,6 +177,18 @@ def recorded(form: Form, job: ExportJob, options: Options) -> Provenance:
 
 def exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
     """Build the artifact at `path`, put the proof in, and verify it there."""
+    try:
+        return _exported(form, job, path, options, progress)
+    except MismatchError as error:
+        # Sums in another order move a chaotic model further than its tolerance: the Loop keeps their order.
+        if options.form.lowering.form != "auto" or job.kind.opsets is None:
+            raise
+        progress(Detail(f"{error.found}; keeping every recurrence a Loop"))
+        because = f"the faster form left the tolerance: {error.found}"
+        return _exported(form, job, path, options.with_loops(because), progress)
+
+
+def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
     progress(f"converting {form.traced.name} to {job.kind.name}")
     reference = form.reference
     graphs, feeds = graphs_of(form, job)

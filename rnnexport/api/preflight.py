@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rnnexport.api.jobs import ExportJob, check_destination_of
 from rnnexport.core.errors import UsageError, closest, did_you_mean, require_file, require_path
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.core.signature import TIME, dynamic_length
 from rnnexport.core.user_data import UserData
+from rnnexport.quantization.loss import metric_of
+from rnnexport.targets.base import Target
 from rnnexport.user_data.places import places
 
 if TYPE_CHECKING:
@@ -74,6 +77,15 @@ def check_data(data: UserData | None) -> None:
     """Refuse a place of data at which there are none. Raises as `places`."""
     if data is not None:
         places(data)
+
+
+def check_quantization(request: QuantizeRequest | None, kinds: Iterable[Target]) -> None:
+    """Refuse a form that a format has not, a metric that there is not, and data that are not there. UsageError."""
+    if request is not None:
+        for kind in kinds:
+            request.forms(kind.name)
+        metric_of(request.metric)
+        check_data(request.calibrate)
 
 
 def check_jobs(file: SourceFile | None, jobs: Iterable[ExportJob]) -> None:

@@ -56,6 +56,7 @@ def export_command(
     ) -> None:
         from rnnexport.api import export as pipeline
         from rnnexport.api.keywords import steps_of
+        from rnnexport.cli.outcome import print_exported
         from rnnexport.cli.session import session_of
 
         session = session_of(ctx)
@@ -76,8 +77,6 @@ def export_command(
             tolerance=tolerance,
             progress=session.progress,
         )
-        from rnnexport.cli.outcome import print_exported
-
         print_exported(session, [exported], reports)
 
     return command

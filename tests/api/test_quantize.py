@@ -1,0 +1,182 @@
+"""Quantised artifacts: what is lost is measured on sequences from initial states, bounded, and kept in the file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import rnnexport
+from rnnexport.core.errors import ConversionError, MismatchError
+from rnnexport.core.load_options import LoadOptions
+from rnnexport.core.quantization import FORMS, QuantizeRequest
+from rnnexport.core.user_data import UserData
+from rnnexport.targets.registry import target_of
+from rnnexport.verification.tolerance import Override
+from samples.catalog import SAMPLES, SAMPLES_BY_NAME
+from tests.streams import with_random_weights
+
+GROUP = pytest.mark.xdist_group("quantize")
+UNITS, FEATURES = 12, 5
+# Runs where TensorFlow is not.
+ALONE = """
+import sys
+sys.modules.update(dict.fromkeys(["tensorflow", "keras", "tf_keras", "tf2onnx"]))
+from rnnexport.cli import main
+main(["verify", sys.argv[1]])
+"""
+
+
+def gru():
+    x = keras.Input((None, FEATURES), name="x")
+    y = keras.layers.GRU(UNITS, return_sequences=True, name="gru")(x)
+    return with_random_weights(keras.Model(x, keras.layers.Dense(3, name="head")(y)), 3)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Sequences of features that differ in size, as sensors do."""
+    path = tmp_path_factory.mktemp("data") / "recordings.npz"
+    steps = np.cumsum(np.random.default_rng(4).standard_normal((40, 25, FEATURES)), axis=1) * 0.2
+    np.savez(path, x=steps.astype("f"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantised(recordings, tmp_path_factory):
+    """A GRU in int8, calibrated on the recordings."""
+    path = tmp_path_factory.mktemp("quantised") / "gru.onnx"
+    request = QuantizeRequest("int8", UserData(str(recordings)), max_loss=0.06)
+    return rnnexport.export(gru(), path, quantize=request)
+
+
+@GROUP
+def test_a_gru_is_one_of_integers_within_its_bound(quantised):
+    found = quantised.quantization
+    assert found.chosen.form == "int8"
+    assert [part.how for part in found.chosen.parts] == ["int8 products, calibrated ranges"] * 3
+    plain, trial = found.trials
+    assert plain.worst.value < 1e-5 < trial.worst.value <= 0.06
+    assert trial.worst.curve[0] > 0
+    assert found.calibrated_on == "1 of 2 calls on recordings.npz"
+    assert {name for name, _ in found.alone} == {part.name for part in trial.parts}
+    assert 0 < max(loss for _, loss in found.alone) <= 0.06
+    operators = target_of(quantised.path).operators(quantised.path)
+    assert operators["MatMulIntegerToFloat"] == 3
+    assert not {"GRU", "MatMul", "Gemm"} & set(operators)
+
+
+@GROUP
+def test_it_is_verified_by_its_bound_from_the_file_alone(quantised, python_process):
+    done = python_process("-c", ALONE, quantised.path)
+    assert done.returncode == 0, done.stderr
+    known = target_of(quantised.path).read_proof(quantised.path).provenance
+    assert known.quantization["form"] == "int8"
+    (loss,) = quantised.quantization.chosen.losses
+    assert known.override == {"rtol": 0.0, "atols": {"head": pytest.approx(0.06 * loss.span)}}
+    assert known.options["quantize"] == "int8"
+    (values,) = known.options["ranges"]
+    assert values[0] == "x"
+    tight = Override(atols={"head": loss.largest / 3})
+    assert not rnnexport.verify(quantised.path, tolerance=tight).passed
+
+
+@GROUP
+def test_where_no_form_holds_nothing_is_written(saved, tmp_path, rnnexport_command):
+    path = tmp_path / "small.keras"
+    gru().save(path)
+    out = tmp_path / "small.onnx"
+    done = rnnexport_command("onnx", path, "--max-loss", "1e-7", "-o", out)
+    assert done.returncode == 1
+    assert not out.exists()
+    assert all(f"{form} (" in done.stderr for form in FORMS["onnx"])
+    assert "a loss of at most 1e-07 (range)" in done.stderr
+
+
+@GROUP
+@pytest.mark.long
+def test_the_command_tells_every_form_and_takes_the_smallest_that_holds(recordings, tmp_path, rnnexport_command):
+    gru().save(tmp_path / "gru.keras")
+    done = rnnexport_command(
+        *("onnx", tmp_path / "gru.keras", "--max-loss", "0.05", "--calibrate", recordings),
+        *("-o", tmp_path / "gru.onnx", "--json", tmp_path / "report.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[0] for line in done.stdout.splitlines() if line.strip().startswith(("float", *FORMS["onnx"]))]
+    assert rows == ["float32", *FORMS["onnx"]]
+    assert "quantised as" in done.stdout
+    assert "head by step: " in done.stdout
+    told = json.loads((tmp_path / "report.json").read_text())["exported"][0]["quantization"]
+    assert told["chosen"]["losses"][0]["loss"] <= 0.05
+    assert [trial["form"] for trial in told["trials"]] == ["float32", *FORMS["onnx"]]
+
+
+@GROUP
+@pytest.mark.long
+def test_a_bad_calibration_is_shown_to_be_worse(recordings, tmp_path):
+    with np.load(recordings) as arrays:
+        np.savez(tmp_path / "quiet.npz", x=arrays["x"] * np.float32(0.01))
+    request = QuantizeRequest("int8", UserData(str(tmp_path / "quiet.npz")))
+    alone = rnnexport.export(gru(), tmp_path / "alone.onnx", quantize=request)
+    assert alone.report.status == "passed"
+    with pytest.raises(MismatchError, match="loses more than was measured"):
+        rnnexport.export(gru(), tmp_path / "bad.onnx", quantize=request, data=recordings)
+    assert not (tmp_path / "bad.onnx").exists()
+
+
+@GROUP
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["int8", "dynamic", "weights"])
+def test_states_are_carried_for_ten_thousand_steps(form, recordings, tmp_path):
+    request = QuantizeRequest(form, UserData(str(recordings)))
+    path = tmp_path / "stream.onnx"
+    model = gru()
+    done = rnnexport.export(model, path, stream="dynamic", quantize=request)
+    report = rnnexport.verify(path, source=model, steps=10_000)
+    (followed,) = (feed for feed in report.artifacts[0].feeds if feed.steps)
+    assert followed.steps == 10_000
+    assert all(one.passed for one in followed.outputs)
+    for one in followed.outputs:
+        curve = one.errors.by_timestep  # 50 steps a point: no drift
+        assert max(curve[20:]) <= 2 * max(curve[:20])
+    assert done.quantization.chosen.worst.value < 0.1
+
+
+@GROUP
+@pytest.mark.long
+@pytest.mark.parametrize("name", [sample.name for sample in SAMPLES])
+def test_every_sample_in_every_form(name, tmp_path):
+    sample = SAMPLES_BY_NAME[name]
+    source = rnnexport.load(sample.build(), LoadOptions([str(sample.path)]))
+    for form in FORMS["onnx"]:
+        done = rnnexport.export(source, tmp_path / f"{form}.onnx", quantize=QuantizeRequest(form))
+        assert done.report.status == "passed"
+        assert done.quantization.chosen.form == form
+        assert rnnexport.verify(done.path).passed
+
+
+@GROUP
+@pytest.mark.long
+def test_a_model_without_weights_is_no_quantised_one(tmp_path):
+    x = keras.Input((4, 3), name="x")
+    model = keras.Model(x, keras.layers.Activation("tanh", name="y")(x))
+    with pytest.raises(ConversionError, match="nothing of"):
+        rnnexport.export(model, tmp_path / "m.onnx", quantize=QuantizeRequest("weights"))
+
+
+@GROUP
+@pytest.mark.long
+def test_a_weight_that_stays_float32_has_to_be_allowed(tmp_path):
+    model = gru()
+    kernel, bias = model.get_layer("head").get_weights()
+    kernel[0, 0] = 1e5
+    model.get_layer("head").set_weights([kernel, bias])
+    request = QuantizeRequest("float16")
+    with pytest.raises(ConversionError, match=r"1 of 2 weights .* stay float32") as caught:
+        rnnexport.export(model, tmp_path / "m.onnx", quantize=request)
+    assert caught.value.exit_code == 3
+    done = rnnexport.export(model, tmp_path / "m.onnx", quantize=replace(request, allow_partial=True))
+    assert len(done.quantization.chosen.left) == 1
