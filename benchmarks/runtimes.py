@@ -3,7 +3,7 @@
     python -m benchmarks.runtimes
 
 prints the table of docs/runtimes.md. Each model is exported twice, and each file verified by its goldens in ONNX
-Runtime, tract and OpenVINO. Takes minutes.
+Runtime, tract, OpenVINO and the npm packages of ONNX Runtime, which NODE_PATH has to say the place of. Takes minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import numpy as np
 
 import rnnexport
 from rnnexport.core.lowering import LoweringRequest
+from rnnexport.verification.report import ArtifactReport
 from samples.catalog import SAMPLES_BY_NAME
 
-RUNTIMES = {"cpu": "onnxruntime", "tract": "tract", "openvino": "openvino"}
+RUNTIMES = ("cpu", "tract", "openvino", "onnxruntime-node", "onnxruntime-web")
 FORMS = {"usual": LoweringRequest(), "portable": LoweringRequest(portable=True)}
 FEATURES = 3
 
@@ -67,9 +68,8 @@ MODELS: Mapping[str, Callable[[], Any]] = {
 }
 
 
-def verdict(path: Path, provider: str) -> str:
+def verdict(report: ArtifactReport) -> str:
     """What a runtime makes of a file, in a few words."""
-    (report,) = rnnexport.verify(path, providers=[provider]).artifacts
     if report.status == "passed":
         return "right"
     if report.status == "not run":
@@ -79,30 +79,34 @@ def verdict(path: Path, provider: str) -> str:
     return f"**off by {report.max_abs:.0e}**"
 
 
-def rows(folder: Path) -> list[str]:
-    """A line of the table for each model and form."""
-    found = []
+def runtime(report: ArtifactReport) -> str:
+    """What ran it, with its version."""
+    told = report.settings.get("runtime", f"onnxruntime {version('onnxruntime')}")
+    return told.partition(",")[0]
+
+
+def rows(folder: Path) -> tuple[list[str], list[str]]:
+    """(heads, lines): the names of the runtimes, and a line of the table for each model and form."""
+    heads, lines = list(RUNTIMES), []
     for name, build in MODELS.items():
         for form, request in FORMS.items():
             exported = rnnexport.export(build(), "onnx", folder / "m.onnx", lowering=request)
             chosen = ", ".join(dict.fromkeys(one.chosen for one in exported.lowering))
-            cells = [verdict(exported.path, provider) for provider in RUNTIMES]
-            found.append(f"| {name} | {form}: {chosen} | {' | '.join(cells)} |")
-            print(found[-1], file=sys.stderr)
-    return found
+            reports = [rnnexport.verify(exported.path, providers=[one]).artifacts[0] for one in RUNTIMES]
+            heads = [
+                runtime(report) if report.status != "not run" else head
+                for head, report in zip(heads, reports, strict=True)
+            ]
+            lines.append(f"| {name} | {form}: {chosen} | {' | '.join(map(verdict, reports))} |")
+            print(lines[-1], file=sys.stderr)
+    return heads, lines
 
 
-def table(lines: list[str]) -> str:
-    """With a head that has the versions of the runtimes."""
-    heads = []
-    for package in RUNTIMES.values():
-        try:
-            heads.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            heads.append(f"{package}, not installed")
+def table(heads: list[str], lines: list[str]) -> str:
+    """As Markdown."""
     return "\n".join([f"| model | form | {' | '.join(heads)} |", "| --- " * (2 + len(heads)) + "|", *lines])
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        print(table(rows(Path(folder))))
+        print(table(*rows(Path(folder))))

@@ -18,7 +18,7 @@ from rnnexport.isolation.process import Worker
 from rnnexport.isolation.wire import Message
 from rnnexport.targets.base import Runner, RuntimeTensor, Target
 
-_ERRORS = ("UsageError", "ConversionError", "MismatchError", "ProviderError")
+_ERRORS = ("UsageError", "ConversionError", "MismatchError", "ProviderError", "CrashError")
 
 
 class IsolatedRunner:

@@ -1,4 +1,5 @@
-"""An ONNX file in other runtimes than ONNX Runtime: tract, and OpenVINO where this ONNX Runtime does not have it.
+"""An ONNX file in other runtimes than ONNX Runtime for Python: tract, those of JavaScript, and OpenVINO where this ONNX
+Runtime does not have it.
 
 Each reads the file by itself. tract ends the process on some of the files that it can't run: `--portable`
 writes others.
@@ -20,32 +21,34 @@ import onnx
 from rnnexport.core.errors import ForeignCode, ProviderError, one_line, reason
 from rnnexport.core.placement import Placement
 from rnnexport.targets.base import RuntimeTensor
-from rnnexport.targets.onnx.metadata import lean
+from rnnexport.targets.onnx.javascript import PACKAGES, node
+from rnnexport.targets.onnx.metadata import external_files, lean
 
-Call = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+Call = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+InOrder = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 class OtherRunner:
     """See `Runner`.
 
     Args:
-        call: takes the inputs and gives the outputs, in the order of the file.
+        call: takes the inputs and gives the outputs, by name.
         boundary: of the file.
-        settings: see `Runner`.
+        runtime: what runs it, with versions.
     """
 
     ordered = True
     entries: tuple[str, ...] = ()
 
-    def __init__(self, call: Call, boundary: onnx.GraphProto, settings: Mapping[str, str]) -> None:
+    def __init__(self, call: Call, boundary: onnx.GraphProto, runtime: str) -> None:
         self._call = call
-        self.settings = settings
+        self.settings: Mapping[str, str] = {"runtime": runtime}
         self.inputs = tuple(map(_tensor, boundary.input))
         self.outputs = tuple(map(_tensor, boundary.output))
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        arrays = [np.ascontiguousarray(feed[tensor.name]) for tensor in self.inputs]
-        return dict(zip((tensor.name for tensor in self.outputs), self._call(arrays), strict=True))
+        found = self._call({tensor.name: np.ascontiguousarray(feed[tensor.name]) for tensor in self.inputs})
+        return {tensor.name: found[tensor.name] for tensor in self.outputs}
 
     def at(self, entry: str) -> OtherRunner:
         raise KeyError(entry)
@@ -56,11 +59,16 @@ class OtherRunner:
 
 @contextmanager
 def open_other(path: Path, provider: str) -> Iterator[OtherRunner]:
-    """Load `path` in the runtime of that name, a key of `OTHERS`.
+    """Load `path` in the runtime of that name, one of `OTHERS`.
 
     Raises:
         ProviderError: the runtime is not here, or does not take the file.
+        CrashError: it ended its process.
     """
+    if provider in PACKAGES:
+        with node(path, provider, external_files(path)) as (loaded, runtime):
+            yield OtherRunner(loaded.call, lean(path).graph, runtime)
+        return
     try:
         module = import_module(provider)
     except ModuleNotFoundError as error:
@@ -68,22 +76,29 @@ def open_other(path: Path, provider: str) -> Iterator[OtherRunner]:
             f"{provider} is not installed", f"the runtime {provider}", "pip install 'rnnexport[portable]'"
         ) from error
     with ForeignCode(partial(_refused, path, provider)):
-        call = OTHERS[provider](module, path)
-    yield OtherRunner(call, lean(path).graph, {"runtime": f"{provider} {version(provider)}"})
+        call = _MODULES[provider](module, path)
+    boundary = lean(path).graph
+    yield OtherRunner(_by_name(call, boundary), boundary, f"{provider} {version(provider)}")
 
 
-def _tract(tract: ModuleType, path: Path) -> Call:
+def _by_name(call: InOrder, boundary: onnx.GraphProto) -> Call:
+    names = [value.name for value in boundary.output]
+    return lambda feed: dict(zip(names, call(list(feed.values())), strict=True))
+
+
+def _tract(tract: ModuleType, path: Path) -> InOrder:
     runnable = tract.onnx().load(str(path)).into_model().into_runnable()
     return lambda arrays: [found.to_numpy() for found in runnable.run(list(arrays))]
 
 
-def _openvino(openvino: ModuleType, path: Path) -> Call:
+def _openvino(openvino: ModuleType, path: Path) -> InOrder:
     # Left to itself it computes in bfloat16 where the processor can.
     model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda arrays: list(model(list(arrays)).to_tuple())
 
 
-OTHERS: Mapping[str, Callable[[ModuleType, Path], Call]] = {"tract": _tract, "openvino": _openvino}
+_MODULES: Mapping[str, Callable[[ModuleType, Path], InOrder]] = {"tract": _tract, "openvino": _openvino}
+OTHERS = (*_MODULES, *PACKAGES)
 
 
 def _refused(path: Path, provider: str, error: BaseException) -> ProviderError:

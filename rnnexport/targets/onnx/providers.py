@@ -42,7 +42,7 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
     }
 )
 # Runtimes of their own that read ONNX, see `other_runtimes`.
-RUNTIMES = ("tract",)
+RUNTIMES = ("tract", "onnxruntime-node", "onnxruntime-web")
 _SHORT = {full: short for short, full in PROVIDERS.items()}
 
 # What ONNX Runtime is told, for each provider that may leave float32, or that has several devices to choose from.
