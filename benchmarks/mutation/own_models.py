@@ -224,6 +224,15 @@ def branches() -> Any:
     )
 
 
+def chaotic() -> Any:
+    """Recurrences with such weights that rounding decides single values early on, and all of them in the end."""
+    rnn = keras.layers.SimpleRNN(16, return_sequences=True, name="rnn")
+    model = _sequence(keras, 4, [rnn, keras.layers.LSTM(5, return_sequences=True, name="lstm")], 53)
+    rng = np.random.default_rng(53)
+    model.set_weights([rng.uniform(-3, 3, weight.shape) for weight in model.get_weights()])
+    return model
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     build.__name__: build
     for build in (
@@ -244,5 +253,6 @@ MODELS: dict[str, Callable[[], Any]] = {
         conv_lstm,
         classifier,
         branches,
+        chaotic,
     )
 }

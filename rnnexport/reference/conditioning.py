@@ -52,6 +52,9 @@ _ERRORS = 8.0
 _SHARED = 0.25
 # Where rounding decides this part of the units, it decides all, and as far as the others are apart.
 _DIVERGED, _APART = 0.5, 2.0
+# A spread of more than this part of what a value, or its output, usually is does not grow with the errors any more: the
+# runs show some of the places where the value may be, and it may be anywhere that the output goes.
+_LOST = 0.5
 _MOST = 0.99  # of an output's values may be so ill conditioned that agreement says nothing
 
 
@@ -100,13 +103,16 @@ class Conditioning:
         if not self._others:
             self._begin(golden)
         moved = {name: np.zeros(truth.shape) for name, truth in golden.truth.items()}
+        ends = {name: _ends(golden.expected[name], truth) for name, truth in golden.truth.items()}
         chosen = {name: np.zeros(array.shape) for name, array in pair[0].items() if name not in moved}
         for one in chain(pair, *(other.of(golden) for other in self._others)):
             for name, furthest in moved.items():
                 np.maximum(furthest, _moved(one[name], golden.truth[name]), out=furthest)
+                ends[name] = _ends(one[name], ends[name])
             for name, decided in chosen.items():
                 decided[one[name] != pair[0][name]] = np.inf
         real = {name: self._shared(one, golden.expected[name]) for name, one in moved.items()}
+        real = {name: _anywhere(one, golden.expected[name], np.ptp(ends[name])) for name, one in real.items()}
         return replace(golden, spread=chosen | real)
 
     def _small(self, pair: Sequence[Arrays], golden: Golden) -> dict[str, np.ndarray]:
@@ -263,6 +269,20 @@ def require_conditioned(name: str, goldens: Sequence[Golden], tolerance: Toleran
                 "a model whose outputs follow from its inputs in the precision that it computes in",
                 "look for differences of nearly equal numbers, or weights that have diverged",
             )
+
+
+def _ends(*arrays: np.ndarray) -> np.ndarray:
+    """The smallest and the largest number of all; 0 twice where there is none."""
+    numbers = np.concatenate([array[np.isfinite(array)].astype(np.float64) for array in arrays])
+    return np.array([numbers.min(), numbers.max()]) if numbers.size else np.zeros(2)
+
+
+def _anywhere(spread: np.ndarray, expected: np.ndarray, reach: np.floating) -> np.ndarray:
+    """The spread no less than what the output reaches in all, where rounding has lost a value; see `_LOST`."""
+    sizes = np.where(np.isfinite(expected), np.abs(expected), 0.0).astype(np.float64)
+    usual = np.sqrt(np.mean(np.square(sizes))) if sizes.size else 0.0
+    wide: np.ndarray = np.where(spread > _LOST * np.maximum(sizes, usual), np.maximum(spread, reach), spread)
+    return wide
 
 
 def _moved(one: np.ndarray, truth: np.ndarray) -> np.ndarray:
