@@ -44,6 +44,7 @@ KERAS_MODULES = {"rnnexport.compat.keras2", "rnnexport.compat.keras3"}
 TENSORFLOW_MODULES = {
     "rnnexport.compat.tensorflow",
     "rnnexport.compat.tf2onnx",
+    "rnnexport.compat.tflite_quantizer",
     "rnnexport.conversion.convert",
     "rnnexport.conversion.folding",
     "rnnexport.conversion.forms",
@@ -78,6 +79,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.tflite.looping",
     "rnnexport.targets.tflite.metadata",
     "rnnexport.targets.tflite.places",
+    "rnnexport.targets.tflite.quantized",
     "rnnexport.targets.tflite.recurrences",
     "rnnexport.targets.tflite.replaying",
     "rnnexport.targets.tflite.stacking",

@@ -20,7 +20,7 @@ GROUP = pytest.mark.xdist_group("docs")
 # The page for developers and that of the Python reference have no commands.
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ("architecture", "api"))
 # Their commands are run by `make test-long`.
-TAKE_LONG = ("cost", "lowering", "numpy", "origins", "streaming", "tflite", "verification")
+TAKE_LONG = ("cost", "lowering", "numpy", "origins", "quantization", "streaming", "tflite", "verification")
 
 
 def blocks(language: str, text: str = README) -> list[str]:

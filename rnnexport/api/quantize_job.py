@@ -196,7 +196,7 @@ def _quantised(trials: Sequence[Trial], job: ExportJob, request: QuantizeRequest
 def _alone(bench: Bench, taken: Trial, progress: Progress) -> tuple[tuple[str, float], ...]:
     """What is lost where one operator alone is quantised, largest first."""
     names = list(dict.fromkeys(part.name for part in taken.parts if part.how))
-    if not 1 < len(names) <= _FEW:
+    if not 1 < len(names) <= _FEW or not bench.quantizer.separates(taken.form):
         return ()
     progress(f"finding what loses most in {bench.job.destination.name}")
     found = []

@@ -4,6 +4,7 @@ import click
 
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.options import FORM
+from rnnexport.cli.quantization import quantize_options
 from rnnexport.cli.single import export_command
 from rnnexport.core.forms import FORM_CHOICES, MOST_UNROLLED, RUNTIMES, TFLiteForm
 
@@ -43,4 +44,5 @@ command = export_command(
       rnnexport tflite model.keras --form fused --batch 1
     """,
     OptionGroup(FORM, _OPTIONS, "tflite", TFLiteForm),
+    quantize_options("tflite"),
 )

@@ -245,3 +245,38 @@ def _worst(values: Sequence[float]) -> str:
     if any(not math.isfinite(value) for value in values):
         return "not a number"
     return f"{max(values, default=0.0):.1e}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A form of an artifact: its bytes, and what it loses."""
+
+    label: str
+    size: float
+    loss: float
+
+
+def pareto_chart(points: Sequence[Point], taken: str, metric: str, allowed: float | None) -> str:
+    """Loss over size, on a log scale.
+
+    Args:
+        points: each form.
+        taken: the one that the artifact has.
+        metric: what the loss is measured by.
+        allowed: as in `drift_chart`.
+    """
+    scale = scale_of([point.loss for point in points] + ([allowed] if allowed else []))
+    largest = max((point.size for point in points), default=1.0) or 1.0
+    parts = list(_decades(scale))
+    if allowed:
+        y = scale.y(allowed)
+        parts.append(f'<line class="allowed" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    width = WIDTH - _LEFT - _RIGHT - 70  # room for the last name
+    for point in points:
+        x, y = _LEFT + 8 + width * point.size / largest, scale.y(point.loss)
+        kind = "found" if point.label == taken else "source"
+        parts.append(f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{4 if point.label == taken else 3}"/>')
+        parts.append(_text(x + 7, y + 4, point.label))
+    parts.append(_text((_LEFT + WIDTH) / 2, HEIGHT - 4, "bytes", "caption"))
+    told = [f"{point.label}: {point.size:,.0f} bytes, loss {point.loss:.2g}" for point in points]
+    return _svg(f"Loss ({metric}) of each form by its size; {taken} was taken", "; ".join(told), parts)

@@ -14,6 +14,7 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.lowering import ALL_FORMS, LoweringDecision
 from rnnexport.report import words
 from rnnexport.report.charts import Curve, drift_chart, histogram_chart
+from rnnexport.report.quantized import QuantizedView, quantized_view
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Report
 from rnnexport.verification.statistics import EDGES, Errors
@@ -56,6 +57,7 @@ class _Section:
     drawn: tuple[_Drawn, ...]
     followed: tuple[_Followed, ...]
     equal: tuple[Comparison, ...]
+    quantized: QuantizedView | None
 
 
 def to_html(report: Report) -> str:
@@ -133,6 +135,7 @@ def _section(anchor: str, item: ArtifactReport, report: Report) -> _Section:
         drawn=tuple(_drawn(one, allowed_of(one.name, item)) for one in short.outputs() if one.errors.count),
         followed=tuple(_followed(feed, item) for feed in item.feeds if feed.steps),
         equal=tuple(one for one in measured if one.errors.max_abs == 0),
+        quantized=None if item.provenance is None else quantized_view(item.provenance.quantization),
     )
 
 

@@ -210,6 +210,9 @@ class Quantizer(Protocol):
             What became of each weight, and of each recurrence. Raises as `Target.export`.
         """
 
+    def separates(self, form: str) -> bool:
+        """Whether one operator alone can be quantised in that form."""
+
     def saturation(self, form: str, calls: Sequence[Arrays]) -> Saturation | None:
         """How much of other calls lies outside of the ranges; None for a form that has none."""
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
     from rnnexport.targets.saved_model import values as saved_model_values
     from rnnexport.targets.tflite import export as tflite_export
     from rnnexport.targets.tflite import metadata as tflite_metadata
+    from rnnexport.targets.tflite import quantized as tflite_quantized
     from rnnexport.targets.tflite import runner as tflite_runner
     from rnnexport.targets.tflite import values as tflite_values
 
@@ -71,7 +72,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
         c_metadata,
         onnx_metadata,
     )
-    _QUANTIZES: tuple[base.Quantizes, ...] = (onnx_quantized,)
+    _QUANTIZES: tuple[base.Quantizes, ...] = (onnx_quantized, tflite_quantized)
     _CODE: tuple[base.HoldsCode, ...] = (
         c_allowed,
         numpy_allowed,

@@ -82,6 +82,19 @@ def test_a_range_that_is_too_small_cuts_off():
     assert np.abs(bad - truth).max() > 10 * np.abs(wide - truth).max()
 
 
+@pytest.mark.parametrize("form", ["dynamic", "int8"])
+def test_channels_of_different_sizes_are_made_even(form):
+    sizes = np.array([100.0, 1.0, 0.5, 1.0, 0.0, 1.0], "f")
+    feed, weights = {"x": X * sizes}, W / np.maximum(sizes, 0.1)[:, None]
+    made = model(DENSE, W=weights, bias=BIAS)
+    truth = feed["x"].astype(float) @ weights + BIAS
+    found = ranges(made, [feed])
+    plain, even = ({"x": Range(*(np.full(6, end) for end in (found["x"].low.min(), found["x"].high.max())))}, found)
+    errors = [np.abs(run(rewritten(made, form, one)[0], [feed])[0]["y"] - truth).max() for one in (plain, even)]
+    assert errors[1] < errors[0] / 5
+    assert errors[1] < 0.03 * np.ptp(truth)
+
+
 @pytest.mark.parametrize("portable", [False, True])
 def test_a_gemm_keeps_its_factors_and_its_bias(portable):
     copy, _ = rewritten(model(GEMM, WT=np.ascontiguousarray(W.T), bias=BIAS), "dynamic", portable=portable)

@@ -87,12 +87,15 @@ class Quantizer:
         self, path: Path, form: str, calls: Sequence[Arrays], only: frozenset[str] | None = None
     ) -> tuple[tuple[QuantizedPart, ...], tuple[LoweringDecision, ...]]:
         model, lowered = self._model(form)
-        found = self._known_ranges(calls) if form == "int8" else {}
+        found = self._known_ranges(calls) if form in _INTEGER else {}
         copy = model.clone()
         parts = rewrite(copy, form, found, portable=self._options.lowering.portable, only=only)
         without_arrays(copy, partial(onnx.checker.check_model, full_check=False))
         write_model(path, *with_arrays(copy))
         return parts, lowered
+
+    def separates(self, form: str) -> bool:
+        return True
 
     def saturation(self, form: str, calls: Sequence[Arrays]) -> Saturation | None:
         if form != "int8" or self._ranges is None:
@@ -135,8 +138,8 @@ def rewrite(
     Args:
         model: in float32.
         form: one of the table above.
-        found: the ranges of what is multiplied, by its name, for `int8`; of what has none the range of each call is
-            taken.
+        found: the ranges of what is multiplied, by its name: for `int8`, where that of each call is taken of what has
+            none, and for `dynamic` to see how its channels differ in size.
         portable: whether the products are to be of ONNX's own operators, which ONNX Runtime fuses.
         only: the operators that are quantised; None for all.
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MICROSOFT = "com.microsoft"
 _FLOAT, _INT32, _UINT8 = ir.DataType.FLOAT, ir.DataType.INT32, ir.DataType.UINT8
+# How many times as large as the usual one the largest channel is where they are made even.
+_UNEVEN = 4.0
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -79,12 +81,20 @@ class Rewriter:
     def _product(self, node: ir.Node, weight: Weight) -> str:
         """A MatMul or Gemm with a constant matrix."""
         name, x = self._name(node), node.inputs[0]
-        kernel, scales = self._matrix(node, weight)
         assert x is not None  # of a product both operands are there
+        known = self._ranges.get(str(x.name))
+        factors = None if known is None or len(weight.value.uses()) > 1 else _factors(known, self._wide(node, weight))
+        kernel, scales = self._matrix(node, weight, factors)
+        made: list[ir.Node] = []
+        if factors is not None and known is not None:
+            made.append(_node("Mul", [x, self._constant(1 / factors, f"{name}/evened")], f"{name}/even"))
+            made[0].outputs[0].shape = x.shape
+            x, known = made[0].outputs[0], Range(known.low / factors, known.high / factors)
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
         fused = bias if bias is not None and self._fuses(node, bias) else None
-        known = self._ranges.get(str(x.name)) if self._form == "int8" else None
-        made, product, how = self._multiplied(name, x, kernel, scales, fused, known)
+        known = known if self._form == "int8" else None
+        nodes, product, how = self._multiplied(name, x, kernel, scales, fused, known)
+        made += nodes
         if bias is not None and fused is None:
             beta = _number(node, "beta", 1.0)
             if beta != 1.0:
@@ -96,13 +106,19 @@ class Rewriter:
         self._replace(node, made, product)
         return how
 
-    def _matrix(self, node: ir.Node, weight: Weight) -> tuple[ir.Value, ir.Value]:
+    def _wide(self, node: ir.Node, weight: Weight) -> np.ndarray:
+        """The matrix that a product takes, (inputs, outputs), in float32."""
+        matrix = _array(weight) if weight.axis else _array(weight).T
+        return matrix * np.float32(_number(node, "alpha", 1.0))
+
+    def _matrix(self, node: ir.Node, weight: Weight, factors: np.ndarray | None) -> tuple[ir.Value, ir.Value]:
         """(q, scale) of a matrix, once for all steps of a recurrence that is written out."""
-        alpha = _number(node, "alpha", 1.0)
-        key = (weight.value, alpha, weight.axis)
+        key = (weight.value, _number(node, "alpha", 1.0), weight.axis)
         if key not in self._matrices:
-            matrix = _array(weight) if weight.axis else _array(weight).T
-            q, scale = per_channel(matrix * np.float32(alpha), axis=1, along=0)
+            matrix = self._wide(node, weight)
+            if factors is not None:
+                matrix = matrix * factors[:, np.newaxis]
+            q, scale = per_channel(matrix, axis=1, along=0)
             name = self._name(node, "/matrix")
             self._matrices[key] = self._constant(q, f"{name}/int8"), self._constant(scale, f"{name}/scale")
         return self._matrices[key]
@@ -220,6 +236,22 @@ class Rewriter:
     def _name(self, node: ir.Node, end: str = "/quantized") -> str:
         self._count += 1
         return f"{node.name or node.op_type}{end}_{self._count}"
+
+
+def _factors(known: Range, matrix: np.ndarray) -> np.ndarray | None:
+    """What to divide each channel of what is multiplied by, and to multiply the rows of the matrix with.
+
+    Channels of different sizes share one scale, in which the small ones vanish. The root of both sizes shares what is
+    lost between the two operands (SmoothQuant, Xiao and others 2023). None where the channels are of about one size.
+    """
+    sizes = np.maximum(np.abs(known.low), np.abs(known.high)).astype(np.float64)
+    rows = np.abs(matrix).max(axis=1).astype(np.float64)
+    used = (sizes > 0) & (rows > 0)
+    if len(sizes) != len(rows) or not used.any() or sizes.max() < _UNEVEN * np.median(sizes[used]):
+        return None
+    found = np.ones(len(sizes))
+    found[used] = np.sqrt(sizes[used] / rows[used])
+    return found.astype(np.float32)
 
 
 def _array(weight: Weight) -> np.ndarray:

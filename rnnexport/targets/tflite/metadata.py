@@ -27,7 +27,7 @@ def write(path: Path, proof: Proof) -> None:
 
 def with_proof(model: bytes, proof: Proof) -> bytes:
     """`model` with `proof` in place of one that it has. ProviderError where no package has the flatbuffer classes."""
-    schema, flatbuffer_utils = _classes()
+    schema, flatbuffer_utils = flatbuffer_classes()
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     provenance, goldens = proof.blobs()
     for name, blob in ((_PROVENANCE, provenance.encode()), (_GOLDENS, goldens)):
@@ -44,7 +44,7 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
-def _classes() -> tuple[Any, Any]:
+def flatbuffer_classes() -> tuple[Any, Any]:
     """The flatbuffer classes of LiteRT, or those of TensorFlow, which are the same, and the functions beside them."""
     for package in ("ai_edge_litert.{}", "tensorflow.lite.{}"):
         home = "python." if package.startswith("tensorflow") else ""

@@ -1,0 +1,191 @@
+"""Weights in a TFLite file made narrow, and what became of each.
+
+Before: FULLY_CONNECTED(x, W: float32)
+After:  FULLY_CONNECTED(x, W: int8, a scale for each row)                   dynamic: LiteRT rounds x as it comes
+        FULLY_CONNECTED(x, DEQUANTIZE(W: int8 or float16))                  weights, float16
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnexport.core.quantization import QuantizedPart
+from rnnexport.quantization.weights import per_channel
+from rnnexport.targets.tflite.metadata import flatbuffer_classes
+
+# Elements from which a constant of two dimensions or more is a weight.
+_LEAST = 32
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+_VERSION = 12  # of FULLY_CONNECTED, whose kernels take scales by row
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A float32 constant of a graph.
+
+    Attributes:
+        graph: that it is in.
+        index: its place among the tensors.
+        tensor: what the file says of it.
+        array: its values.
+        readers: the operators that read it, and which of their inputs it is.
+    """
+
+    graph: Any
+    index: int
+    tensor: Any
+    array: np.ndarray
+    readers: tuple[tuple[Any, int], ...]
+
+    @property
+    def name(self) -> str:
+        """As the file has it."""
+        name = self.tensor.name
+        return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def narrowed(model: bytes, form: str, only: frozenset[str] | None) -> tuple[bytes, tuple[QuantizedPart, ...]]:
+    """(file, what became of each weight): the weights of `only`, or all, stored narrow.
+
+    Args:
+        model: in float32.
+        form: `dynamic`, `weights` or `float16`.
+        only: the weights by name; None for all.
+    """
+    schema, utils = flatbuffer_classes()
+    tree = utils.convert_bytearray_to_object(bytearray(model))
+    parts = []
+    for one in list(_constants(tree, schema)):
+        if only is None or one.name in only:
+            parts.append(_narrow(tree, schema, one, form))
+    return bytes(utils.convert_object_to_bytearray(tree)), tuple(parts)
+
+
+def parts_of(model: bytes, plain: bytes, form: str) -> tuple[QuantizedPart, ...]:
+    """What the converter's quantiser made of each weight: those that are float32 still were left so."""
+    schema, utils = flatbuffer_classes()
+    before, after = (utils.convert_bytearray_to_object(bytearray(one)) for one in (plain, model))
+    left = {one.name for one in _constants(after, schema)}
+    found = []
+    for one in _constants(before, schema):
+        kind = _operator(before, schema, one)
+        stays = one.name in left
+        how = "" if stays else f"{'int8' if form == 'int8' else 'int16'} products, calibrated ranges"
+        why = "the converter's quantiser leaves it" if stays else ""
+        size = one.array.nbytes
+        found.append(QuantizedPart(one.name, kind, how, why, size, size if stays else size // 4))
+    return tuple(found)
+
+
+def _constants(tree: Any, schema: Any) -> Iterator[Constant]:
+    for graph in tree.subgraphs:
+        readers: dict[int, list[tuple[Any, int]]] = defaultdict(list)
+        for operator in graph.operators:
+            for at, index in enumerate(operator.inputs):
+                readers[int(index)].append((operator, at))
+        for index, tensor in enumerate(graph.tensors):
+            data = tree.buffers[tensor.buffer].data
+            if tensor.type != schema.TensorType.FLOAT32 or data is None or index not in readers:
+                continue
+            array = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
+            shape = tuple(map(int, tensor.shape if tensor.shape is not None else ()))
+            if len(shape) >= 2 and array.size >= _LEAST and max(shape) < array.size:
+                yield Constant(graph, index, tensor, array.reshape(shape), tuple(readers[index]))
+
+
+def _operator(tree: Any, schema: Any, one: Constant) -> str:
+    """The kind of the first operator that reads it."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    return names[_code(tree, one.readers[0][0])]
+
+
+def _code(tree: Any, operator: Any) -> int:
+    code = tree.operatorCodes[operator.opcodeIndex]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _narrow(tree: Any, schema: Any, one: Constant, form: str) -> QuantizedPart:
+    kind, size = _operator(tree, schema, one), one.array.nbytes
+    if not np.isfinite(one.array).all():
+        return QuantizedPart(one.name, kind, "", "a weight is not finite", size, size)
+    if form == "float16":
+        largest = float(np.abs(one.array).max())
+        if largest > _LARGEST_HALF:
+            return QuantizedPart(one.name, kind, "", f"a weight is {largest:.3g}", size, size)
+        _behind_dequantize(tree, schema, one, schema.TensorType.FLOAT16, one.array.astype(np.float16), None)
+        return QuantizedPart(one.name, kind, "float16 weights", "", size, size // 2)
+    q, scale = per_channel(one.array, axis=0)
+    matrix = schema.BuiltinOperator.FULLY_CONNECTED
+    if form == "dynamic" and all(_code(tree, reader) == matrix and at == 1 for reader, at in one.readers):
+        _store(tree, one.tensor, schema.TensorType.INT8, q, _scales(schema, scale))
+        for reader, _ in one.readers:
+            reader.builtinOptions.asymmetricQuantizeInputs = True
+            code = tree.operatorCodes[reader.opcodeIndex]
+            code.version = max(code.version, _VERSION)
+        return QuantizedPart(one.name, kind, "int8 products, ranges of each call", "", size, size // 4)
+    _behind_dequantize(tree, schema, one, schema.TensorType.INT8, q, _scales(schema, scale))
+    why = f"LiteRT has no {kind} that rounds as it computes" if form == "dynamic" else ""
+    return QuantizedPart(one.name, kind, "int8 weights, computed in float32", why, size, size // 4)
+
+
+def _scales(schema: Any, scale: np.ndarray) -> Any:
+    found = schema.QuantizationParametersT()
+    found.scale, found.zeroPoint = scale.astype(np.float32), np.zeros(len(scale), np.int64)
+    found.quantizedDimension = 0
+    return found
+
+
+def _store(tree: Any, tensor: Any, kind: int, array: np.ndarray, scales: Any) -> None:
+    """Give a tensor other values; its buffer may be that of others."""
+    tensor.type, tensor.quantization = kind, scales
+    tensor.buffer = _buffer(tree, array)
+
+
+def _buffer(tree: Any, array: np.ndarray) -> int:
+    """The place of a buffer with these bytes: one that is there, for a matrix that several steps read."""
+    data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+    for at, buffer in enumerate(tree.buffers):
+        if buffer.data is not None and len(buffer.data) == len(data) and np.array_equal(buffer.data, data):
+            return at
+    new = type(tree.buffers[0])()
+    new.data = data
+    tree.buffers.append(new)
+    return len(tree.buffers) - 1
+
+
+def _behind_dequantize(tree: Any, schema: Any, one: Constant, kind: int, array: np.ndarray, scales: Any) -> None:
+    """Let the tensor be what a DEQUANTIZE makes of a new one, which stands in front of all operators."""
+    from copy import copy
+
+    graph, tensor = one.graph, one.tensor
+    stored = copy(tensor)
+    stored.name = f"{one.name}/stored".encode()
+    _store(tree, stored, kind, array, scales)
+    graph.tensors.append(stored)
+    tensor.buffer = 0
+    operator = schema.OperatorT()
+    operator.opcodeIndex = _opcode(tree, schema)
+    operator.inputs, operator.outputs = np.array([len(graph.tensors) - 1]), np.array([one.index])
+    operator.builtinOptionsType, operator.builtinOptions = (
+        schema.BuiltinOptions.DequantizeOptions,
+        schema.DequantizeOptionsT(),
+    )
+    graph.operators.insert(0, operator)
+
+
+def _opcode(tree: Any, schema: Any) -> int:
+    """The place of DEQUANTIZE among the kinds of operators."""
+    wanted = schema.BuiltinOperator.DEQUANTIZE
+    for at, code in enumerate(tree.operatorCodes):
+        if max(int(code.builtinCode), int(code.deprecatedBuiltinCode)) == wanted:
+            return at
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = wanted
+    code.version = 5
+    tree.operatorCodes.append(code)
+    return len(tree.operatorCodes) - 1
