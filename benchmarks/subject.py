@@ -90,7 +90,7 @@ class Subject:
         """What rnnexport makes of the model for TFLite, unrolled, at one size; less the proof, which takes longer."""
         path = self.folder / f"{self.cell.name}_{size}.tflite"
         signature = describe(self.source, Boundary(size.batch, size.timesteps))
-        path.write_bytes(converted(Graphs(trace(self.source, signature, unroll=True)), TFLiteForm("unroll"))[0])
+        path.write_bytes(converted(Graphs(trace(self.source, signature, unroll=False)), TFLiteForm("unroll"))[0])
         return path
 
     def feed(self, size: Size) -> list[np.ndarray]:

@@ -73,7 +73,7 @@ _HOMES = {
     "LoadOptions": "core.load_options",
     "LoweringDecision": "core.lowering",
     "LoweringRequest": "core.lowering",
-    "TFLiteForm": "core.tflite_form",
+    "TFLiteForm": "core.forms",
     "Override": "verification.tolerance",
     "Report": "verification.report",
     "ExportBest": "api.callback",

@@ -79,12 +79,13 @@ def run_jobs(
         known: what `described` gave for these jobs and others.
     """
     from rnnexport.reference.prepare import require_fixed
-    from rnnexport.source.footprint import longest_of, require_convertible_size
+    from rnnexport.source.footprint import longest_of, recurrent_bytes, require_convertible_size
 
     for job in jobs:
         check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source, [job.kind.name for job in jobs if job.kind.limited])
-    jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called))) for job in jobs]
+    weights = recurrent_bytes(source)
+    jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called), weights)) for job in jobs]
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     for job in jobs:
         _require_sizes(source, job, options)
@@ -100,12 +101,12 @@ def run_jobs(
     progress(f"tracing {source.name}")
     forms = {
         (extent, unroll): Form(known[extent], known[extent].traced(unroll=unroll))
-        for extent, unroll in dict.fromkeys((job.extent, _unrolls(job)) for job in jobs)
+        for extent, unroll in dict.fromkeys((job.extent, _unrolls(job, known[job.extent])) for job in jobs)
     }
     with ExitStack() as stack:
         paths = [stack.enter_context(job.kind.staged(job.destination)) for job in jobs]
         return tuple(
-            _made(forms[job.extent, _unrolls(job)], job, path, options, progress)
+            _made(forms[job.extent, _unrolls(job, known[job.extent])], job, path, options, progress)
             for job, path in zip(jobs, paths, strict=True)
         )
 
@@ -147,12 +148,13 @@ def _with_data(reference: Reference, data: UserData, progress: Progress) -> Refe
     return replace(reference, known=replace(reference.known, goldens=(*reference.known.goldens, *goldens)))
 
 
-def _unrolls(job: ExportJob) -> bool:
-    """Whether recurrences become straight-line code: always in some formats, and for one step in those with signatures.
+def _unrolls(job: ExportJob, reference: Reference) -> bool:
+    """Whether recurrences are traced as straight-line code: for one step, in formats with signatures.
 
-    ONNX has better forms for one step, too.
+    ONNX has better forms for one step, too. TFLite writes steps out itself, in less time, unless the model can't be
+    traced with loops.
     """
-    return job.unrolls or (job.kind.entries and job.extent.stream == 1)
+    return (job.kind.entries and job.extent.stream == 1) or (job.unrolls and reference.known.traced is None)
 
 
 def graphs_of(form: Form, job: ExportJob) -> tuple[Graphs, list[Arrays]]:

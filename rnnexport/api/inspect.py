@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from rnnexport.api.export import export, load
 from rnnexport.artifact.provenance import Proof
 from rnnexport.core.errors import ProviderError, UsageError, in_python_words, require_path
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 from rnnexport.core.progress import Progress, quiet, silent
 from rnnexport.core.run_record import Parameters, bytes_in_words, size_of
-from rnnexport.core.signature import Boundary, Signature
+from rnnexport.core.signature import BATCH, Boundary, Signature
 from rnnexport.targets.registry import companions_of, target_of
 
 if TYPE_CHECKING:
@@ -152,6 +153,27 @@ def inspect_lowering(
             progress=progress,
         )
     return exported.lowering
+
+
+def inspect_tflite(path: Path, loading: LoadOptions = _LOADING) -> tuple[LoweringDecision, ...]:
+    """What would become of each recurrence of a model file in a TFLite artifact, of batch 1 where that is open.
+
+    Raises:
+        RnnExportError: see `rnnexport.export`.
+    """
+    from rnnexport.source.describe import describe
+    from rnnexport.source.footprint import longest_of, recurrent_bytes
+    from rnnexport.source.trace import Graphs, trace
+    from rnnexport.targets.tflite.fusing import possible
+    from rnnexport.targets.tflite.recurrences import choices
+
+    source = load(path, loading)
+    boundary = Boundary()
+    if BATCH in describe(source, boundary).dynamic_dims:
+        boundary = Boundary(batch=1)
+    traced = trace(source, describe(source, boundary), unroll=False)
+    form = TFLiteForm().chosen(longest_of(source, boundary), recurrent_bytes(source))
+    return choices(traced, form, possible(Graphs(traced)).why_not)
 
 
 def inspect_program(path: Path, loading: LoadOptions = _LOADING) -> str:

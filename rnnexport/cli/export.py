@@ -13,6 +13,7 @@ from rnnexport.cli.checks import check_reports
 from rnnexport.cli.choices import TargetChoice
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
 from rnnexport.verification.tolerance import Override
@@ -40,6 +41,7 @@ _TFLITE_TIMESTEPS = click.Option(
     OptionGroup(options.SHAPE, (_TFLITE_TIMESTEPS,)),
     options.opset_options(),
     options.lowering_options(form=True),
+    options.tflite_options(runtime=False),
     options.export_data_options(),
     options.tolerance_options(),
     OptionGroup(options.OUTPUT, (_TARGETS, _FOLDER)),
@@ -58,6 +60,7 @@ def command(
     tflite_timesteps: int | None,
     opset: int,
     request: LoweringRequest,
+    tflite: TFLiteForm,
     checks: Checks,
     tolerance: Override,
     reports: Mapping[str, Path],
@@ -86,6 +89,7 @@ def command(
         loading=loading,
         opset=opset,
         lowering=request,
+        tflite=tflite,
         **shape,
         **checks,
         tflite_timesteps=tflite_timesteps,

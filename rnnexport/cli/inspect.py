@@ -18,7 +18,14 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringDecision, LoweringRequest
 
 _LOWERING = click.Option(
-    ["--lowering"], is_flag=True, help="For a model: show what its recurrences would become in an ONNX file."
+    ["--lowering"], is_flag=True, help="For a model: show what its recurrences would become in a file of --to."
+)
+_TO = click.Option(
+    ["--to"],
+    type=click.Choice(("onnx", "tflite")),
+    default="onnx",
+    show_default=True,
+    help="With --lowering: in which format; TFLite has its forms at batch 1, where the batch is open.",
 )
 _PROGRAM = click.Option(
     ["--program"], is_flag=True, help="For a model: show the equations that its artifacts are written of."
@@ -28,7 +35,7 @@ _PROGRAM = click.Option(
 @grouped(
     "inspect",
     options.loading_options(),
-    OptionGroup(options.FORM, (_LOWERING, _PROGRAM)),
+    OptionGroup(options.FORM, (_LOWERING, _TO, _PROGRAM)),
     options.lowering_options(form=False),
     options.report_options("json"),
     options.message_options(),
@@ -40,6 +47,7 @@ def command(
     file: Path,
     loading: LoadOptions,
     lowering: bool,
+    to: str,
     program: bool,
     request: LoweringRequest,
     reports: Mapping[str, Path],
@@ -47,15 +55,16 @@ def command(
     """Show what FILE is: a model's layers and cells, an artifact's operators and provenance, inputs, outputs, states.
 
     What a model file says of itself needs no TensorFlow; its inputs and outputs, and what its layers give, need the
-    model loaded, and so its custom objects. For each recurrence of an ONNX artifact, and with --lowering of a model:
-    what it is, which forms were shown to be equal, which one was taken and why. With --program: the step of each
-    recurrence and what is around it, operator by operator.
+    model loaded, and so its custom objects. For each recurrence of an ONNX or TFLite artifact, and with --lowering of
+    a model: what it is, which forms were shown to be equal, which one was taken and why. With --program: the step of
+    each recurrence and what is around it, operator by operator.
 
     \b
     Examples:
       rnnexport inspect model.onnx
       rnnexport inspect model.keras --custom-objects cells.py
       rnnexport inspect model.keras --lowering --for cuda
+      rnnexport inspect model.keras --lowering --to tflite
     """
     from rnnexport.api.inspect import inspect_file, inspect_model, inspect_program
     from rnnexport.cli.outcome import warn_of_faults
@@ -65,6 +74,9 @@ def command(
     session = session_of(ctx)
     if request != LoweringRequest() and not lowering:
         raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
+    if to == "tflite" and (request != LoweringRequest() or not lowering):
+        what = "with --for or --tune" if lowering else "without --lowering"
+        raise UsageError(f"--to tflite {what}", "--lowering --to tflite", "change it")
     check_reports(reports, [file])
     inspection = inspect_file(file, loading)
     for asked, option in ((lowering, "--lowering"), (program, "--program")):
@@ -82,7 +94,7 @@ def command(
     session.show(inspection_tables(inspection))
     warn_of_faults(session, inspection.lowering)
     if lowering:
-        inspection = replace(inspection, lowering=_show_lowering(session, file, loading, request))
+        inspection = replace(inspection, lowering=_show_lowering(session, file, loading, to, request))
     if program:
         session.progress(f"converting {file.name}")
         text = inspect_program(file, loading)
@@ -93,13 +105,16 @@ def command(
 
 
 def _show_lowering(
-    session: Session, file: Path, loading: LoadOptions, request: LoweringRequest
+    session: Session, file: Path, loading: LoadOptions, to: str, request: LoweringRequest
 ) -> tuple[LoweringDecision, ...]:
-    from rnnexport.api.inspect import inspect_lowering
+    from rnnexport.api.inspect import inspect_lowering, inspect_tflite
     from rnnexport.cli.outcome import warn_of_faults
     from rnnexport.report.recurrences import recurrences_table
 
-    lowered = inspect_lowering(file, loading, request, session.progress)
+    if to == "tflite":
+        lowered = inspect_tflite(file, loading)
+    else:
+        lowered = inspect_lowering(file, loading, request, session.progress)
     session.line.stop()
     session.show(recurrences_table(lowered) if lowered else "no recurrences")
     warn_of_faults(session, lowered)

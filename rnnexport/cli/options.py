@@ -14,6 +14,8 @@ from rnnexport.artifact.beside import PLACES, Place
 from rnnexport.cli.data import data_of, data_options
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.session import Session
+from rnnexport.core.forms import FORM_CHOICES as TFLITE_FORMS
+from rnnexport.core.forms import MOST_UNROLLED, RUNTIMES, TFLiteForm
 from rnnexport.core.load_options import KERAS_API_CHOICES, WEIGHTS_BY, LoadOptions
 from rnnexport.core.lowering import FORM_CHOICES, PROVIDER_CHOICES, LoweringRequest
 from rnnexport.core.signature import Length
@@ -267,6 +269,31 @@ def lowering_options(*, form: bool) -> OptionGroup:
         ),
     )
     return OptionGroup(FORM, options, "request", LoweringRequest)
+
+
+def tflite_options(*, runtime: bool) -> OptionGroup:
+    """How the recurrences of a TFLite file are written and, with `runtime`, what is to run it."""
+    form = click.Option(
+        ["--form", "tflite_form"],
+        type=click.Choice(TFLITE_FORMS),
+        default="auto",
+        show_default=True,
+        help="How recurrences are written in TFLite: unroll is step by step, for a fixed length; rolled is a loop, for "
+        "any; fused is LiteRT's operator for each LSTM, for a fixed batch, whose states the caller resets before each "
+        f"call; auto unrolls up to {MOST_UNROLLED} steps of small layers.",
+    )
+    which = click.Option(
+        ["--for", "runtime"],
+        type=click.Choice(RUNTIMES),
+        default="litert",
+        show_default=True,
+        help="What it is to run in; tflm is TensorFlow Lite Micro, which takes fixed sizes, and verifies it.",
+    )
+    return OptionGroup(FORM, (form, which) if runtime else (form,), "tflite", _tflite)
+
+
+def _tflite(tflite_form: str, runtime: str = "litert") -> TFLiteForm:
+    return TFLiteForm(tflite_form, runtime)
 
 
 def export_data_options() -> OptionGroup:

@@ -1,31 +1,8 @@
 """`rnnexport tflite`."""
 
-import click
-
-from rnnexport.cli.grouping import OptionGroup
-from rnnexport.cli.options import FORM
+from rnnexport.cli.options import tflite_options
 from rnnexport.cli.quantization import quantize_options
 from rnnexport.cli.single import export_command
-from rnnexport.core.forms import FORM_CHOICES, MOST_UNROLLED, RUNTIMES, TFLiteForm
-
-_OPTIONS = (
-    click.Option(
-        ["--form"],
-        type=click.Choice(FORM_CHOICES),
-        default="auto",
-        show_default=True,
-        help="How recurrences are written: unroll is step by step, for a fixed length; rolled is a loop, for any; "
-        "fused is LiteRT's operator for each LSTM, for a fixed batch, whose states the caller resets before each call; "
-        f"auto unrolls up to {MOST_UNROLLED} steps.",
-    ),
-    click.Option(
-        ["--for", "runtime"],
-        type=click.Choice(RUNTIMES),
-        default="litert",
-        show_default=True,
-        help="What it is to run in; tflm is TensorFlow Lite Micro, which takes fixed sizes, and verifies it.",
-    ),
-)
 
 command = export_command(
     "tflite",
@@ -43,6 +20,6 @@ command = export_command(
       rnnexport tflite model.keras --form rolled
       rnnexport tflite model.keras --form fused --batch 1
     """,
-    OptionGroup(FORM, _OPTIONS, "tflite", TFLiteForm),
+    tflite_options(runtime=True),
     quantize_options("tflite"),
 )

@@ -57,9 +57,11 @@ class CForm:
 FORMS = ("fused", "rolled", "unroll")
 FORM_CHOICES = ("auto", *FORMS)
 RUNTIMES = ("litert", "tflm")
-# Steps up to which a sequence is written out unasked: a short one of a small layer is up to three times as fast so, and
-# from there on a loop is as fast (`benchmarks.tflite`). A step takes the converter 25 to 60 ms, and 2 KB of the file.
-MOST_UNROLLED = 100
+# What is written out unasked, as `benchmarks.tflite` measures it: sequences of up to so many steps, if the weights of
+# their recurrences take up to so many bytes over all steps. XNNPACK copies the weights of each operator for itself, so
+# that a step written out reads a copy of its own. While these fit into a cache, a small layer is up to five times as
+# fast as the loop; past that a large one is up to twelve times as slow.
+MOST_UNROLLED, MOST_COPIED = 100, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class TFLiteForm:
     Attributes:
         form: one of `FORM_CHOICES`: `unroll` is a step after the other, which is fast and as long as the sequence;
             `rolled` is a loop, for any length; `fused` is one operator for each LSTM, which keeps its states from call
-            to call unless they are reset, and a loop for others; `auto` is `unroll` up to `MOST_UNROLLED` steps.
+            to call unless they are reset, and a loop for others; `auto` is `unroll` for short sequences of small
+            layers, else `rolled`.
         runtime: one of `RUNTIMES`, that the file is for: `tflm`, TensorFlow Lite Micro, has less operators and takes
             fixed sizes; the file is verified there.
         because: why it is this form.
@@ -99,10 +102,21 @@ class TFLiteForm:
         """Whether a length has to be fixed; of `auto`, which would choose a loop for a long one, as well."""
         return self.form in ("auto", "unroll")
 
-    def chosen(self, steps: int | None) -> TFLiteForm:
-        """The form of a model whose longest sequence has so many steps; None where that is open."""
+    def chosen(self, steps: int | None, weights: int = 0) -> TFLiteForm:
+        """The form of a model.
+
+        Args:
+            steps: of its longest sequence; None where that is open.
+            weights: bytes of those of its recurrences.
+        """
         if self.form != "auto":
             return self
-        if steps is None or steps <= MOST_UNROLLED:
-            return replace(self, form="unroll", because=f"sequences of up to {MOST_UNROLLED} steps are written out")
-        return replace(self, form="rolled", because=f"it has {steps} steps, and up to {MOST_UNROLLED} are written out")
+        few = f"up to {MOST_UNROLLED}"
+        if steps is not None and steps > MOST_UNROLLED:
+            return replace(self, form="rolled", because=f"it has {steps} steps, and {few} are written out")
+        if (steps or 1) * weights > MOST_COPIED:
+            copied = f"its weights take {weights * (steps or 1) / 1e6:.1f} MB over {steps} steps"
+            return replace(
+                self, form="rolled", because=f"{copied}, and up to {MOST_COPIED / 1e6:.0f} MB are written out"
+            )
+        return replace(self, form="unroll", because=f"sequences of {few} steps of small layers are written out")

@@ -12,6 +12,7 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.reference.branch_feeds import asked_for
 from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
+from rnnexport.reference.companion import Judge
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determinacy import require_determined
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
@@ -64,7 +65,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         ConversionError: the source can't be run on enough feeds, or does not follow from its file.
     """
     signature, traced, no_truth = traced_at(source, boundary)
-    runs, learner = runs_of(source, signature, seed)
+    runs, learner = runs_of(source, signature, seed, Judge(source, signature, traced))
     require_repeatable(source, signature, runs[0])
     require_determined(source, signature, runs)
     goldens = tuple(

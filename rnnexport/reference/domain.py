@@ -17,6 +17,7 @@ import numpy as np
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Signature
+from rnnexport.reference.companion import Judge
 from rnnexport.verification.domain import EVERYWHERE, Domain
 from rnnexport.verification.feeds import LONG, Feed, chunks, feed_at
 
@@ -60,10 +61,14 @@ class Learner:
         signature: what goes in and comes out.
         seed: of the feeds.
         longer: how many timesteps to add to each feed.
+        judge: what runs a feed; eager Keras by default.
     """
 
-    def __init__(self, source: SourceModel, signature: Signature, seed: int, longer: int = 0) -> None:
+    def __init__(
+        self, source: SourceModel, signature: Signature, seed: int, longer: int = 0, judge: Judge | None = None
+    ) -> None:
         self._source, self._signature, self._seed = source, signature, seed
+        self._judge = judge or Judge(source, signature, None)
         self._longer = longer
         self._learnt: list[Domain] = []
         self._vain = 0
@@ -107,6 +112,7 @@ class Learner:
         longer = [f"all feeds have {self._longer} more timesteps than planned"] if self._longer else []
         return (
             *longer,
+            *self._judge.notes(),
             *(
                 f"{count} {'feed' if count == 1 else 'feeds'} {what}: the source {why}"
                 for (what, why), count in self._notes.items()
@@ -155,10 +161,8 @@ class Learner:
         self._notes[key] = self._notes.get(key, 0) + 1
 
     def _run(self, feed: Feed, carried: Arrays | None = None) -> Run:
-        from rnnexport.source.eager import reference
-
         try:
-            expected = reference(self._source, self._signature, {**feed.arrays, **(carried or {})})
+            expected = self._judge({**feed.arrays, **(carried or {})})
         except ConversionError as error:
             return Run(feed, {}, error.found, 0.0)
         return Run(feed, expected, *_judged(expected))

@@ -13,6 +13,7 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import TIME, Signature
 from rnnexport.reference.certainty import largest_excess
+from rnnexport.reference.companion import Judge
 from rnnexport.reference.domain import Learner
 from rnnexport.verification.feeds import PLANNED, REQUIRED, Feed, beside, wanted
 
@@ -24,13 +25,19 @@ Runs = list[tuple[Feed, Arrays]]
 _LONGER = (0, 64, 256, 1024, 4096)
 
 
-def runs_of(source: SourceModel, signature: Signature, seed: int) -> tuple[Runs, Learner]:
+def runs_of(source: SourceModel, signature: Signature, seed: int, judge: Judge | None = None) -> tuple[Runs, Learner]:
     """The first planned feeds that say something of the source, with what it gave for them, and what was learnt of it.
+
+    Args:
+        source: the model.
+        signature: what goes in and comes out.
+        seed: of the feeds.
+        judge: what runs them; eager Keras by default.
 
     Raises:
         ConversionError: it raises, or gives no finite number, for nearly all of them.
     """
-    first = Learner(source, signature, seed)
+    first = Learner(source, signature, seed, judge=judge)
     for steps in _LONGER if TIME in signature.dynamic_dims else _LONGER[:1]:
         learner, runs = Learner(source, signature, seed, steps) if steps else first, []
         for index in range(PLANNED):

@@ -79,7 +79,7 @@ class Reference:
         source, known = self.whole
         if unroll and open_lengths(known.signature):
             return None
-        return _traced(source, known, unroll=unroll)
+        return _traced(source, known, unroll=unroll and known.traced is None)
 
     def goldens(self, sequence: TracedModel | None) -> tuple[Golden, ...]:
         """Those of what is called, and behind them some of whole sequences, where the artifact takes these."""

@@ -29,6 +29,8 @@ from rnnexport.verification.domain import EVERYWHERE, Domain, is_real, padded, v
 
 WANTED = 7  # feeds of a verification, besides those of `beside` and chunks
 _WANTED_FIXED = 10  # the same where no size is open: a call has fewer values then, and costs less
+_WANTED_LONG = 4  # the same where a fixed length makes a call costly, and of many values
+_LONG_FROM = 257  # timesteps
 REQUIRED = 3  # those without which there is none
 
 # (batch, timesteps, scale, whether states start at their initial value). A source that can't run one of the first seven
@@ -65,6 +67,7 @@ _STATES = {6: (8.0, 25.0)}
 _ROWS = (1.0, 3.0, 0.3, 6.0)
 # At these a source may be too uncertain of its own values to say anything.
 DARING = (LONG, LARGE, HUGE)
+_SEQUENCE_RANK = 3
 _CHUNK = HUGE + 1  # the index of the first chunk
 # Three chunks of one sequence: the first from the initial state, the others from where the one before ended.
 _CHUNKS = ((2, 3, 1.0, True), (2, 1, 1.0, False), (2, 4, 1.0, False))
@@ -101,7 +104,15 @@ def feeds(signature: Signature, seed: int = 0) -> Iterator[Feed]:
 
 def wanted(signature: Signature) -> int:
     """How many of `feeds` a verification takes."""
+    if is_long(signature):
+        return _WANTED_LONG
     return WANTED if signature.dynamic_dims else _WANTED_FIXED
+
+
+def is_long(signature: Signature) -> bool:
+    """Whether every feed has many timesteps, for the length of a sequence is fixed."""
+    fixed = [spec.shape[1] for spec in signature.inputs if len(spec.shape) == _SEQUENCE_RANK]
+    return any(isinstance(size, int) and size >= _LONG_FROM for size in fixed)
 
 
 def beside(signature: Signature) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+import rnnexport
 from rnnexport.cli import _COMMANDS
 from rnnexport.targets.registry import target
 from samples.catalog import SAMPLES_BY_NAME
@@ -75,7 +76,7 @@ def test_custom_objects_may_be_a_module(saved, rnnexport_command, tmp_path):
 def test_export_to_several_targets(saved, rnnexport_command, tmp_path):
     done = rnnexport_command(
         *("export", saved("simple_rnn"), "--to", "onnx", "--to", "saved-model", "--to", "tflite", "--to", "numpy"),
-        *("--tflite-timesteps", 4, "-o", tmp_path / "new" / "artifacts"),
+        *("--tflite-timesteps", 4, "--form", "rolled", "-o", tmp_path / "new" / "artifacts"),
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = sorted(path.name for path in (tmp_path / "new" / "artifacts").iterdir())
@@ -87,6 +88,8 @@ def test_export_to_several_targets(saved, rnnexport_command, tmp_path):
         "simple_rnn_saved_model",
     ]
     assert done.stdout.count("verified") == 4
+    told = rnnexport.inspect(tmp_path / "new" / "artifacts" / "simple_rnn.tflite").facts["options"]
+    assert told == "form rolled, timesteps 4"
 
 
 @GROUP

@@ -13,6 +13,7 @@ from keras import ops
 
 import rnnexport
 from benchmarks.lookalikes import lookalike
+from rnnexport.api.inspect import inspect_tflite
 from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.signature import Boundary
@@ -194,6 +195,20 @@ def test_another_one_is_refused(name):
     error = reason(make())
     assert why in error.found
     assert ("give --batch N" if name == "an open batch" else "give --form rolled") in error.todo
+
+
+@GROUP
+def test_a_model_tells_which_forms_its_recurrences_may_have(tmp_path):
+    model = of_layers(layers.LSTM(5, return_sequences=True), layers.GRU(4), batch=None, steps=7)
+    model.save(tmp_path / "m.keras")
+    lstm, gru = inspect_tflite(tmp_path / "m.keras")
+    assert (lstm.chosen, lstm.proven, lstm.refused) == ("unroll", ("fused", "rolled", "unroll"), {})
+    assert (gru.chosen, gru.proven) == ("unroll", ("rolled", "unroll"))
+    assert "it is a GRU" in gru.refused["fused"]
+    of_layers(layers.LSTM(5), batch=None).save(tmp_path / "open.keras")
+    (lstm,) = inspect_tflite(tmp_path / "open.keras")
+    assert (lstm.chosen, lstm.proven) == ("rolled", ("fused", "rolled"))
+    assert "--timesteps" in lstm.refused["unroll"]
 
 
 @GROUP

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +24,7 @@ from rnnexport.targets.tflite.export import converted
 
 GROUP = pytest.mark.xdist_group("tflite_micro")
 STEPS, FEATURES = 9, 3
+EXAMPLE = Path(__file__).parents[2] / "examples" / "tflm"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def files(source, tmp_path_factory):
     def write(boundary, form):
         path = folder / f"{form.form}_{form.runtime}_{boundary.timesteps}.tflite"
         signature = describe(source, boundary)
-        path.write_bytes(converted(Graphs(trace(source, signature, unroll=form.form == "unroll")), form)[0])
+        path.write_bytes(converted(Graphs(trace(source, signature, unroll=False)), form)[0])
         return path
 
     return write
@@ -63,16 +69,75 @@ def test_every_form_that_is_made_for_it_runs_there(form, files, source):
     assert 1_000 < int(settings["arena"].removesuffix(" bytes").replace(",", "")) < 100_000
 
 
-@GROUP
-def test_an_artifact_for_it_is_verified_there(source, tmp_path):
+@pytest.fixture(scope="module")
+def board(source, tmp_path_factory):
+    """(path, exported) of an artifact for it."""
     pytest.importorskip("tflite_micro")
-    path = tmp_path / "small.tflite"
+    path = tmp_path_factory.mktemp("board") / "board.tflite"
     form = TFLiteForm("fused", "tflm")
-    exported = rnnexport.export(source, "tflite", path, batch=1, timesteps=STEPS, tflite=form)
+    return path, rnnexport.export(source, "tflite", path, batch=1, timesteps=STEPS, tflite=form)
+
+
+@GROUP
+def test_an_artifact_for_it_is_verified_there(board):
+    path, exported = board
     assert (exported.report.status, exported.report.provider) == ("passed", "tflm")
     assert rnnexport.inspect(path).facts["options"] == "batch 1, for tflm, form fused, timesteps 9"
     (report,) = rnnexport.verify(path, providers=["tflm"]).artifacts
     assert report.status == "passed"
+
+
+def compiled(folder, *options):
+    """What a C++ compiler makes of `main.cc` in a folder, run."""
+    if (compiler := shutil.which("g++")) is None:
+        pytest.skip("there is no C++ compiler")
+    program = folder / "program"
+    arguments = [compiler, "-std=c++17", "-O1", str(folder / "main.cc"), *options, "-o", str(program)]
+    subprocess.run(arguments, check=True, capture_output=True, text=True)
+    return subprocess.run([program], check=False, capture_output=True, text=True)
+
+
+@GROUP
+def test_a_header_for_a_board_has_the_file_its_operators_and_its_goldens(board, tmp_path):
+    path, exported = board
+    (tmp_path / "board.h").write_text(runpy.run_path(str(EXAMPLE / "header.py"))["header"](path))
+    checks = """#include "board.h"
+#include <cstdio>
+struct Resolver { void AddUnidirectionalSequenceLSTM() { puts("lstm"); } void AddTranspose() { puts("transpose"); } };
+int main() {
+  Resolver resolver;
+  board::AddOperators(resolver);
+  printf("%d %d %.6g\\n", int(sizeof board::model), board::kOperators, board::goldens[0].outputs[0][1]);
+}
+"""
+    (tmp_path / "main.cc").write_text(checks)
+    *operators, told = compiled(tmp_path).stdout.splitlines()
+    size, count, number = told.split()
+    assert sorted(operators) == ["lstm", "transpose"]
+    assert (int(count), int(size) < path.stat().st_size) == (2, True)
+    golden = target("tflite").read_proof(path).goldens[0]
+    np.testing.assert_allclose(float(number), golden.expected["y"].ravel()[1], rtol=1e-4)
+    assert exported.report.status == "passed"
+
+
+@GROUP
+def test_the_program_for_a_board_gives_what_the_model_gives(board, tmp_path):
+    """`TFLM_ROOT` is a tree of tflite-micro in which `make microlite` was run for this host."""
+    if not (root := os.environ.get("TFLM_ROOT")):
+        pytest.skip("TFLM_ROOT is not set")
+    (tmp_path / "board.h").write_text(runpy.run_path(str(EXAMPLE / "header.py"))["header"](board[0]))
+    shutil.copy(EXAMPLE / "main.cc", tmp_path)
+    downloads = Path(root) / "tensorflow/lite/micro/tools/make/downloads"
+    folders = [root, downloads / "flatbuffers/include", downloads / "gemmlowp", downloads / "ruy"]
+    (library,) = Path(root).glob("gen/*/lib/libtensorflow-microlite.a")
+    done = compiled(tmp_path, "-DTF_LITE_STATIC_MEMORY", *(f"-I{folder}" for folder in folders), str(library))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goldens, largest error" in done.stdout
+
+
+def test_the_documentation_has_that_program():
+    text = (EXAMPLE.parents[1] / "docs" / "tflite.md").read_text()
+    assert f"```cpp\n{(EXAMPLE / 'main.cc').read_text()}```" in text
 
 
 @GROUP

@@ -14,7 +14,7 @@ import rnnexport
 from benchmarks.edges.artifacts import traced
 from benchmarks.edges.cases import Case
 from rnnexport.core.errors import ConversionError, UsageError
-from rnnexport.core.forms import MOST_UNROLLED, TFLiteForm
+from rnnexport.core.forms import MOST_COPIED, MOST_UNROLLED, TFLiteForm
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
@@ -132,12 +132,14 @@ LOOPS = {
 
 
 @GROUP
-def test_lists_are_written_and_read_where_the_loop_says():
+@pytest.mark.parametrize("form", ["rolled", "unroll"])
+def test_lists_are_written_and_read_where_the_loop_says(form):
     x = np.random.default_rng(5).standard_normal((71, FEATURES)).astype(np.float32)
     x[40, 0] = 99.0
     model = traced([Case(name, "", "x", function) for name, function in LOOPS.items()], {"x": x})
     wanted = dict(zip(LOOPS, model.run({"x": x}).values(), strict=True))
-    runner = Interpreter(model_content=converted(Graphs(model), ROLLED)[0]).get_signature_runner("serving_default")
+    data, _ = converted(Graphs(model), TFLiteForm(form))
+    runner = Interpreter(model_content=data).get_signature_runner("serving_default")
     found = dict(zip(LOOPS, (runner(x=x)[f"o{at}"] for at in range(len(LOOPS))), strict=True))
     assert np.abs(wanted["ends_early"][:40]).min() > 0
     assert not wanted["ends_early"][40:].any()
@@ -152,6 +154,8 @@ def test_auto_writes_short_sequences_out_and_long_ones_as_loops():
     steps = (None, 1, MOST_UNROLLED, MOST_UNROLLED + 1)
     assert [auto.chosen(count).form for count in steps] == ["unroll", "unroll", "unroll", "rolled"]
     assert "300 steps" in auto.chosen(300).because
+    assert [auto.chosen(20, weights).form for weights in (MOST_COPIED // 20, MOST_COPIED // 19)] == ["unroll", "rolled"]
+    assert "2.0 MB over 20 steps" in auto.chosen(20, 100_000).because
     assert TFLiteForm("unroll").chosen(10_000).form == "unroll"
 
 

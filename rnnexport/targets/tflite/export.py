@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed
 from rnnexport.targets.tflite.fusing import Fusion, fusion_of, with_operators
+from rnnexport.targets.tflite.metadata import bytes_of, tree_of
 from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.replaying import Style, in_other_forms
+from rnnexport.targets.tflite.steps import NotWrittenError, written_out
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
@@ -33,13 +37,14 @@ _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
 # has to be it.
 _ORDER = re.compile(r"^\d_")
 
-# The converter makes one operator of a gelu, by the error function in it. Loops are kept where it knows the sizes of
-# the lists that they write.
-_USUAL = Style(kept=frozenset({"Erf", "Erfc"}))
-_EVERYTHING = Style(unrolled=True)
-_ROLLED = Style(kept=_USUAL.kept, stacked=True)
+# The converter makes one operator of a gelu, by the error function in it. It is given loops, also where steps are to be
+# written out: that takes it far longer than `written_out`, which leaves it those alone whose lists are no tensors.
+_LOOPS = Style(kept=frozenset({"Erf", "Erfc"}), stacked=True)
+_STEPS = Style(unrolled=True)
 
 _OTHER_FLOATS = ("bfloat16", "float16", "float64")
+
+Finish = Callable[[bytes], bytes]  # what is done to what the converter wrote
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.
 _OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -80,56 +85,67 @@ def _in_a_form(graphs: Graphs, form: TFLiteForm) -> tuple[bytes, Fusion]:
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
     fusion = fusion_of(graphs) if form.form == "fused" else Fusion()
-    loops = form.form in ("fused", "rolled")
-    styles = (_ROLLED, replace(_ROLLED, kept=frozenset())) if loops else (_USUAL, _EVERYTHING)
-    growing = form.runtime == "litert"
-    style, further = (replace(one, growing=growing, fused=fusion.made) for one in styles)
-    return _in_styles(graphs, style, further, fusion), fusion
+    finish = written_out if form.unrolls else partial(with_operators, lstms=fusion.lstms)
+    first = replace(_LOOPS, growing=form.runtime == "litert" and not form.unrolls, fused=fusion.made)
+    second = _STEPS if form.unrolls else replace(first, kept=frozenset())
+    return _in_styles(graphs, (first, second), finish), fusion
 
 
-def _in_styles(graphs: Graphs, style: Style, further: Style, fusion: Fusion) -> bytes:
+def _in_styles(graphs: Graphs, styles: tuple[Style, Style], finish: Finish) -> bytes:
     """In the first style, or in the second where the converter refuses that."""
+    first, second = styles
     try:
-        return _written(graphs, style, fusion)
-    except NotFixed as error:
+        return _written(graphs, first, finish)
+    except (ConversionError, NotFixed, NotWrittenError) as error:
+        again = _written_again(graphs, second, finish) if _is_different(graphs, *styles) else None
+        if again is not None:
+            return again
+        if isinstance(error, ConversionError):
+            raise
         raise ConversionError(
             f"{graphs.main.name} has a list that can't be one tensor: {error}",
             "lists that are as long as they are made, of elements of one shape",
-            "give --form unroll and --timesteps",
+            f"give --form {'rolled' if second.unrolled else 'unroll and --timesteps'}",
         ) from error
-    except ConversionError as error:
-        again = _written_again(graphs, style, further, fusion)
-        if again is None:
-            raise error
-        return again
 
 
-def _written_again(graphs: Graphs, style: Style, further: Style, fusion: Fusion) -> bytes | None:
-    """The same with everything in another form; None where nothing is, or a loop has no number of steps."""
+def _is_different(graphs: Graphs, first: Style, second: Style) -> bool:
+    """Whether there is something that the second style writes in another way."""
     traced = [graphs.main, *([] if graphs.sequence is None else [graphs.sequence])]
     found = {node.op for one in traced for node in _nodes(one.function.graph)}
-    if not found & style.kept and not (further.unrolled and any(op.startswith("TensorList") for op in found)):
-        return None
+    return bool(found & (first.kept - second.kept)) or (
+        second.unrolled and any(op.startswith("TensorList") for op in found)
+    )
+
+
+def _written_again(graphs: Graphs, style: Style, finish: Finish) -> bytes | None:
+    """None where a loop has no number of steps."""
     try:
-        return _written(graphs, further, fusion)
-    except NotFixed:
+        return _written(graphs, style, finish)
+    except (NotFixed, NotWrittenError):
         return None
 
 
-def _written(graphs: Graphs, style: Style, fusion: Fusion) -> bytes:
-    traced = in_other_forms(graphs.main, style)
+def _written(graphs: Graphs, style: Style, finish: Finish) -> bytes:
+    traced, custom = in_other_forms(graphs.main, style), bool(style.fused)
     sequence = graphs.sequence and in_other_forms(graphs.sequence, replace(style, fused={}))
     if not traced.signature.states:
-        return _converted({SIGNATURE: traced.function}, fusion)
+        return finish(_converted({SIGNATURE: traced.function}, custom=custom))
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
     if sequence is not None:
         functions[SIGNATURE] = sequence.function
     ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
-    return _named(_converted(ordered, fusion), {} if graphs.is_stream else {SIGNATURE: STEP})
+    data = finish(_converted(ordered, custom=custom))
+    return _named(data, {} if graphs.is_stream else {SIGNATURE: STEP})
 
 
-def _converted(functions: Mapping[str, Any], fusion: Fusion) -> bytes:
-    """One file with these functions by the names of their signatures. What they have in common is in it once."""
+def _converted(functions: Mapping[str, Any], *, custom: bool) -> bytes:
+    """One file with these functions by the names of their signatures. What they have in common is in it once.
+
+    Args:
+        functions: by name.
+        custom: whether some of their operators are ours.
+    """
     module = tf.Module()
     module.functions = list(functions.values())
     with tempfile.TemporaryDirectory() as folder:
@@ -137,23 +153,19 @@ def _converted(functions: Mapping[str, Any], fusion: Fusion) -> bytes:
             tf.saved_model.save(module, folder, signatures=dict(functions), options=_OPTIONS)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            converter.allow_custom_ops = bool(fusion.lstms)
+            converter.allow_custom_ops = custom
             converter.exclude_conversion_metadata = True  # which takes a sixth of the time
             data: bytes = converter.convert()
         except ConverterError as error:
             raise _refusal([function.graph for function in functions.values()], error) from error
         except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
             raise OSError(errno.EIO, error.message) from error
-    return with_operators(data, fusion.lstms) if fusion.lstms else data
+    return data
 
 
 def _named(model: bytes, twins: Mapping[str, str]) -> bytes:
     """The file without the numbers in front of its names, and with a second name for each of `twins`' values."""
-    from copy import copy
-
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    tree = tree_of(model)
     for graph in tree.subgraphs:
         graph.name = _ORDER.sub("", graph.name.decode())
     for entry in tree.signatureDefs:
@@ -163,7 +175,7 @@ def _named(model: bytes, twins: Mapping[str, str]) -> bytes:
         again = copy(by_key[twin])
         again.signatureKey = name
         tree.signatureDefs.append(again)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return bytes_of(tree)
 
 
 def _refusal(graphs: Iterable[Any], error: ConverterError) -> ConversionError:

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.trace import Graphs
+from rnnexport.targets.tflite.metadata import bytes_of, schema, tree_of
 from rnnexport.targets.tflite.places import NotFusedError, Places, places
 from rnnexport.targets.tflite.proofs import LSTM, proven
 from rnnexport.targets.tflite.recurrences import path_of, recurrences
@@ -52,6 +51,14 @@ def fusion_of(graphs: Graphs) -> Fusion:
     Raises:
         ConversionError: nothing is; says why of each recurrence.
     """
+    fusion = possible(graphs)
+    if not fusion.lstms:
+        raise _nothing(graphs, fusion.why_not)
+    return fusion
+
+
+def possible(graphs: Graphs) -> Fusion:
+    """What of `graphs.main` can be fused."""
     cells = proven(graphs)
     lstms: list[LSTM] = []
     made, why_not = {}, {}
@@ -67,8 +74,6 @@ def fusion_of(graphs: Graphs) -> Fusion:
         made[loop.name] = partial(_fused, len(lstms), lstm, where)
         lstms.append(lstm)
         why_not[loop.name] = ""
-    if not lstms:
-        raise _nothing(graphs, why_not)
     return Fusion(lstms, made, why_not)
 
 
@@ -116,17 +121,19 @@ def with_operators(model: bytes, lstms: Sequence[LSTM]) -> bytes:
     Raises:
         ConversionError: the file has an operator that is neither ours nor built in.
     """
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    if not lstms:
+        return model
+    tree = tree_of(model)
     ours = {at: _number(code) for at, code in enumerate(tree.operatorCodes) if code.customCode}
     for at in ours:
         code = tree.operatorCodes[at]
         code.customCode, code.version = None, 1
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+        code.builtinCode = code.deprecatedBuiltinCode = schema().BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
     for graph in tree.subgraphs:
         for operator in graph.operators:
             if operator.opcodeIndex in ours:
                 _Writing(tree, graph).become(operator, lstms[ours[operator.opcodeIndex]])
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return bytes_of(tree)
 
 
 def _number(code: Any) -> int:
@@ -166,26 +173,26 @@ class _Writing:
             *(self._state(f"{name}/{state}", (rows, lstm.width)) for state in "hc"),
             *normalization,
         ]
-        options = schema.UnidirectionalSequenceLSTMOptionsT()
-        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, lstm.squash)
+        options = schema().UnidirectionalSequenceLSTMOptionsT()
+        options.fusedActivationFunction = getattr(schema().ActivationFunctionType, lstm.squash)
         options.timeMajor = True
-        operator.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions
+        operator.builtinOptionsType = schema().BuiltinOptions.UnidirectionalSequenceLSTMOptions
         operator.builtinOptions, operator.customOptions = options, None
 
     def _weight(self, name: str, array: np.ndarray) -> int:
-        buffer = schema.BufferT()
+        buffer = schema().BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         return self._added(name, array.shape, buffer)
 
     def _state(self, name: str, shape: Sequence[int]) -> int:
-        at = self._added(name, shape, schema.BufferT())
+        at = self._added(name, shape, schema().BufferT())
         self.graph.tensors[at].isVariable = True
         return at
 
     def _added(self, name: str, shape: Sequence[int], buffer: Any) -> int:
-        tensor = schema.TensorT()
+        tensor = schema().TensorT()
         tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shape), len(self.tree.buffers)
-        tensor.type = schema.TensorType.FLOAT32
+        tensor.type = schema().TensorType.FLOAT32
         self.tree.buffers.append(buffer)
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
 _PROVENANCE = "rnnexport.provenance"
 _GOLDENS = "rnnexport.artifact.goldens"
 _IDENTIFIER = b"TFL3"
+# Of LiteRT, or of TensorFlow, which has the same ones.
+_CLASSES = (
+    ("ai_edge_litert.schema_py_generated", "ai_edge_litert.tools.flatbuffer_utils"),
+    ("tensorflow.lite.python.schema_py_generated", "tensorflow.lite.tools.flatbuffer_utils"),
+)
 
 
 def write(path: Path, proof: Proof) -> None:
@@ -26,34 +31,47 @@ def write(path: Path, proof: Proof) -> None:
 
 
 def with_proof(model: bytes, proof: Proof) -> bytes:
-    """`model` with `proof` in place of one that it has. ProviderError where no package has the flatbuffer classes."""
-    schema, flatbuffer_utils = flatbuffer_classes()
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    """`model` with `proof` in place of one that it has. Raises as `flatbuffer_classes`."""
+    tree, classes = tree_of(model), schema()
     provenance, goldens = proof.blobs()
     for name, blob in ((_PROVENANCE, provenance.encode()), (_GOLDENS, goldens)):
         entry = next((one for one in tree.metadata or [] if _text(one.name) == name), None)
         if entry is None:
             if not blob:
                 continue
-            entry = schema.MetadataT()
+            entry = classes.MetadataT()
             entry.name, entry.buffer = name, len(tree.buffers)
-            tree.buffers.append(schema.BufferT())
+            tree.buffers.append(classes.BufferT())
             tree.metadata = [*(tree.metadata or []), entry]
         # An array is packed as a whole, a list byte by byte. Tensors count buffers: an empty one stays in its place.
         tree.buffers[entry.buffer].data = np.frombuffer(blob, np.uint8) if blob else None
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return bytes_of(tree)
 
 
+@cache
 def flatbuffer_classes() -> tuple[Any, Any]:
-    """The flatbuffer classes of LiteRT, or those of TensorFlow, which are the same, and the functions beside them."""
-    for package in ("ai_edge_litert.{}", "tensorflow.lite.{}"):
-        home = "python." if package.startswith("tensorflow") else ""
+    """The module of the classes of a file, and that of functions beside them. ProviderError where there is none."""
+    for classes, functions in _CLASSES:
         with suppress(ModuleNotFoundError):
-            schema = import_module(package.format(f"{home}schema_py_generated"))
-            return schema, import_module(package.format("tools.flatbuffer_utils"))
+            return import_module(classes), import_module(functions)
     raise ProviderError(
         "ai-edge-litert is not installed", "LiteRT, to write a TFLite file", "pip install 'rnnexport[cpu]'"
     )
+
+
+def schema() -> Any:
+    """The module of the classes. Raises as `flatbuffer_classes`."""
+    return flatbuffer_classes()[0]
+
+
+def tree_of(model: bytes) -> Any:
+    """The objects of a file, which may be changed. Raises as `flatbuffer_classes`."""
+    return flatbuffer_classes()[1].convert_bytearray_to_object(bytearray(model))
+
+
+def bytes_of(tree: Any) -> bytes:
+    """The file of these objects."""
+    return bytes(flatbuffer_classes()[1].convert_object_to_bytearray(tree))
 
 
 def _text(name: str | bytes) -> str:
@@ -62,8 +80,8 @@ def _text(name: str | bytes) -> str:
 
 def facts(path: Path) -> dict[str, str]:
     """What there is to say of a file that some tool changed, by label. Raises as `parse`."""
-    model, schema = parse(path)
-    names = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+    model, classes = parse(path)
+    names = {code: name for name, code in vars(classes.TensorType).items() if not name.startswith("_")}
     with ForeignCode(partial(_damaged, path)):
         graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
         kinds = Counter(names[g.Tensors(at).Type()].lower() for g in graphs for at in range(g.TensorsLength()))
@@ -94,8 +112,8 @@ def holds_state(path: Path) -> bool:
 
 def operators(path: Path) -> Counter[str]:
     """Operators by their built-in names, over all subgraphs."""
-    model, schema = parse(path)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    model, classes = parse(path)
+    names = {code: name for name, code in vars(classes.BuiltinOperator).items() if not name.startswith("_")}
     with ForeignCode(partial(_damaged, path)):
         codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
         # Codes above 127 do not fit the older field, which holds 127 then.
@@ -111,14 +129,14 @@ def parse(path: Path) -> tuple[Any, Any]:
         ProviderError: ai-edge-litert is not installed.
         UsageError: it is no TFLite file, or is cut short.
     """
-    model, schema, _ = _parsed(path)
-    return model, schema
+    model, classes, _ = _parsed(path)
+    return model, classes
 
 
 def _parsed(path: Path) -> tuple[Any, Any, bytes]:
     """What `parse` gives, and the bytes of the file."""
     try:
-        from ai_edge_litert import schema_py_generated as schema
+        from ai_edge_litert import schema_py_generated as classes
     except ModuleNotFoundError as error:
         raise ProviderError(
             "ai-edge-litert is not installed", "LiteRT, to read a TFLite file", "pip install 'rnnexport[cpu]'"
@@ -130,7 +148,7 @@ def _parsed(path: Path) -> tuple[Any, Any, bytes]:
     if data[4:8] != _IDENTIFIER:
         raise UsageError(f"{path.name} is no TFLite file", f"{_IDENTIFIER.decode()} at byte 4", "export it again")
     with ForeignCode(partial(_damaged, path)):
-        return schema.Model.GetRootAs(data, 0), schema, data
+        return classes.Model.GetRootAs(data, 0), classes, data
 
 
 def _damaged(path: Path, error: BaseException) -> UsageError:

@@ -101,7 +101,7 @@ def _constants(tree: Any, schema: Any) -> Iterator[Constant]:
 def _operator(tree: Any, schema: Any, one: Constant) -> str:
     """The kind of the first operator that reads it."""
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    return names[_code(tree, one.readers[0][0])]
+    return str(names[_code(tree, one.readers[0][0])])
 
 
 def _code(tree: Any, operator: Any) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph
-from rnnexport.core.forms import TFLiteForm
+from rnnexport.core.forms import FORMS, TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.trace import Graphs, TracedModel
 
 _NONE: Mapping[str, str] = {}
 _LOOPS = ("While", "StatelessWhile")
+_DYNAMIC = "dynamic length"
 
 
 def decisions(graphs: Graphs, form: TFLiteForm, fusion: Mapping[str, str] = _NONE) -> tuple[LoweringDecision, ...]:
@@ -38,6 +39,21 @@ def _decision(traced: TracedModel, loop: Any, form: TFLiteForm, why_not: str | N
         return LoweringDecision(name, f"LSTM; {what}", "fused", form.because, ("fused", "rolled"))
     refused = {"fused": why_not or "it is not read"}
     return LoweringDecision(name, what, "rolled", "it has no fused form", ("rolled",), refused)
+
+
+def choices(traced: TracedModel, form: TFLiteForm, fusion: Mapping[str, str]) -> tuple[LoweringDecision, ...]:
+    """What each recurrence of a model would become, and which other forms it may have; arguments as of `decisions`."""
+    return tuple(_choice(traced, loop, form, fusion.get(loop.name, "it is not read")) for loop in recurrences(traced))
+
+
+def _choice(traced: TracedModel, loop: Any, form: TFLiteForm, why_not: str) -> LoweringDecision:
+    what = _described(traced, loop)
+    refused = {"fused": why_not} if why_not else {}
+    if what.endswith(_DYNAMIC):
+        refused["unroll"] = "its length is open: give --timesteps"
+    proven = tuple(one for one in FORMS if one not in refused)
+    chosen, why = (form.form, form.because) if form.form in proven else ("rolled", "it takes any length")
+    return LoweringDecision(path_of(loop), what, chosen, why, proven, refused)
 
 
 def recurrences(traced: TracedModel) -> Iterator[Any]:
@@ -82,4 +98,4 @@ def _described(traced: TracedModel, loop: Any) -> str:
     sequences = [one.op.inputs[0] for one in loop.inputs if one.op.type == "TensorListFromTensor"]
     steps = {tensor.shape[0] for tensor in sequences}
     length = steps.pop() if len(steps) == 1 else None
-    return "; ".join([*told, "dynamic length" if length is None else f"{length} step{'s' if length > 1 else ''}"])
+    return "; ".join([*told, _DYNAMIC if length is None else f"{length} step{'s' if length > 1 else ''}"])

@@ -83,7 +83,7 @@ def _set_item(operation: Operation, given: Stacked, at: tf.Tensor, item: tf.Tens
     tensor = given.elements()
     at = at if given.base is None else at - given.base
     start = tf.stack([at, *[tf.constant(0, at.dtype)] * item.shape.rank])
-    updated = dynamic_update_slice(tensor, item[tf.newaxis], start)
+    updated = dynamic_update_slice(tensor, tf.expand_dims(item, 0), start)
     updated.set_shape(tensor.shape)
     return [replace(given, tensor=updated)]
 
