@@ -96,7 +96,9 @@ def twice(x):
 
 @GROUP
 @pytest.mark.parametrize(
-    ("function", "loops"), [(doubled_while_small, True), (halved, False), (twice, False)], ids=lambda one: str(one)
+    ("function", "loops"),
+    [(doubled_while_small, True), (halved, False), (twice, False)],
+    ids=["while small", "halved", "twice"],
 )
 def test_other_loops_are_right_whether_they_stay_or_not(function, loops):
     x = np.abs(np.random.default_rng(4).standard_normal((9, FEATURES))).astype(np.float32)
