@@ -18,7 +18,7 @@ from rnnexport.reference.witness import Allowed, where_numbers
 
 if TYPE_CHECKING:
     from rnnexport.source.double import Double
-    from rnnexport.source.inside import Scope
+    from rnnexport.source.islands import Scope
     from rnnexport.source.trace import TracedModel
 
 
@@ -33,7 +33,7 @@ def culprit(traced: TracedModel, graph: Double, feed: Arrays) -> str:
     Returns:
         That of a loop as a whole, or the model's name, where no operator does it by itself.
     """
-    from rnnexport.source.inside import InsideError, is_plain, runs_functions, scopes
+    from rnnexport.source.islands import InsideError, is_plain, runs_functions, scopes
 
     operation = _first(traced, feed)
     if operation is not None and not runs_functions(operation) and all(map(is_plain, operation.inputs)):

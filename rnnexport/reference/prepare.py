@@ -160,7 +160,7 @@ def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedMod
 
 
 def _as_it_is(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
-    from rnnexport.source.cures import with_sizes
+    from rnnexport.source.probe import with_sizes
     from rnnexport.source.trace import trace
 
     if not unroll and known.traced is not None:

@@ -12,7 +12,7 @@ from rnnexport.source.api import KerasApi, Model, api_of
 from rnnexport.source.custom_objects import import_code
 from rnnexport.source.files import SourceFile
 from rnnexport.source.origin import choose_api
-from rnnexport.source.theano import refuse_theano_kernels
+from rnnexport.source.semantics import refuse_theano_kernels
 
 _FORM = "module:function or file.py:function"
 

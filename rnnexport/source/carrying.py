@@ -19,7 +19,6 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.source.api import Layer
-from rnnexport.source.state_cell import StateCell
 
 # A layer's own `call`, with its arguments, which may be changed first.
 Replacement = Callable[["LayerCall"], Any]
@@ -252,3 +251,30 @@ def _no_padding(*inputs: Any) -> list[list[int]]:
 def _any_shape(shape: Any) -> Any:
     del shape  # of the inputs with those before them
     return tf.TensorShape(None)
+
+
+class StateCell:
+    """Read as a tensor, assigned as a value.
+
+    Both Keras read the state of a stateful layer by converting it to a tensor, and write it with `assign` (tf_keras by
+    way of `tf.compat.v1.assign`). No more is asked of a state than that, a `dtype` and a `shape`.
+    """
+
+    def __init__(self, value: tf.Tensor) -> None:
+        self.value = value
+
+    @property
+    def dtype(self) -> tf.DType:
+        return self.value.dtype
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        return self.value.shape
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
+        value = self.value if dtype is None else tf.cast(self.value, dtype)
+        return tf.convert_to_tensor(value, name=name)
+
+    def assign(self, value: Any, use_locking: Any = None, name: Any = None, read_value: Any = None) -> None:
+        """Take the new value, in the state's dtype; the extra arguments are those `tf.compat.v1.assign` passes."""
+        self.value = tf.cast(tf.convert_to_tensor(value), self.value.dtype)

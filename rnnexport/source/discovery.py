@@ -18,12 +18,11 @@ import tensorflow as tf
 from rnnexport.core.errors import ConversionError, ForeignCode
 from rnnexport.core.signature import Signature
 from rnnexport.source.api import SEQUENCE_RANK, Layer, ModelApi
-from rnnexport.source.carrying import Carried, CarriedHistory, CarriedRecurrence, LayerCall, calls_replaced
+from rnnexport.source.carrying import Carried, CarriedHistory, CarriedRecurrence, LayerCall, StateCell, calls_replaced
 from rnnexport.source.dependence import started_by_inputs
 from rnnexport.source.eager import explain_call, run_eager
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import some_feed
-from rnnexport.source.state_cell import StateCell
 
 _CONVOLUTIONS = (
     *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),

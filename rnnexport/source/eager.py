@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature, as_text
-from rnnexport.source.api import hidden_state
+from rnnexport.source.api import Layer, Model, ModelApi, hidden_state
+from rnnexport.source.carrying import LayerCall, calls_replaced
 from rnnexport.source.model import SourceModel
-from rnnexport.source.short_sequences import short_sequences_refused
 
 
 def run_eager(
@@ -82,3 +83,42 @@ def explain_call(source: SourceModel) -> Callable[[BaseException], ConversionErr
 
 def _value(tensor: tf.Tensor | tf.Variable) -> np.ndarray:
     return as_text(np.asarray(tf.convert_to_tensor(tensor).numpy()))
+
+
+_POOLING = "AdaptiveMaxPooling1D"
+
+
+def short_sequences_refused(api: ModelApi, model: Model) -> AbstractContextManager[None]:
+    """Inside this block a layer raises a ValueError where it has fewer steps than it reads at once.
+
+    Two kinds do not in TensorFlow 2.21, which runs them with what lies in memory, or until the process ends:
+
+        DepthwiseConv1D(3, dilation_rate=2)(x_B3I)    reads five steps; gives three, of numbers that nobody computed
+        AdaptiveMaxPooling1D(2)(x_B1I)                divides by zero in the kernel, which ends the process (SIGFPE)
+
+    Others raise by themselves: on such a sequence there is no truth.
+    """
+    return calls_replaced({layer: _checked for layer in api.layers(model) if _is_dilated(layer) or _pools(layer)})
+
+
+def _is_dilated(layer: Layer) -> bool:
+    dilation = getattr(layer, "dilation_rate", None)
+    return isinstance(dilation, tuple) and max(dilation) > 1 and getattr(layer, "padding", None) == "valid"
+
+
+def _pools(layer: Layer) -> bool:
+    return any(kind.__name__ == _POOLING for kind in type(layer).__mro__)
+
+
+def _checked(call: LayerCall) -> Any:
+    layer = call.layer
+    first = 2 if layer.data_format == "channels_first" else 1
+    needed = (2,) if _pools(layer) else _reads(layer)
+    sizes = tuple(call.sequence.shape[first : first + len(needed)])
+    if any(size is not None and size < least for size, least in zip(sizes, needed, strict=True)):
+        raise ValueError(f"layer {layer.name} reads {needed} steps at once, and is given {sizes}")
+    return call.run()
+
+
+def _reads(layer: Layer) -> tuple[int, ...]:
+    return tuple(rate * (size - 1) + 1 for rate, size in zip(layer.dilation_rate, layer.kernel_size, strict=True))

@@ -27,11 +27,11 @@ from rnnexport.source.api import (
     ragged_input,
     rows_of_states,
 )
+from rnnexport.source.carrying import StateCell
 from rnnexport.source.configs import Config
 from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
-from rnnexport.source.state_cell import StateCell
 from rnnexport.source.time_distributed import steps_of_tf_keras
 from rnnexport.source.unrolling import recurrences_written
 from rnnexport.source.updated import variables_in_cells

@@ -14,18 +14,17 @@ from rnnexport.source.builder import build
 from rnnexport.source.configs import without_key
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.files import SourceFile, check_weights, identify
+from rnnexport.source.held import live, loaded
 from rnnexport.source.model import SourceModel
 from rnnexport.source.names import objects_for
 from rnnexport.source.origin import choose_api
 from rnnexport.source.packages import ObjectName
 from rnnexport.source.program import Program, load_program
-from rnnexport.source.reloading import live, loaded
 from rnnexport.source.rewrite_file import whole_file
 from rnnexport.source.safety import Advise, check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret
-from rnnexport.source.sizes import check_sizes
-from rnnexport.source.stored import stored_weights
+from rnnexport.source.stored import check_sizes, stored_weights
 from rnnexport.source.subclassed import with_inputs
 from rnnexport.source.updated import with_updated_variables
 from rnnexport.source.weights import load_weights

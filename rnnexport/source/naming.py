@@ -5,14 +5,19 @@ Names are a courtesy to who reads a program made from the graph: it computes the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from rnnexport.compat.layers import inner_layers
+from rnnexport.compat.tensorflow import function_of
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.source.api import Layer
+from rnnexport.source.assigned import assigned
 from rnnexport.source.model import SourceModel
-from rnnexport.source.walking import names_in_code
+from rnnexport.source.scopes import UNNAMED, origin
+from rnnexport.source.statements import Code, Frame
 
 
 def source_names(source: SourceModel, concrete: Any, entry: str) -> SourceNames:
@@ -111,3 +116,156 @@ def _named(part: str, layers: Mapping[str, Layer], numbered: bool) -> Layer | No
     stem, _, number = part.rpartition("_")
     whole, called = layers.get(part), layers.get(stem) if number.isdecimal() else None
     return (called or whole) if numbered else (whole or called)
+
+
+_LOOPS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("While", "StatelessWhile"), ("body", "cond"))
+_BRANCHES: Mapping[str, tuple[str, ...]] = dict.fromkeys(("If", "StatelessIf"), ("then_branch", "else_branch"))
+_CALLS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), ("f",))
+_CALLERS = {**_LOOPS, **_BRANCHES, **_CALLS}
+# What a body is given has the path of what it is given.
+_NOT_MADE = frozenset({"Const", "Placeholder"})
+# What Keras makes beside the outputs of a layer.
+_BESIDE = frozenset({"build", "compute_mask", "compute_output_shape", "_set_mask_metadata"})
+
+Names = dict[str, tuple[str, ...]]
+
+
+def names_in_code(graph: Any, entry: str) -> tuple[Names, list[str]]:
+    """What the code of a model calls the outputs of the operations that it made.
+
+    Args:
+        graph: of the model.
+        entry: the file that called it: frames outside this one's are not the model's.
+
+    Returns:
+        By the path of an operation a name for each of its outputs, empty where one has none; and the paths of all but
+        constants. An operation of a function has the path of the call before its own, as it has when it is inlined.
+    """
+    walk = _Walk(_outside(graph, entry))
+    walk.graph(graph, "", walk.outside)
+    return walk.names, walk.paths
+
+
+def _outside(graph: Any, entry: str) -> tuple[Frame, ...]:
+    """The frames up to that of the file `entry`; empty if no operation has one: a loaded program has no code."""
+    for operation in graph.get_operations():
+        frames = _frames(operation.traceback or ())
+        at = max((at for at, (file, _, _) in enumerate(frames) if file == entry), default=-1)
+        if at >= 0:
+            return frames[: at + 1]
+    return ()
+
+
+def _frames(traceback: Iterable[Any]) -> tuple[Frame, ...]:
+    return tuple((frame.filename, frame.lineno, frame.name) for frame in traceback)
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """The names found so far.
+
+    Attributes:
+        outside: the frames around the model.
+        names: by path.
+        paths: of all operations but for constants and what bodies are given.
+        unsure: paths that two operations have, in the branches of an `if`, with different names.
+    """
+
+    outside: tuple[Frame, ...]
+    names: Names = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
+    unsure: set[str] = field(default_factory=set)
+    code: Code = field(default_factory=Code)
+
+    def graph(self, graph: Any, prefix: str, above: Sequence[Frame], results: Sequence[str] = ()) -> Names:
+        """Find the names of a graph and of those below it.
+
+        Args:
+            graph: the graph.
+            prefix: what stands before the names of its operations.
+            above: the frames around the code that made it.
+            results: what the code that calls it calls its results, empty for what has no name there.
+
+        Returns:
+            The names of its own operations.
+        """
+        operations = graph.get_operations()
+        self.paths.extend(prefix + operation.name for operation in operations if operation.type not in _NOT_MADE)
+        inside = [(operation, self._inside(operation, above)) for operation in operations if _may_have_name(operation)]
+        code = [pair for pair in inside if not _BESIDE & {name for _, _, name in pair[1]}]
+        found = assigned([(operation, self.code.places(frames)) for operation, frames in code])
+        for tensor, name in zip(graph.outputs, results, strict=False):
+            if name and origin(tensor).op.type not in UNNAMED:
+                _rename(found, origin(tensor), name)
+        for operation in operations:
+            if operation.type in _CALLERS:
+                bodies = list(self._bodies(graph, operation, prefix, found.get(operation.name, ())))
+                if operation.name not in found and any(names := _of_outputs(operation, bodies)):
+                    found[operation.name] = names
+        self._keep(found, prefix)
+        return found
+
+    def _inside(self, operation: Any, above: Sequence[Frame]) -> tuple[Frame, ...]:
+        """The frames of an operation inside those of `above`."""
+        traceback, length = operation.traceback or (), len(above)
+        if 0 < length <= len(traceback) and _frames(traceback[length - 1 : length]) == (above[-1],):
+            return _frames(traceback[length:])
+        frames = _frames(traceback)
+        same = _shared([frames, above])
+        return frames[same:] if 0 < len(self.outside) <= same else ()
+
+    def _bodies(self, graph: Any, operation: Any, prefix: str, names: Sequence[str]) -> Iterator[tuple[Any, Names]]:
+        """The graphs that an operation runs, with their names; of a loop, the body before the condition."""
+        for attribute in _CALLERS[operation.type]:
+            function = function_of(graph, operation.get_attr(attribute).name)
+            if (body := getattr(function, "graph", None)) is None:
+                continue
+            if operation.type in _CALLS:
+                yield body, self.graph(body, f"{prefix}{operation.name}/", _around(body), names)
+            else:
+                results = names if operation.type in _BRANCHES else ()
+                yield body, self.graph(body, "", _frames(operation.traceback or ()), results)
+
+    def _keep(self, found: Names, prefix: str) -> None:
+        for name, names in found.items():
+            path = prefix + name
+            if self.names.setdefault(path, names) != names:
+                self.unsure.add(path)
+                self.names.pop(path)
+            if path in self.unsure:
+                self.names.pop(path, None)
+
+
+def _around(body: Any) -> tuple[Frame, ...]:
+    """The frames around a function that is called, which may have been traced by another call than the one here."""
+    operations = [operation for operation in body.get_operations() if operation.type not in UNNAMED]
+    made = [_frames(operation.traceback or ()) for operation in operations]
+    shared = _shared(made)
+    own = [at for at, (_, _, name) in enumerate(made[0][: shared + 1]) if name == body.name] if made else []
+    return made[0][: own[-1]] if own else ()
+
+
+def _shared(tracebacks: Sequence[Sequence[Frame]]) -> int:
+    """How many of their outermost frames are the same."""
+    return sum(1 for _ in takewhile(lambda frames: len(set(frames)) == 1, zip(*tracebacks, strict=False)))
+
+
+def _rename(names: Names, tensor: Any, name: str) -> None:
+    others = names.get(tensor.op.name, ("",) * len(tensor.op.outputs))
+    names[tensor.op.name] = (*others[: tensor.value_index], name, *others[tensor.value_index + 1 :])
+
+
+def _may_have_name(operation: Any) -> bool:
+    return len(operation.outputs) > 0 and operation.type not in UNNAMED - {"Identity"}
+
+
+def _of_outputs(operation: Any, bodies: list[tuple[Any, Names]]) -> tuple[str, ...]:
+    """What the bodies of a loop or of an `if` call each of its results, where they agree."""
+    by_body = [_of_results(body, names) for body, names in (bodies[:1] if operation.type in _LOOPS else bodies)]
+    found = [names[0] if len(set(names)) == 1 else "" for names in zip(*by_body, strict=False)]
+    return tuple(found[: len(operation.outputs)] + [""] * (len(operation.outputs) - len(found)))
+
+
+def _of_results(graph: Any, names: Names) -> list[str]:
+    results = [origin(tensor) for tensor in graph.outputs]
+    return [names[tensor.op.name][tensor.value_index] if tensor.op.name in names else "" for tensor in results]

@@ -15,8 +15,8 @@ import tensorflow as tf
 from rnnexport.compat.tensorflow import types_pb2
 from rnnexport.core.signature import TEXT
 from rnnexport.source.freezing import imported
-from rnnexport.source.retyping import retype_arguments, retyped
 from rnnexport.source.trace import TracedModel
+from rnnexport.source.widening import retype_arguments, retyped
 
 _NARROWED: Mapping[int, int] = {
     **dict.fromkeys((types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16), types_pb2.DT_FLOAT),

@@ -5,15 +5,17 @@ The static shapes that Keras reports are hints at best (custom layers compute th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from rnnexport.core.errors import ConversionError, ForeignCode, RnnExportError
-from rnnexport.core.signature import BATCH, Dim, Signature, TensorSpec, unique_names
+from rnnexport.core.signature import BATCH, TIME, Dim, Signature, TensorSpec, unique_names
 from rnnexport.source.eager import explain_call, run_eager
 from rnnexport.source.model import SourceModel
+from rnnexport.source.trace import trace
 
 DTYPES = (
     *("float16", "float32", "float64"),
@@ -31,6 +33,7 @@ _BATCHES = (3, 5)
 # is longer by `_FURTHER`.
 LENGTHS = ((7, 10), (11, 17), (43, 59), (139, 211), (523, 787), (2053, 2591))
 _FURTHER = 6
+_ALONE = (8, 12, 20, 64, 160, 400)  # lengths to look for one at which a model runs that does at no pair
 _FEW = 4  # of these pairs: thousands of steps in eager Keras take seconds
 _VALUES = (0, 1)  # of all inputs: the first that the model takes, which counts something from 1, say
 
@@ -140,8 +143,22 @@ def _probed(
             return found
         empty = empty or found
     if empty is None:
-        raise refusals[0]
+        raise _where_it_runs(source, partial, refusals[0])
     return empty
+
+
+def _where_it_runs(source: SourceModel, partial: Signature, refusal: ConversionError) -> ConversionError:
+    """The refusal, with the option that fixes the length where the model runs at one: it may take even ones alone."""
+    if TIME not in partial.dynamic_dims:
+        return refusal
+    for length, value in product(_ALONE, _VALUES):
+        try:
+            _run(source, partial, _sizes(partial, 0, length), value)
+        except ConversionError:
+            continue
+        todo = f"give --timesteps N, a length at which it runs, such as {length}"
+        return ConversionError(refusal.found, "a model that runs at the lengths it declares", todo)
+    return refusal
 
 
 def _sizes(partial: Signature, which: int, length: int) -> dict[str, int]:
@@ -168,3 +185,43 @@ def _moved(
         same = [dim for dim in sizes1 if sizes1[dim] == one and sizes2[dim] == two]
         named.append(one if one == two else same[0] if same else f"{name}_axis{axis}")
     return tuple(named)
+
+
+_ROWS, _STEPS = 3, 7
+
+
+def with_sizes(error: ConversionError, source: SourceModel, signature: Signature, *, unroll: bool) -> ConversionError:
+    """The refusal of a model, with the options that fix what it needs fixed, where these help.
+
+    Args:
+        error: why it can't be traced.
+        source: the model.
+        signature: with the sizes that are open.
+        unroll: as it was traced.
+    """
+    lengths = [dim for dim in signature.dynamic_dims if dim != BATCH]
+    batch = [dim for dim in signature.dynamic_dims if dim == BATCH]
+    for dims, options in (
+        (lengths, "--timesteps N"),
+        (batch, "--batch N"),
+        (lengths + batch, "--timesteps N --batch N"),
+    ):
+        if dims and _traces(source, signature, dims, unroll=unroll):
+            return ConversionError(error.found, error.expected, f"give {options}, with which it can be traced")
+    return error
+
+
+def _traces(source: SourceModel, signature: Signature, dims: Collection[str], *, unroll: bool) -> bool:
+    inputs = tuple(_fixed(spec, dims) for spec in signature.inputs)
+    states = tuple(replace(state, input=_fixed(state.input, dims)) for state in signature.states)
+    try:
+        trace(source, replace(signature, inputs=inputs, states=states), unroll=unroll)
+    except ConversionError:
+        return False
+    return True
+
+
+def _fixed(spec: TensorSpec, dims: Collection[str]) -> TensorSpec:
+    """The input with a number for each of these dimensions."""
+    sizes = {dim: _ROWS if dim == BATCH else _STEPS for dim in dims}
+    return replace(spec, shape=tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.shape))

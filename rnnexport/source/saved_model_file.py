@@ -18,8 +18,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from rnnexport.core.errors import ConversionError, UsageError
-from rnnexport.source.operators import COMPUTING
-from rnnexport.source.saved_model_proto import parse_saved_model
+from rnnexport.source.saved_model_proto import COMPUTING, parse_saved_model
 
 PROGRAM = "saved_model.pb"
 SERVING = "serving_default"

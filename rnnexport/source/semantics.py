@@ -1,6 +1,6 @@
 """What a configuration means, by the Keras that wrote it: the differences that change numbers.
 
-    1. Words of Keras 1 become words of Keras 2 (`keras1`), cuDNN layers become LSTM and GRU (`cudnn_layers`).
+    1. Words of Keras 1 become words of Keras 2 (`keras1`), cuDNN layers become LSTM and GRU.
     2. GRU: where `reset_after` is not recorded, the shape of the bias tells: (3H,) before, (2, 3H) after the recurrent
        product. Without a bias the writer tells: Keras below 2.1.5 had no other than before.
     3. A recurrent activation that is not recorded is the default of the writer: hard_sigmoid below Keras 2.3 and in
@@ -16,16 +16,14 @@ What none of this tells is refused. Every difference that was met is a note, for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.configs import Config, changed, label, serialised_objects
-from rnnexport.source.cudnn_layers import is_cudnn_layer, without_cudnn_layers
 from rnnexport.source.keras1 import in_keras2_words
 from rnnexport.source.origin import KerasApiName, Origin
 from rnnexport.source.stored import StoredWeights
-from rnnexport.source.theano import refuse_theano_kernels
 
 _GRU = ("GRU", "GRUCell", "GRUV1", "GRUV2", "GRUCellV1", "GRUCellV2")  # tf.keras of TensorFlow 2.0 numbered them
 _LSTM = ("LSTM", "LSTMCell", "LSTMV1", "LSTMV2", "LSTMCellV1", "LSTMCellV2")
@@ -214,3 +212,57 @@ def _named(config: Config, origin: Origin, api: KerasApiName) -> Iterator[str]:
 
 def _function_name(value: object) -> object:
     return value.get("config") if isinstance(value, dict) else value
+
+
+def refuse_theano_kernels(class_names: Iterable[str], origin: Origin, name: str) -> None:
+    """Refuse convolutions from Theano: Keras 2 turned their kernels back, and no loader that is left does.
+
+    Args:
+        class_names: of the model's layers.
+        origin: who wrote the file.
+        name: of the file, for messages.
+
+    Raises:
+        ConversionError: names the layer.
+    """
+    for kind in class_names:
+        if origin.backend == "theano" and "Conv" in kind:
+            raise ConversionError(
+                f"{kind} in {name}, whose kernels Keras on Theano stored turned round",
+                "kernels as TensorFlow has them",
+                "turn them round (numpy.flip over the spatial axes) and save the model on TensorFlow",
+            )
+
+
+_PLAIN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+_EQUATION = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
+
+
+def without_cudnn_layers(config: Config) -> Config:
+    """The configuration with an LSTM or GRU in the place of every cuDNN layer, wrapped ones included.
+
+        Before: CuDNNLSTM(units)     After: LSTM(units, activation="tanh", recurrent_activation="sigmoid")
+        Before: CuDNNGRU(units)      After: GRU(units, the same, reset_after=True)
+
+    These are the equations of cuDNN: gates with a sigmoid, the reset gate behind the recurrent product, two biases. The
+    file keeps a layout of its own: the kernel of each gate lies as (units, inputs) and (units, units), row by row, in
+    the shape of its transpose, and the biases of inputs and recurrence one behind the other (LSTM 8 x units: i, f, c, o
+    twice; GRU 6 x units: z, r, h twice). tf_keras lays them out as LSTM (i, f, c, o; one bias, the sum) and GRU (z, r,
+    h; two) when it loads them, and tells them by the length of the bias (`_convert_rnn_weights` of its
+    `hdf5_format.py`).
+    """
+    plain = changed(config, _plain)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def is_cudnn_layer(node: Config) -> bool:
+    """Whether a serialised object is one of these layers."""
+    return node["class_name"] in _PLAIN
+
+
+def _plain(node: Config) -> Config:
+    if not is_cudnn_layer(node):
+        return node
+    more = {"reset_after": True} if node["class_name"] == "CuDNNGRU" else {}
+    return {**node, "class_name": _PLAIN[node["class_name"]], "config": {**node["config"], **_EQUATION, **more}}

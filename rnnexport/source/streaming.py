@@ -16,7 +16,7 @@ from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.signature import Signature
 from rnnexport.source.api import KerasApi, Model, ModelApi, StateVariable
 from rnnexport.source.carrying import Carried, CarriedRecurrence, carrying
-from rnnexport.source.delegating import Delegating
+from rnnexport.source.casting import Delegating
 from rnnexport.source.discovery import discover, lengths_of_carriers
 from rnnexport.source.model import SourceModel
 

@@ -19,9 +19,8 @@ from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, TensorSpec, argument_name, as_text
 from rnnexport.source.api import hidden_state
-from rnnexport.source.compiled import interpret_compiled
 from rnnexport.source.ctc import losses_written
-from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported
+from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported, interpret_compiled
 from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.held import variable_of
 from rnnexport.source.known_values import known_values
@@ -33,6 +32,7 @@ from rnnexport.source.unrolling import unrolls
 
 if TYPE_CHECKING:
     from rnnexport.ir.from_onnx import Converted, NotConverted
+from rnnexport.core.signature import BATCH, StateSpec
 
 _TABLE = re.compile(r"(?P<scope>(?:.*/)?embedding_lookup(?:_\d+)?)/\d+")
 # What a node of a GraphDef reads: `node`, `node:1`, or `^node` for the order alone.
@@ -276,3 +276,27 @@ def _untraceable(source: SourceModel, error: BaseException) -> ConversionError:
         "a call() of TensorFlow or Keras operations on its arguments",
         f"{todo}; --debug shows the traceback",
     )
+
+
+def initial_state(signature: Signature, argument: str) -> Any:
+    """A `ConcreteFunction` that gives every state as it is before the first call, under the argument that it is for.
+
+    Args:
+        signature: of the model; it has states.
+        argument: the name of its one argument, an int32 scalar that says how many rows are wanted. It has none where
+            the batch is fixed.
+    """
+    states = signature.states
+    if not any(BATCH in state.input.shape for state in states):
+        fixed = tf.function(lambda: {argument_name(state.input.name): fresh_state(state, None) for state in states})
+        return fixed.get_concrete_function()
+    by_rows = tf.function(lambda rows: {argument_name(state.input.name): fresh_state(state, rows) for state in states})
+    return by_rows.get_concrete_function(tf.TensorSpec([], tf.int32, argument))
+
+
+def fresh_state(state: StateSpec, rows: tf.Tensor | None) -> tf.Tensor:
+    """The state of `rows` fresh rows, an int32 scalar; where the batch is fixed, of as many as it is fixed to."""
+    value = tf.constant(state.initial)
+    if BATCH not in state.input.shape:
+        return value
+    return tf.broadcast_to(value, [rows if dim == BATCH else dim for dim in state.input.shape])

@@ -22,10 +22,10 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode
 from rnnexport.source.api import KerasApi, Layer, NamedTensor, StateVariable
+from rnnexport.source.carrying import StateCell
 from rnnexport.source.eager import explain_call
 from rnnexport.source.held import is_own
 from rnnexport.source.model import SourceModel
-from rnnexport.source.state_cell import StateCell
 
 _LENGTHS = (7, 17, 59)  # of what is open: the first that the model takes
 # All that a tf.Variable is read and written by.

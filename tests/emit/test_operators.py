@@ -304,7 +304,7 @@ TURNED = """
 
 @pytest.mark.parametrize("flags", [QUICK, PLAIN], ids=["vectors", "plain"])
 def test_the_remainder_of_floats_has_the_sign_of_the_divisor(flags, tmp_path):
-    """As `conversion.handlers.division` writes it, which is one operator for NumPy and C."""
+    """As `conversion.handlers.special` writes it, which is one operator for NumPy and C."""
     text = TURNED.format(fmod=1, x="r") + "more = Add(r, b) y = Where(turned, more, r)"
     a, b = (each[np.isfinite(PAIRS[1])] for each in PAIRS)
     model = of_one(text, "float", a.shape, "a", "b")

@@ -14,8 +14,8 @@ from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.load import load_source
+from rnnexport.source.naming import names_in_code
 from rnnexport.source.trace import trace
-from rnnexport.source.walking import names_in_code
 from samples.catalog import SAMPLES_BY_NAME
 from tests.emit.numpy.doubles import described, traced_function, with_random_weights
 

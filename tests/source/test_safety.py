@@ -319,8 +319,7 @@ def test_weights_inside_an_archive_for_a_builder_may_not_lie_elsewhere(kind, tmp
     ],
 )
 def test_layers_larger_than_their_weights_are_refused(config, what):
-    from rnnexport.source.sizes import check_sizes
-    from rnnexport.source.stored import StoredLayer, StoredWeights
+    from rnnexport.source.stored import StoredLayer, StoredWeights, check_sizes
 
     stored = StoredWeights("layers", Origin("2.15.0"), (StoredLayer("l", (("kernel", (3, 16)),)),))
     model = node("Sequential", {"layers": [node("LSTM", {"name": "l", **config})]})

@@ -11,9 +11,9 @@ import pytest
 from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import identify
-from rnnexport.source.inner_order import differs_in_order
 from rnnexport.source.load import load_source
 from rnnexport.source.stored import stored_weights
+from rnnexport.source.weights import differs_in_order
 
 pytestmark = pytest.mark.xdist_group("weights")
 X = np.random.default_rng(2).standard_normal((3, 7, 5)).astype("float32")

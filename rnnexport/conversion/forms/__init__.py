@@ -17,18 +17,14 @@ from rnnexport.conversion.forms import (
     complex_numbers,
     decompositions,
     fourier,
-    gradients,
     pictures,
-    running,
-    segments,
-    slicing,
+    reductions,
     solving,
-    sorting,
     special,
     text,
 )
 from rnnexport.conversion.forms.known import CASES, has_known_branch
-from rnnexport.conversion.forms.replay import Replay
+from rnnexport.conversion.forms.replay import FormReplay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
 from rnnexport.core.names import SourceNames
@@ -40,16 +36,12 @@ _FORMS: Mapping[str, Form] = {
     **arrays.FORMS,
     **decompositions.FORMS,
     **fourier.FORMS,
-    **gradients.FORMS,
     **pictures.FORMS,
-    **running.FORMS,
-    **segments.FORMS,
+    **reductions.FORMS,
     **solving.FORMS,
-    **sorting.FORMS,
     **special.FORMS,
 }
-# Forms of what stays as it is in most models, where it is.
-_LEFT: Mapping[str, Form] = {**slicing.FORMS, **text.FORMS}
+_LEFT: Mapping[str, Form] = {**arrays.LEFT, **text.FORMS}
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
 
 
@@ -115,7 +107,7 @@ def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
     )
     if operation.type in _FORMS:
         return _FORMS[operation.type]
-    if not is_complex or operation.type in slicing.FORMS:
+    if not is_complex or operation.type in arrays.LEFT:
         return _LEFT.get(operation.type)  # which is no reason to write a model anew
     return complex_numbers.FORMS.get(operation.type, complex_numbers.of_each_part(operation))
 
@@ -130,7 +122,7 @@ def _written(traced: TracedModel) -> TracedModel:
 
     def write() -> None:
         inputs = {t.name: tf.compat.v1.placeholder(t.dtype, t.shape, t.op.name) for t in given}
-        outputs = Replay(source, _form_of).write(inputs | captured(traced.open_weights), wanted)
+        outputs = FormReplay(source, _form_of).write(inputs | captured(traced.open_weights), wanted)
         made.update(inputs=list(inputs.values()), outputs=outputs)
 
     graph = tf.compat.v1.wrap_function(write, [])

@@ -1,4 +1,7 @@
-"""Parts of arrays that are replaced, cut out or combined; N batch, H height, W width, C channels."""
+"""Parts of arrays that are replaced, cut out or combined; N batch, H height, W width, C channels.
+
+Places in sorted rows are how many elements are below: B rows, N elements of each, M values for each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rnnexport.conversion.forms.complex_numbers import each_part
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
 
 
@@ -150,15 +154,97 @@ def _updated(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     return [tf.where(tf.pad(tf.ones_like(block, tf.int32), widths) > 0, tf.pad(block, widths), x)]
 
 
+def _bucket(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """Bucketize: how many boundaries are not above x; of a NaN all, since none is."""
+    (x,) = inputs
+    boundaries = np.array(operation.get_attr("boundaries"), np.float32)
+    value = tf.cast(x, tf.float64 if x.dtype in (tf.int32, tf.int64, tf.float64) else tf.float32)
+    return [_count(tf.logical_not(tf.expand_dims(value, -1) < tf.cast(boundaries, value.dtype)), tf.int32)]
+
+
+def _lower(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """LowerBound: how many elements of a sorted row are below each value."""
+    rows_BN, values_BM = inputs[0], _values(*inputs)
+    return [_count(tf.expand_dims(rows_BN, 1) < tf.expand_dims(values_BM, 2), operation.outputs[0].dtype)]
+
+
+def _upper(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """UpperBound: how many are not above it."""
+    rows_BN, values_BM = inputs[0], _values(*inputs)
+    above = tf.expand_dims(values_BM, 2) < tf.expand_dims(rows_BN, 1)
+    return [_count(tf.logical_not(above), operation.outputs[0].dtype)]
+
+
+def _values(rows_BN: Tensor, values_BM: Tensor) -> Tensor:
+    """The values; of one row without the sizes that TensorFlow's code computes for them, (-1, M).
+
+    Where M is 0, as of what a mask leaves over, ONNX has no such reshape.
+    """
+    if rows_BN.shape[0] != 1 or values_BM.op.type != "Reshape":
+        return values_BM
+    return tf.reshape(values_BM.op.inputs[0], [1, -1])
+
+
+def _count(which: Tensor, dtype: tf.DType) -> Tensor:
+    return tf.reduce_sum(tf.cast(which, dtype), -1)
+
+
+_MASKS = ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")
+
+
+def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """StridedSlice of `x[..., 0]` as one of all axes: tf2onnx does not know how many there are in a loop."""
+    x, begin, end, strides = inputs
+    if isinstance(x, Pair):
+        parts = [_sliced(operation, [part, begin, end, strides]) for part in (x.real, x.imag)]
+        return [Pair(parts[0][0], parts[1][0])] if parts[0] and parts[1] else each_part(operation, inputs)
+    ellipsis, count = operation.get_attr("ellipsis_mask"), begin.shape[0]
+    rank = getattr(x, "shape", tf.TensorShape(None)).rank
+    if not ellipsis or rank is None or count is None:
+        return None
+    at = ellipsis.bit_length() - 1
+    masks = {name: operation.get_attr(name) for name in _MASKS}
+    used = sum(1 for bit in range(count) if bit != at and not masks["new_axis_mask"] >> bit & 1)
+    wide = rank - used
+    masks = {name: _widened(mask, at, wide, name in ("begin_mask", "end_mask")) for name, mask in masks.items()}
+    bounds = [_filled(part, at, wide, number) for part, number in ((begin, 0), (end, 0), (strides, 1))]
+    return [tf.strided_slice(x, *bounds, **masks)]
+
+
+def _flattened(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+    """Reshape to one axis whose size is computed, which to ONNX is that of the input where it is 0."""
+    x, sizes = inputs
+    if isinstance(x, Pair):
+        return each_part(operation, inputs)
+    if sizes.shape != [1] or tf.get_static_value(sizes) is not None:
+        return None
+    return [tf.ensure_shape(tf.reshape(x, [-1]), operation.outputs[0].shape)]
+
+
+def _widened(mask: int, at: int, wide: int, kept: bool) -> int:
+    """The bit of the ellipsis as `wide` bits, set where an axis is to be kept whole."""
+    below, above = mask & ((1 << at) - 1), mask >> (at + 1)
+    return below | (((1 << wide) - 1) << at if kept else 0) | above << (at + wide)
+
+
+def _filled(part: Tensor, at: int, wide: int, number: int) -> Tensor:
+    return tf.concat([part[:at], tf.fill([wide], tf.constant(number, part.dtype)), part[at + 1 :]], 0)
+
+
 FORMS: Mapping[str, Form] = {
     "ApproximateEqual": _close,
     "BroadcastArgs": _broadcast_shape,
+    "Bucketize": _bucket,
     "CTCGreedyDecoder": _decoded,
     "Cross": _cross,
     "ExtractImagePatches": _patches,
     "InTopKV2": _in_top,
     "InvertPermutation": _inverse_order,
+    "LowerBound": _lower,
     "MatrixDiagPartV3": _diagonal,
     "MatrixSetDiagV3": _with_diagonal,
+    "UpperBound": _upper,
     "XlaDynamicUpdateSlice": _updated,
 }
+# Forms of what stays as it is in most models, where it is.
+LEFT: Mapping[str, Form] = {"Reshape": _flattened, "StridedSlice": _sliced}

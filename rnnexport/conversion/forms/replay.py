@@ -5,43 +5,42 @@
 1. What no output depends on is left out.
 2. An operator that has no other form is the one that it was, under its name.
 3. What takes the place of an operator is below its name: `lru/mul` becomes `lru/mul/...`.
-4. The functions of loops and branches are written anew as well: a complex argument of theirs becomes two. Other calls
-   are written out, and so is the branch that is taken where the condition is known.
-5. Integers that depend on constants alone are constants: sizes, axes, conditions; so is what `FOLDED` operators give.
+4. Calls are written out, and so is the branch that is taken where the condition is known.
+5. What depends on constants alone may be a constant: sizes, axes, conditions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import function_def_to_graph, set_flag
+from rnnexport.compat.tensorflow import function_def_to_graph, set_flag, smart_constant_value
 from rnnexport.conversion.forms.decompositions import FOLDED
-from rnnexport.conversion.forms.known import CASES, computed, known_integers
+from rnnexport.conversion.forms.known import CASES, CHOICES, computed, known_integers
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 from rnnexport.core.errors import ConversionError
 
-_LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
-_CHOICES = {"If": tf.raw_ops.If, "StatelessIf": tf.raw_ops.StatelessIf}
-
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _LOWERED = "_lower_using_switch_merge"
-_RUNS = frozenset({*_LOOPS, *_CHOICES, *_CALLS, *CASES})
+_RUNS = frozenset({*LOOPS, *CHOICES, *CALLS})
 
 
 class Replay:
-    """The writing of one graph.
+    """The writing of one graph; how operators and loops are written is a subclass's.
 
     Args:
         graph: the graph, with its library of functions.
-        form_of: gives the form of an operator for what it reads; None for one that stays.
     """
 
-    def __init__(self, graph: tf.Graph, form_of: Callable[[tf.Operation, Sequence[Value]], Form | None]) -> None:
-        self._graph, self._form_of = graph, form_of
-        self._functions = {function.signature.name: function for function in graph.as_graph_def().library.function}
+    def __init__(self, graph: tf.Graph) -> None:
+        self._graph = graph
+        self._library = {function.signature.name: function for function in graph.as_graph_def().library.function}
+        self._opened: dict[tuple[str, str], Any] = {}
+        self._needed: dict[tuple[int, tuple[str, ...]], list[tf.Operation]] = {}
 
     def write(self, given: Mapping[str, Value], wanted: Sequence[Tensor], prefix: str = "") -> list[Value]:
         """Write what tensors depend on into the default graph.
@@ -57,20 +56,121 @@ class Replay:
         Raises:
             ConversionError: an operator has no form for what it reads; names it and the layer.
         """
-        known: dict[str, Value] = dict(given)
-        order = list(_order(wanted, known))
+        values: dict[str, Value] = dict(given)
+        order = [one for one in self._needed_for(wanted) if one.outputs and one.outputs[0].name not in values]
+        graph = tf.compat.v1.get_default_graph()
         for operation in order:  # so that nothing new takes a name that is still to come
-            tf.compat.v1.get_default_graph().unique_name(prefix + operation.name, mark_as_used=True)
+            if operation.type not in CALLS:
+                graph.unique_name(prefix + operation.name, mark_as_used=True)
         for operation in order:
-            inputs = [known[tensor.name] for tensor in operation.inputs]
+            inputs = [values[tensor.name] for tensor in operation.inputs]
             outputs = self._written(operation, inputs, prefix + operation.name)
-            known |= {tensor.name: value for tensor, value in zip(operation.outputs, outputs, strict=True)}
-        _keep_loops(tf.compat.v1.get_default_graph())
-        return [known[tensor.name] for tensor in wanted]
+            values |= {tensor.name: value for tensor, value in zip(operation.outputs, outputs, strict=True)}
+        return [values[tensor.name] for tensor in wanted]
 
-    def _written(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
-        if operation.type in _RUNS:
-            return self._run(operation, inputs, name)
+    def _needed_for(self, wanted: Sequence[Tensor]) -> list[tf.Operation]:
+        """The operations that tensors depend on, in the order of their graph; what checks alone is none."""
+        if not wanted:
+            return []
+        key = id(wanted[0].graph), tuple(tensor.name for tensor in wanted)
+        if key not in self._needed:
+            reached: set[tf.Operation] = set()
+            todo = [tensor.op for tensor in wanted]
+            while todo:
+                operation = todo.pop()
+                if operation not in reached:
+                    reached.add(operation)
+                    todo += [tensor.op for tensor in operation.inputs]
+            self._needed[key] = [operation for operation in wanted[0].graph.get_operations() if operation in reached]
+        return self._needed[key]
+
+    def _written(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> Sequence[Value]:
+        if operation.type in CALLS:
+            return self._called(operation.get_attr("f").name, inputs, name)
+        if operation.type in LOOPS:
+            return self._loop(operation, inputs, name)
+        if operation.type in CHOICES:
+            return self._choice(operation, inputs, name)
+        return self._operator(operation, inputs, name)
+
+    def _operator(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> Sequence[Value]:
+        """What an operator gives."""
+        raise NotImplementedError
+
+    def _loop(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> Sequence[Value]:
+        """What a loop carries when it ends."""
+        raise NotImplementedError
+
+    def _called(self, function: str, inputs: Sequence[Value], name: str) -> list[Value]:
+        """A function written out, below a name."""
+        inner = self._function(function, [_shape(value) for value in inputs])
+        given = {tensor.name: value for tensor, value in zip(inner.inputs, inputs, strict=True)}
+        with tf.name_scope(""):
+            with tf.name_scope(name) as scope:  # of its own, each time that it is written
+                pass
+            return self.write(given, inner.outputs, scope)
+
+    def _function(self, name: str, shapes: Sequence[tf.TensorShape | None]) -> Any:
+        """The graph of a function that is called, with shapes of its inputs where these are known."""
+        key = name, str(shapes)
+        if key not in self._opened:
+            with self._graph.as_default():
+                self._opened[key] = function_def_to_graph(self._library[name], list(shapes))
+        return self._opened[key]
+
+    def _choice(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
+        """One of several functions, the last for every index that is none; of two by a condition, the first if not."""
+        index, *given = inputs
+        if operation.type in CASES:
+            functions = [branch.name for branch in operation.get_attr("branches")]
+        else:
+            functions = [operation.get_attr(side).name for side in ("else_branch", "then_branch")]
+            with tf.name_scope(f"{name}/"):
+                index = index if index.dtype == tf.bool else tf.not_equal(index, tf.zeros_like(index))
+        place = smart_constant_value(index)
+        if place is not None:
+            inside = 0 <= int(place) < len(functions)
+            return self._called(functions[int(place) if inside else -1], given, name)
+        templates: list[list[Value]] = []
+
+        def of(at: int) -> list[Tensor]:
+            templates.append(self._called(functions[at], given, name))
+            return list(flattened(templates[-1]))
+
+        def chosen(at: int) -> Any:
+            if at == len(functions) - 1:
+                return of(at)
+            return tf.cond(tf.equal(index, at), lambda: of(at), lambda: chosen(at + 1))
+
+        with tf.name_scope(f"{name}/"):
+            if index.dtype == tf.bool:
+                found = tf.cond(index, partial(of, 1), partial(of, 0), name=f"{name}/")
+            else:
+                found = chosen(0)
+        return regrouped(found if isinstance(found, list | tuple) else [found], templates[0])
+
+
+class FormReplay(Replay):
+    """The writing of one graph in forms, its loops kept: a complex argument of a function becomes two.
+
+    Args:
+        graph: the graph, with its library of functions.
+        form_of: gives the form of an operator for what it reads; None for one that stays.
+    """
+
+    def __init__(self, graph: tf.Graph, form_of: Callable[[tf.Operation, Sequence[Value]], Form | None]) -> None:
+        super().__init__(graph)
+        self._form_of = form_of
+
+    def write(self, given: Mapping[str, Value], wanted: Sequence[Tensor], prefix: str = "") -> list[Value]:
+        """See `Replay`; loops and choices that forms made stay what they are: no format has their older operators."""
+        found = super().write(given, wanted, prefix)
+        for operation in tf.compat.v1.get_default_graph().get_operations():
+            if operation.type in _RUNS and operation.node_def.attr[_LOWERED].b:
+                set_flag(operation, _LOWERED, value=False)
+        return found
+
+    def _operator(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> Sequence[Value]:
         if (number := known_integers(operation, inputs)) is not None:
             with tf.name_scope(""):
                 return [tf.constant(number, operation.outputs[0].dtype, name=f"{name}/")]
@@ -91,68 +191,21 @@ class Replay:
             tensor.dtype.is_complex for tensor in operation.outputs
         ):
             raise _formless(operation, name, "of complex numbers")
-        return list(copied(operation, inputs, name))
+        return copied(operation, inputs, name)
 
-    def _run(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
-        if operation.type in _CALLS:
-            return self._called(operation.get_attr("f").name, inputs, f"{name}/")
-        flat, where = list(flattened(inputs)), f"{name}/"
-        if operation.type in _LOOPS:
-            shapes = [tensor.shape for tensor in operation.outputs]
-            body, template = self._function(operation.get_attr("body").name, inputs, shapes)
-            cond, _ = self._function(operation.get_attr("cond").name, inputs, shapes)
-            sizes = list(flattened(inputs, [[shape] for shape in shapes]))
-            found = _LOOPS[operation.type](input=flat, cond=cond, body=body, output_shapes=sizes, name=where)
-            return regrouped(found, template)
-        chosen = tf.get_static_value(inputs[0])
-        if chosen is not None:
-            return self._called(_branches(operation)[_place(operation, chosen)], inputs[1:], where)
-        if operation.type in CASES:
-            return self._case(inputs[0], _branches(operation), inputs[1:], where)
-        flat = flat[1:]
-        shapes = [tensor.shape for tensor in operation.inputs[1:]]
-        branches = [self._function(branch, inputs[1:], shapes) for branch in _branches(operation)]
-        then, other = (branch for branch, _ in branches)
-        both = list(zip(then.outputs, other.outputs, strict=True))
-        kinds = {
-            "Tout": [tensor.dtype for tensor in then.outputs],
-            "output_shapes": [one.shape.most_specific_compatible_shape(two.shape) for one, two in both],
-        }
-        found = _CHOICES[operation.type](
-            input=flat, cond=inputs[0], then_branch=then, else_branch=other, name=where, **kinds
+    def _loop(self, operation: tf.Operation, inputs: Sequence[Value], name: str) -> list[Value]:
+        shapes = [tensor.shape for tensor in operation.outputs]
+        body, template = self._again(operation.get_attr("body").name, inputs, shapes)
+        cond, _ = self._again(operation.get_attr("cond").name, inputs, shapes)
+        sizes = list(flattened(inputs, [[shape] for shape in shapes]))
+        found = LOOPS[operation.type](
+            input=list(flattened(inputs)), cond=cond, body=body, output_shapes=sizes, name=f"{name}/"
         )
-        return regrouped(found, branches[0][1])
+        return regrouped(found, template)
 
-    def _case(self, index: Tensor, names: Sequence[str], inputs: Sequence[Value], prefix: str) -> list[Value]:
-        """One of several functions, the last for every index that is none, as choices of two."""
-        templates: list[list[Value]] = []
-
-        def of(at: int) -> list[Tensor]:
-            templates.append(self._called(names[at], inputs, prefix))
-            return list(flattened(templates[-1]))
-
-        def chosen(at: int) -> Any:
-            if at == len(names) - 1:
-                return of(at)
-            return tf.cond(tf.equal(index, at), lambda: of(at), lambda: chosen(at + 1))
-
-        found = chosen(0)
-        return regrouped(found if isinstance(found, list | tuple) else [found], templates[0])
-
-    def _opened(self, function: str, shapes: Sequence[tf.TensorShape]) -> Any:
-        with self._graph.as_default():
-            return function_def_to_graph(self._functions[function], shapes)
-
-    def _called(self, function: str, inputs: Sequence[Value], prefix: str) -> list[Value]:
-        inner = self._opened(function, [_shape(value) for value in inputs])
-        given = {tensor.name: value for tensor, value in zip(inner.inputs, inputs, strict=True)}
-        return self.write(given, inner.outputs, prefix)
-
-    def _function(
-        self, name: str, inputs: Sequence[Value], shapes: Sequence[tf.TensorShape]
-    ) -> tuple[Any, list[Value]]:
+    def _again(self, name: str, inputs: Sequence[Value], shapes: Sequence[tf.TensorShape]) -> tuple[Any, list[Value]]:
         """The function anew, and what its outputs are: numbers in the place of tensors."""
-        inner = self._opened(name, shapes)
+        inner = self._function(name, shapes)
         templates: list[list[Value]] = []
 
         def body(*flat: Tensor) -> list[Tensor]:
@@ -170,42 +223,6 @@ class Replay:
         return tf.function(body, autograph=False).get_concrete_function(*specs), templates[0]
 
 
-def _keep_loops(graph: tf.Graph) -> None:
-    """Loops and choices that a form made are to stay what they are: no format has their older operators."""
-    for operation in graph.get_operations():
-        if operation.type in _RUNS and operation.node_def.attr[_LOWERED].b:
-            set_flag(operation, _LOWERED, value=False)
-
-
-def _branches(operation: tf.Operation) -> list[str]:
-    """The functions of a choice."""
-    if operation.type in CASES:
-        return [branch.name for branch in operation.get_attr("branches")]
-    return [operation.get_attr(side).name for side in ("then_branch", "else_branch")]
-
-
-def _place(operation: tf.Operation, chosen: Any) -> int:
-    """The number of the branch that is taken; the last one for an index that is none."""
-    if operation.type not in CASES:
-        return 0 if chosen else 1
-    count = len(_branches(operation))
-    return int(chosen) if 0 <= chosen < count else count - 1
-
-
-def _order(wanted: Sequence[Tensor], known: Mapping[str, Value]) -> Iterator[tf.Operation]:
-    """The operations that tensors depend on, each behind what it reads."""
-    done: set[str] = set()
-    todo = [(tensor.op, False) for tensor in reversed(wanted) if tensor.name not in known]
-    while todo:
-        operation, is_ready = todo.pop()
-        if is_ready:
-            yield operation
-        elif operation.name not in done:
-            done.add(operation.name)
-            todo.append((operation, True))
-            todo.extend((tensor.op, False) for tensor in reversed(operation.inputs) if tensor.name not in known)
-
-
 def flattened(values: Sequence[Value], lists: Sequence[Sequence[Any]] | None = None) -> Iterator[Any]:
     """Both parts of each pair, and every other value; or for each of them what stands in `lists` beside it."""
     for at, value in enumerate(values):
@@ -219,8 +236,9 @@ def regrouped(flat: Sequence[Tensor], like: Sequence[Value]) -> list[Value]:
     return [Pair(next(rest), next(rest)) if isinstance(value, Pair) else next(rest) for value in like]
 
 
-def _shape(value: Value) -> tf.TensorShape:
-    shape: tf.TensorShape = (value.real if isinstance(value, Pair) else value).shape
+def _shape(value: Value) -> tf.TensorShape | None:
+    """None of a list of tensors, which has none."""
+    shape: tf.TensorShape | None = getattr(value.real if isinstance(value, Pair) else value, "shape", None)
     return shape
 
 

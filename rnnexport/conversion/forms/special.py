@@ -1,4 +1,4 @@
-"""The inverse of the normal distribution and of the error function, the gamma function, Bessel's, and the next number.
+"""Functions that ONNX has not: inverses of the normal distribution and the error function, gamma, Bessel's; and slopes.
 
 M. J. Wichura, Algorithm AS 241 (PPND16), Applied Statistics 37, 1988: quotients of polynomials, right to 1e-16.
 C. Lanczos, SIAM J. Numer. Anal. 1, 1964, with g = 7 and nine terms, as XLA has it: right to 1e-15.
@@ -7,12 +7,12 @@ S. L. Moshier, Cephes, i0.c: I0 right to 1e-15.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.values import Form, Tensor, Value
+from rnnexport.conversion.forms.values import Form, Pair, Tensor, Value
 
 # The coefficients above and below the line, by powers of the argument, the constant first: near the middle, in the
 # tails, and far out.
@@ -180,12 +180,42 @@ def _next(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     return [tf.where(tf.equal(x, y), y, tf.where(tf.math.is_nan(y), y, found))]
 
 
+def _of(function: Callable[[Tensor, Tensor], Tensor]) -> Form:
+    def form(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
+        del operation
+        return None if any(isinstance(value, Pair) for value in inputs) else [function(*inputs)]
+
+    return form
+
+
+def _leaky(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    """LeakyReluGrad."""
+    g, x = inputs
+    return [tf.where(x > 0.0, g, tf.constant(operation.get_attr("alpha"), g.dtype) * g)]
+
+
+def _elu(g: Tensor, y: Tensor) -> Tensor:
+    return tf.where(y < 0.0, (y + 1.0) * g, g)
+
+
 FORMS: Mapping[str, Form] = {
     "BesselI0": _bessel,
     "BesselI0e": _bessel,
     "Digamma": _digamma,
+    "EluGrad": _of(_elu),
     "Erfinv": _erfinv,
+    "InvGrad": _of(lambda y, g: -g * y * y),
+    "LeakyReluGrad": _leaky,
     "Lgamma": _lgamma,
     "Ndtri": _ndtri,
     "NextAfter": _next,
+    "ReciprocalGrad": _of(lambda y, g: -g * y * y),
+    "Relu6Grad": _of(lambda g, x: tf.where(tf.logical_and(x > 0.0, x < 6.0), g, tf.zeros_like(g))),
+    "ReluGrad": _of(lambda g, x: tf.where(x > 0.0, g, tf.zeros_like(g))),
+    "RsqrtGrad": _of(lambda y, g: -0.5 * g * (y * y * y)),
+    "SigmoidGrad": _of(lambda y, g: g * y * (1.0 - y)),
+    "SoftplusGrad": _of(lambda g, x: g * tf.sigmoid(x)),
+    "SoftsignGrad": _of(lambda g, x: g / tf.square(1.0 + tf.abs(x))),
+    "SqrtGrad": _of(lambda y, g: 0.5 * g / y),
+    "TanhGrad": _of(lambda y, g: g * (1.0 - y * y)),
 }

@@ -3,7 +3,7 @@
     Before: SelectV2(Equal(GatherV2(words, at), x), GatherV2(values, at), default), see `source.tables`
     After:  SelectV2(at >= 0, GatherV2(values, at), default) with at = StringToHashBucketFast(x), its words beside it
 
-What stands for the number of a word is the operator that it had, which `handlers.text` knows by its words.
+What stands for the number of a word is the operator that it had, which `handlers.choices` knows by its words.
 """
 
 from __future__ import annotations

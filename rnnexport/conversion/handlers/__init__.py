@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from rnnexport.conversion.handlers import (
-    angles,
-    bits,
-    choices,
-    division,
-    einsum,
-    reductions,
-    scattering,
-    special,
-    text,
-)
+from rnnexport.conversion.handlers import bits, choices, einsum, scattering, special
 from rnnexport.conversion.handlers.making import Handlers, handlers
 
-_FAMILIES = (angles, bits, choices, division, einsum, reductions, scattering, special, text)
+_FAMILIES = (bits, choices, einsum, scattering, special)
 
 HANDLERS: Handlers = handlers({op: handler for family in _FAMILIES for op, handler in family.HANDLERS.items()})

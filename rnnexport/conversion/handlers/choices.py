@@ -1,4 +1,4 @@
-"""Choices: of two values by a condition, of a place by an index.
+"""Choices: of two values by a condition, of a place by an index, of a number by a word.
 
 tf2onnx writes the first `c * a + (1 - c) * b`, which is NaN wherever the value that is not chosen is infinite or NaN:
 what `where(x > 20, x, log(1 + exp(x)))` is written to keep away. And an index of -1 is to ONNX the last place of a
@@ -7,11 +7,12 @@ one-hot vector, to TensorFlow none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 
+from rnnexport.conversion.forms.text import HASH, WORDS
 from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
 
 _INT64 = onnx.TensorProto.INT64
@@ -79,4 +80,33 @@ def _one_hot(node: Rewrite) -> None:
     last_choice(node, node("Cast", hot, to=onnx.TensorProto.BOOL), on, off)
 
 
-HANDLERS: Mapping[str, Handler] = {"OneHot": _one_hot, "Select": _select, "SelectV2": _select}
+def _number(node: Rewrite) -> None:
+    words = node.attribute(WORDS, None)
+    keys = None if words is None else _decoded(words)
+    if keys is None:
+        node.last(HASH, *node.inputs)  # which ONNX has not: it is refused by name
+        return
+    node.last(
+        "LabelEncoder",
+        *node.inputs,
+        domain="ai.onnx.ml",
+        keys_strings=keys,
+        values_int64s=list(range(len(keys))),
+        default_int64=-1,
+    )
+
+
+def _decoded(words: Sequence[bytes | str]) -> list[str] | None:
+    """None where one is no UTF-8, as all text of ONNX is."""
+    try:
+        return [word.decode() if isinstance(word, bytes) else word for word in words]
+    except UnicodeDecodeError:
+        return None
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "OneHot": _one_hot,
+    "Select": _select,
+    "SelectV2": _select,
+    HASH: _number,
+}

@@ -15,8 +15,7 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.signature import BATCH, Signature, argument_name
 from rnnexport.source.freezing import array_of, imported
-from rnnexport.source.initial import fresh_state, initial_state
-from rnnexport.source.trace import Graphs, TracedModel
+from rnnexport.source.trace import Graphs, TracedModel, fresh_state, initial_state
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 
 # Gradients are for training, and those of silu are functions that TensorFlow can't save.

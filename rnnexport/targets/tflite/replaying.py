@@ -13,7 +13,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import function_def_to_graph
+from rnnexport.conversion.forms.known import CHOICES
+from rnnexport.conversion.forms.replay import CALLS, LOOPS, Replay
+from rnnexport.conversion.forms.values import copied
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.freezing import captured
 from rnnexport.source.trace import TracedModel
@@ -25,12 +27,8 @@ from rnnexport.targets.tflite.stacking import STACKS, Stacked
 
 # A tensor, or a list of tensors: an `ElementList` where loops are written out, else a `Stacked` if that is asked for.
 Value = Any
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
-_LOOPS = frozenset({"While", "StatelessWhile"})
-_BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 _SHAPES = frozenset({"Shape", "Size", "Rank"})
 _AIDS = frozenset({"GatherV2", "StridedSlice"})  # forms that the converter does without, but for others behind them
-_HINTS = ("_output_shapes", "_class")  # of a graph that is not this one
 _MOST_FOLDED = 64  # numbers of a constant that takes the place of an operator
 _MOST_NODES = 100_000  # of a graph with its loops written out, which the converter takes minutes for
 
@@ -69,10 +67,9 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
         ConversionError: a loop that is to be written out has too many steps.
     """
     graph = traced.function.graph
-    wanted = (FORMS.keys() - _AIDS - style.kept) | _CALLS | _LOOPS | _BRANCHES
+    wanted = (FORMS.keys() - _AIDS - style.kept) | CALLS | LOOPS.keys() | CHOICES
     if not any(one.type in wanted for one in graph.get_operations()):
         return traced
-    replay = _Replay(graph, style)
     made: dict[str, tf.Tensor] = {}
 
     def rebuild() -> None:
@@ -80,7 +77,8 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
         for name in traced.input_tensors:
             tensor = graph.get_tensor_by_name(name)
             given[name] = tf.compat.v1.placeholder(tensor.dtype, tensor.shape, tensor.op.name)
-        found = replay.run(graph, given | captured(traced.open_weights), traced.output_tensors)
+        outputs = [graph.get_tensor_by_name(name) for name in traced.output_tensors]
+        found = _Replay(graph, style).write(given | captured(traced.open_weights), outputs)
         made.update({name: given[name] for name in traced.input_tensors})
         made.update(zip(traced.output_tensors, map(tf.identity, found), strict=True))
 
@@ -91,64 +89,24 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
     return replace(traced, function=function)
 
 
-class _Replay:
-    """Writes operators of one graph into the graph that is open.
-
-    Args:
-        graph: that has the functions which are called.
-        style: how they are written.
-    """
+class _Replay(Replay):
+    """The writing of one graph in a style."""
 
     def __init__(self, graph: tf.Graph, style: Style) -> None:
-        self._graph, self._style = graph, style
-        self._library = {function.signature.name: function for function in graph.as_graph_def().library.function}
-        self._functions: dict[str, Any] = {}
-        self._needed: dict[tuple[int, tuple[str, ...]], list[Any]] = {}
+        super().__init__(graph)
+        self._style = style
         self._count = 0
 
-    def run(self, graph: tf.Graph, given: Mapping[str, Value], wanted: Sequence[str]) -> list[Value]:
-        """The tensors of these names, computed from those that are given by name."""
-        values = dict(given)
-        for operation in self._needed_for(graph, tuple(wanted)):
-            if operation.outputs and operation.outputs[0].name not in values:
-                inputs = [values[tensor.name] for tensor in operation.inputs]
-                outputs = self._written(operation, inputs)
-                values.update(zip((tensor.name for tensor in operation.outputs), outputs, strict=True))
-        return [values[name] for name in wanted]
-
-    def _needed_for(self, graph: tf.Graph, wanted: tuple[str, ...]) -> list[Any]:
-        """The operations that the tensors depend on, in the order of the graph; what checks alone is none."""
-        key = id(graph), wanted
-        if key not in self._needed:
-            reached: set[Any] = set()
-            todo = [graph.get_tensor_by_name(name).op for name in wanted]
-            while todo:
-                operation = todo.pop()
-                if operation not in reached:
-                    reached.add(operation)
-                    todo += [tensor.op for tensor in operation.inputs]
-            self._needed[key] = [operation for operation in graph.get_operations() if operation in reached]
-        return self._needed[key]
-
-    def _written(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    def _operator(self, operation: Any, inputs: Sequence[Value], name: str) -> Sequence[Value]:
         kind = operation.type
-        if kind in _CALLS:
-            return self._called(operation.get_attr("f").name, inputs, operation.name)
-        if kind in _LOOPS:
-            return self._loop(operation, inputs)
-        if kind in _BRANCHES:
-            return self._branches(operation, inputs)
         if kind in self._style.lists or any(isinstance(value, ElementList | Stacked) for value in inputs):
-            return self._on_lists(operation, inputs)
+            return self._on_lists(operation, inputs, name)
         form = None if kind in self._style.kept else FORMS.get(kind)
         if form is not None:
-            with tf.name_scope(f"{operation.name}/"):
+            with tf.name_scope(f"{name}/"):
                 found = form(operation, *inputs)
             if found is not None:
                 return _shaped(operation, [found] if isinstance(found, tf.Tensor) else list(found))
-        return [_folded(tensor) for tensor in _shaped(operation, self._copied(operation, inputs))]
-
-    def _copied(self, operation: Any, inputs: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
         self._count += 1
         if self._count > _MOST_NODES:
             raise ConversionError(
@@ -156,45 +114,20 @@ class _Replay:
                 "shorter loops",
                 "give fewer --timesteps or --stream",
             )
-        attributes = {key: value for key, value in operation.node_def.attr.items() if key not in _HINTS}
-        made = tf.compat.v1.get_default_graph().create_op(
-            operation.type,
-            list(inputs),
-            [one.dtype for one in operation.outputs],
-            name=operation.name,
-            attrs=attributes,
-        )
-        outputs: Sequence[tf.Tensor] = made.outputs
-        return outputs
+        return [_folded(tensor) for tensor in copied(operation, inputs, name)]
 
-    def _on_lists(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    def _on_lists(self, operation: Any, inputs: Sequence[Value], name: str) -> Sequence[Value]:
         if operation.type in ("Identity", "IdentityN"):
             return inputs
         if operation.type not in self._style.lists:
             raise NotFixed(f"{operation.type} of a list")
-        with tf.name_scope(f"{operation.name}/"):
+        with tf.name_scope(f"{name}/"):
             return self._style.lists[operation.type](operation, *inputs)
 
-    def _called(self, name: str, inputs: Sequence[Value], scope: str) -> list[Value]:
-        """A function written out."""
-        body = self._function(name)
-        given = {tensor.name: value for tensor, value in zip(body.inputs, inputs, strict=True)}
-        with tf.name_scope(scope):
-            return self.run(body, given, [tensor.name for tensor in body.outputs])
-
-    def _function(self, name: str) -> Any:
-        """The graph of a function that is called."""
-        if name not in self._functions:
-            with self._graph.as_default():
-                self._functions[name] = function_def_to_graph(self._library[name])
-        return self._functions[name]
-
-    def _loop(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    def _loop(self, operation: Any, inputs: Sequence[Value], name: str) -> Sequence[Value]:
         if operation.name in self._style.fused:
             return self._style.fused[operation.name](inputs)
-        cond, body = (
-            partial(self._called, operation.get_attr(key).name, scope=operation.name) for key in ("cond", "body")
-        )
+        cond, body = (partial(self._called, operation.get_attr(key).name, name=name) for key in ("cond", "body"))
         if self._style.unrolled:
             steps, values = 0, inputs
             while (going := known(cond(values)[0])) is not None:
@@ -213,7 +146,7 @@ class _Replay:
         body: Callable[[Sequence[Value]], list[Value]],
     ) -> Sequence[tf.Tensor]:
         if any(isinstance(value, Stacked) for value in inputs):
-            step = self._function(operation.get_attr("body").name)
+            step = self._function(operation.get_attr("body").name, [None] * len(inputs))
             kept = Loop(operation, step, lambda values: cond(values)[0], body, in_blocks=self._style.growing)
             return kept.written(inputs)
 
@@ -232,40 +165,12 @@ class _Replay:
         except ValueError:  # a value has another shape behind a step: that of the source, which holds for all
             return loop([tensor.shape for tensor in operation.outputs])
 
-    def _branches(self, operation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-        """Both branches of a choice, or the cases of an index, the last of which is for all others."""
-        index, given = inputs[0], inputs[1:]
-        if operation.type in ("If", "StatelessIf"):
-            names = [operation.get_attr(key).name for key in ("else_branch", "then_branch")]
-            index = index if index.dtype == tf.bool else tf.not_equal(index, tf.zeros_like(index))
-            index = tf.cast(index, tf.int32) if known(index) is not None else index
-        else:
-            names = [function.name for function in operation.get_attr("branches")]
-        branches = [partial(self._called, name, given, operation.name) for name in names]
-        place = known(index)
-        if place is not None:
-            inside = 0 <= int(place) < len(branches)
-            return branches[int(place) if inside else -1]()
-        if index.dtype == tf.bool:
-            return _listed(tf.cond(index, branches[1], branches[0]))
-        return _chosen(index, 0, branches)
-
 
 def _shaped(operation: Any, outputs: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
     """The outputs with what is known of their shapes in the source, where code said more than the graph does."""
     for made, given in zip(outputs, operation.outputs, strict=True):
         made.set_shape(given.shape)
     return outputs
-
-
-def _chosen(index: tf.Tensor, at: int, branches: Sequence[Callable[[], list[Value]]]) -> list[Value]:
-    if at == len(branches) - 1:
-        return branches[at]()
-    return _listed(tf.cond(tf.equal(index, at), branches[at], lambda: _chosen(index, at + 1, branches)))
-
-
-def _listed(found: Any) -> list[Value]:
-    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 def _folded(tensor: tf.Tensor) -> tf.Tensor:
