@@ -9,10 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from rnnexport.core.c_form import CForm
+from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
-from rnnexport.core.tflite_form import TFLiteForm
 
 
 @dataclass(frozen=True)
