@@ -6,99 +6,35 @@ float32, verified -> sequences from initial states -> ranges -> each form made a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnexport.api.expectations import Beside, with_data
-from rnnexport.api.export_job import Form, exported, graphs_of, read_back, recorded, where_of
+from rnnexport.api.export_job import Form, exported, read_back, recorded, where_of
 from rnnexport.api.jobs import Exported, ExportJob, Options
+from rnnexport.api.quantize_bench import Bench, bench_of, file_size, times
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.artifact.beside import proof_file
-from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.core.coverage import Coverage
-from rnnexport.core.errors import ConversionError, CrashError, MismatchError, UsageError
+from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.progress import Progress
-from rnnexport.core.quantization import QuantizedPart, QuantizeRequest
-from rnnexport.core.run_record import size_of
-from rnnexport.core.signature import Signature, time_axis
-from rnnexport.isolation.runner import opened
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.quantization.choice import Quantized, Trial, chosen, require_quantised
-from rnnexport.quantization.loss import Found, Loss, Measure, metric_of
-from rnnexport.targets.base import Quantizer, Runner
-from rnnexport.verification.entry_point import Entry, carry
+from rnnexport.quantization.loss import Loss, metric_of
 from rnnexport.verification.run_artifact import Expectation, verify_artifact
 from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 
-if TYPE_CHECKING:
-    from rnnexport.reference.calibration_calls import Sequences
-
 # How many times the largest error that was measured a value may be off later: other hosts round products otherwise.
 _ROOM = 2.0
-_ROUNDS = 9  # of a time
+_MICRO = "tflm"  # the provider
 _FEW = 12  # operators that are quantised one at a time, to see which loses most
 _USUAL = Tolerance()
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """Where forms of one job are made and measured.
-
-    Attributes:
-        form, job, options: see `export_job`.
-        request: what is asked.
-        sequences: what they are measured on.
-        quantizer: makes them.
-        folder: for their files.
-    """
-
-    form: Form
-    job: ExportJob
-    options: Options
-    request: QuantizeRequest
-    sequences: Sequences
-    quantizer: Quantizer
-    folder: Path
-
-    @property
-    def signature(self) -> Signature:
-        """Of a call."""
-        return self.form.reference.known.signature
-
-    def feeds(self, goldens: Sequence[Golden]) -> list[Arrays]:
-        """Their feeds, states included."""
-        from rnnexport.reference.calibration_calls import feeds_of
-
-        return list(feeds_of(goldens, self.signature))
-
-    def made(
-        self, name: str, only: frozenset[str] | None = None
-    ) -> tuple[Path, tuple[QuantizedPart, ...], tuple[LoweringDecision, ...]]:
-        """A file of that form, in a folder of its own."""
-        path = self.folder / (name if only is None else "alone") / self.job.destination.name
-        path.parent.mkdir(exist_ok=True)
-        parts, lowering = self.quantizer.write(path, name, self.feeds(self.sequences.calibrated), only)
-        return path, parts, lowering
-
-    def losses(self, path: Path) -> tuple[Loss, ...]:
-        """What the artifact at `path` loses, its own states carried."""
-        metric = metric_of(self.request.metric)
-        measures = {spec.name: Measure(spec.name) for spec in self.signature.all_outputs}
-        where = where_of(self.job)
-        with opened(self.job.kind, path, where.provider, where.tf32, where.limits) as runner:
-            for golden, found in _run(runner, self.signature, self.sequences.measured):
-                for name, measure in measures.items():
-                    measure.add(_found(name, golden, found, self.signature))
-        return tuple(measure.loss(metric) for measure in measures.values())
 
 
 def quantised(form: Form, job: ExportJob, path: Path, options: Options, progress: Progress) -> Exported:
@@ -118,12 +54,13 @@ def quantised(form: Form, job: ExportJob, path: Path, options: Options, progress
         (folder / "float32").mkdir()
         plain = folder / "float32" / job.destination.name
         exported(form, job, plain, replace(options, data=None), progress)
-        bench = _bench(form, job, options, request, folder, progress)
+        bench = bench_of(form, job, options, request, folder, progress)
         trials, files, lowerings = _tried(bench, forms, plain, progress)
         taken = chosen(_quantised(trials, job, request), request.max_loss, request.metric, job.destination.name)
+        taken, more = _in_micro(bench, taken, files[taken.form])
         told = Quantized(
             taken,
-            tuple(trials),
+            (*trials, *more),
             request.metric,
             request.max_loss,
             *bench.sequences.told,
@@ -135,47 +72,24 @@ def quantised(form: Form, job: ExportJob, path: Path, options: Options, progress
     return _sealed(bench, path, told, lowerings[taken.form], progress)
 
 
-def _bench(
-    form: Form, job: ExportJob, options: Options, request: QuantizeRequest, folder: Path, progress: Progress
-) -> Bench:
-    from rnnexport.reference.calibration_calls import sequences
-
-    reference = form.reference
-    progress(f"running {reference.source.name} on {'generated sequences' if request.calibrate is None else 'data'}")
-    found = sequences(reference.source, reference.known, request.calibrate, stream=reference.sequence is not None)
-    graphs, feeds = graphs_of(form, job)
-    quantizer = job.kind.quantizer(graphs, feeds, replace(options.form, tflite=job.form))
-    return Bench(form, job, options, request, found, quantizer, folder)
-
-
 def _tried(
     bench: Bench, forms: Sequence[str], plain: Path, progress: Progress
 ) -> tuple[list[Trial], dict[str, Path], dict[str, tuple[LoweringDecision, ...]]]:
     """Every form, float32 first; its file, and what became of the recurrences in it."""
-    trials = [Trial("float32", _size(bench, plain), bench.losses(plain))]
+    trials = [Trial("float32", file_size(bench, plain), bench.losses(plain))]
     files, lowerings = {"float32": plain}, {}
     for name in forms:
         progress(f"quantising {bench.job.destination.name} as {name}")
         files[name], parts, lowerings[name] = bench.made(name)
         found = bench.quantizer.saturation(name, bench.feeds(bench.sequences.others or bench.sequences.calibrated))
-        trial = Trial(name, _size(bench, files[name]), bench.losses(files[name]), parts)
+        trial = Trial(name, file_size(bench, files[name]), bench.losses(files[name]), parts)
         if found is not None:
             name_of, share = found.worst()
             notes = (f"{share:.2%} of {name_of} lie outside of its range",) if share else ()
             trial = replace(trial, saturated=found.share, notes=notes)
         trials.append(trial)
-    times = _times(bench, [files[trial.form] for trial in trials])
-    return [replace(trial, seconds=each) for trial, each in zip(trials, times, strict=True)], files, lowerings
-
-
-def _size(bench: Bench, path: Path) -> int:
-    """The bytes of an artifact without what rides in it."""
-    whole = size_of(bench.job.kind.every_file(path))
-    proof = bench.job.kind.read_proof(path)
-    if proof is None:
-        return whole
-    provenance, goldens = proof.blobs()
-    return whole - len(provenance) - len(goldens) * 4 // 3  # of which ONNX makes text
+    seconds = times(bench, [files[trial.form] for trial in trials])
+    return [replace(trial, seconds=each) for trial, each in zip(trials, seconds, strict=True)], files, lowerings
 
 
 def _quantised(trials: Sequence[Trial], job: ExportJob, request: QuantizeRequest) -> list[Trial]:
@@ -204,6 +118,20 @@ def _alone(bench: Bench, taken: Trial, progress: Progress) -> tuple[tuple[str, f
         path, _, _ = bench.made(taken.form, frozenset((name,)))
         found.append((name, max(loss.value for loss in bench.losses(path))))
     return tuple(sorted(found, key=lambda pair: -pair[1]))
+
+
+def _in_micro(bench: Bench, taken: Trial, path: Path) -> tuple[Trial, list[Trial]]:
+    """(the trial, one more): what the form loses in TensorFlow Lite Micro, or a note why that does not run it.
+
+    It is another runtime with kernels of its own, and takes fixed sizes alone.
+    """
+    if _MICRO not in bench.job.kind.providers or where_of(bench.job).provider == _MICRO or bench.signature.dynamic_dims:
+        return taken, []
+    try:
+        losses = bench.losses(path, _MICRO)
+    except (ProviderError, CrashError, MismatchError) as error:
+        return replace(taken, notes=(*taken.notes, f"not run in TensorFlow Lite Micro: {error.found}")), []
+    return taken, [Trial(f"{taken.form} in TFLM", taken.size, losses, taken.parts)]
 
 
 def _sealed(
@@ -283,50 +211,3 @@ def _ranges(bench: Bench) -> list[list[object]]:
         if low < high:
             found.append([spec.name, low, high])
     return found
-
-
-def _run(runner: Runner, signature: Signature, goldens: Sequence[Golden]) -> Iterator[tuple[Golden, Arrays]]:
-    """Each call of an artifact, one that goes on from another with the states that came out there."""
-    entry = Entry(runner, signature, Tolerances())
-    before: Arrays = {}
-    for golden in goldens:
-        carried = carry(before, signature) if golden.carries else {}
-        before = entry.run({**golden.feed, **carried})
-        yield golden, before
-
-
-def _found(name: str, golden: Golden, outputs: Arrays, signature: Signature) -> Found:
-    """One output of a call beside the truth, time first."""
-    from rnnexport.reference.calibration_calls import length_of
-
-    wanted = golden.truth.get(name, golden.expected[name])
-    found = outputs.get(name, np.zeros(0))
-    spec = next(one for one in signature.all_outputs if one.name == name)
-    axis, length = time_axis(spec, signature), length_of(golden, signature)
-    if found.shape != wanted.shape:
-        return Found(wanted, found)
-    if axis is None:
-        return Found(wanted[np.newaxis], found[np.newaxis], np.array([golden.before + length - 1]))
-    steps = golden.before + np.arange(wanted.shape[axis])
-    return Found(np.moveaxis(wanted, axis, 0), np.moveaxis(found, axis, 0), steps)
-
-
-def _times(bench: Bench, files: Sequence[Path]) -> list[float]:
-    """Seconds that a call of each artifact takes: the median. They take turns, so that all slow down alike."""
-    goldens = [golden for golden in bench.sequences.measured if not golden.carries]
-    feed = max(goldens, key=lambda golden: sum(array.size for array in golden.feed.values())).feed
-    where = where_of(bench.job)
-    with ExitStack() as stack:
-        runners = [
-            stack.enter_context(opened(bench.job.kind, file, where.provider, where.tf32, None)) for file in files
-        ]
-        for runner in runners:
-            runner.run(feed)
-        rounds = [[_seconds(runner.run, feed) for runner in runners] for _ in range(_ROUNDS)]
-    return [median(each) for each in zip(*rounds, strict=True)]
-
-
-def _seconds(call: Callable[[Arrays], object], feed: Arrays) -> float:
-    start = time.perf_counter()
-    call(feed)
-    return time.perf_counter() - start

@@ -63,6 +63,7 @@ def narrowed(model: bytes, form: str, only: frozenset[str] | None) -> tuple[byte
     for one in list(_constants(tree, schema)):
         if only is None or one.name in only:
             parts.append(_narrow(tree, schema, one, form))
+    _forget_unread(tree)
     return bytes(utils.convert_object_to_bytearray(tree)), tuple(parts)
 
 
@@ -131,6 +132,15 @@ def _narrow(tree: Any, schema: Any, one: Constant, form: str) -> QuantizedPart:
     _behind_dequantize(tree, schema, one, schema.TensorType.INT8, q, _scales(schema, scale))
     why = f"LiteRT has no {kind} that rounds as it computes" if form == "dynamic" else ""
     return QuantizedPart(one.name, kind, "int8 weights, computed in float32", why, size, size // 4)
+
+
+def _forget_unread(tree: Any) -> None:
+    """Empty the buffers that no tensor has any more; their places stay, for tensors count them."""
+    used = {tensor.buffer for graph in tree.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in tree.metadata or []}
+    for at, buffer in enumerate(tree.buffers):
+        if at not in used:
+            buffer.data = None
 
 
 def _scales(schema: Any, scale: np.ndarray) -> Any:
