@@ -13,8 +13,10 @@ from rnnexport.quantization.loss import Loss
 
 # Files whose sizes differ by less are of one size.
 _SAME_SIZE = 1.05
-# Bytes of a float32 matrix from which products of integers take less time than it takes to round what they multiply.
-_PAYS = 1 << 18
+# Bytes of a float32 matrix from which products of integers take less time than it takes to round what they multiply,
+# and those from which that is so where an operator for all steps makes way for a loop of single ones.
+_PAYS, _PAYS_IN_A_LOOP = 1 << 18, 1 << 22
+_NO_INTEGERS = ("GRU", "RNN")
 _NAMED = 4
 
 
@@ -68,8 +70,10 @@ def in_order(trials: Sequence[Trial]) -> list[Trial]:
     The second is where every matrix is small. Times decide nothing, so that the same model gives the same file.
     """
     found: list[Trial] = []
-    largest = max((part.before for trial in trials for part in trial.parts), default=0)
-    rest = sorted(trials, key=lambda trial: largest < _PAYS and trial.form != "weights")
+    parts = [part for trial in trials for part in trial.parts]
+    least = _PAYS_IN_A_LOOP if any(part.operator in _NO_INTEGERS for part in parts) else _PAYS
+    pays = max((part.before for part in parts), default=0) >= least
+    rest = sorted(trials, key=lambda trial: not pays and trial.form != "weights")
     while rest:
         smallest = min(trial.size for trial in rest)
         alike = [trial for trial in rest if trial.size <= _SAME_SIZE * smallest]

@@ -85,7 +85,8 @@ def test_it_is_verified_by_its_bound_from_the_file_alone(quantised, python_proce
 
 
 @GROUP
-def test_where_no_form_holds_nothing_is_written(saved, tmp_path, rnnexport_command):
+@pytest.mark.long
+def test_where_no_form_holds_nothing_is_written(tmp_path, rnnexport_command):
     path = tmp_path / "small.keras"
     gru().save(path)
     out = tmp_path / "small.onnx"

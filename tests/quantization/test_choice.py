@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,8 @@ def test_of_one_size_integers_come_first_where_they_pay():
     for part, order in ((small, ["weights", "int8"]), (large, ["int8", "weights"])):
         trials = [trial("int8", 1000, 0.05, part), trial("weights", 1040, 0.01, part)]
         assert [one.form for one in in_order(trials)] == order
+    loop = [trial("int8", 1000, 0.05, large), trial("weights", 1040, 0.01, replace(large, operator="GRU"))]
+    assert [one.form for one in in_order(loop)] == ["weights", "int8"]
 
 
 def test_where_none_holds_each_loss_is_told():
