@@ -36,6 +36,11 @@ def same(keras):
     return chain(keras, layers.Conv1D(4, 3, padding="same", name="conv"), layers.GRU(4))
 
 
+def depthwise(keras):
+    layers = keras.layers
+    return chain(keras, layers.DepthwiseConv1D(3, padding="same", name="conv"), layers.GRU(4))
+
+
 def strides(keras):
     layers = keras.layers
     return chain(keras, layers.Conv1D(4, 3, strides=2, padding="causal", name="conv"), layers.GRU(4))
@@ -179,6 +184,7 @@ NOT_CAUSAL = {
     "window": window,
     "attention": attention,
     "same": same,
+    "depthwise": depthwise,
     "strides": strides,
     "start from the sequence": start_from_the_sequence,
     "twice": twice,

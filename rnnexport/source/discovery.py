@@ -176,6 +176,7 @@ class _Kinds:
         layers = import_module(api.name).layers
         self._api = api
         self._convolutions = _classes(layers, _CONVOLUTIONS)
+        self._causal = _classes(layers, ("Conv1D",))  # depthwise and separable ones take no such padding in Keras 3
         self._poolings = _classes(layers, _POOLINGS)
         self._attentions = _classes(layers, _ATTENTIONS)
         self._wrappers = _classes(layers, ("TimeDistributed",))
@@ -221,7 +222,8 @@ class _Kinds:
         if layer.strides[0] != 1:
             return "skips timesteps (strides)"
         if layer.kernel_size[0] != 1 and layer.padding != "causal":
-            return f'sees later timesteps, or drops some (padding="{layer.padding}"; "causal" would do)'
+            cure = '"causal" would do' if isinstance(layer, self._causal) else "a Conv1D that is causal would do"
+            return f'sees later timesteps, or drops some (padding="{layer.padding}"; {cure})'
         return ""
 
 

@@ -126,6 +126,7 @@ REFUSED = {
     "window": ["layer pool (MaxPooling1D)", "pools over time"],
     "attention": ["layer attend (Attention)", "attends to the whole sequence"],
     "same": ["layer conv (Conv1D)", 'padding="same"', '"causal" would do'],
+    "depthwise": ["layer conv (DepthwiseConv1D)", "a Conv1D that is causal would do"],
     "strides": ["layer conv (Conv1D)", "skips timesteps"],
     "start from the sequence": ["layer memory (GRU)", "chunks 1+3 of a sequence"],
     "twice": ["layer memory (GRU)", "is called 2 times"],
