@@ -28,7 +28,6 @@ from rich.table import Table
 import rnnexport
 from benchmarks.timing import Budget, interleaved_medians
 from rnnexport.core.quantization import FORMS, QuantizeRequest
-from rnnexport.core.user_data import UserData
 from rnnexport.targets.registry import target_of
 
 FEATURES, STEPS, ROWS = 8, 20, 64
@@ -95,7 +94,7 @@ def of_onnx(model: Any, folder: Path) -> Iterator[tuple[str, Made]]:
     yield "float32", Made(plain)
     for form in FORMS["onnx"]:
         path = folder / f"{form}.onnx"
-        rnnexport.export(model, path, quantize=QuantizeRequest(form, UserData(str(data))))
+        rnnexport.export(model, path, quantize=QuantizeRequest(form, data))
         yield f"rnnexport {form}", Made(path)
     for name, options in {"": {}, ", per channel": {"per_channel": True}}.items():
         path = folder / f"peer{len(name)}.onnx"
@@ -112,7 +111,7 @@ def of_tflite(model: Any, folder: Path) -> Iterator[tuple[str, Made]]:
     yield "float32", Made(plain)
     for form in FORMS["tflite"]:
         path = folder / f"{form}.tflite"
-        request = QuantizeRequest(form, UserData(str(data)), allow_partial=True)
+        request = QuantizeRequest(form, data, allow_partial=True)
         rnnexport.export(model, path, timesteps=STEPS, quantize=request)
         yield f"rnnexport {form}", Made(path)
     for form in ("dynamic", "float16", "int8"):

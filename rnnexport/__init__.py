@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rnnexport.core.forms import TFLiteForm
     from rnnexport.core.load_options import LoadOptions
     from rnnexport.core.lowering import LoweringDecision, LoweringRequest
+    from rnnexport.core.quantization import QuantizeRequest
     from rnnexport.verification.report import Report
     from rnnexport.verification.tolerance import Override
 
@@ -49,6 +50,7 @@ __all__ = [
     "MismatchError",
     "Override",
     "ProviderError",
+    "QuantizeRequest",
     "Report",
     "RnnExportError",
     "Stripped",
@@ -74,6 +76,7 @@ _HOMES = {
     "LoweringDecision": "core.lowering",
     "LoweringRequest": "core.lowering",
     "TFLiteForm": "core.forms",
+    "QuantizeRequest": "core.quantization",
     "Override": "verification.tolerance",
     "Report": "verification.report",
     "ExportBest": "api.callback",

@@ -85,7 +85,7 @@ def check_quantization(request: QuantizeRequest | None, kinds: Iterable[Target])
         for kind in kinds:
             request.forms(kind.name)
         metric_of(request.metric)
-        check_data(request.calibrate)
+        check_data(request.sequences)
 
 
 def check_jobs(file: SourceFile | None, jobs: Iterable[ExportJob]) -> None:

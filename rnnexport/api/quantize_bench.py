@@ -91,8 +91,8 @@ def bench_of(
     from rnnexport.reference.calibration_calls import sequences
 
     reference = form.reference
-    progress(f"running {reference.source.name} on {'generated sequences' if request.calibrate is None else 'data'}")
-    found = sequences(reference.source, reference.known, request.calibrate, stream=reference.sequence is not None)
+    progress(f"running {reference.source.name} on {'generated sequences' if request.sequences is None else 'data'}")
+    found = sequences(reference.source, reference.known, request.sequences, stream=reference.sequence is not None)
     graphs, feeds = graphs_of(form, job)
     quantizer = job.kind.quantizer(graphs, feeds, replace(options.form, tflite=job.form))
     return Bench(form, job, options, request, found, quantizer, folder)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rnnexport.core.errors import UsageError
-from rnnexport.core.user_data import UserData
+from rnnexport.core.user_data import UserData, user_data
 
 # The forms of each format, in the order in which they are tried among those of one size:
 # dynamic  int8 weights, products of integers; what they are multiplied with is rounded by its range in each call
@@ -30,14 +31,15 @@ class QuantizeRequest:
 
     Attributes:
         form: one of `FORM_CHOICES`; `auto` tries all of the format, smallest first, and takes the first that holds.
-        calibrate: the inputs that ranges are taken from, and the loss is measured on; None for generated ones.
+        calibrate: the inputs that ranges are taken from, and the loss is measured on, as `data` of `export`; None for
+            generated ones.
         max_loss: what an output may lose, in units of `metric`; None for whatever it loses.
         metric: one of `METRICS`, or `FILE.py:function`, called with (wanted, found) of one output over all calls.
         allow_partial: whether weights may stay float32, and recurrences computed in it.
     """
 
     form: str = "auto"
-    calibrate: UserData | None = None
+    calibrate: str | Path | UserData | None = None
     max_loss: float | None = None
     metric: str = "range"
     allow_partial: bool = False
@@ -55,6 +57,11 @@ class QuantizeRequest:
             raise UsageError(
                 f"--metric {self.metric}", f"one of {', '.join(METRICS)}, or FILE.py:function", "change --metric"
             )
+
+    @property
+    def sequences(self) -> UserData | None:
+        """What `calibrate` says, as one value."""
+        return user_data(self.calibrate)
 
     def forms(self, target: str) -> tuple[str, ...]:
         """Those that are tried. UsageError where the format has none, or not this one."""

@@ -52,8 +52,9 @@ class Sequences:
 
     @property
     def measured(self) -> tuple[Golden, ...]:
-        """All of them."""
-        return (*self.calibrated, *self.others, *(golden for golden in self.carried if golden.label.startswith("data")))
+        """All of them; calls of fewer rows that ride in the artifact, too."""
+        known = (*self.calibrated, *self.others)
+        return (*known, *(golden for golden in self.carried if golden not in known))
 
 
 def sequences(source: SourceModel, described: Described, data: UserData | None, *, stream: bool) -> Sequences:
@@ -71,7 +72,10 @@ def sequences(source: SourceModel, described: Described, data: UserData | None, 
     if data is None:
         calls = [_call(described, seed, steps, at) for at, (seed, steps) in enumerate((*_CALIBRATED, *_MEASURED))]
         found = list(goldens_of(source, described, calls, stream=stream))
-        by_sequence = [list(part) for part in _by_sequence(found)]
+        by_sequence = [
+            [replace(golden, label=f"generated sequence {at}, from step {golden.before}") for golden in part]
+            for at, part in enumerate(_by_sequence(found), 1)
+        ]
         first, rest = by_sequence[: len(_CALIBRATED)], by_sequence[len(_CALIBRATED) :]
         small = [part for part in by_sequence if sum(map(_size, part)) <= _LARGEST]
         told = (f"{len(first)} generated sequences", f"these and {len(rest)} others")

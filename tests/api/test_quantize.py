@@ -13,7 +13,6 @@ import rnnexport
 from rnnexport.core.errors import ConversionError, MismatchError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.quantization import FORMS, QuantizeRequest
-from rnnexport.core.user_data import UserData
 from rnnexport.targets.registry import target_of
 from rnnexport.verification.tolerance import Override
 from samples.catalog import SAMPLES, SAMPLES_BY_NAME
@@ -49,7 +48,7 @@ def recordings(tmp_path_factory):
 def quantised(recordings, tmp_path_factory):
     """A GRU in int8, calibrated on the recordings."""
     path = tmp_path_factory.mktemp("quantised") / "gru.onnx"
-    request = QuantizeRequest("int8", UserData(str(recordings)), max_loss=0.06)
+    request = QuantizeRequest("int8", recordings, max_loss=0.06)
     return rnnexport.export(gru(), path, quantize=request)
 
 
@@ -120,7 +119,7 @@ def test_the_command_tells_every_form_and_takes_the_smallest_that_holds(recordin
 def test_a_bad_calibration_is_shown_to_be_worse(recordings, tmp_path):
     with np.load(recordings) as arrays:
         np.savez(tmp_path / "quiet.npz", x=arrays["x"] * np.float32(0.01))
-    request = QuantizeRequest("int8", UserData(str(tmp_path / "quiet.npz")))
+    request = QuantizeRequest("int8", tmp_path / "quiet.npz")
     alone = rnnexport.export(gru(), tmp_path / "alone.onnx", quantize=request)
     assert alone.report.status == "passed"
     with pytest.raises(MismatchError, match="loses more than was measured"):
@@ -132,7 +131,7 @@ def test_a_bad_calibration_is_shown_to_be_worse(recordings, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("form", ["int8", "dynamic", "weights"])
 def test_states_are_carried_for_ten_thousand_steps(form, recordings, tmp_path):
-    request = QuantizeRequest(form, UserData(str(recordings)))
+    request = QuantizeRequest(form, recordings)
     path = tmp_path / "stream.onnx"
     model = gru()
     done = rnnexport.export(model, path, stream="dynamic", quantize=request)
