@@ -73,7 +73,7 @@ def command(
 
     session = session_of(ctx)
     if request != LoweringRequest() and not lowering:
-        raise UsageError("--for or --tune without --lowering", "a lowering to choose", "give --lowering")
+        raise UsageError("--for, --for-batch or --tune without --lowering", "a lowering to choose", "give --lowering")
     if to == "tflite" and (request != LoweringRequest() or not lowering):
         what = "with --for or --tune" if lowering else "without --lowering"
         raise UsageError(f"--to tflite {what}", "--lowering --to tflite", "change it")

@@ -256,6 +256,11 @@ def lowering_options(*, form: bool) -> OptionGroup:
             help="The execution provider of ONNX Runtime that the recurrences are to be fast on.",
         ),
         click.Option(
+            ["--for-batch", "batch"],
+            type=click.IntRange(min=1),
+            help="The batch that recurrences are to be fast at, where it is open (default: 1 and many alike).",
+        ),
+        click.Option(
             ["--portable"],
             is_flag=True,
             help="Use only what runtimes besides ONNX Runtime compute, too: no reversed operator, no sequence_lens, "

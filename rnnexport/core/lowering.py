@@ -9,10 +9,10 @@ from typing import Any
 from rnnexport.core.errors import UsageError
 
 # The forms a recurrence can have in an ONNX file, the most general one last.
-FORMS = ("native", "scan", "unroll", "loop")
+FORMS = ("native", "scan", "chunked", "unroll", "loop")
 FORM_CHOICES = ("auto", *FORMS)
 # Those that it can have in any file, as reports list them.
-ALL_FORMS = ("native", "scan", "fused", "rolled", "unroll", "loop")
+ALL_FORMS = ("native", "scan", "chunked", "fused", "rolled", "unroll", "loop")
 PROVIDER_CHOICES = ("cpu", "cuda")
 
 
@@ -29,6 +29,7 @@ class LoweringRequest:
         provider: the execution provider to be fast on, one of `PROVIDER_CHOICES`.
         because: why this form is asked for, where it is not the user who does.
         portable: whether only forms may be used that runtimes besides ONNX Runtime compute, too.
+        batch: the batch to be fast at where it is dynamic; None for a single sequence and for many alike.
         tune: (batch, timesteps) at which the proven forms are measured on this host instead; None to trust the model.
         without: native operators that are not taken where there is another form: a file that computes with integers
             has none of them.
@@ -40,12 +41,15 @@ class LoweringRequest:
     because: str = "it was asked for"
     portable: bool = False
     without: tuple[str, ...] = ()
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORM_CHOICES:
             raise UsageError(f"lowering {self.form!r}", f"one of {', '.join(FORM_CHOICES)}", "change --lowering")
         if self.provider not in PROVIDER_CHOICES:
             raise UsageError(f"provider {self.provider!r}", f"one of {', '.join(PROVIDER_CHOICES)}", "change --for")
+        if self.batch is not None and (not isinstance(self.batch, int) or self.batch < 1):
+            raise UsageError(f"batch {self.batch!r}", "a number above 0", "change --for-batch")
         if self.tune is not None and not _two_sizes(self.tune):
             raise UsageError(f"tune {self.tune!r}", "batch and timesteps, two numbers above 0", "change --tune")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnexport.lowering.algebra import (
+    ROUNDING,
     Act,
     Factor,
     Lanes,
@@ -47,6 +48,34 @@ def leading_sign(value: Sum) -> float:
             weights = product.weight.ravel()
             return float(np.sign(weights[np.flatnonzero(weights)[0]]))
     return 1.0
+
+
+def written_out(value: Sum) -> Sum:
+    """The activation that a sum is: (1 + tanh(x)) / 2 is sigmoid(2 x), and 2 sigmoid(x) - 1 is tanh(x / 2)."""
+    if len(value.products) != 2:
+        return value
+    known = [product for product in value.products.values() if not product.factors and not product.base]
+    (other,) = [product for product in value.products.values() if product not in known] if len(known) == 1 else (None,)
+    if other is None or other.base or len(other.factors) != 1 or not isinstance(other.factors[0], Act):
+        return value
+    act = other.factors[0]
+    for function, offset, scale, into, inner in _WRITTEN_OUT:
+        if act.function == function and _is(known[0], offset) and _is(other, scale):
+            return activation(into, times(number(inner * np.sign(scale), act.width), act.argument))
+    return value
+
+
+# Of offset + scale * function(x): what it is, of which multiple of x.
+_WRITTEN_OUT = (
+    ("Tanh", 0.5, 0.5, "Sigmoid", 2.0),
+    ("Tanh", 0.5, -0.5, "Sigmoid", 2.0),
+    ("Sigmoid", -1.0, 2.0, "Tanh", 0.5),
+    ("Sigmoid", 1.0, -2.0, "Tanh", 0.5),
+)
+
+
+def _is(product: Product, wanted: float) -> bool:
+    return bool(np.all(np.abs(product.weight - wanted) <= ROUNDING * abs(wanted)))
 
 
 def _hard(argument: Sum) -> Sum | None:

@@ -12,8 +12,8 @@ from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import changed, left_behind, lifted, without_twins
 from rnnexport.ir.recurrence import Recurrence, State, recognise
 from rnnexport.ir.sequences import turned
-from rnnexport.ir.terms import Terms, below
-from rnnexport.ir.trip_count import Refusal
+from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.trip_count import Length, Refusal
 from rnnexport.lowering.composites import composed
 from rnnexport.lowering.cost_model import (
     BATCHES,
@@ -27,6 +27,7 @@ from rnnexport.lowering.cost_model import (
 from rnnexport.lowering.forms import Form, scan, unrolled
 from rnnexport.lowering.fuse_products import merged, with_gemms
 from rnnexport.lowering.join_operands import joined_operands
+from rnnexport.lowering.linear import chunked
 from rnnexport.lowering.native import Native, native
 from rnnexport.lowering.portable import why_not_portable
 from rnnexport.lowering.reassociate import Regrouping
@@ -35,6 +36,21 @@ from rnnexport.lowering.stacked_cells import native_one_by_one
 # ONNX Runtime 1.31 ends the process when it loads a product of float16 that was hoisted behind a Transpose.
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 Costs = Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Where sizes of a recurrence are found.
+
+    Attributes:
+        terms: what the forms are made of.
+        length: how many steps it takes.
+        initial: what its first state starts from, (B, ...).
+    """
+
+    terms: Terms
+    length: Length
+    initial: Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +67,7 @@ class Derived:
         off_cuda: why the native form would not run on a GPU; empty where it would.
         not_portable: why some runtimes do not compute the native form; empty where all do.
         operators: what the native form is made of.
+        sizes: of what it runs on, where it has states.
     """
 
     what: str
@@ -61,10 +78,16 @@ class Derived:
     off_cuda: str = ""
     not_portable: str = ""
     operators: tuple[str, ...] = ()
+    sizes: Sizes | None = None
 
 
-def derive(loop: ir.Node) -> Derived:
-    """Derive all forms of a Loop. Reads, changes nothing."""
+def derive(loop: ir.Node, batch: int | None = None) -> Derived:
+    """Derive all forms of a Loop. Reads, changes nothing.
+
+    Args:
+        loop: the Loop.
+        batch: the one to be fast at where it is dynamic; None for `BATCHES`.
+    """
     terms, constants = Terms(), Constants()
     found = recognise(loop, terms)
     if not isinstance(found, Refusal) and any(term.dtype in _HALF for term in below(found.roots)):
@@ -79,18 +102,20 @@ def derive(loop: ir.Node) -> Derived:
     made = {
         "native": own if isinstance(own, Refusal) else own[-1].form,
         "scan": scan(lean),
+        "chunked": chunked(lean, constants),
         "unroll": unrolled(lean),
     }
     forms = {name: form for name, form in made.items() if not isinstance(form, Refusal)}
     refused = {name: form.reason for name, form in made.items() if isinstance(form, Refusal)}
-    costs = _costs(recurrence, lean, own, [*forms, "loop"])
+    costs = _costs(recurrence, lean, own, [*forms, "loop"], batch)
     what = _described(recurrence, lean, own)
+    sizes = Sizes(terms, recurrence.length, recurrence.states[0].initial) if recurrence.states else None
     if isinstance(own, Refusal):
-        return Derived(what, forms, refused, constants, costs)
+        return Derived(what, forms, refused, constants, costs, sizes=sizes)
     off_cuda = next(filter(None, (why_off_cuda(one.cell) for one in own)), "")
     not_portable = next(filter(None, (why_not_portable(one.cell, by_lengths=one.by_lengths) for one in own)), "")
     operators = tuple(one.cell.op for one in own)
-    return Derived(what, forms, refused, constants, costs, off_cuda, not_portable, operators)
+    return Derived(what, forms, refused, constants, costs, off_cuda, not_portable, operators, sizes)
 
 
 def _natives(recurrence: Recurrence, constants: Constants) -> Sequence[Native] | Refusal:
@@ -120,23 +145,25 @@ def _may_grow(state: State) -> bool:
     return any(one == 1 and other != 1 for one, other in zip(initial, after, strict=False))
 
 
-def _costs(recurrence: Recurrence, lean: Recurrence, own: Sequence[Native] | Refusal, names: list[str]) -> Costs:
+def _costs(
+    recurrence: Recurrence, lean: Recurrence, own: Sequence[Native] | Refusal, names: list[str], batch: int | None
+) -> Costs:
     batches = {state.before.shape[0] for state in recurrence.states if state.before.shape}
     known = [batch for batch in batches if batch is not None]
-    at = (known[0],) if len(known) == 1 else BATCHES
+    at = (known[0],) if len(known) == 1 else BATCHES if batch is None else (batch,)
     before, after = work_of(recurrence), work_of(lean)
     costs: dict[str, dict[int, float]] = {}
     for name in names:
-        if name == "unroll" and (recurrence.length.fixed or 0) > MOST_UNROLLED_UNASKED:
+        if name == "chunked" or (name == "unroll" and (recurrence.length.fixed or 0) > MOST_UNROLLED_UNASKED):
             continue
         fixed = overhead(name, recurrence.length.fixed)
         if name == "native" and not isinstance(own, Refusal):
             costs[name] = {
-                batch: sum(fixed + native_cost(one.cell, batch, masked=one.masked) for one in own) for batch in at
+                rows: sum(fixed + native_cost(one.cell, rows, masked=one.masked) for one in own) for rows in at
             }
         else:
             work = before if name == "loop" else after
-            costs[name] = {batch: fixed + work_cost(name, work, batch) for batch in at}
+            costs[name] = {rows: fixed + work_cost(name, work, rows) for rows in at}
     return costs
 
 

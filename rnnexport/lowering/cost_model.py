@@ -11,7 +11,8 @@ RNN computes its activations one by one, ten times as slowly as those of LSTM an
 operator may have more gates than the cell: then it loses at large sizes what it gains at small ones.
 
 Where the batch is dynamic, a form must be good for a single sequence and for a batch: the one with the smallest
-worst ratio to the fastest, among those that are never predicted to be slower than the Loop.
+worst ratio to the fastest, among those that are never predicted to be slower than the Loop. Where that one is far
+from the fastest at one of both, there are two, and the batch decides between them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ _MOVED_STEP, _MOVED = 0.25, 0.0006
 _ACTIVATION = {"LSTM": 0.002, "GRU": 0.002, "RNN": 0.02}
 # A form that is predicted to be slower than the Loop by more than this is not chosen.
 _SLACK = 1.05
+# A linear recurrence is faster in chunks from so many steps on, and up to so many numbers in a state: behind that its
+# chunks are in no cache.
+CHUNKED_FROM, CHUNKED_TO = 64, 128
+# Two forms are worth their weights where the better one of both gains so much.
+_GAIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,19 @@ def why_off_cuda(cell: Cell) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """A form, and why."""
+    """A form, and why.
+
+    Attributes:
+        form: its name.
+        why: in words.
+        other: the form that takes its place behind a batch of `most`; empty where one form is for all.
+        most: the largest batch that `form` is for.
+    """
 
     form: str
     why: str
+    other: str = ""
+    most: int = 0
 
 
 def choose(costs: Mapping[str, Mapping[int, float]], provider: str, off_cuda: str) -> Choice:
@@ -128,6 +143,29 @@ def choose(costs: Mapping[str, Mapping[int, float]], provider: str, off_cuda: st
     fastest = {at: min(cost[at] for cost in allowed.values()) for at in batches}
     form = min(allowed, key=lambda name: max(allowed[name][at] / fastest[at] for at in batches))
     return Choice(form, _told(form, costs, batches))
+
+
+def split(choice: Choice, costs: Mapping[str, Mapping[int, float]]) -> Choice:
+    """The native operator for one side of some batch and a Scan for the other, where that gains enough on `choice`."""
+    if not {"native", "scan"} <= set(costs) or set(costs["native"]) != set(BATCHES) or choice.form == "loop":
+        return choice
+    low, high = BATCHES
+    small, large = (min(("native", "scan"), key=lambda form: costs[form][at]) for at in BATCHES)
+    gain = max(costs[choice.form][at] / costs[form][at] for at, form in ((low, small), (high, large)))
+    if small == large or gain < _GAIN:
+        return choice
+    # Both grow about evenly: they cost the same where the line between the two differences is 0.
+    first, last = (costs[large][at] - costs[small][at] for at in BATCHES)
+    most = low + int((high - low) * first / (first - last))
+    return Choice(
+        small, f"up to a batch of {most}, {large} behind it: {_told(small, costs, list(BATCHES))}", large, most
+    )
+
+
+def in_chunks(choice: Choice) -> Choice:
+    """A Scan that is in chunks where that is faster."""
+    sizes = f"in chunks from {CHUNKED_FROM} steps on where a state has at most {CHUNKED_TO} numbers"
+    return Choice(choice.form, f"{choice.why}, {sizes}", "chunked")
 
 
 def _for_cuda(forms: list[str], off_cuda: str) -> Choice:

@@ -15,6 +15,7 @@ from rnnexport.ir.loop_body import subgraphs
 from rnnexport.ir.program import Scan
 from rnnexport.ir.recurrence import name_of
 from rnnexport.ir.terms import Call, Result, Term, below
+from rnnexport.lowering.by_size import Either
 from rnnexport.lowering.forms import Form
 
 
@@ -86,6 +87,8 @@ class Emission:
         inputs = [None if part is None else self._at(part) for part in call.inputs]
         if isinstance(call, Scan):
             return self._scan(call, [value for value in inputs if value is not None])
+        if isinstance(call, Either):
+            return self._either(call, [value for value in inputs if value is not None])
         domain, _, op = call.op.rpartition(".")
         kept = len(inputs) - len(call.captured)
         attributes = list(call.attributes.values())
@@ -137,6 +140,37 @@ class Emission:
         node = ir.Node("", "Scan", given, attributes, num_outputs=len(outputs), name=name)
         states = call.results[call.outputs :]
         return self._added(node, [*states, *call.results[: call.outputs]], call.states)
+
+    def _either(self, call: Either, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """The node; what a branch computes stands in it, and its constants around."""
+        name = self.name("if")
+        known = dict(zip(call.operands[1:], inputs[1:], strict=True))
+        branches = {"then_branch": call.then, "else_branch": call.other}
+        graphs = [ir.AttrGraph(side, self._branch(f"{name}/{side}", terms, known)) for side, terms in branches.items()]
+        return self._added(
+            ir.Node("", "If", inputs[:1], graphs, num_outputs=len(call.results), name=name), call.results
+        )
+
+    def _branch(self, name: str, terms: Sequence[Term], known: Mapping[Term, ir.Value]) -> ir.Graph:
+        inner = Emission(name, self._constants, known)
+        outputs: list[ir.Value] = []
+        for at, term in enumerate(terms):
+            value = inner.value(term)
+            made = ir.Node("", "Identity", [value], num_outputs=1, name=inner.name("out"))
+            inner.nodes.append(made)
+            outputs.append(made.outputs[0])
+            made.outputs[0].name = f"{name}/out_{at}"
+            _typed(made.outputs[0], term.dtype or value.dtype, term.shape)
+        self.initializers += inner.initializers
+        return ir.Graph([], outputs, nodes=inner.nodes, name=name)
+
+
+def bytes_of(form: Form, constants: Constants) -> int:
+    """What the constants of a form take."""
+    emission = Emission("constants", constants, {})
+    for term in form.values():
+        emission.value(term)
+    return sum(value.const_value.nbytes for value in emission.initializers if value.const_value is not None)
 
 
 def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:

@@ -13,19 +13,22 @@ from rnnexport.core.lowering import FORMS, CannotRun, LoweringDecision, Lowering
 from rnnexport.ir.loop_body import outer
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.recurrence import name_of
-from rnnexport.ir.sequences import double_reversals
+from rnnexport.ir.sequences import double_reversals, length_term
 from rnnexport.ir.terms import Terms
 from rnnexport.lowering.autotune import Measure, measured, resized, size_told
 from rnnexport.lowering.bidirectional import join_directions
+from rnnexport.lowering.by_size import either, few_rows, long_and_narrow
 from rnnexport.lowering.candidates import derive
-from rnnexport.lowering.cost_model import Choice, choose
+from rnnexport.lowering.cost_model import CHUNKED_FROM, CHUNKED_TO, Choice, choose, in_chunks, split
 from rnnexport.lowering.differential_check import Feed, Run, disagreement, nudged, trials
-from rnnexport.lowering.emit import put_in_place, replace_value
+from rnnexport.lowering.emit import bytes_of, put_in_place, replace_value
 from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.shared_masks import compact_once
 
 _SEED = 4
+# Two forms of one recurrence have weights of their own. More bytes than these are not kept twice.
+_TWICE = 1 << 22
 
 
 def lower(
@@ -53,7 +56,7 @@ def lower(
     done = []
     for loop in loops:
         # A recurrence is read, and checked on what it sees, in the model as it is by then, the earlier ones lowered.
-        done.append(_Lowering(model, loop, feeds, run).by(request, measure))
+        done.append(_Lowering(model, loop, feeds, run, request.batch).by(request, measure))
         infer(model)  # reversals and masks are told by lengths that are known
     for second, source in double_reversals(model.graph):
         replace_value(model.graph, second.outputs[0], source, second)
@@ -67,9 +70,11 @@ def lower(
 class _Lowering:
     """The lowering of one Loop."""
 
-    def __init__(self, model: ir.Model, loop: ir.Node, feeds: Sequence[Feed], run: Run) -> None:
+    def __init__(
+        self, model: ir.Model, loop: ir.Node, feeds: Sequence[Feed], run: Run, batch: int | None = None
+    ) -> None:
         self._model, self._loop, self._feeds, self._run = model, loop, feeds, run
-        self._derived = derive(loop)
+        self._derived = derive(loop, batch)
         self._boundary = boundary_of(loop, self._derived.forms.values())
 
     def by(self, request: LoweringRequest, measure: Measure) -> LoweringDecision:
@@ -94,10 +99,20 @@ class _Lowering:
         choice = self._choice(request, forms, refused, measure)
         name = name_of(self._loop)
         if choice.form != "loop":
-            put_in_place(self._model.graph, self._loop, forms[choice.form], derived.constants)
+            put_in_place(self._model.graph, self._loop, self._chosen(choice, forms), derived.constants)
         proven = tuple(form for form in FORMS if form in forms or form == "loop")
         fault = "; ".join(f"{form}: {what}" for form, what in faults.items())
         return LoweringDecision(name, derived.what, choice.form, choice.why, proven, refused, fault)
+
+    def _chosen(self, choice: Choice, forms: Mapping[str, Form]) -> Form:
+        form, sizes = forms[choice.form], self._derived.sizes
+        if sizes is None or not choice.other:
+            return form
+        if choice.other == "chunked":
+            steps = length_term(sizes.length, sizes.terms)
+            condition = long_and_narrow(steps, CHUNKED_FROM, sizes.initial, CHUNKED_TO, sizes.terms)
+            return either(condition, forms["chunked"], form, sizes.terms)
+        return either(few_rows(choice.most, sizes.initial, sizes.terms), form, forms[choice.other], sizes.terms)
 
     def _checked(self) -> tuple[dict[str, str], dict[str, str]]:
         """(unfit, faults): forms that the runtime refuses, and forms that do not agree with the Loop.
@@ -171,7 +186,16 @@ class _Lowering:
             models["loop"] = untouched(self._loop, self._boundary, arrays, self._model)
             return measured(models, _fed(arrays), size_told(self._model, request.tune), measure)
         costs = {name: cost for name, cost in self._derived.costs.items() if name in forms or name == "loop"}
-        return choose(costs, request.provider, self._derived.off_cuda)
+        choice = choose(costs, request.provider, self._derived.off_cuda)
+        one_form = request.provider != "cpu" or request.portable or request.without
+        if one_form or self._derived.sizes is None:
+            return choice
+        steps = self._derived.sizes.length.fixed
+        if choice.form == "scan" and "chunked" in forms and (steps is None or steps >= CHUNKED_FROM):
+            return in_chunks(choice)
+        two = split(choice, costs)
+        twice = sum(bytes_of(forms[name], self._derived.constants) for name in (two.form, two.other) if two.other)
+        return two if twice <= _TWICE else choice
 
 
 def _fed(arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

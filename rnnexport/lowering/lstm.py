@@ -96,9 +96,52 @@ def _outputs(hidden: Part, cell: Part) -> Iterator[tuple[Gate, Function]]:
                 continue
             if gate is not None and squash is not None:
                 yield gate, squash
+    yield from _scaled(hidden.after, cell.after)
     for gate, value in _weighted(hidden.after):
         if value.equals(cell.after):
             yield gate, LINEAR
+
+
+def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Function]]:
+    """Every (o, H) with h' = o * H(c') and H(c') = a tanh(b c') or a c'."""
+    for act in acts_of(after):
+        inner = _multiple(act.argument, cell) if act.function == "Tanh" else None
+        if inner is not None:
+            try:
+                opened = over(after, single(act))
+            except Unreadable:
+                continue
+            for scale, gate in _opened(opened):
+                yield gate, Function("ScaledTanh", scale, inner)
+    for act in acts_of(after):
+        for weight in (single(act), plus(number(1.0, act.width), single(act), -1)):
+            try:
+                gate, outer = gate_of(weight), _multiple(over(after, weight), cell)
+            except Unreadable:
+                continue
+            if gate is not None and outer is not None:
+                yield gate, Function("Affine", outer, 0.0)
+
+
+def _opened(value: Sum) -> Iterator[tuple[float, Gate]]:
+    """Every (a, o) with value = a * o and o a gate that is an activation or 1."""
+    for product in value.products.values():
+        for sign in (1.0, -1.0):
+            scale = sign * float(product.weight.ravel()[0])
+            gate = gate_of(times(number(1.0 / scale, value.width), value)) if scale else None
+            if gate is not None and (gate.value is None or np.all(gate.value == 1)):
+                yield scale, gate
+
+
+def _multiple(value: Sum, cell: Sum) -> float | None:
+    """The number b with value = b * cell."""
+    for kind, product in value.products.items():
+        if kind in cell.products:
+            ratios = _ratio(product.weight, cell.products[kind].weight)
+            number_of = float(ratios.ravel()[0])
+            if number_of and value.equals(times(number(number_of, cell.width), cell)):
+                return number_of
+    return None
 
 
 def _with_new_cell(output: Gate, cell: Part) -> tuple[Gate, np.ndarray]:

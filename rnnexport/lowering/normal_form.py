@@ -14,7 +14,7 @@ from rnnexport.ir.constants import Constants, slice_index
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering import algebra
-from rnnexport.lowering.activations import activation
+from rnnexport.lowering.activations import activation, written_out
 from rnnexport.lowering.algebra import Act, Sum, Unreadable, negative, number, plus, times
 from rnnexport.lowering.lane_blocks import (
     Row,
@@ -144,8 +144,9 @@ class NormalForms:
         """Add, Sub, Mul."""
         left, right = (self._row(part) for part in term.operands)
         if term.op == "Mul":
-            return each(times, left, right)
-        return each(lambda one, other: plus(one, other, 1 if term.op == "Add" else -1), left, right)
+            return tuple(map(written_out, each(times, left, right)))
+        found = each(lambda one, other: plus(one, other, 1 if term.op == "Add" else -1), left, right)
+        return tuple(map(written_out, found))
 
     def divided(self, term: Term) -> Row:
         """By a constant; or a sigmoid or softsign that is written out."""
@@ -154,7 +155,7 @@ class NormalForms:
         if value is None:
             return each(quotient, self._row(left), self._row(right))
         with np.errstate(divide="ignore"):
-            return each(times, self._row(left), (vector(1.0 / value.astype(np.float64)),))
+            return tuple(map(written_out, each(times, self._row(left), (vector(1.0 / value.astype(np.float64)),))))
 
     def negative(self, term: Term) -> Row:
         """Neg."""

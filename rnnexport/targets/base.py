@@ -130,8 +130,11 @@ class ExportOptions:
             "lowering": self.lowering.form,
             "for": self.lowering.provider,
         }
-        portable: dict[str, int | str] = {"portable": "yes"} if self.lowering.portable else {}
-        return asked | portable | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
+        if self.lowering.portable:
+            asked["portable"] = "yes"
+        if self.lowering.batch is not None:
+            asked["for batch"] = self.lowering.batch
+        return asked | ({"tune": "x".join(map(str, self.lowering.tune))} if self.lowering.tune else {})
 
 
 class Exporter(Protocol):

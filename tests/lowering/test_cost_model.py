@@ -7,9 +7,9 @@ import re
 import pytest
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.lowering.cost_model import BATCHES, choose
+from rnnexport.lowering.cost_model import BATCHES, choose, split
 from tests.lowering.grammar import generate
-from tests.lowering.small import SIMPLE, X, derived, drawn, loop, lowered
+from tests.lowering.small import SIMPLE, X, compared, derived, drawn, loop, lowered, node_of, operators
 from tests.lowering.test_native import AFTER, BEFORE, GRU_WEIGHTS, LSTM_WEIGHTS, PEEPHOLES, PLAIN_LSTM, TWO
 
 # A linear recurrence that is the Loop as it is: no term of it can leave, and the operators are as many.
@@ -105,6 +105,37 @@ def test_the_smallest_of_the_worst_ratios_is_chosen():
     assert choose(costs | {"native": {1: 1.0, 32: 70.0}}, "cpu", "").form == "scan"  # slower than the Loop
     assert choose({"scan": {1: 9.6, 32: 1.0}, "loop": {1: 9.0, 32: 50.0}}, "cpu", "").form == "loop"
     assert choose({"scan": {1: 9.4, 32: 1.0}, "loop": {1: 9.0, 32: 50.0}}, "cpu", "").form == "scan"
+
+
+def test_the_batch_decides_where_no_form_is_good_at_all():
+    """A minimal gated unit of 64 units is a native GRU with a gate too many: fast for few rows, slow for many."""
+    model = minimal(64)
+    changed, outcome = lowered(model)
+    most = int(re.match(r"up to a batch of (\d+), scan behind it: predicted ", outcome.why)[1])
+    assert outcome.chosen == "native"
+    assert 1 < most < 32
+    assert compared(model, changed, [(1, 1), (most, 5), (most + 1, 4), (33, 6)]) == []
+    node = node_of(changed, "If")
+    branches = {name: operators(node.attributes[name].as_graph()) for name in ("then_branch", "else_branch")}
+    assert (branches["then_branch"]["GRU"], branches["else_branch"]["Scan"]) == (1, 1)
+    # Which branch runs is seen where one of them is wrong.
+    node.attributes["then_branch"].as_graph().outputs[0].producer().op_type = "Neg"
+    assert compared(model, changed, [(most, 4)]) != []
+    assert compared(model, changed, [(most + 1, 4)]) == []
+
+
+def test_one_form_is_for_all_batches_where_two_gain_little_or_take_too_much(monkeypatch):
+    assert "behind it" not in lowered(of_units(128))[1].why  # a Scan is the faster one at both
+    assert split(chosen(minimal(160)), derived(minimal(160)).costs).other == ""  # they are near each other at both
+    for request in ({"portable": True}, {"provider": "cuda"}, {"batch": 32}, {"batch": 1}):
+        changed, outcome = lowered(minimal(64), **request)
+        assert "If" not in operators(changed.graph)
+        assert "behind it" not in outcome.why
+    assert lowered(minimal(64), batch=1)[1].chosen == "native"
+    assert lowered(minimal(64), batch=32)[1].chosen == "scan"
+    assert "at batch 32 " in lowered(minimal(64), batch=32)[1].why
+    monkeypatch.setattr("rnnexport.lowering.lower._TWICE", 100_000)
+    assert "If" not in operators(lowered(minimal(64))[0].graph)
 
 
 LSTM = {"step": PLAIN_LSTM, "weights": LSTM_WEIGHTS, **TWO}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.lowering.small import SIMPLE, SIMPLE_WEIGHTS, X, drawn, loop, node_of, operators, same
+from tests.lowering.small import SIMPLE, SIMPLE_WEIGHTS, X, drawn, loop, node_of, operators, refused, same
 
 GATES = "ifco"
 LSTM_WEIGHTS = drawn(W=(3, 16), R=(4, 16), b=(16,), pi=(4,), pf=(4,), po=(4,))
@@ -253,3 +253,78 @@ def test_outputs_that_are_computed_after_the_loop():
     changed, _ = same(model, "native")
     assert operators(changed.graph)["RNN"] == 1
     assert operators(changed.graph)["MatMul"] == 1
+
+
+NUMBERS = {
+    name: np.array(value, np.float32)
+    for name, value in {"a": 1.7159, "b": 2 / 3, "mid": 0.5, "twice": 2.0, "off": 0.45, "most": 0.9}.items()
+} | {"lane": np.float32([0.5, 2, 1.5, 0.7])}
+SQUASHED = "out = Tanh (c_n)"
+# What stands for the activation of the new cell state: what it is in the operator, its alpha and its beta.
+OUTPUTS = {
+    "to = Tanh (c_n) out = Mul (to, a)": ("ScaledTanh", 1.7159, 1.0),
+    "co = Mul (c_n, b) to = Tanh (co) out = Mul (to, a)": ("ScaledTanh", 1.7159, 2 / 3),
+    "co = Mul (c_n, b) out = Tanh (co)": ("ScaledTanh", 1.0, 2 / 3),
+    "out = Mul (c_n, a)": ("Affine", 1.7159, 0.0),
+}
+
+
+@pytest.mark.parametrize("end", OUTPUTS)
+def test_an_lstm_whose_output_is_a_scaled_activation(end):
+    step = PLAIN_LSTM.replace(SQUASHED, end)
+    found, _ = native(loop(step, weights=LSTM_WEIGHTS | NUMBERS, **TWO), "LSTM")
+    name, alpha, beta = OUTPUTS[end]
+    assert found["activations"] == ["Sigmoid", "Tanh", name]
+    signs = np.sign(found["activation_alpha"] + found["activation_beta"])  # of a tanh, both may be turned round
+    assert signs[0] * signs[1] == (1 if beta else 0)
+    np.testing.assert_allclose(np.abs(found["activation_alpha"] + found["activation_beta"]), [alpha, beta], rtol=1e-6)
+
+
+def by_tanh(source, target, scale="mid", offset="mid"):
+    return f"w = Mul ({source}, mid) t = Tanh (w) u = Mul (t, {scale}) {target} = Add (u, {offset})"
+
+
+def by_sigmoid(source, target, offset="one_f"):
+    return f"w = Mul ({source}, twice) t = Sigmoid (w) u = Mul (t, twice) {target} = Sub (u, {offset})"
+
+
+# A sigmoid that is a tanh, and a tanh that is a sigmoid: in front of what they stand for.
+WRITTEN_OUT = {
+    "an input gate": (PLAIN_LSTM, "f_i = Sigmoid (qi)", by_tanh("qi", "f_i")),
+    "a forget gate": (PLAIN_LSTM, "f_f = Sigmoid (qf)", by_tanh("qf", "f_f")),
+    "an output gate": (PLAIN_LSTM, "f_o = Sigmoid (qo)", by_tanh("qo", "f_o")),
+    "a candidate": (PLAIN_LSTM, "f_c = Tanh (qc)", by_sigmoid("qc", "f_c")),
+    "the activation of the cell": (PLAIN_LSTM, SQUASHED, by_sigmoid("c_n", "out")),
+}
+
+
+@pytest.mark.parametrize("what", WRITTEN_OUT)
+def test_sigmoids_by_tanh_and_tanhs_by_sigmoid(what):
+    step, old, new = WRITTEN_OUT[what]
+    model = loop(step.replace(old, new), weights=LSTM_WEIGHTS | NUMBERS, **TWO)
+    assert "activations" not in native(model, "LSTM")[0]
+
+
+def test_an_update_gate_by_tanh_and_a_candidate_by_sigmoid():
+    step = AFTER.replace("z = Sigmoid (sz)", by_tanh("sz", "z"))
+    step = step.replace(
+        "g = Tanh (s)", "w2 = Mul (s, twice) t2 = Sigmoid (w2) u2 = Mul (t2, twice) g = Sub (u2, one_f)"
+    )
+    assert "activations" not in native(loop(step, weights=GRU_WEIGHTS | NUMBERS), "GRU")[0]
+
+
+LOOKALIKES = {
+    "a gate from 0.05 to 0.95": ("f_i = Sigmoid (qi)", by_tanh("qi", "f_i", scale="off")),
+    "a gate from -0.05 to 0.95": ("f_i = Sigmoid (qi)", by_tanh("qi", "f_i", offset="off")),
+    "a candidate from -0.9 to 1.1": ("f_c = Tanh (qc)", by_sigmoid("qc", "f_c", offset="most")),
+    "an output scaled lane by lane": (SQUASHED, "to = Tanh (c_n) out = Mul (to, lane)"),
+    "a cell state scaled lane by lane in front of it": (SQUASHED, "co = Mul (c_n, lane) out = Tanh (co)"),
+    "a shift in front of it": (SQUASHED, "co = Add (c_n, mid) out = Tanh (co)"),
+    "another sum in front of it": (SQUASHED, "co = Add (c_n, kept) out = Tanh (co)"),
+}
+
+
+@pytest.mark.parametrize("what", LOOKALIKES)
+def test_what_looks_like_a_scaled_activation_is_no_lstm(what):
+    step = PLAIN_LSTM.replace(*LOOKALIKES[what])
+    assert "native" in refused(loop(step, weights=LSTM_WEIGHTS | NUMBERS, **TWO))

@@ -12,7 +12,7 @@ import pytest
 import rnnexport.lowering
 from rnnexport.lowering.algebra import Unreadable, number, plus
 from rnnexport.lowering.lane_blocks import each
-from tests.lowering import test_refused_loops
+from tests.lowering import test_linear, test_refused_loops
 from tests.lowering.small import SIMPLE, X, drawn, loop, refused
 
 WEIGHTS = drawn(W=(3, 4), R=(4, 4), b=(4,), V=(4, 4), half=(4,), W2=(3, 4), rows=(12, 4), three_rows=(3, 4))
@@ -200,6 +200,6 @@ def written():
 
 
 def test_every_reason_has_a_test():
-    told = [*CELLS, *test_refused_loops.LEFT, *test_refused_loops.OTHERS]
+    told = [*CELLS, *test_refused_loops.LEFT, *test_refused_loops.OTHERS, *test_linear.REASONS]
     missing = {text for text in written() if not any(re.fullmatch(text, reason) for reason in told)}
     assert missing == UNREACHED

@@ -66,7 +66,7 @@ CASES = [pytest.param(reason, given, id=f"{reason} {at}") for reason in LEFT for
 
 @pytest.mark.parametrize(("reason", "given"), CASES)
 def test_a_loop_that_is_left(reason, given):
-    assert refused(loop(**given)) == dict.fromkeys(("native", "scan", "unroll"), reason)
+    assert refused(loop(**given)) == dict.fromkeys(("native", "scan", "chunked", "unroll"), reason)
 
 
 @pytest.mark.parametrize(
