@@ -15,7 +15,7 @@ from rnnexport.artifact.provenance import require_unaltered
 from rnnexport.core.errors import UsageError, in_python_words
 from rnnexport.core.inputs import Tensors, selection
 from rnnexport.core.signature import BATCH, Signature, time_axis
-from rnnexport.targets.base import Runner
+from rnnexport.targets.base import Repeatable, Runner
 from rnnexport.targets.registry import target_of
 
 Stepped = np.ndarray | dict[str, np.ndarray]
@@ -54,6 +54,8 @@ def open(path: str | Path, provider: str = "cpu", *, tf32: bool = False, allow_u
     signature = proof.provenance.signature
     with ExitStack() as resources:
         runner = resources.enter_context(kind.runner(path, provider, tf32=tf32))
+        if isinstance(runner, Repeatable):
+            runner = runner.repeated()
         return Stream(signature, runner, resources.pop_all())
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +67,14 @@ class Runner(Protocol):
 
         None before that call, and where the runtime was given the CPU and nothing else.
         """
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A runner of a runtime that is faster where it knows that calls have the same shapes."""
+
+    def repeated(self) -> Runner:
+        """The same artifact, for such calls."""
 
 
 @dataclass(frozen=True)

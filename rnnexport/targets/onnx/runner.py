@@ -14,10 +14,11 @@ import numpy as np
 from rnnexport.core.errors import ForeignCode, ProviderError, RnnExportError, UsageError
 from rnnexport.core.placement import Placement
 from rnnexport.core.signature import TEXT
-from rnnexport.targets.base import RuntimeTensor
+from rnnexport.targets.base import Runner, RuntimeTensor
 from rnnexport.targets.onnx.other_runtimes import OTHERS, OtherRunner, open_other
 from rnnexport.targets.onnx.profiling import parts, read_placement
 from rnnexport.targets.onnx.providers import execution_chain, full_name, has_provider, prepared, settings, short_name
+from rnnexport.targets.onnx.repeated import RepeatedRunner
 from rnnexport.targets.onnx.trial import FRAGILE, crash
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class OnnxRunner:
 
     def at(self, entry: str) -> OnnxRunner:
         raise KeyError(entry)
+
+    def repeated(self) -> Runner:
+        """The same for many calls of the same shapes, where the CPU computes."""
+        return self if self._session.get_providers() != [full_name("cpu")] else RepeatedRunner(self, self._session)
 
     def placement(self) -> Placement | None:
         return None if self._profile is None else read_placement(self._profile, parts(self._session))
