@@ -41,7 +41,7 @@ samples-table: $(READY) ## Print the table of samples in the README, from what t
 support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes two hours
 	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown docs/support.md
 
-bench: $(READY) ## Time recurrences, steps, NumPy and C programs beside other runtimes; takes an hour
+bench: $(READY) ## Time recurrences, steps, NumPy and C programs beside other runtimes; takes an hour and a half
 	@$(BIN)/python -m benchmarks.recurrences --json build/bench/recurrences.json
 	@$(BIN)/python -m benchmarks.steps --json build/bench/steps.json
 	@$(BIN)/python -m benchmarks.programs --json build/bench/programs.json

@@ -15,7 +15,15 @@ import keras
 import numpy as np
 import tf_keras
 
-from benchmarks.custom_cells import LayerNormLSTMCell, MinimalGatedCell, PeepholeLSTMCell
+from benchmarks.custom_cells import (
+    LayerNormLSTMCell,
+    MinGRUCell,
+    MinimalGatedCell,
+    PeepholeLSTMCell,
+    SelectiveCell,
+    SLSTMBlockCell,
+    SRUCell,
+)
 from rnnexport.core.errors import UsageError
 from samples.attention_decoder import AttentionDecoder
 from samples.cgru_cell import CGRUCell
@@ -27,6 +35,7 @@ WIDE_FROM = 128
 CONSTANT = 8  # width of the constant that the multi-output GRU joins to its state
 OTHER_OUTPUT = 15  # width of its second output
 LABELS = 8  # width of the attention decoder's output
+SELECTIVE = 4  # numbers for each unit of the selective state space
 GAIN = 0.8  # a recurrence of weights above 1 would be chaotic, and rounding alone would make peers disagree
 
 
@@ -84,12 +93,22 @@ class Cell:
         build: (F, U) to an untrained model of dynamic batch and length.
         products: (T, F, U) to the multiplications in matrix products, convolutions among them, that one step of one
             row of the batch needs. This is the work that no implementation can leave out.
+        taken: (generator, B, T) to the steps of each row that are not masked, (B, T); None for a model without masks.
     """
 
     name: str
     title: str
     build: Callable[[int, int], Any]
     products: Callable[[int, int, int], int]
+    taken: Callable[[np.random.Generator, int, int], np.ndarray] | None = None
+
+    def feed(self, model: Any, size: Size) -> list[np.ndarray]:
+        """The inputs of the model: zeros in steps that are masked."""
+        arrays = feed(model, size)
+        if self.taken is not None:
+            taken_BT = self.taken(np.random.default_rng(3), size.batch, size.timesteps)
+            arrays[0] = arrays[0] * taken_BT[:, :, None].astype("float32")
+        return arrays
 
     def model(self, units: int) -> Any:
         """The model at that many units, with its weights."""
@@ -190,8 +209,52 @@ def _conv3d_products(T: int, F: int, U: int) -> int:
     return 3 * (F * U + edge**3 * 27 * channels**2)
 
 
+def _stacked_products(T: int, F: int, U: int) -> int:
+    return _gates(4)(T, F, U) + _gates(3)(T, U, U)
+
+
+def _selective_products(T: int, F: int, U: int) -> int:
+    return F * (2 * U + 2 * SELECTIVE)
+
+
+def _selective(units: int) -> Any:
+    return SelectiveCell(units, SELECTIVE)
+
+
 def _sequences(layer: Any, **fixed: bool) -> Callable[[int, int], Any]:
     return _keras3(lambda units: layer(units, return_sequences=True, name="rnn", **fixed))
+
+
+def _masked(layer: Callable[[int], Any]) -> Callable[[int, int], Any]:
+    def build(features: int, units: int) -> Any:
+        x_BTF = keras.Input((None, features), name="x")
+        return keras.Model(x_BTF, layer(units)(keras.layers.Masking()(x_BTF)), name="bench")
+
+    return build
+
+
+def _masked_lstm(units: int) -> Any:
+    return keras.layers.LSTM(units, return_sequences=True, name="rnn")
+
+
+def _masked_both_ways(units: int) -> Any:
+    return keras.layers.Bidirectional(_masked_lstm(units), name="both")
+
+
+def _padded(rng: np.random.Generator, batch: int, timesteps: int) -> np.ndarray:
+    """From half of the steps to all of them."""
+    lengths_B = rng.integers((timesteps + 1) // 2, timesteps + 1, batch)
+    return np.arange(timesteps) < lengths_B[:, None]
+
+
+def _holes(rng: np.random.Generator, batch: int, timesteps: int) -> np.ndarray:
+    """Three steps of four, anywhere."""
+    return rng.random((batch, timesteps)) < 0.75
+
+
+def _stacked(units: int) -> Any:
+    cells = [keras.layers.LSTMCell(units), keras.layers.GRUCell(units)]
+    return keras.layers.RNN(keras.layers.StackedRNNCells(cells), return_sequences=True, name="rnn")
 
 
 CELLS = (
@@ -207,6 +270,14 @@ CELLS = (
     Cell("multi_output_gru", "multi-output GRU", _multi_output_gru, _multi_output_products),
     Cell("attention_decoder", "AttentionDecoder", _attention_decoder, _attention_products),
     Cell("conv3d_gru", "3-D conv GRU", _conv3d_gru, _conv3d_products),
+    Cell("padded_lstm", "LSTM, padded", _masked(_masked_lstm), _gates(4), _padded),
+    Cell("padded_bilstm", "LSTM both ways, padded", _masked(_masked_both_ways), _gates(8), _padded),
+    Cell("holes_bilstm", "LSTM both ways, holes", _masked(_masked_both_ways), _gates(8), _holes),
+    Cell("stacked_cells", "LSTM and GRU cells, stacked", _keras3(_stacked), _stacked_products),
+    Cell("min_gru", "minGRU", _keras3_cell(MinGRUCell), lambda T, F, U: 2 * F * U),
+    Cell("sru", "SRU", _keras3_cell(SRUCell), lambda T, F, U: 4 * F * U),
+    Cell("xlstm", "sLSTM of xLSTM", _keras3_cell(SLSTMBlockCell), _gates(4)),
+    Cell("selective", "selective state space", _keras3_cell(_selective), _selective_products),
 )
 CELLS_BY_NAME = {cell.name: cell for cell in CELLS}
 
@@ -220,5 +291,5 @@ def what_is_run(sizes: Sequence[Size]) -> list[str]:
         f"Width of the input: {widths}.",
         f"State of the 3-D conv GRU: {grids}; it gives its last state, the others give sequences.",
         f"AttentionDecoder: {LABELS} labels, attends over T. Multi-output GRU: constant of {CONSTANT}, second output"
-        f" of {OTHER_OUTPUT}.",
+        f" of {OTHER_OUTPUT}. Selective state space: {SELECTIVE} numbers for each unit.",
     ]

@@ -110,3 +110,84 @@ class LayerNormLSTMCell(_FusedCell):
         c_next = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(n)
         h_next = ops.sigmoid(o) * ops.tanh(self.norm_c(c_next))
         return h_next, [h_next, c_next]
+
+
+class MinGRUCell(_FusedCell):
+    """The minGRU (Feng et al. 2024): its gates see the input alone, in the order z, n. Linear in its state.
+
+    z = sigmoid(x W_z + b_z);  h' = (1 - z) * h + z * (x W_n + b_n)
+    """
+
+    gates, states = 2, 1
+
+    def call(self, inputs: Any, states: list[Any]) -> Step:
+        """One step. The recurrent kernel is left out of it."""
+        z, n = ops.split(inputs @ self.kernel + self.bias, 2, axis=1)
+        z = ops.sigmoid(z)
+        h_next = (1 - z) * states[0] + z * n
+        return h_next, [h_next]
+
+
+class SRUCell(_FusedCell):
+    """The simple recurrent unit (Lei et al. 2018, without the state in its gates), in the order u, f, r, s. Linear.
+
+    f, r = sigmoid(x W_f + b_f), sigmoid(x W_r + b_r);  c' = f * c + (1 - f) * u;  y = r * tanh(c') + (1 - r) * s
+    """
+
+    gates, states = 4, 1
+
+    def call(self, inputs: Any, states: list[Any]) -> Step:
+        """One step. The recurrent kernel is left out of it."""
+        u, f, r, s = ops.split(inputs @ self.kernel + self.bias, 4, axis=1)
+        f, r = ops.sigmoid(f), ops.sigmoid(r)
+        c_next = f * states[0] + (1 - f) * u
+        return r * ops.tanh(c_next) + (1 - r) * s, [c_next]
+
+
+class SLSTMBlockCell(_FusedCell):
+    """The sLSTM of xLSTM (Beck et al. 2024, equations 8 to 17), gates in the order i, f, n, o; l is log sigmoid(f).
+
+    m' = max(l + m, i);  i' = exp(i - m');  f' = exp(l + m - m')
+    c' = f' * c + i' * tanh(n);  q' = f' * q + i';  h' = sigmoid(o) * c' / q'
+    """
+
+    gates, states = 4, 4
+
+    def call(self, inputs: Any, states: list[Any]) -> Step:
+        """One step."""
+        h, c, q, m = states
+        i, f, n, o = ops.split(inputs @ self.kernel + h @ self.recurrent_kernel + self.bias, 4, axis=1)
+        kept = ops.log_sigmoid(f) + m
+        m_next = ops.maximum(kept, i)
+        i, f = ops.exp(i - m_next), ops.exp(kept - m_next)
+        c_next, q_next = f * c + i * ops.tanh(n), f * q + i
+        h_next = ops.sigmoid(o) * c_next / (q_next + 1e-6)
+        return h_next, [h_next, c_next, q_next, m_next]
+
+
+class SelectiveCell(keras.layers.Layer):
+    """A selective state space (Mamba, Gu and Dao 2023, algorithm 2), N numbers for each unit. Linear in its state.
+
+    d = softplus(x W_d);  s' = exp(-exp(a) * d) * s + (d * (x W_u)) (x W_b)^T;  y = s' (x W_c)
+    """
+
+    def __init__(self, units: int, size: int) -> None:
+        super().__init__()
+        self.units, self.size = units, size
+        self.state_size, self.output_size = units * size, units
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights."""
+        shapes = {"W_d": self.units, "W_u": self.units, "W_b": self.size, "W_c": self.size}
+        made = {name: self.add_weight(shape=(input_shape[-1], width), name=name) for name, width in shapes.items()}
+        self.kernels = list(made.values())
+        self.decay = self.add_weight(shape=(self.units, self.size), name="decay")
+
+    def call(self, inputs: Any, states: list[Any]) -> Step:
+        """One step."""
+        d, u, b, c = (inputs @ kernel for kernel in self.kernels)
+        d = ops.softplus(d)
+        s = ops.reshape(states[0], (-1, self.units, self.size))
+        s_next = ops.exp(-ops.exp(self.decay) * d[:, :, None]) * s + (d * u)[:, :, None] * b[:, None, :]
+        y = ops.sum(s_next * c[:, None, :], axis=-1)
+        return y, [ops.reshape(s_next, (-1, self.units * self.size))]

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf2onnx
 
 import rnnexport
-from benchmarks.cells import Cell, Size, call, feed
+from benchmarks.cells import Cell, Size, call
 from benchmarks.host import one_thread_session
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringRequest
@@ -95,7 +95,7 @@ class Subject:
 
     def feed(self, size: Size) -> list[np.ndarray]:
         """The inputs at that size, in the order of the model's."""
-        return feed(self.model, size)
+        return self.cell.feed(self.model, size)
 
     def eager(self, size: Size) -> list[np.ndarray]:
         """The truth: what the model gives, called eagerly."""
