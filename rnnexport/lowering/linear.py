@@ -52,9 +52,9 @@ def chunked(lean: Recurrence, constants: Constants) -> Form | Refusal:
         wholes[state] = whole
         results = [(state.before.dtype, state.before.shape)]
         (end,) = lean.terms.call("Gather", [whole, lean.terms.const(-1, np.int64)], {"axis": 0}, results)
-        form |= dict.fromkeys(state.finals, end)
+        form.update(dict.fromkeys(state.finals, end))
     outputs = _outputs(lean, wholes, batching)
-    return outputs if isinstance(outputs, Refusal) else form | outputs
+    return outputs if isinstance(outputs, Refusal) else {**form, **outputs}
 
 
 def _states(lean: Recurrence, state: State, batching: Batching) -> Term | Refusal:

@@ -116,11 +116,11 @@ def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Function]]:
     for act in acts_of(after):
         for weight in (single(act), plus(number(1.0, act.width), single(act), -1)):
             try:
-                gate, outer = gate_of(weight), _multiple(over(after, weight), cell)
+                whole, outer = gate_of(weight), _multiple(over(after, weight), cell)
             except Unreadable:
                 continue
-            if gate is not None and outer is not None:
-                yield gate, Function("Affine", outer, 0.0)
+            if whole is not None and outer is not None:
+                yield whole, Function("Affine", outer, 0.0)
 
 
 def _opened(value: Sum) -> Iterator[tuple[float, Gate]]:
