@@ -52,15 +52,15 @@ def leading_sign(value: Sum) -> float:
 
 def written_out(value: Sum) -> Sum:
     """The activation that a sum is: (1 + tanh(x)) / 2 is sigmoid(2 x), and 2 sigmoid(x) - 1 is tanh(x / 2)."""
-    if len(value.products) != 2:
+    numbers = [product for product in value.products.values() if not product.factors and not product.base]
+    others = [product for product in value.products.values() if product.factors or product.base]
+    if len(numbers) != 1 or len(others) != 1 or others[0].base or len(others[0].factors) != 1:
         return value
-    known = [product for product in value.products.values() if not product.factors and not product.base]
-    (other,) = [product for product in value.products.values() if product not in known] if len(known) == 1 else (None,)
-    if other is None or other.base or len(other.factors) != 1 or not isinstance(other.factors[0], Act):
+    act = others[0].factors[0]
+    if not isinstance(act, Act):
         return value
-    act = other.factors[0]
     for function, offset, scale, into, inner in _WRITTEN_OUT:
-        if act.function == function and _is(known[0], offset) and _is(other, scale):
+        if act.function == function and _is(numbers[0], offset) and _is(others[0], scale):
             return activation(into, times(number(inner * np.sign(scale), act.width), act.argument))
     return value
 

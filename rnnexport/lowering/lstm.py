@@ -111,16 +111,12 @@ def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Function]]:
                 opened = over(after, single(act))
             except Unreadable:
                 continue
-            for scale, gate in _opened(opened):
-                yield gate, Function("ScaledTanh", scale, inner)
-    for act in acts_of(after):
-        for weight in (single(act), plus(number(1.0, act.width), single(act), -1)):
-            try:
-                whole, outer = gate_of(weight), _multiple(over(after, weight), cell)
-            except Unreadable:
-                continue
-            if whole is not None and outer is not None:
-                yield whole, Function("Affine", outer, 0.0)
+            for scale, output in _opened(opened):
+                yield output, Function("ScaledTanh", scale, inner)
+    for weight, value in _weighted(after):
+        outer = _multiple(value, cell)
+        if outer is not None:
+            yield weight, Function("Affine", outer, 0.0)
 
 
 def _opened(value: Sum) -> Iterator[tuple[float, Gate]]:
