@@ -114,8 +114,8 @@ class TFLiteForm:
         few = f"up to {MOST_UNROLLED}"
         if steps is not None and steps > MOST_UNROLLED:
             return replace(self, form="rolled", because=f"it has {steps} steps, and {few} are written out")
-        if (steps or 1) * weights > MOST_COPIED:
-            copied = f"its weights take {weights * (steps or 1) / 1e6:.1f} MB over {steps} steps"
+        if steps is not None and steps * weights > MOST_COPIED:
+            copied = f"its weights take {weights * steps / 1e6:.1f} MB over {steps} steps"
             return replace(
                 self, form="rolled", because=f"{copied}, and up to {MOST_COPIED / 1e6:.0f} MB are written out"
             )

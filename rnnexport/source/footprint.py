@@ -87,7 +87,7 @@ def longest_of(source: SourceModel, boundary: Boundary) -> int | None:
 def recurrent_bytes(source: SourceModel) -> int:
     """What the weights of the recurrent layers take as float32, which every step reads."""
     layers = [layer for layer in source.api.layers(source.model) if source.api.recurrent(layer)]
-    return int(4 * sum(math.prod(weight.shape) for layer in layers for weight in layer.weights))
+    return 4 * sum(math.prod(map(int, weight.shape)) for layer in layers for weight in layer.weights)
 
 
 def require_fixed_sizes(source: SourceModel, boundary: Boundary) -> None:

@@ -25,17 +25,15 @@ def exported(sample, saved, folder, form, **sizes):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("steps", [None, 7, 100])
 @pytest.mark.parametrize("sample", EACH)
-def test_every_sample_is_right_as_a_loop(sample, steps, saved, tmp_path):
-    if steps and sample.timesteps is None:
-        pytest.skip("it has a length, or none")
-    made = exported(sample, saved, tmp_path, "rolled", timesteps=steps)
+def test_every_sample_is_right_as_a_loop(sample, saved, tmp_path):
+    """Of an open length, where it has one: a verification takes lengths from 1 to 103."""
+    made = exported(sample, saved, tmp_path, "rolled")
     assert {one.chosen for one in made.lowering} <= {"rolled"}
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("steps", [1, 100])
+@pytest.mark.parametrize("steps", [1, 7, 100])
 @pytest.mark.parametrize("sample", EACH)
 def test_every_sample_is_right_step_by_step(sample, steps, saved, tmp_path):
     if sample.timesteps is None:

@@ -84,7 +84,7 @@ def _in_a_form(graphs: Graphs, form: TFLiteForm) -> tuple[bytes, Fusion]:
     sequence = None if graphs.sequence is None else in_forms(graphs.sequence)
     graphs = replace(graphs, main=in_forms(graphs.main), sequence=sequence)
     fusion = fusion_of(graphs) if form.form == "fused" else Fusion()
-    finish = written_out if form.unrolls else partial(with_operators, lstms=fusion.lstms)
+    finish: Finish = written_out if form.unrolls else partial(with_operators, lstms=fusion.lstms)
     first = replace(_LOOPS, growing=form.runtime == "litert" and not form.unrolls, fused=fusion.made)
     second = _STEPS if form.unrolls else replace(first, kept=frozenset())
     return _in_styles(graphs, (first, second), finish), fusion

@@ -16,8 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import smart_constant_value
-from rnnexport.targets.tflite.recurrences import plain
+from rnnexport.targets.tflite.recurrences import counts, number_of, plain
 from rnnexport.targets.tflite.stacking import Stacked
 
 Values = Sequence[Any]
@@ -123,8 +122,7 @@ def _tensors(values: Values) -> list[tf.Tensor]:
 
 def _is_filled(given: Stacked, counter: Any) -> bool:
     """Whether a list is empty where the counter begins, at 0."""
-    began = smart_constant_value(counter)
-    return given.tensor is None and began is not None and int(began) == 0
+    return given.tensor is None and number_of(counter) == 0
 
 
 def _counted(body: Any) -> dict[int, int]:
@@ -136,16 +134,6 @@ def _counted(body: Any) -> dict[int, int]:
             continue
         given, place = (places.get(plain(tensor).name) for tensor in output.op.inputs[:2])
         reads = [one for one in body.get_operations() if any(tensor is body.inputs[at] for tensor in one.inputs)]
-        if at == given and reads == [output.op] and place is not None and _counts(body, place):
+        if at == given and reads == [output.op] and place is not None and counts(body, place):
             found[at] = place
     return found
-
-
-def _counts(body: Any, place: int) -> bool:
-    """Whether a step adds 1 to what is carried there."""
-    operation = plain(body.outputs[place]).op
-    if operation.type not in ("Add", "AddV2"):
-        return False
-    one, other = map(plain, operation.inputs)
-    step = smart_constant_value(other)
-    return one is body.inputs[place] and step is not None and int(step) == 1

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import smart_constant_value
 from rnnexport.source.trace import TracedModel
-from rnnexport.targets.tflite.recurrences import function_in, plain
+from rnnexport.targets.tflite.recurrences import counts, function_in, number_of, plain
 
 _PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul")
 _SAME_LENGTH = ("Identity", "ReverseV2")
@@ -112,8 +112,8 @@ class _Reading:
 
     def _is_length(self, at: int | None, operation: Any, sequence: tf.Tensor) -> bool:
         limit = plain(operation.inputs[1]) if at is None else self._loop.inputs[at]
-        if _number(limit) is not None:
-            return bool(_number(limit) == sequence.shape[0])
+        if number_of(limit) is not None:
+            return bool(number_of(limit) == sequence.shape[0])
         limit = plain(limit)
         if limit.op.type != "StridedSlice" or plain(limit.op.inputs[0]).op.type != "Shape":
             return False
@@ -136,7 +136,9 @@ class _Reading:
         given = self._input(inside)
         place = plain(inside) if given is None else self._loop.inputs[given]
         handed_on = given is None or given not in self._changed
-        return made.type == "TensorListReserve" and handed_on and (_number(made.inputs[1]), _number(place)) == (1, 0)
+        return (
+            made.type == "TensorListReserve" and handed_on and (number_of(made.inputs[1]), number_of(place)) == (1, 0)
+        )
 
     def _require_unread(self, given: set[int]) -> None:
         for at, tensor in enumerate(self._loop.outputs):
@@ -145,10 +147,8 @@ class _Reading:
 
     def _counts(self, at: int) -> bool:
         """Whether what is carried there begins at 0 and is 1 more after each step."""
-        operation, began = self._after[at].op, self._loop.inputs[at]
-        if operation.type not in ("Add", "AddV2") or began.shape.rank or _number(began) != 0:
-            return False
-        return self._input(operation.inputs[0]) == at and _number(plain(operation.inputs[1])) == 1
+        began = self._loop.inputs[at]
+        return not began.shape.rank and number_of(began) == 0 and counts(self._body, at)
 
     def _input(self, tensor: tf.Tensor) -> int | None:
         return _at(self._body, tensor)
@@ -158,12 +158,6 @@ def _at(graph: Any, tensor: tf.Tensor) -> int | None:
     """Which input of a graph a tensor is; None for another one."""
     found = plain(tensor)
     return next((at for at, given in enumerate(graph.inputs) if given is found), None)
-
-
-def _number(tensor: tf.Tensor) -> int | None:
-    """A number that is known."""
-    found = None if tensor.dtype == tf.variant else smart_constant_value(tensor)
-    return None if found is None or found.shape else int(found)
 
 
 def _is_multiplied(state: tf.Tensor) -> bool:

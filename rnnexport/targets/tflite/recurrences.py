@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import function_def_to_graph
+from rnnexport.compat.tensorflow import function_def_to_graph, smart_constant_value
 from rnnexport.core.forms import FORMS, TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.source.trace import Graphs, TracedModel
@@ -76,6 +77,21 @@ def plain(tensor: tf.Tensor) -> tf.Tensor:
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]
     return tensor
+
+
+def number_of(tensor: tf.Tensor) -> int | None:
+    """A number that follows from constants."""
+    found = None if tensor.dtype == tf.variant else smart_constant_value(tensor)
+    return None if found is None or np.ndim(found) else int(found)
+
+
+def counts(body: Any, at: int) -> bool:
+    """Whether a step adds 1 to what is carried there."""
+    operation = plain(body.outputs[at]).op
+    if operation.type not in ("Add", "AddV2"):
+        return False
+    one, other = map(plain, operation.inputs)
+    return one is body.inputs[at] and number_of(other) == 1
 
 
 def path_of(loop: Any) -> str:

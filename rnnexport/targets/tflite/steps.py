@@ -25,7 +25,7 @@ from rnnexport.targets.tflite.metadata import bytes_of, schema, tree_of
 
 _MOST_OPERATORS = 100_000  # of a file: Python takes a minute to write it, and a runtime to load it
 _MOST_KNOWN = 64  # numbers of a constant that is computed with
-_TYPES: Mapping[int, np.dtype[Any]] = {
+_TYPES: Mapping[int, Any] = {
     2: np.dtype(np.int32),
     4: np.dtype(np.int64),
     6: np.dtype(np.bool_),
@@ -128,7 +128,7 @@ class _Writing:
         taken = {int(at) for at in self._graph.inputs}
         for at in outputs:
             tensor = self._tensor(self._value(self._graph, at, values))
-            if tensor != at and (tensor in taken or self._data(self._graph, tensor) is not None):
+            if tensor != at and (tensor in taken or self._constant(self._graph, tensor) is not None):
                 tensor = self._copy_of(tensor)
             taken.add(tensor)
             yield tensor
@@ -200,8 +200,7 @@ class _Writing:
         for one in graph.operators:
             inputs = [value(int(at)) for at in one.inputs]
             found = None if any(i is None for i in inputs) else _folded(_kind(self._tree, one), one, inputs)
-            results: Sequence[Value | None] = [None] * len(one.outputs) if found is None else found
-            values.update(zip(map(int, one.outputs), results, strict=True))
+            values.update(zip(map(int, one.outputs), found, strict=True) if found else {})
         return [value(int(at)) for at in graph.outputs]
 
     def _gathered(self, operator: Any, given: Sequence[Value]) -> Sequence[Value] | None:
@@ -283,21 +282,17 @@ class _Writing:
 
     def _constant(self, graph: Any, at: int) -> Value | None:
         """A constant of a graph: an array where it is computed with, else a tensor of the graph that is written."""
-        data, tensor = self._data(graph, at), graph.tensors[at]
-        if data is None:
+        tensor, key = graph.tensors[at], (id(graph), at)
+        if key in self._constants:
+            return self._constants[key]
+        data = self._tree.buffers[tensor.buffer].data
+        if data is None or not len(data):
             return None
-        if tensor.type in _TYPES and (array := np.frombuffer(data, _TYPES[tensor.type])).size <= _MOST_KNOWN:
+        if tensor.type in _TYPES and len(data) <= _MOST_KNOWN * _TYPES[tensor.type].itemsize:
+            array: np.ndarray = np.frombuffer(bytes(bytearray(data)), _TYPES[tensor.type])
             return array.reshape(_sizes(tensor))
-        if graph is self._graph:
-            return at
-        key = (id(graph), at)
-        if key not in self._constants:
-            self._constants[key] = self._appended(copy(tensor))
+        self._constants[key] = at if graph is self._graph else self._appended(copy(tensor))
         return self._constants[key]
-
-    def _data(self, graph: Any, at: int) -> bytes | None:
-        data = self._tree.buffers[graph.tensors[at].buffer].data
-        return None if data is None or not len(data) else bytes(bytearray(data))
 
     def _tensor(self, value: Value) -> int:
         """The tensor of the file that holds a value."""
@@ -392,7 +387,7 @@ def _folded(kind: str, operator: Any, given: Sequence[Any]) -> list[Value] | Non
         return None
     if kind == "PACK":
         return [np.stack(given, operator.builtinOptions.axis)]
-    if kind not in _FOLDED or getattr(operator.builtinOptions, "fusedActivationFunction", False):
+    if kind not in _FOLDED or getattr(operator.builtinOptions, "fusedActivationFunction", None):
         return None
     return [np.asarray(_FOLDED[kind](*given))]
 

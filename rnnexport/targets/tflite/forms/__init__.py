@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnnexport.targets.tflite.forms.angles import ANGLES
-from rnnexport.targets.tflite.forms.arithmetic import ARITHMETIC
 from rnnexport.targets.tflite.forms.bits import BITS
 from rnnexport.targets.tflite.forms.einsum import EINSUM
 from rnnexport.targets.tflite.forms.form import Form
+from rnnexport.targets.tflite.forms.functions import FUNCTIONS
 from rnnexport.targets.tflite.forms.orders import ORDERS
 from rnnexport.targets.tflite.forms.pictures import PICTURES
-from rnnexport.targets.tflite.forms.special import SPECIAL
 
-FORMS: Mapping[str, Form] = {
-    **ARITHMETIC,
-    **ANGLES,
-    **BITS,
-    **EINSUM,
-    **ORDERS,
-    **PICTURES,
-    **SPECIAL,
-}
+FORMS: Mapping[str, Form] = {**BITS, **EINSUM, **FUNCTIONS, **ORDERS, **PICTURES}
