@@ -77,14 +77,14 @@ class Check:
 
     def judged(self, asked, model, outcomes):
         """What is wrong with a model that was lowered to the form asked for."""
-        operators = {node.op_type for node in model.graph}
+        operators = {node.op_type for node in model.graph.all_nodes()}
         chosen = {outcome.chosen for outcome in outcomes}
         yield from (f"{asked}: a fault: {outcome.fault}" for outcome in outcomes if outcome.fault)
         if asked != "auto" and chosen != {asked}:
             yield f"{asked}: asked for, but got {chosen}"
         if "loop" not in chosen and "Loop" in operators:
             yield f"{asked}: there still is a Loop"
-        if chosen == {"native"} and "Scan" in operators:
+        if chosen == {"native"} and "Scan" in operators and "If" not in operators:
             yield f"{asked}: there is a Scan beside the native op"
         if chosen == {"native"} and self.cell.label in NATIVE_OPS and operators & NATIVE_OPS not in self.accepted:
             yield f"{asked}: became {operators & NATIVE_OPS}"

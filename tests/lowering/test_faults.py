@@ -27,8 +27,8 @@ def broken(monkeypatch):
     """Changes the terms of one form after it is derived."""
 
     def spoil(form, change):
-        def spoiled(node):
-            found = derive(node)
+        def spoiled(node, batch):
+            found = derive(node, batch)
             terms = deriving.Terms()
             roots = list(found.forms[form].values())
             new = rewritten(terms, roots, lambda term: change(terms, term))
@@ -96,8 +96,8 @@ def test_every_form_wrong(broken, monkeypatch):
     broken("scan", with_weights("MatMul", 1, np.zeros_like))
     second = lower.derive
 
-    def both(node):
-        found, other = second(node), first(node)
+    def both(node, batch):
+        found, other = second(node, batch), first(node, batch)
         found.forms["native"] = other.forms["native"]
         return found
 

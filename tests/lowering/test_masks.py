@@ -198,8 +198,8 @@ FAULTS = {
 def test_a_wrong_compaction_is_caught(monkeypatch, fault):
     """By the comparison with the Loop, which is kept then, or by the runtime."""
 
-    def spoiled(node):
-        found = derive(node)
+    def spoiled(node, batch):
+        found = derive(node, batch)
         terms = Terms()
         form = found.forms["native"]
         new = rewritten(terms, list(form.values()), lambda term: FAULTS[fault](terms, term))
