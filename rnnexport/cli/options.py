@@ -256,7 +256,7 @@ def lowering_options(*, form: bool) -> OptionGroup:
             help="The execution provider of ONNX Runtime that the recurrences are to be fast on.",
         ),
         click.Option(
-            ["--for-batch", "batch"],
+            ["--for-batch", "at_batch"],  # `batch` is that of the shape
             type=click.IntRange(min=1),
             help="The batch that recurrences are to be fast at, where it is open (default: 1 and many alike).",
         ),
@@ -273,7 +273,13 @@ def lowering_options(*, form: bool) -> OptionGroup:
             help="Measure the forms of each recurrence here, at this batch and length (32x100), and take the fastest.",
         ),
     )
-    return OptionGroup(FORM, options, "request", LoweringRequest)
+    return OptionGroup(FORM, options, "request", _lowering)
+
+
+def _lowering(
+    provider: str, at_batch: int | None, portable: bool, tune: tuple[int, int] | None, form: str = "auto"
+) -> LoweringRequest:
+    return LoweringRequest(form, provider, tune, portable=portable, batch=at_batch)
 
 
 def tflite_options(*, runtime: bool) -> OptionGroup:
