@@ -80,7 +80,12 @@ def _tried(
     files, lowerings = {"float32": plain}, {}
     for name in forms:
         progress(f"quantising {bench.job.destination.name} as {name}")
-        files[name], parts, lowerings[name] = bench.made(name)
+        try:
+            files[name], parts, lowerings[name] = bench.made(name)
+        except ConversionError:
+            if len(forms) == 1:
+                raise
+            continue  # a form that the format has not for this model is no reason to refuse the others
         found = bench.quantizer.saturation(name, bench.feeds(bench.sequences.others or bench.sequences.calibrated))
         trial = Trial(name, file_size(bench, files[name]), bench.losses(files[name]), parts)
         if found is not None:

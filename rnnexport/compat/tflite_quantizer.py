@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import tensorflow as tf
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize import calibrator
 
@@ -25,13 +24,4 @@ def calibrated_int8(model: bytes, rows: Rows) -> bytes:
     """
     prepared = calibrator.add_intermediate_tensors(model)
     found: bytes = mlir_quantize(calibrator.Calibrator(prepared).calibrate(rows))
-    return found
-
-
-def calibrated_int16(model: bytes, rows: Rows) -> bytes:
-    """The same with int16 activations."""
-    prepared = calibrator.add_intermediate_tensors(model)
-    found: bytes = calibrator.Calibrator(prepared).calibrate_and_quantize(
-        rows, tf.float32, tf.float32, allow_float=True, activations_type=tf.int16, bias_type=tf.int64
-    )
     return found

@@ -15,13 +15,12 @@ from rnnexport.core.user_data import UserData, user_data
 # dynamic  int8 weights, products of integers; what they are multiplied with is rounded by its range in each call
 # int8     the same, by ranges that calibration found
 # weights  int8 weights, computed in float32
-# int16x8  int8 weights, int16 activations
 # float16  weights in half precision, computed in float32
 FORMS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("dynamic", "int8", "weights", "float16"),
-    "tflite": ("dynamic", "int8", "int16x8", "weights", "float16"),
+    "tflite": ("dynamic", "int8", "weights", "float16"),
 }
-FORM_CHOICES = ("auto", "dynamic", "int8", "int16x8", "weights", "float16")
+FORM_CHOICES = ("auto", "dynamic", "int8", "weights", "float16")
 METRICS = ("range", "rmse", "cosine", "top1")
 
 

@@ -60,7 +60,7 @@ def test_every_form_holds_what_it_says(form, stream, tmp_path):
     assert done.report.status == "passed"
     assert rnnexport.verify(done.path).passed
     assert done.quantization.chosen.form == form
-    assert done.quantization.chosen.worst.value < 0.15
+    assert done.quantization.chosen.worst.value < 0.3
 
 
 @pytest.mark.long

@@ -4,12 +4,11 @@
 | --- | --- | --- |
 | dynamic | int8 | FULLY_CONNECTED: products of integers, by the range of each call; others: float32 |
 | int8 | int8 | int8, by ranges that calibration found |
-| int16x8 | int8 | int16, by ranges that calibration found |
 | weights | int8 | float32, behind a DEQUANTIZE |
 | float16 | half precision | float32, behind a DEQUANTIZE |
 
-The second and the third are the converter's own quantiser. What it is calibrated on are sequences from their initial
-states, a row at a time, and never random states.
+The second is the converter's own quantiser, which takes no loops. What it is calibrated on are sequences from their
+initial states, a row at a time, and never random states.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.compat.tflite_quantizer import calibrated_int8, calibrated_int16
+from rnnexport.compat.tflite_quantizer import calibrated_int8
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.quantization import QuantizedPart
@@ -30,10 +29,9 @@ from rnnexport.quantization.calibration import Saturation
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.export import converted
-from rnnexport.targets.tflite.quantized_weights import narrowed, parts_of
+from rnnexport.targets.tflite.quantized_weights import narrowed, parts_of, with_used_codes
 from rnnexport.targets.tflite.recurrences import decisions
 
-_CALIBRATED = {"int8": calibrated_int8, "int16x8": calibrated_int16}
 _MOST_ROWS = 64  # rows that ranges are taken from, a call each
 
 
@@ -53,12 +51,12 @@ class Quantizer:
         self, path: Path, form: str, calls: Sequence[Arrays], only: frozenset[str] | None = None
     ) -> tuple[tuple[QuantizedPart, ...], tuple[LoweringDecision, ...]]:
         plain = self._float32()
-        if form in _CALIBRATED:
-            signature = self._graphs.main.signature
-            rows = partial(_rows, signature, calls)
+        if form == "int8":
+            self._require_straight()
+            rows = partial(_rows, self._graphs.main.signature, calls)
             with ForeignCode(partial(_refused, self._graphs.main.name, form)):
-                data = _CALIBRATED[form](plain, rows)
-            parts = parts_of(data, plain, form)
+                data = calibrated_int8(with_used_codes(plain), rows)
+            parts = parts_of(data, plain)
         else:
             data, parts = narrowed(plain, form, only)
         path.write_bytes(data)
@@ -68,7 +66,16 @@ class Quantizer:
         return None
 
     def separates(self, form: str) -> bool:
-        return form not in _CALIBRATED
+        return form != "int8"
+
+    def _require_straight(self) -> None:
+        form = self._options.tflite.form
+        if form != "unroll":
+            raise ConversionError(
+                f"--quantize int8 with --form {form}",
+                "--form unroll, whose operators the TFLite quantiser takes",
+                "give it, or --quantize weights or dynamic",
+            )
 
     def _float32(self) -> bytes:
         if self._plain is None:

@@ -67,7 +67,19 @@ def narrowed(model: bytes, form: str, only: frozenset[str] | None) -> tuple[byte
     return bytes(utils.convert_object_to_bytearray(tree)), tuple(parts)
 
 
-def parts_of(model: bytes, plain: bytes, form: str) -> tuple[QuantizedPart, ...]:
+def with_used_codes(model: bytes) -> bytes:
+    """The file without kinds of operators that it has none of: the calibrator has kernels for the others alone."""
+    _, utils = flatbuffer_classes()
+    tree = utils.convert_bytearray_to_object(bytearray(model))
+    operators = [operator for graph in tree.subgraphs for operator in graph.operators]
+    used = sorted({operator.opcodeIndex for operator in operators})
+    tree.operatorCodes = [tree.operatorCodes[at] for at in used]
+    for operator in operators:
+        operator.opcodeIndex = used.index(operator.opcodeIndex)
+    return bytes(utils.convert_object_to_bytearray(tree))
+
+
+def parts_of(model: bytes, plain: bytes) -> tuple[QuantizedPart, ...]:
     """What the converter's quantiser made of each weight: those that are float32 still were left so."""
     schema, utils = flatbuffer_classes()
     before, after = (utils.convert_bytearray_to_object(bytearray(one)) for one in (plain, model))
@@ -76,7 +88,7 @@ def parts_of(model: bytes, plain: bytes, form: str) -> tuple[QuantizedPart, ...]
     for one in _constants(before, schema):
         kind = _operator(before, schema, one)
         stays = one.name in left
-        how = "" if stays else f"{'int8' if form == 'int8' else 'int16'} products, calibrated ranges"
+        how = "" if stays else "int8 products, calibrated ranges"
         why = "the converter's quantiser leaves it" if stays else ""
         size = one.array.nbytes
         found.append(QuantizedPart(one.name, kind, how, why, size, size if stays else size // 4))
