@@ -26,6 +26,8 @@ from rnnexport.core.errors import ProviderError, UsageError, in_python_words
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, quiet
 from rnnexport.core.run_record import Watch
+from rnnexport.isolation.allowance import Allowance
+from rnnexport.isolation.limits import Limits
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, TARGET_NAMES, target, target_by_suffix
 
@@ -57,6 +59,8 @@ def _loaded(model: Any, loading: LoadOptions, file: SourceFile | None) -> Source
     """See `load`; `file` is what `check_model` found."""
     if find_spec("tensorflow") is None:
         raise ProviderError("tensorflow is not installed", "it, to load a model", "pip install 'rnnexport[convert]'")
+    if file is not None and file.container == "saved-model" and not loading.allow_unsafe:
+        Allowance.lower(Limits().memory_for(file.path))  # a program may make arrays of any size
     with quiet():
         from rnnexport.source.load import load_source
         from rnnexport.source.model import SourceModel

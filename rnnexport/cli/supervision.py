@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rnnexport.artifact.atomic_write import held_folder
 from rnnexport.core.errors import EXIT_CONVERSION
+from rnnexport.isolation.allowance import Allowance
 from rnnexport.isolation.lifetime import end_with
 from rnnexport.isolation.process import memory_of
 
@@ -49,15 +50,16 @@ def _in_child(run: Callable[[], int], temporary: Path | None) -> int:
     """
     waited = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
-    parent = os.getpid()
+    parent, allowance = os.getpid(), Allowance(int(_host_memory() * _SHARE))
     child = os.fork()
     if child == 0:
         end_with(parent)
+        allowance.hold()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if temporary is not None:
             tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
         return run()
-    status, why, asked = _waited(child, waited)
+    status, why, asked = _waited(child, waited, allowance)
     if not os.WIFSIGNALED(status):
         return os.waitstatus_to_exitcode(status)
     number = asked or signal.Signals(os.WTERMSIG(status))
@@ -93,9 +95,9 @@ class _Asked:
         return self.number is not None and time.monotonic() - self._since > _PATIENCE
 
 
-def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str, signal.Signals | None]:
+def _waited(child: int, waited: set[signal.Signals], allowance: Allowance) -> tuple[int, str, signal.Signals | None]:
     """The wait status of the child; why it was ended where it was, and by which signal in vain before."""
-    limit = int(_host_memory() * _SHARE)
+    host = allowance.bytes
     why, ask = "", _Asked(child)
     # Between two waits a signal goes to a thread of NumPy, which does not block it: its handler runs here then.
     for number in _PASSED_ON:
@@ -107,8 +109,9 @@ def _waited(child: int, waited: set[signal.Signals]) -> tuple[int, str, signal.S
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return status, why, ask.number if why == _IN_VAIN else None
-        if not why and memory_of(child) > limit:
-            why = f"it takes more memory than this host has ({limit / 10**9:.3g} GB)"
+        if not why and memory_of(child) > (limit := allowance.bytes):
+            which = "this host has" if limit == host else "a SavedModel of that size is given without --allow-unsafe"
+            why = f"it takes more memory than {which} ({limit / 10**9:.3g} GB)"
         elif not why and ask.in_vain:
             why = _IN_VAIN
         if why:

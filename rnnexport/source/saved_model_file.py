@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ SERVING = "serving_default"
 _KERAS_METADATA = "keras_metadata.pb"
 _SIGNATURES = "signatures"
 # A constant of one value throughout is stored as that value.
-_VALUES_A_BYTE, _FLOOR = 25, 2**20
+_VALUES_A_BYTE, _FEW_VALUES = 4, 2**22
+# TensorFlow, and every converter, writes out each call of a function where it stands.
+_TIMES_THE_STORED, _FEW_OPERATORS = 4, 50_000
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def _check(graph: Any, name: str) -> None:
 
 
 def _check_totals(graph: Any, path: Path) -> None:
-    """Refuse a folder whose constants or variables have far more values than it has bytes: a bomb."""
+    """Refuse a folder that holds far more than it has bytes: a bomb.
+
+    Counted are the values of its constants and of its variables, and its operators with each call written out.
+    """
     functions = (node for function in graph.graph.library.functions for node in function.nodes)
     shapes = [entry.value.tensor.shape for node in functions for entry in node.attributes]
     shapes += [entry.value.tensor.shape for node in graph.graph.nodes for entry in node.attributes]
@@ -119,8 +124,28 @@ def _check_totals(graph: Any, path: Path) -> None:
     stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     for what, found in (("constants", shapes), ("variables", variables)):
         values = sum(math.prod(max(dim.size, 0) for dim in shape.dims) for shape in found)
-        if values > _VALUES_A_BYTE * max(_FLOOR, stored):
+        if values > _FEW_VALUES + _VALUES_A_BYTE * stored:
             raise _refused(path.name, f"{what} of {values} values in {stored} bytes,")
+    library = {item.declaration.name: item.nodes for item in graph.graph.library.functions}
+    written = sum(_written_out(library, name) for name in _serving_functions(graph.objects.nodes) & library.keys())
+    if written > max(_FEW_OPERATORS, _TIMES_THE_STORED * sum(map(len, library.values()))):
+        raise _refused(path.name, f"functions that come to {written} operators where they are called,")
+
+
+def _written_out(library: Mapping[str, Any], name: str) -> int:
+    """How many operators a function has with those of all functions that it calls; a recursion counts as one."""
+    found: dict[str, int] = {}
+    begun: set[str] = set()
+    waiting = [name]
+    while waiting:
+        last = waiting[-1]
+        called = [one for node in library[last] for one in _called(node) if one in library]
+        if last in begun:
+            found[last] = len(library[last]) + sum(found.get(one, 1) for one in called)
+            waiting.pop()
+        begun.add(last)
+        waiting += {one for one in called if one not in begun}
+    return found[name]
 
 
 def _serving_functions(objects: Any) -> set[str]:

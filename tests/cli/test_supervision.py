@@ -77,6 +77,15 @@ def test_more_memory_than_the_host_has_is_told():
     assert "it takes more memory than this host has (0.0475 GB)" in done.stderr
 
 
+def test_less_memory_is_allowed_once_the_model_is_known_and_never_more():
+    """The child says so itself, before it loads the model."""
+    take = "from rnnexport.isolation.allowance import Allowance as A; A.lower(50 * 10**6); A.lower(10**12); "
+    done = started(take + "x = bytearray(60 * 10**6); time.sleep(30)")
+    _, told = done.communicate()
+    assert done.returncode == 3
+    assert "takes more memory than a SavedModel of that size is given without --allow-unsafe (0.05 GB)" in told
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_library_that_computes_for_ever_is_ended_when_asked(number, code):
     """Python runs no handler while C++ has its thread: TensorFlow in a loop without an end, say."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -345,24 +348,70 @@ def test_nothing_is_written_into_a_model(plain, tmp_path):
     assert digest(plain[1]) == before
 
 
-@pytest.mark.parametrize("kind", ["constants", "variables"])
-def test_a_folder_that_tells_far_more_values_than_it_has_bytes_is_refused(kind, plain, tmp_path):
-    """A constant of one value is stored as that value, whatever its shape."""
+def bomb(kind, plain, folder):
+    """The plain program with far more in it than it has bytes."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    folder = tmp_path / "bomb"
     shutil.copytree(plain[1], folder)
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph = model.meta_graphs[0]
-    if kind == "constants":
+    library = graph.graph_def.library
+    if kind == "constants":  # one of one value is stored as that value, whatever its shape
         for index in range(4):
-            node = graph.graph_def.library.function[0].node_def.add(name=f"bomb_{index}", op="Const")
+            node = library.function[0].node_def.add(name=f"bomb_{index}", op="Const")
             tensor = node.attr["value"].tensor
             tensor.float_val.append(1.0)
-            tensor.tensor_shape.dim.add(size=10**7)
-    else:
+            tensor.tensor_shape.dim.add(size=2 * 10**6)
+    elif kind == "variables":
         held = next(node.variable for node in graph.object_graph_def.nodes if node.HasField("variable"))
-        held.shape.dim[0].size = 10**8
+        held.shape.dim[0].size = 2 * 10**6
+    else:  # each function calls the next one twice: 2**40 calls of the last
+        for function in library.function:
+            function.node_def.add(name="bomb", op="PartitionedCall").attr["f"].func.name = "bomb_0"
+        for index in range(40):
+            function = library.function.add()
+            function.signature.name = f"bomb_{index}"
+            for name in ("one", "two"):
+                function.node_def.add(name=name, op="StatefulPartitionedCall").attr["f"].func.name = f"bomb_{index + 1}"
+        library.function.add().signature.name = "bomb_40"
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
-    with pytest.raises(ConversionError, match=rf"{kind} of \d+ values in \d+ bytes, in bomb"):
-        read_saved_model(folder)
+    return folder
+
+
+READ = r"""
+import re, sys
+from pathlib import Path
+from rnnexport.core.errors import ConversionError
+from rnnexport.source.files import identify
+for name in sys.argv[1:]:
+    try:
+        identify(Path(name))
+    except ConversionError as error:
+        print(error.found)
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss has the parent's before exec
+print(int(peak[1]) // 1024, "tensorflow" in sys.modules)
+"""
+
+
+def test_bombs_are_refused_by_what_the_folder_tells_in_little_memory_and_without_tensorflow(plain, tmp_path):
+    kinds = ("constants", "variables", "calls")
+    folders = [str(bomb(kind, plain, tmp_path / kind)) for kind in kinds]
+    done = subprocess.run([sys.executable, "-c", READ, *folders], capture_output=True, text=True, check=True)
+    constants, variables, calls, last = done.stdout.splitlines()
+    assert re.fullmatch(r"constants of 80\d{5} values in \d+ bytes, in constants", constants)
+    assert re.fullmatch(r"variables of 80\d{5} values in \d+ bytes, in variables", variables)
+    assert re.fullmatch(r"functions that come to \d{13,14} operators where they are called, in calls", calls)
+    megabytes, tensorflow = last.split()
+    assert int(megabytes) < 300
+    assert tensorflow == "False"
+
+
+def test_a_function_that_calls_itself_is_counted_to_an_end(plain, tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = shutil.copytree(plain[1], tmp_path / "recursion")
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    for function in model.meta_graphs[0].graph_def.library.function:
+        function.node_def.add(name="again", op="PartitionedCall").attr["f"].func.name = function.signature.name
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    assert read_saved_model(folder).signatures == ("serving_default",)
