@@ -14,7 +14,10 @@ from onnx import helper, numpy_helper
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import BATCH, Signature, TensorSpec
+from rnnexport.emit.c.arrays import Array, letter
+from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.interface import interface_of
+from rnnexport.emit.c.operators.parts import sliced
 from rnnexport.targets.c import compiler
 from tests.emit.cprograms import QUICK, opened
 
@@ -255,6 +258,18 @@ def test_rows_of_different_lengths_are_turned_round(time, batch, tmp_path):
     wanted = np.stack([np.concatenate([row[:n][::-1], row[n:]]) for row, n in zip(by_row, (2, 5, 1), strict=True)])
     found = opened(model, tmp_path).run({"x": x})["y"]
     np.testing.assert_array_equal(found, np.moveaxis(wanted, 0, batch))
+
+
+@pytest.mark.parametrize("end", [10**9, 2**31 - 1, 2**63 - 1])
+def test_a_slice_to_an_end_that_no_length_has_takes_all_of_an_open_one(end):
+    """tf2onnx writes 10**9 where a slice of TensorFlow adds an axis, as that of a mask in attention does."""
+    whole = Array("float32", (letter("T"), 3), (3, 1), "x")
+    assert sliced(whole, 0, 0, end, 1).shape == (letter("T"), 3)
+    assert sliced(whole, 1, 1, end, 1).shape == (letter("T"), 2)
+    backwards = sliced(whole, 0, end, -end, -1)
+    assert (backwards.shape, backwards.offset) == ((letter("T"), 3), (letter("T") - 1) * 3)
+    with pytest.raises(NoFormError, match="how much it takes depends on the length"):
+        sliced(whole, 0, 2, end, 1)
 
 
 def of_one(text, dtype, shape, *inputs, result="float"):

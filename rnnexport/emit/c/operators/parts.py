@@ -23,7 +23,7 @@ from rnnexport.emit.c.body import Body, copy_lines
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.ir.terms import Term
 
-_FAR = 2**31 - 1
+_FAR = 10**9  # what converters write for an open end is as much or more, and no length is
 
 
 def viewed(body: Body, term: Term, array: Array) -> Array:
@@ -125,11 +125,12 @@ def _slice(body: Body, term: Term) -> None:
     axes = given[0] or list(range(len(starts)))
     steps = given[1] or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        array = _sliced(array, axis % len(array.shape), start, end, step)
+        array = sliced(array, axis % len(array.shape), start, end, step)
     body.set(term, array)
 
 
-def _sliced(array: Array, axis: int, start: Size, end: Size, step: int) -> Array:
+def sliced(array: Array, axis: int, start: Size, end: Size, step: int) -> Array:
+    """A Slice along an axis. NoFormError where how much it takes depends on the length."""
     size = array.shape[axis]
     if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
         found = range(size)[_bound(start, step) : _bound(end, step) : step]
