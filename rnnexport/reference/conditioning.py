@@ -33,7 +33,7 @@ _DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24
 # So many pairs of runs, one with the opposite errors of the other: of values that rounding moves, one in a hundred
 # thousand is left by all of them where it is. Of a large model, which takes long to run, the first is enough where it
 # moves all values of a call by far less than the tolerance, and none of them by a step: now and then one is on an edge
-# that another pair would have shown. Where rows do not depend on each other, the others are copies of each row
+# that another pair would have shown. Where rows do not depend on each other, all but that one are copies of each row
 # in one pair of runs, which costs a fraction.
 _PAIRS = 6
 _LARGE = 1 << 24  # bytes of weights
@@ -93,27 +93,38 @@ class Conditioning:
         """
         if self._run_of.no_truth or self._run_of.fault or self._dtype not in _DTYPES:  # a faulty program tells nothing
             return golden
-        first = self._first = self._first or Sample(self._run_of, self.signature, _DTYPES[self._dtype], 0)
-        pair = list(first.of(golden))
-        if len(pair) < 2:
-            return golden
-        single = self._run_of.nbytes >= _LARGE and (alone or not self.signature.states) and not first.has_steps
-        if single and (small := self._small(pair, golden)):
+        first = list(self._first_of(golden))
+        smooth = self._first is not None and not self._first.has_steps
+        single = bool(first) and smooth and (alone or not self.signature.states)
+        if single and (small := self._small(first, golden)):
             return replace(golden, spread=small)
         if not self._others:
             self._begin(golden)
-        moved = {name: np.zeros(truth.shape) for name, truth in golden.truth.items()}
-        ends = {name: _ends(golden.expected[name], truth) for name, truth in golden.truth.items()}
-        chosen = {name: np.zeros(array.shape) for name, array in pair[0].items() if name not in moved}
-        for one in chain(pair, *(other.of(golden) for other in self._others)):
+        runs = chain(first, *(other.of(golden) for other in self._others))
+        if (start := next(runs, None)) is None:
+            return golden
+        moved = {name: _moved(start[name], truth) for name, truth in golden.truth.items()}
+        ends = {name: _ends(golden.expected[name], truth, start[name]) for name, truth in golden.truth.items()}
+        chosen = {name: np.zeros(array.shape) for name, array in start.items() if name not in moved}
+        for one in runs:
             for name, furthest in moved.items():
                 np.maximum(furthest, _moved(one[name], golden.truth[name]), out=furthest)
                 ends[name] = _ends(one[name], ends[name])
             for name, decided in chosen.items():
-                decided[one[name] != pair[0][name]] = np.inf
+                decided[one[name] != start[name]] = np.inf
         real = {name: self._shared(one, golden.expected[name]) for name, one in moved.items()}
         real = {name: _anywhere(one, golden.expected[name], np.ptp(ends[name])) for name, one in real.items()}
         return replace(golden, spread=chosen | real)
+
+    def _first_of(self, golden: Golden) -> Iterator[Arrays]:
+        """What the first pair of a large model gives, which may be enough; nothing of a small one."""
+        if self._run_of.nbytes < _LARGE:
+            return iter(())
+        self._first = self._first or self._sample(0, 1)
+        return self._first.of(golden)
+
+    def _sample(self, seed: int, copies: int) -> Sample:
+        return Sample(self._run_of, self.signature, _DTYPES[self._dtype], seed, copies)
 
     def _small(self, pair: Sequence[Arrays], golden: Golden) -> dict[str, np.ndarray]:
         """About the spread that all pairs would give, where one shows that it is far below the tolerance; else nothing.
@@ -133,12 +144,12 @@ class Conditioning:
         return found
 
     def _begin(self, golden: Golden) -> None:
-        """Open the other pairs: copies of the rows in one, where a copy gives what its row does, else as many pairs."""
-        count, row_by_row = _PAIRS - 1, self._is_row_by_row(golden)
-        self._others = [
-            Sample(self._run_of, self.signature, _DTYPES[self._dtype], seed, count if row_by_row else 1)
-            for seed in range(1, 2 if row_by_row else 1 + count)
-        ]
+        """Open the pairs that there are not yet: copies of the rows in one, where a copy gives what its row does."""
+        seed = 0 if self._first is None else 1
+        if self._is_row_by_row(golden):
+            self._others = [self._sample(seed, _PAIRS - seed)]
+        else:
+            self._others = [self._sample(one, 1) for one in range(seed, _PAIRS)]
 
     def _is_row_by_row(self, golden: Golden) -> bool:
         """Whether copies of the rows behind each other give copies of what comes out, in the first call."""

@@ -25,6 +25,7 @@ _BLOCK = 1 << 18  # values that are rounded at once: as many more in several arr
 _POOL = 1_000_003  # random numbers, a prime: what is called again and again does not meet the same ones
 _SUMS = {np.add}  # a reduction of these has terms
 _PRODUCTS = {np.matmul}
+_SUMMING = _SUMS | _PRODUCTS
 _FEW_TERMS = 128  # of a product need no more than the rounding errors that each operation is off by
 _OF_ONE = 0.25  # of an error of 1, that of the logistic function
 _FUNCTIONS = ("einsum",)  # sums of products that are no universal function
@@ -43,8 +44,8 @@ class RoundingArray(np.ndarray):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """As NumPy's, and rounded. Arrays in `out` are written to."""
-        rounds: Rounding | None = next((one.rounds for one in inputs if isinstance(one, RoundingArray)), self.rounds)
-        if rounds is not None and is_product(ufunc, method, inputs, options):
+        rounds = self.rounds or next((one.rounds for one in inputs if isinstance(one, RoundingArray)), None)
+        if rounds is not None and ufunc is np.matmul and is_product(ufunc, method, inputs, options):
             exact, squares = products(_plain(inputs[0]), inputs[1], squared=True)
             return rounds.array(rounds.rounded(exact, _with_sums(squares, inputs[0])))
         given = [_plain(one) for one in inputs]
@@ -56,7 +57,7 @@ class RoundingArray(np.ndarray):
             return found
         if ufunc in _STEPS or (found.dtype.kind in "biu" and ufunc not in _TESTS):
             rounds.note_step(given)
-        squares = _squares(ufunc, method, inputs, options)
+        squares = _squares(ufunc, method, inputs, options) if ufunc in _SUMMING else None
         rounded = rounds.rounded(np.asarray(found), squares)
         if out is not None:
             np.copyto(options["out"][0], rounded)
@@ -157,9 +158,12 @@ class Rounding:
 
     def _rounded(self, exact: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
         with np.errstate(all="ignore"):
-            off, held = (np.abs(exact) + self._least) * self._random(exact.shape), self._held(exact)
+            off = np.abs(exact)
+            off += self._least
+            off = off * self._random(exact.shape)
+            held = self._held(exact)
             if squares is not None:
-                off = off + np.sqrt(squares) * self._random(exact.shape)
+                off += np.sqrt(squares) * self._random(exact.shape)
                 held &= self._held(squares)  # what is left of large terms may have few digits
             return np.where(held, exact, exact + off)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of weights in float64 that are kept, the smallest first. Others are cast where they are multiplied.
-_KEPT = 1 << 28
+# Bytes of weights in float64 that are kept, the smallest first, and of their squares, each. Others are cast where they
+# are multiplied.
+_KEPT = 1 << 26
 # Squares of a weight, once something asked for them: a place that all readers of the weight share.
 Squares = list[np.ndarray]
 View = Callable[[np.ndarray, Squares], np.ndarray]
