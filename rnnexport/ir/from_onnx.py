@@ -20,7 +20,7 @@ from rnnexport.core.signature import Signature
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import outer, read, shape_of
 from rnnexport.ir.loop_invariants import changed, lifted, without_twins
-from rnnexport.ir.program import Carried, Function, If, Origin, Program, While, constants_of, scan
+from rnnexport.ir.program import Carried, Function, If, Program, SourceOp, While, constants_of, scan
 from rnnexport.ir.recurrence import Recurrence, name_of, recognise
 from rnnexport.ir.sequences import length_term
 from rnnexport.ir.terms import Shape, Term, Terms, below, rewritten, substituted
@@ -54,9 +54,9 @@ def read_program(
     return Program(signature, weights, main, origins, names)
 
 
-def _origin(value: ir.Value) -> Origin:
+def _origin(value: ir.Value) -> SourceOp:
     node = value.producer()
-    return Origin("" if node is None else str(node.name), value.index() or 0)
+    return SourceOp("" if node is None else str(node.name), value.index() or 0)
 
 
 class _Reader:

@@ -24,7 +24,7 @@ _SAME_SHAPE = {"Cast", "Identity", "ReverseSequence", "Neg", "Not", "Tanh", "Rel
 
 
 @dataclass(frozen=True)
-class Size:
+class Extent:
     """`unknown + offset`; of no unknown, a constant.
 
     Attributes:
@@ -44,14 +44,14 @@ class Size:
         """Whether it is a constant, or a dimension that the graph has a name for."""
         return self.unknown is None or (isinstance(self.unknown, tuple) and isinstance(self.unknown[1], str))
 
-    def plus(self, other: Size, sign: int = 1) -> Size | None:
+    def plus(self, other: Extent, sign: int = 1) -> Extent | None:
         """The sum, or the difference for sign -1; None where it has two unknowns."""
         offset = self.offset + sign * other.offset
         if other.unknown is None:
-            return Size(self.unknown, offset, self.value, self.axis)
+            return Extent(self.unknown, offset, self.value, self.axis)
         if self.unknown is None and sign == 1:
-            return Size(other.unknown, offset, other.value, other.axis)
-        return Size(None, offset) if self.unknown == other.unknown and sign == -1 else None
+            return Extent(other.unknown, offset, other.value, other.axis)
+        return Extent(None, offset) if self.unknown == other.unknown and sign == -1 else None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Index:
     """`slope * step + size`."""
 
     slope: int
-    size: Size
+    size: Extent
 
     def plus(self, other: Index, sign: int = 1) -> Index | None:
         """The sum, or the difference for sign -1; None where it can't be told."""
@@ -67,7 +67,7 @@ class Index:
         return None if size is None else Index(self.slope + sign * other.slope, size)
 
 
-def size_of(value: ir.Value) -> Size | None:
+def size_of(value: ir.Value) -> Extent | None:
     """The integer in a scalar, or in a list of one."""
     tensor = constant(value)
     if tensor is not None:
@@ -86,7 +86,7 @@ def size_of(value: ir.Value) -> Size | None:
                 return found
         if node.op_type in ("Add", "Sub"):
             return _sum(node)
-    return Size(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
+    return Extent(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
 
 
 def _keeps_numbers(before: ir.DataType | None, after: ir.DataType | None) -> bool:
@@ -94,22 +94,22 @@ def _keeps_numbers(before: ir.DataType | None, after: ir.DataType | None) -> boo
     return before in _WIDE and after in _WIDE
 
 
-def _constant(array: np.ndarray) -> Size | None:
+def _constant(array: np.ndarray) -> Extent | None:
     if array.size != 1 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
         return None
     if int(array.item()) != array.item():
         return None
-    return Size(None, int(array.item()))
+    return Extent(None, int(array.item()))
 
 
-def _sum(node: ir.Node) -> Size | None:
+def _sum(node: ir.Node) -> Extent | None:
     left, right = (None if value is None else size_of(value) for value in node.inputs)
     if left is None or right is None:
         return None
     return left.plus(right, 1 if node.op_type == "Add" else -1)
 
 
-def _element(node: ir.Node) -> Size | None:
+def _element(node: ir.Node) -> Extent | None:
     """One element of a shape, cut out of it."""
     whole, *bounds = node.inputs
     constants = [None if value is None else constant(value) for value in bounds]
@@ -131,7 +131,7 @@ def _cuts_one(at: int, constants: list[ir.TensorProtocol | None]) -> bool:
     return at >= 0 and len(constants) <= 3 and end is not None and end.numpy().tolist() == [at + 1]
 
 
-def dimension(value: ir.Value, axis: int) -> Size | None:
+def dimension(value: ir.Value, axis: int) -> Extent | None:
     """The size of one dimension."""
     followed = _followed(value, axis)
     # The name of a dimension may be one that was invented when less was known of what the value is computed from.
@@ -140,13 +140,13 @@ def dimension(value: ir.Value, axis: int) -> Size | None:
     if value.shape is not None and -len(value.shape) <= axis < len(value.shape):
         dim = value.shape[axis]
         if isinstance(dim, int):
-            return Size(None, dim)
+            return Extent(None, dim)
         if dim.value is not None:
-            return Size(("dimension", dim.value), 0, value, axis)
-    return followed or (Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None)
+            return Extent(("dimension", dim.value), 0, value, axis)
+    return followed or (Extent(("dimension", value, axis), 0, value, axis) if axis >= 0 else None)
 
 
-def _followed(value: ir.Value, axis: int) -> Size | None:
+def _followed(value: ir.Value, axis: int) -> Extent | None:
     """The size of the dimension where the value has it from; None where it is its own."""
     node = value.producer()
     if node is None or node.domain or axis < 0 or not node.inputs or node.inputs[0] is None:
@@ -170,7 +170,7 @@ def _joins(node: ir.Node, value: ir.Value, axis: int) -> bool:
 def index_of(term: Term, step: Term) -> Index | None:
     """The term as an index that grows by `step`, the leaf of one loop, or None where it is not one."""
     if term is step:
-        return Index(1, Size())
+        return Index(1, Extent())
     if term.op == "Const":
         size = _constant(term.array)
         return None if size is None else Index(0, size)
@@ -193,7 +193,7 @@ def index_of(term: Term, step: Term) -> Index | None:
     return None
 
 
-def _part_of_shape(term: Term) -> Size | None:
+def _part_of_shape(term: Term) -> Extent | None:
     """One element of the shape of a value around, asked for inside a loop."""
     whole, *bounds = term.operands
     while whole.op == "Cast":
@@ -213,10 +213,10 @@ def _product(left: Index, right: Index) -> Index | None:
     if left.slope or left.size.unknown is not None or right.size.unknown is not None:
         return None
     factor = left.size.offset
-    return Index(factor * right.slope, Size(None, factor * right.size.offset))
+    return Index(factor * right.slope, Extent(None, factor * right.size.offset))
 
 
-def size_term(size: Size, terms: Terms) -> Term:
+def size_term(size: Extent, terms: Terms) -> Term:
     """The size as a scalar of 64 bits in the graph around."""
     kind = [(ir.DataType.INT64, ())]
     if size.unknown is None or size.value is None:

@@ -11,7 +11,7 @@ from functools import reduce
 
 import onnx_ir as ir
 
-from rnnexport.ir.constants import FOLDS
+from rnnexport.ir.operators import operator
 from rnnexport.ir.terms import Result, Shape, Term, Terms
 
 # Weights are cut and turned by a few nodes, not by more.
@@ -87,7 +87,7 @@ def _constant_term(value: ir.Value, terms: Terms, known: dict[ir.Value, Term | N
         node = value.producer()
         if tensor is not None:
             known[value] = terms.const(tensor.numpy())
-        elif node is not None and not node.domain and node.op_type in FOLDS and deepest:
+        elif node is not None and not node.domain and operator(node.op_type).folded and deepest:
             parts = [part for part in node.inputs if part is not None]
             given = {part: _constant_term(part, terms, known, deepest - 1) for part in parts}
             if parts and None not in given.values():

@@ -6,15 +6,75 @@ After:  y_TBH = x_TBI @ W + b;  loop over y:  h = tanh(y + h @ R)
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
+
+import numpy as np
 
 from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_body import constant
+from rnnexport.ir.operators import operator
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import steps_term
-from rnnexport.ir.terms import Term, below, substituted
-from rnnexport.ir.vectorize_time import Batching
+from rnnexport.ir.terms import Result, Term, Terms, below, substituted
+
+
+class Batching:
+    """Batches terms over the steps, each once.
+
+    Args:
+        steps: 0, 1, ... for every step.
+    """
+
+    def __init__(self, terms: Terms, constants: Constants, steps: Term) -> None:
+        self.terms, self.constants, self._steps = terms, constants, steps
+        self._found: dict[Term, Term | None] = {}
+
+    def __call__(self, term: Term) -> Term | None:
+        """All steps of a term that depends on no state, the step first; None where no rule is known."""
+        if term not in self._found:
+            self._found[term] = self._batched(term)
+        return self._found[term]
+
+    def _batched(self, term: Term) -> Term | None:
+        if term.of_state or term.shape is None:
+            return None
+        if term.op == "Element":
+            return term.sequence
+        if term.op == "Step":
+            return self._steps
+        rule = operator(term.op).batched
+        return None if rule is None or not term.of_step else rule(self, term)
+
+    def operand(self, term: Term | None) -> Term | None:
+        """An input as it is beside batched ones: batched too, or the same in every step."""
+        if term is None or not term.of_step:
+            return term
+        return self(term)
+
+    def result(self, term: Term, inputs: Sequence[Term | None], attributes: Mapping[str, Any]) -> Term:
+        """The call of `term` on batched inputs."""
+        results: list[Result] = [
+            (dtype, None if shape is None else (None, *shape)) for dtype, shape in term.call.results
+        ]
+        return self.terms.call(term.op, inputs, attributes, results)[term.port]
+
+    def widened(self, term: Term, rank: int) -> Term | None:
+        """A batched operand whose dimensions are aligned for an operation of `rank` dimensions a step."""
+        batched = self(term)
+        if batched is None or term.shape is None or len(term.shape) == rank:
+            return batched
+        missing = rank - len(term.shape)
+        axes = self.terms.const(range(1, missing + 1), np.int64)
+        shape = (None, *(1,) * missing, *term.shape)
+        return self.terms.call("Unsqueeze", [batched, axes], results=[(term.dtype, shape)])[0]
+
+    def axes_of(self, term: Term | None) -> list[int] | None:
+        """Constant axes, as numbers."""
+        value = None if term is None else self.constants(term)
+        return None if value is None else [int(axis) for axis in value.ravel()]
 
 
 def lifted(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:

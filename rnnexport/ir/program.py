@@ -39,7 +39,7 @@ class Function:
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceOp:
     """Where a term is computed in the source: the path of a node there, and which of its outputs it is."""
 
     path: str
@@ -61,7 +61,7 @@ class Program:
     signature: Signature
     weights: Mapping[str, np.ndarray]
     main: Function
-    origins: Mapping[Term, Origin] = field(default_factory=dict)
+    origins: Mapping[Term, SourceOp] = field(default_factory=dict)
     names: SourceNames = field(default_factory=SourceNames)
 
     @property

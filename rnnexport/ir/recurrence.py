@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Size, index_of, size_of, size_term
+from rnnexport.ir.lengths import Extent, index_of, size_of, size_term
 from rnnexport.ir.loop_body import RANDOM, outer, read, shape_of
 from rnnexport.ir.sequences import Sequences, element_at, length_term
 from rnnexport.ir.terms import Term, Terms, below, rewritten, substituted
@@ -177,7 +177,7 @@ def _counters(
             continue
         by = slope.size.offset * (1 if term.op == "Add" else -1)
         count = terms.elementwise("Mul", step, terms.const(by, np.int64)) if by != 1 else step
-        if start != Size():
+        if start != Extent():
             count = terms.elementwise("Add", count, size_term(start, terms))
         kind = leaf.dtype or ir.DataType.INT64
         found[before] = terms.call("Cast", [count], {"to": kind.value}, [(kind, ())])[0]
@@ -221,7 +221,7 @@ def _assembled(
     return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept, sources)
 
 
-def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Size | None:
+def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Extent | None:
     """What a counter starts from; inside another loop, only where that is a constant."""
     if initial not in around:
         return size_of(initial)

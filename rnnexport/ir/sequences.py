@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Index, Size, dimension, index_of, size_of, size_term
+from rnnexport.ir.lengths import Extent, Index, dimension, index_of, size_of, size_term
 from rnnexport.ir.loop_body import constant, outer, shape_of
+from rnnexport.ir.operators import elementwise
 from rnnexport.ir.terms import Term, Terms
 from rnnexport.ir.trip_count import Length
-from rnnexport.ir.vectorize_time import UNARY
 
 
 class Sequences:
@@ -40,7 +40,7 @@ class Sequences:
         return self.terms.element(whole, source.dtype)
 
     def _is_all(self, source: Term, index: Index) -> bool:
-        if index != Index(1, Size()) or len(self.length.sizes) != 1:
+        if index != Index(1, Extent()) or len(self.length.sizes) != 1:
             return False
         (steps,) = self.length.sizes
         return first_dimension(source) == steps
@@ -54,10 +54,10 @@ class Sequences:
         return terms.call("Gather", [source, at], {"axis": 0}, [(source.dtype, shape)])[0]
 
 
-def first_dimension(source: Term) -> Size | None:
+def first_dimension(source: Term) -> Extent | None:
     """How many elements a sequence has."""
     if source.op == "Const":
-        return Size(None, source.array.shape[0])
+        return Extent(None, source.array.shape[0])
     if source.op == "ReverseSequence":
         return first_dimension(source.operands[0])
     return dimension(source.value, 0) if source.op == "Outer" else None
@@ -95,12 +95,12 @@ def is_whole_reversal(node: ir.Node | None) -> bool:
 _AXES = (("time_axis", 0), ("batch_axis", 1))
 
 
-def _length(lengths: ir.Value) -> Size | None:
+def _length(lengths: ir.Value) -> Extent | None:
     """The one length of all rows."""
     tensor = constant(lengths)
     if tensor is not None:
         numbers = set(tensor.numpy().ravel().tolist())
-        return Size(None, numbers.pop()) if len(numbers) == 1 else None
+        return Extent(None, numbers.pop()) if len(numbers) == 1 else None
     node = lengths.producer()
     if node is None or node.op_type != "Expand" or node.inputs[0] is None:
         return None
@@ -126,7 +126,7 @@ def turned(whole: Term, terms: Terms) -> tuple[Term, Term] | None:
     if whole.op == "ReverseSequence":
         source, lengths = whole.operands
         return source, lengths
-    if whole.op in UNARY:
+    if len(whole.inputs) == 1 and elementwise(whole.op) is not None:
         found = turned(whole.operands[0], terms)
         return None if found is None else (terms.rebuilt(whole, [found[0]]), found[1])
     return None

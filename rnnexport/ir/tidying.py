@@ -30,7 +30,7 @@ import numpy as np
 
 from rnnexport.ir.terms import Term, Terms
 
-Rule = Callable[[Term, Terms], "Term | None"]
+Tidying = Callable[[Term, Terms], "Term | None"]
 _END = 2**31 - 1
 
 
@@ -221,7 +221,7 @@ def _reverse(term: Term, terms: Terms) -> Term | None:
     return terms.call("Slice", [source, *ends], results=[(term.dtype, term.shape)])[0]
 
 
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, Tidying] = {
     "ReverseSequence": _reverse,
     "Add": _add,
     "Identity": _identity,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Index, Size, index_of, size_of
+from rnnexport.ir.lengths import Extent, Index, index_of, size_of
 from rnnexport.ir.loop_body import outer
 from rnnexport.ir.terms import Term, Terms
 
@@ -31,7 +31,7 @@ class Refusal:
 class Length:
     """The number of steps: the smallest of `sizes`, and never below 0."""
 
-    sizes: tuple[Size, ...]
+    sizes: tuple[Extent, ...]
 
     @property
     def fixed(self) -> int | None:
@@ -101,22 +101,22 @@ def _difference(term: Term, step: Term) -> Index | None:
     if larger is None or smaller is None:
         return None
     difference = larger.plus(smaller, -1)
-    return None if difference is None else difference.plus(Index(0, Size(None, slack)))
+    return None if difference is None else difference.plus(Index(0, Extent(None, slack)))
 
 
-def _bound(conjunct: Term, step: Term) -> Size | None:
+def _bound(conjunct: Term, step: Term) -> Extent | None:
     """The number of steps after which `conjunct` is false first."""
     difference = _difference(conjunct, step)
     if difference is None or difference.slope >= 0:
         return None
     if difference.slope == -1:
-        return difference.size.plus(Size(None, 1))
+        return difference.size.plus(Extent(None, 1))
     if difference.size.unknown is None:
-        return Size(None, -(difference.size.offset // difference.slope) + 1 if difference.size.offset > 0 else 1)
+        return Extent(None, -(difference.size.offset // difference.slope) + 1 if difference.size.offset > 0 else 1)
     return None
 
 
-def _first(value: ir.Value | None, step: Term, terms: Terms) -> list[Size] | Refusal:
+def _first(value: ir.Value | None, step: Term, terms: Terms) -> list[Extent] | Refusal:
     """The sizes that have to be above 0 for the first step to be taken."""
     if value is None:
         return []
@@ -138,20 +138,20 @@ def _read_back(value: ir.Value, terms: Terms) -> Term:
     return terms.call(node.op_type, given, node.attributes, [(value.dtype, None)])[0]
 
 
-def _smallest(sizes: Sequence[Size]) -> list[Size]:
+def _smallest(sizes: Sequence[Extent]) -> list[Extent]:
     """The smallest for each unknown."""
-    least: dict[object, Size] = {}
+    least: dict[object, Extent] = {}
     for size in sizes:
         if size.unknown not in least or size.offset < least[size.unknown].offset:
             least[size.unknown] = size
     return list(least.values())
 
 
-def _at_least_one(size: Size) -> bool:
+def _at_least_one(size: Extent) -> bool:
     return size.unknown is None and size.offset >= 1
 
 
-def _implied(size: Size, lengths: Sequence[Size]) -> bool:
+def _implied(size: Extent, lengths: Sequence[Extent]) -> bool:
     """Whether the size is above 0 wherever all the lengths are."""
     if size.unknown is None and size.offset > 0:
         return True

@@ -7,87 +7,23 @@ Every rule adds one leading dimension, the steps. An operator without a rule sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
-from rnnexport.ir.terms import Result, Term, Terms
+from rnnexport.ir.terms import Term
 
-_UNARY = """Neg Abs Exp Log Sqrt Reciprocal Tanh Sigmoid Relu LeakyRelu Elu Selu Celu Softplus Softsign HardSigmoid
-    HardSwish Erf Sin Cos Tan Atan Floor Ceil Round Sign Not Cast ThresholdedRelu Identity IsNaN IsInf Gelu Mish"""
-_BROADCASTING = """Add Sub Mul Div Pow Min Max Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual
-    Where Clip PRelu"""
-UNARY = frozenset(_UNARY.split())
-ELEMENTWISE = UNARY | frozenset(_BROADCASTING.split())
-# Their `axes` are an attribute in older opsets and an input in newer ones.
-REDUCTIONS = """ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
-    ReduceLogSumExp"""
-_ONE_AXIS = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Split": 0, "LayerNormalization": -1, "ArgMax": 0}
-_BY_SAMPLE = """Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization
-    InstanceNormalization"""
-Rule = Callable[["Batching", Term], "Term | None"]
+if TYPE_CHECKING:
+    from rnnexport.ir.loop_invariants import Batching
+
+_ONE_AXIS = {"Softmax": -1, "LogSoftmax": -1, "Split": 0, "LayerNormalization": -1, "ArgMax": 0, "ArgMin": 0}
+BatchRule = Callable[["Batching", Term], "Term | None"]
 
 
-class Batching:
-    """Batches terms over the steps, each once.
-
-    Args:
-        steps: 0, 1, ... for every step.
-    """
-
-    def __init__(self, terms: Terms, constants: Constants, steps: Term) -> None:
-        self.terms, self.constants, self._steps = terms, constants, steps
-        self._found: dict[Term, Term | None] = {}
-
-    def __call__(self, term: Term) -> Term | None:
-        """All steps of a term that depends on no state, the step first; None where no rule is known."""
-        if term not in self._found:
-            self._found[term] = self._batched(term)
-        return self._found[term]
-
-    def _batched(self, term: Term) -> Term | None:
-        if term.of_state or term.shape is None:
-            return None
-        if term.op == "Element":
-            return term.sequence
-        if term.op == "Step":
-            return self._steps
-        rule = _RULES.get(term.op)
-        return None if rule is None or not term.of_step else rule(self, term)
-
-    def operand(self, term: Term | None) -> Term | None:
-        """An input as it is beside batched ones: batched too, or the same in every step."""
-        if term is None or not term.of_step:
-            return term
-        return self(term)
-
-    def result(self, term: Term, inputs: Sequence[Term | None], attributes: Mapping[str, Any]) -> Term:
-        """The call of `term` on batched inputs."""
-        results: list[Result] = [
-            (dtype, None if shape is None else (None, *shape)) for dtype, shape in term.call.results
-        ]
-        return self.terms.call(term.op, inputs, attributes, results)[term.port]
-
-    def widened(self, term: Term, rank: int) -> Term | None:
-        """A batched operand whose dimensions are aligned for an operation of `rank` dimensions a step."""
-        batched = self(term)
-        if batched is None or term.shape is None or len(term.shape) == rank:
-            return batched
-        missing = rank - len(term.shape)
-        axes = self.terms.const(range(1, missing + 1), np.int64)
-        shape = (None, *(1,) * missing, *term.shape)
-        return self.terms.call("Unsqueeze", [batched, axes], results=[(term.dtype, shape)])[0]
-
-    def axes_of(self, term: Term | None) -> list[int] | None:
-        """Constant axes, as numbers."""
-        value = None if term is None else self.constants(term)
-        return None if value is None else [int(axis) for axis in value.ravel()]
-
-
-def _elementwise(batch: Batching, term: Term) -> Term | None:
+def elementwise(batch: Batching, term: Term) -> Term | None:
+    """Operands of fewer dimensions get more behind the steps."""
     inputs: list[Term | None] = []
     for part in term.inputs:
         if part is None or not part.of_step:
@@ -100,7 +36,8 @@ def _elementwise(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, inputs, dict(term.call.attributes))
 
 
-def _matmul(batch: Batching, term: Term) -> Term | None:
+def matmul(batch: Batching, term: Term) -> Term | None:
+    """A stack of products; the operand that is the same in every step must have no more dimensions."""
     left, right = term.operands
     if left.rank is None or right.rank is None or min(left.rank, right.rank) < 2:
         return None
@@ -114,7 +51,8 @@ def _matmul(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, inputs, {}) if fits and None not in inputs else None
 
 
-def _one_axis(batch: Batching, term: Term) -> Term | None:
+def one_axis(batch: Batching, term: Term) -> Term | None:
+    """Operators along one axis, of an operand alone."""
     first, *rest = term.inputs
     if first is None or not first.of_step or any(part is not None and part.of_step for part in rest):
         return None
@@ -124,7 +62,8 @@ def _one_axis(batch: Batching, term: Term) -> Term | None:
     return None if batched is None else batch.result(term, [batched, *rest], attributes)
 
 
-def _reduction(batch: Batching, term: Term) -> Term | None:
+def reduction(batch: Batching, term: Term) -> Term | None:
+    """Along axes that are known."""
     first = term.operands[0]
     batched, attributes = batch(first), dict(term.call.attributes)
     if batched is None or first.rank is None:
@@ -142,7 +81,8 @@ def _reduction(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, [batched], attributes) if "axes" in term.call.attributes else None
 
 
-def _concat(batch: Batching, term: Term) -> Term | None:
+def concat(batch: Batching, term: Term) -> Term | None:
+    """Of parts that all change from step to step."""
     if any(not part.of_step for part in term.operands):
         return None
     inputs: list[Term | None] = [batch(part) for part in term.operands]
@@ -151,7 +91,7 @@ def _concat(batch: Batching, term: Term) -> Term | None:
     return None if None in inputs else batch.result(term, inputs, attributes)
 
 
-def _axes_input(batch: Batching, term: Term) -> Term | None:
+def axes_input(batch: Batching, term: Term) -> Term | None:
     """Squeeze and Unsqueeze."""
     axes = batch.axes_of(term.inputs[1]) if len(term.inputs) > 1 else None
     batched = batch(term.operands[0])
@@ -161,14 +101,16 @@ def _axes_input(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, [batched, moved], {})
 
 
-def _transpose(batch: Batching, term: Term) -> Term | None:
+def transpose(batch: Batching, term: Term) -> Term | None:
+    """With the steps first."""
     batched, perm = batch(term.operands[0]), term.attribute("perm")
     if batched is None or perm is None:
         return None
     return batch.result(term, [batched], {"perm": ir.AttrInt64s("perm", [0, *(axis + 1 for axis in perm)])})
 
 
-def _slice(batch: Batching, term: Term) -> Term | None:
+def cut(batch: Batching, term: Term) -> Term | None:
+    """Slice, at places that are the same in every step."""
     first, starts, ends, *rest = term.inputs
     if first is None or starts is None or any(part is not None and part.of_step for part in term.inputs[1:]):
         return None
@@ -185,7 +127,8 @@ def _slice(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, [batched, starts, ends, moved, *rest[1:]], {})
 
 
-def _gather(batch: Batching, term: Term) -> Term | None:
+def gather(batch: Batching, term: Term) -> Term | None:
+    """Rows of a table at computed places, or the same places of changing data."""
     data, at = term.operands
     axis = term.attribute("axis", 0)
     if at.of_step and not data.of_step and axis == 0:
@@ -197,7 +140,7 @@ def _gather(batch: Batching, term: Term) -> Term | None:
     return None
 
 
-def _reshape(batch: Batching, term: Term) -> Term | None:
+def reshape(batch: Batching, term: Term) -> Term | None:
     """A 0 in the shape keeps the dimension at its place, and both the shape and the tensor move by one place."""
     first, shape = term.operands
     if shape.of_step or term.attribute("allowzero", 0):
@@ -215,7 +158,7 @@ def _reshape(batch: Batching, term: Term) -> Term | None:
     return batch.result(term, [batched, wide], {})
 
 
-def _by_sample(batch: Batching, term: Term) -> Term | None:
+def by_sample(batch: Batching, term: Term) -> Term | None:
     """Operators over samples: the steps are more samples, (T, B, ...) as (T * B, ...)."""
     first, *rest = term.inputs
     if first is None or any(part is not None and part.of_step for part in rest) or len(term.call.results) > 1:
@@ -237,19 +180,3 @@ def _by_sample(batch: Batching, term: Term) -> Term | None:
     (made_inner,) = terms.call("Slice", [made_shape, terms.const([1], np.int64), cut[2]], results=vector)
     (whole,) = terms.call("Concat", [outer, made_inner], {"axis": 0}, vector)
     return terms.call("Reshape", [made, whole], results=[(term.dtype, (None, *(term.shape or ())))])[0]
-
-
-_RULES: dict[str, Rule] = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
-    **dict.fromkeys(REDUCTIONS.split(), _reduction),
-    **dict.fromkeys(_ONE_AXIS, _one_axis),
-    **dict.fromkeys(_BY_SAMPLE.split(), _by_sample),
-    "MatMul": _matmul,
-    "Concat": _concat,
-    "Squeeze": _axes_input,
-    "Unsqueeze": _axes_input,
-    "Transpose": _transpose,
-    "Slice": _slice,
-    "Gather": _gather,
-    "Reshape": _reshape,
-}

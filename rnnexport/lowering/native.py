@@ -12,12 +12,11 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.ir.constants import Constants
-from rnnexport.ir.loop_invariants import is_zero
+from rnnexport.ir.loop_invariants import Batching, is_zero
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.sequences import length_term, steps_term, turn_round, turned
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
 from rnnexport.ir.trip_count import Refusal
-from rnnexport.ir.vectorize_time import Batching
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, Part
 from rnnexport.lowering.compaction import Compaction

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants, slice_index
+from rnnexport.ir.constants import Constants
 from rnnexport.ir.loop_invariants import is_zero
+from rnnexport.ir.operators import slice_index
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import activation, written_out

@@ -55,6 +55,8 @@ def case(op, *inputs, given=1, outputs=1, **attributes):
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.5, 20.0, -20.0, 1e-6, -1e-6], "float32")
 POSITIVE = np.array([1e-6, 0.1, 0.5, 0.9, 1.0, 1.7, 33.0], "float32")
 X = drawn(3, 5, 17)
+PAIR = np.array([[[0, 4]], [[-1, 2]]], "int64")
+ROWS = RNG.integers(0, 3, (2, 3, 4))
 TRUTH = np.array([[True, False, True, False, True], [True, True, False, False, False]])
 
 FAMILIES = {
@@ -78,12 +80,10 @@ FAMILIES = {
                 "Cos",
                 "Atan",
                 "Erf",
-                "HardSwish",
                 "Elu",
                 "Selu",
                 "LeakyRelu",
                 "HardSigmoid",
-                "Celu",
             )
         ),
         *(case(op, POSITIVE) for op in ("Sqrt", "Log", "Reciprocal")),
@@ -91,9 +91,6 @@ FAMILIES = {
         case("Elu", X, alpha=0.3),
         case("LeakyRelu", X, alpha=0.2),
         case("HardSigmoid", X, alpha=0.1, beta=0.4),
-        case("Celu", X, alpha=0.7),
-        case("Gelu", X),
-        case("Gelu", X, approximate="tanh"),
         case("PRelu", X, drawn(5, 1)),
         case("Not", TRUTH),
         case("Abs", whole(4, 3)),
@@ -107,6 +104,8 @@ FAMILIES = {
         case("Div", whole(4, 3), np.array([2, -3, 5], "int32")),
         case("Mod", whole(4, 3), np.array([2, -3, 5], "int32")),
         case("Mod", X, np.float32(0.7), fmod=1),
+        case("BitShift", *(RNG.integers(0, 9, (4, 3)).astype("uint8") for _ in "ab"), given=2, direction="LEFT"),
+        case("BitShift", *(RNG.integers(0, 9, 5).astype("uint32") for _ in "ab"), given=2, direction="RIGHT"),
         case("Pow", POSITIVE, np.float32(2)),
         case("Pow", POSITIVE, drawn(7)),
         case("Where", TRUTH, drawn(2, 5), drawn(5), given=3),
@@ -114,7 +113,6 @@ FAMILIES = {
         case("Clip", X, np.float32(-0.5), np.float32(0.7)),
         case("Clip", X, None, np.float32(0.7)),
         case("Sum", X, drawn(5, 17), drawn(1), given=3),
-        case("Mean", X, drawn(5, 17), given=2),
         case("Cast", X, to=onnx.TensorProto.INT32),
         case("Cast", TRUTH, to=onnx.TensorProto.FLOAT),
         case("Cast", EDGES, to=onnx.TensorProto.BOOL),
@@ -123,15 +121,14 @@ FAMILIES = {
     "reductions": [
         *(
             case(f"Reduce{op}", X, places(*axes), keepdims=keep)
-            for op in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare")
+            for op in ("Sum", "Mean", "Max", "Min", "Prod", "SumSquare")
             for axes, keep in (((2,), 1), ((1,), 0), ((0, 2), 1), ((0, 1), 0))
         ),
         case("ReduceSum", X),
         case("ReduceMean", drawn(1, 40), places(-1)),
         case("ReduceSum", whole(4, 9), places(0)),
-        case("ReduceLogSum", np.abs(X), places(1)),
         case("ReduceMax", whole(3, 4, 5), places(1)),
-        *(case(op, X, axis=axis) for op in ("Softmax", "LogSoftmax") for axis in (-1, 1)),
+        *(case(op, x, axis=axis) for op in ("Softmax", "LogSoftmax") for axis in (-1, 1) for x in (X, np.float64(X))),
         *(case(op, X, axis=axis, keepdims=keep) for op in ("ArgMax", "ArgMin") for axis, keep in ((1, 1), (2, 0))),
         case("ArgMax", np.array([[2, 5, 5, 1]], "float32"), axis=1, select_last_index=1),
         *(case("CumSum", X, np.int64(1), reverse=back, exclusive=without) for back in (0, 1) for without in (0, 1)),
@@ -153,6 +150,30 @@ FAMILIES = {
         case("Gather", X, np.array([[4, 0], [-1, 2]], "int64"), given=2, axis=1),
         case("Gather", X, places(3), axis=2),
         case("GatherND", X, np.array([[0, 4], [-1, 2]], "int64"), given=2),
+        case("GatherND", drawn(2, 4, 3), np.array([[[0], [-1]], [[3], [1]]], "int64"), given=2, batch_dims=1),
+        case("GatherElements", X, np.array([[[4, 0]], [[-1, 2]]], "int64"), given=2, axis=1),
+        *(
+            case("ScatterElements", X, ROWS, drawn(2, 3, 4), given=3, axis=axis, reduction=reduction)
+            for axis, reduction in ((0, "none"), (1, "add"), (-1, "mul"), (1, "max"), (2, "min"))
+        ),
+        case("ScatterElements", whole(3, 5, 17), ROWS, whole(2, 3, 4), given=3, axis=1, reduction="max"),
+        *(
+            case(
+                "ScatterND", X, np.array([[[0, 4]], [[-1, 2]]], "int64"), drawn(2, 1, 17), given=3, reduction=reduction
+            )
+            for reduction in ("none", "add", "mul", "max", "min")
+        ),
+        *(
+            case("TopK", np.round(2 * X), places(3), outputs=2, axis=axis, largest=largest)
+            for axis, largest in ((1, 1), (-1, 0), (0, 1))
+        ),
+        case("TopK", whole(4, 9), places(9), outputs=2),
+        *(case("Pad", X, places(2, 0, 5, 1, 0, 6), mode=mode) for mode in ("reflect", "edge", "wrap")),
+        case("Pad", X, places(-1, 0, 2, 0, -3, 1)),
+        case("Pad", X, places(3, -1), None, places(-1), mode="edge"),
+        *(case("DepthToSpace", drawn(2, 12, 3, 2), blocksize=2, mode=mode) for mode in ("DCR", "CRD")),
+        case("SpaceToDepth", drawn(2, 3, 4, 6), blocksize=2),
+        case("EyeLike", drawn(3, 5), k=1),
         case("OneHot", np.array([0, 3, -1, 9], "int64"), np.int64(4), np.array([0.5, 2.5], "float32")),
     ],
     "products": [
@@ -167,6 +188,12 @@ FAMILIES = {
         case("Gemm", drawn(5, 3), drawn(7, 5), drawn(7), given=3, transA=1, transB=1),
         case("Gemm", drawn(3, 5), drawn(5, 7), drawn(3, 7), given=3, alpha=0.5, beta=1.5),
         case("Gemm", drawn(3, 5), drawn(5, 7), drawn(3, 1)),
+        case("Det", np.stack([*drawn(3, 4, 4), np.eye(4, dtype="float32")[::-1], np.ones((4, 4), "float32")])),
+        case("Einsum", drawn(2, 3, 5), drawn(2, 5, 4), given=2, equation="bij,bjk->bik"),
+        case("Einsum", drawn(2, 3, 5), drawn(7, 5), drawn(3), given=3, equation="bij, kj, i -> kb"),
+        case("Einsum", drawn(2, 3, 4, 5), drawn(2, 3, 5, 6), given=2, equation="...ij,...jk->...ik"),
+        case("Einsum", drawn(4, 4), equation="ii"),
+        case("Einsum", drawn(3, 4), drawn(4, 2), given=2, equation="ij,jk"),
     ],
     "networks": [
         *(
@@ -180,6 +207,7 @@ FAMILIES = {
             )
         ),
         case("Conv", drawn(2, 4, 11), drawn(6, 4, 3), given=2),
+        case("BatchNormalization", np.float64(drawn(2, 3, 9)), *(np.float64(POSITIVE[1:4]) for _ in range(4))),
         *(
             case(op, drawn(2, 3, 9, 7), kernel_shape=[3, 2], **more)
             for op in ("MaxPool", "AveragePool")
@@ -188,6 +216,34 @@ FAMILIES = {
         case("AveragePool", drawn(2, 3, 9), kernel_shape=[3], pads=[1, 1], count_include_pad=1),
         case("GlobalAveragePool", drawn(2, 3, 9, 7)),
         case("GlobalMaxPool", drawn(2, 3, 9, 7)),
+        *(
+            case("ConvTranspose", drawn(2, 4, *space), drawn(4, 6 // group, *size), drawn(6), group=group, **more)
+            for space, size in (((5,), (3,)), ((4, 3), (3, 2)))
+            for group in (1, 2)
+            for more in (
+                {},
+                {"strides": [2] * len(size), "auto_pad": "SAME_UPPER"},
+                {"strides": [3] * len(size), "auto_pad": "SAME_LOWER"},
+                {
+                    "strides": [2] * len(size),
+                    "pads": [1, *[0] * (2 * len(size) - 1)],
+                    "output_padding": [1] * len(size),
+                },
+                {"dilations": [2] * len(size)},
+            )
+        ),
+        *(
+            case("Resize", drawn(1, 2, 5, 4), None, None, places(1, 2, 7, 9), **way)
+            for way in (
+                {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+                {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+                {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+                {"mode": "cubic", "cubic_coeff_a": -0.5},
+            )
+        ),
+        case("Resize", drawn(1, 2, 5, 4), None, np.array([1, 1, 2, 1.5], "float32"), mode="linear"),
+        case("InstanceNormalization", drawn(2, 3, 9, 4), drawn(3), drawn(3), epsilon=0.01),
+        case("LRN", drawn(2, 7, 3, 2), size=3, alpha=0.5, beta=0.75, bias=2.0),
         case("BatchNormalization", drawn(2, 3, 9), drawn(3), drawn(3), drawn(3), np.abs(drawn(3)), epsilon=0.01),
         *(
             case("ReverseSequence", x, places(2, 5, 1), time_axis=time, batch_axis=batch)
@@ -231,7 +287,8 @@ def wrong(cases, found, wanted):
     for name, array in wanted.items():
         each = cases[int(name[1:].partition("_")[0])]
         try:
-            np.testing.assert_allclose(found[name], array, rtol=2e-5, atol=2e-5, strict=True)
+            near = 1e-12 if array.dtype == np.float64 else 2e-5
+            np.testing.assert_allclose(found[name], array, rtol=near, atol=near, strict=True)
         except AssertionError as error:
             shapes = [np.shape(given) for given in each.inputs]
             yield f"{each.op} {shapes} {each.attributes}: {' '.join(str(error).split())[:200]}"
@@ -242,6 +299,17 @@ def test_operators(family, tmp_path):
     model, feed, wanted = model_of(FAMILIES[family])
     found = opened(model, tmp_path).run(feed)
     assert not list(wrong(FAMILIES[family], found, wanted))
+
+
+def test_a_convolution_in_float64_keeps_its_digits(tmp_path):
+    """ONNX Runtime has no kernel for it."""
+    kernel, x = RNG.standard_normal((3, 2, 4)), RNG.standard_normal((1, 2, 9))
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (double[1, 2, 9] x) => (double[1, 3, 6] y) { y = Conv(x, kernel) }'
+    )
+    model.graph.initializer.append(numpy_helper.from_array(kernel, "kernel"))
+    wanted = np.einsum("nctk,mck->nmt", np.lib.stride_tricks.sliding_window_view(x, 4, axis=2), kernel)
+    np.testing.assert_allclose(opened(model, tmp_path).run({"x": x})["y"], wanted, rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.parametrize(("time", "batch"), [(0, 1), (1, 0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Protocol
@@ -27,9 +27,8 @@ from rnnexport.emit.c.arrays import (
     text,
 )
 from rnnexport.emit.c.elements import Numbers, numbers_of, of_array
-from rnnexport.emit.c.elementwise import OPERATORS as ELEMENTWISE
-from rnnexport.emit.c.elementwise import NoFormError
-from rnnexport.emit.c.groups import INDICES, Group, Loop, collapsed, place
+from rnnexport.emit.c.elementwise import NoFormError, is_elementwise
+from rnnexport.emit.c.groups import INDICES, Group, GroupLoop, collapsed, place
 from rnnexport.ir.program import Iteration
 from rnnexport.ir.terms import Term, below
 
@@ -93,7 +92,7 @@ class World(Protocol):
         """The layer of the model that a term is in, for a comment; may be empty."""
 
 
-class Body:
+class FunctionWriter:
     """Writes one function.
 
     Args:
@@ -295,7 +294,7 @@ class Body:
         if term.op == "Const":
             self._constant_term(term)
             return
-        if any(other in self._known for other in self.siblings(term).values()) and term.op not in ELEMENTWISE:
+        if any(other in self._known for other in self.siblings(term).values()) and not is_elementwise(term.op):
             return  # an output of its call was written, and it with that
         try:
             shapes = [self._shape_or_none(part) for part in term.inputs]
@@ -303,7 +302,7 @@ class Body:
             numbers = numbers_of(term, operands, shapes)
             if numbers is not None:
                 self._numbers[term] = numbers
-            elif term.op in ELEMENTWISE:
+            elif is_elementwise(term.op):
                 self._join(term)
             else:
                 self._operator(term)
@@ -420,7 +419,7 @@ class Body:
         self.uses(*group.shape)
         sizes = tuple(group.shape[at] for at in order)
         try:
-            lines = list(Loop(replace(group, shape=sizes), loads, stores, names, dtypes).lines())
+            lines = list(GroupLoop(replace(group, shape=sizes), loads, stores, names, dtypes).lines())
         except NoFormError as error:
             raise self._refusal(error.term or group.members[0], error) from error
         for line in lines:
@@ -474,6 +473,15 @@ class Body:
         strides = broadcast_strides(array, shape)
         assert strides is not None
         return tuple(stride for stride, size in zip(strides, shape, strict=True) if size != 1)
+
+
+@contextmanager
+def loops(body: FunctionWriter, indices: Sequence[str], sizes: Sequence[Size]) -> Iterator[None]:
+    """Nested loops over indices of these sizes."""
+    with ExitStack() as stack:
+        for index, size in zip(indices, sizes, strict=True):
+            stack.enter_context(body.loop(index, size))
+        yield
 
 
 def wrapped(line: str, depth: int) -> list[str]:

@@ -1,7 +1,7 @@
-"""Operators that compute each number from the numbers at its place: how C writes them, a row each.
+"""Operators that compute each number from the numbers at its place: how C writes them.
 
-A row has the text for vectors of float32, and that for one number. In the first, operands are vectors (`vec`) or truth
-values of lanes (`mask`); in the second, `{f}` is the suffix of the functions of <math.h>, `f` for float32.
+Most have their texts in the rows of `rnnexport.ir.operators`, one for vectors of float32 and one for a number of any
+dtype. In the first, operands are vectors (`vec`) or truth values of lanes (`mask`). Here are those that need more.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from rnnexport.emit.c.arrays import C_TYPES
+from rnnexport.ir.operators import elementwise
 from rnnexport.ir.terms import Term
 
 
 @dataclass(frozen=True)
-class Written:
+class CExpression:
     """A part of an expression.
 
     Attributes:
@@ -51,61 +52,8 @@ class NoFormError(Exception):
         self.term = term
 
 
-# Texts with operators keep scalars as they are; in those with functions, operands are vectors.
-_INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/"}
-_COMPARED = {"Less": "<", "Greater": ">", "LessOrEqual": "<=", "GreaterOrEqual": ">=", "Equal": "=="}
-_LOGICAL = {"And": "&", "Or": "|", "Xor": "^"}
-_VECTORS = {
-    "Abs": "vabs({0})",
-    "Sqrt": "vsqrt({0})",
-    "Exp": "vexp({0})",
-    "Tanh": "vtanh({0})",
-    "Sigmoid": "vsigmoid({0})",
-    "Relu": "vrelu({0})",
-    "Softsign": "vsoftsign({0})",
-    "Reciprocal": "(1.0f / {0})",
-    "Sign": "vsign({0})",
-    "Floor": "vfloor({0})",
-    "Ceil": "(-vfloor(-{0}))",
-}
-# By functions of <math.h>, a lane after the other.
-_LIBRARY = {
-    "Log": "log",
-    "Sin": "sin",
-    "Cos": "cos",
-    "Tan": "tan",
-    "Sinh": "sinh",
-    "Cosh": "cosh",
-    "Asin": "asin",
-    "Acos": "acos",
-    "Atan": "atan",
-    "Asinh": "asinh",
-    "Acosh": "acosh",
-    "Atanh": "atanh",
-    "Erf": "erf",
-    "Round": "rint",
-    "Log1p": "log1p",
-    "Expm1": "expm1",
-}
-_SCALARS = {
-    "Abs": "({0} < 0 ? -{0} : {0})",
-    "Relu": "({0} < 0 ? 0 : {0})",
-    "Sign": "(({0} > 0) - ({0} < 0))",
-    "Sqrt": "sqrt{f}({0})",
-    "Exp": "exp{f}({0})",
-    "Tanh": "tanh{f}({0})",
-    "Sigmoid": "(1 / (1 + exp{f}(-{0})))",
-    "Softsign": "({0} / (1 + fabs{f}({0})))",
-    "Reciprocal": "(1 / {0})",
-    "Floor": "floor{f}({0})",
-    "Ceil": "ceil{f}({0})",
-    "Not": "(!{0})",
-    "IsNaN": "({0} != {0})",
-    "BitwiseAnd": "({0} & {1})",
-    "BitwiseOr": "({0} | {1})",
-    "BitwiseXor": "({0} ^ {1})",
-    "BitwiseNot": "(~{0})",
-}
+_SHIFTS = {"LEFT": "<<", "RIGHT": ">>"}
+_ARITHMETIC, _COMPARISONS, _LOGIC = ["+", "-", "*", "/"], ["<", ">", "<=", ">=", "=="], ["&", "|", "^"]
 
 
 def number(value: Any) -> str:
@@ -124,33 +72,45 @@ def number(value: Any) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def vector(term: Term, parts: Sequence[Written]) -> Written:
+def vector(term: Term, parts: Sequence[CExpression]) -> CExpression:
     """An operator on float32 and truth values, in lanes.
 
     Raises:
         NoFormError: there is none.
     """
-    op, texts = term.op, [part.text for part in parts]
-    if op in _INFIX or op == "Neg":
-        kind = "scalar" if all(part.kind == "scalar" for part in parts) else "vec"
-        texts = [part.vec if part.kind == "mask" else part.text for part in parts]
-        return Written(f"(-{texts[0]})" if op == "Neg" else f"({f' {_INFIX[op]} '.join(texts)})", kind)
-    if op in _LOGICAL or op == "Not":
-        return Written(f"({texts[0]} == 0)" if op == "Not" else f"({f' {_LOGICAL[op]} '.join(texts)})", "mask")
-    if op in _COMPARED:
-        return _compared(op, parts)
-    if op in _SPECIAL:
-        return _SPECIAL[op](term, parts)
-    if op == "IsNaN":
-        return Written(f"visnan({bare(parts[0].vec)})", "mask")
-    if op == "IsInf":
-        return Written(_infinite(term, parts[0].vec, "vabs", "splat(INFINITY)"), "mask")
-    if op in _VECTORS:
-        text = parts[0].vec
-        return Written(_VECTORS[op].format(bare(text) if "({0})" in _VECTORS[op] else text), "vec")
-    if op in _LIBRARY:
-        return Written(f"vmap({_LIBRARY[op]}f, {bare(parts[0].vec)})", "vec")
+    row = elementwise(term.op)
+    if row is None:
+        raise NoFormError("no row of C writes it")
+    if row.sign:
+        return _signed(row.sign, parts)
+    if term.op in _OWN:
+        return _OWN[term.op](term, parts)
+    if row.lanes:
+        texts = [bare(part.vec) if "({0})" in row.lanes else part.vec for part in parts]
+        return CExpression(row.lanes.format(*texts, a=_attribute(term, "alpha", row.alpha)), "vec")
+    if row.library:
+        return CExpression(f"vmap({row.library}f, {bare(parts[0].vec)})", "vec")
     raise NoFormError("no row of C writes it")
+
+
+def _signed(sign: str, parts: Sequence[CExpression]) -> CExpression:
+    """`a sign b`: scalars stay as they are in arithmetic; in comparisons operands are vectors."""
+    if sign in _COMPARISONS:
+        return _compared(sign, parts)
+    if sign in _LOGIC:
+        return CExpression(f"({f' {sign} '.join(part.text for part in parts)})", "mask")
+    if sign not in _ARITHMETIC:
+        raise NoFormError("no row of C writes it")
+    kind = "scalar" if all(part.kind == "scalar" for part in parts) else "vec"
+    texts = [part.vec if part.kind == "mask" else part.text for part in parts]
+    return CExpression(f"({f' {sign} '.join(texts)})", kind)
+
+
+def _negated(term: Term, parts: Sequence[CExpression]) -> CExpression:
+    (part,) = parts
+    return CExpression(
+        f"(-{part.vec if part.kind == 'mask' else part.text})", "scalar" if part.kind == "scalar" else "vec"
+    )
 
 
 def _infinite(term: Term, text: str, size: str, infinity: str) -> str:
@@ -173,31 +133,33 @@ def bare(written: str) -> str:
     return written
 
 
-def _compared(op: str, parts: Sequence[Written]) -> Written:
+def _compared(sign: str, parts: Sequence[CExpression]) -> CExpression:
     if all(part.kind == "mask" for part in parts):
-        if op != "Equal":
+        if sign != "==":
             raise NoFormError("truth values are compared by size")
-        return Written(f"(({parts[0].text} ^ {parts[1].text}) == 0)", "mask")
-    return Written(f"({parts[0].vec} {_COMPARED[op]} {parts[1].vec})", "mask")
+        return CExpression(f"(({parts[0].text} ^ {parts[1].text}) == 0)", "mask")
+    return CExpression(f"({parts[0].vec} {sign} {parts[1].vec})", "mask")
 
 
-def _where(term: Term, parts: Sequence[Written]) -> Written:
+def _where(term: Term, parts: Sequence[CExpression]) -> CExpression:
     condition, one, other = (part.text for part in parts)
     if parts[1].kind == "mask" or parts[2].kind == "mask":
-        return Written(f"(({condition} & {one}) | (({condition} == 0) & {other}))", "mask")
-    return Written(f"choose({bare(condition)}, {bare(parts[1].vec)}, {bare(parts[2].vec)})", "vec")
+        return CExpression(f"(({condition} & {one}) | (({condition} == 0) & {other}))", "mask")
+    return CExpression(f"choose({bare(condition)}, {bare(parts[1].vec)}, {bare(parts[2].vec)})", "vec")
 
 
-def _cast(term: Term, parts: Sequence[Written]) -> Written:
+def _cast(term: Term, parts: Sequence[CExpression]) -> CExpression:
     to_mask = term.dtype is not None and term.dtype.numpy() == np.bool_
     if to_mask and parts[0].kind != "mask":
-        return Written(f"({parts[0].vec} != splat(0.0f))", "mask")
-    return parts[0] if to_mask else Written(parts[0].vec, "vec")
+        return CExpression(f"({parts[0].vec} != splat(0.0f))", "mask")
+    return parts[0] if to_mask else CExpression(parts[0].vec, "vec")
 
 
-def _of_text(write: Callable[[Term, Sequence[Written]], str]) -> Callable[[Term, Sequence[Written]], Written]:
-    def written(term: Term, parts: Sequence[Written]) -> Written:
-        return Written(write(term, parts), "vec")
+def _of_text(
+    write: Callable[[Term, Sequence[CExpression]], str],
+) -> Callable[[Term, Sequence[CExpression]], CExpression]:
+    def written(term: Term, parts: Sequence[CExpression]) -> CExpression:
+        return CExpression(write(term, parts), "vec")
 
     return written
 
@@ -206,25 +168,17 @@ def _attribute(term: Term, name: str, default: float) -> str:
     return number(np.float32(term.attribute(name, default)))
 
 
-def _leaky(term: Term, parts: Sequence[Written]) -> str:
-    return f"vleaky({parts[0].vec}, {_attribute(term, 'alpha', 0.01)})"
-
-
-def _elu(term: Term, parts: Sequence[Written]) -> str:
-    return f"velu({parts[0].vec}, {_attribute(term, 'alpha', 1.0)})"
-
-
-def _selu(term: Term, parts: Sequence[Written]) -> str:
+def _selu(term: Term, parts: Sequence[CExpression]) -> str:
     alpha, gamma = _attribute(term, "alpha", 1.6732632423543772), _attribute(term, "gamma", 1.0507009873554805)
     return f"({gamma} * velu({parts[0].vec}, {alpha}))"
 
 
-def _hard_sigmoid(term: Term, parts: Sequence[Written]) -> str:
+def _hard_sigmoid(term: Term, parts: Sequence[CExpression]) -> str:
     line = f"{_attribute(term, 'alpha', 0.2)} * {parts[0].vec} + {_attribute(term, 'beta', 0.5)}"
     return f"vmin(vmax({line}, splat(0.0f)), splat(1.0f))"
 
 
-def _clip(term: Term, parts: Sequence[Written]) -> str:
+def _clip(term: Term, parts: Sequence[CExpression]) -> str:
     text, bounds = parts[0].vec, iter(parts[1:])
     if term.inputs[1] is not None:
         text = f"vmax({bare(text)}, {bare(next(bounds).vec)})"
@@ -233,8 +187,8 @@ def _clip(term: Term, parts: Sequence[Written]) -> str:
     return text
 
 
-def _folded(function: str) -> Callable[[Term, Sequence[Written]], str]:
-    def written(term: Term, parts: Sequence[Written]) -> str:
+def _folded(function: str) -> Callable[[Term, Sequence[CExpression]], str]:
+    def written(term: Term, parts: Sequence[CExpression]) -> str:
         text = parts[0].vec
         for part in parts[1:]:
             text = f"{function}({text}, {part.vec})"
@@ -243,7 +197,7 @@ def _folded(function: str) -> Callable[[Term, Sequence[Written]], str]:
     return written
 
 
-def _pow(term: Term, parts: Sequence[Written]) -> str:
+def _pow(term: Term, parts: Sequence[CExpression]) -> str:
     base, exponent = parts[0].vec, parts[1].value
     if exponent is not None and exponent.size == 1:
         found = {2.0: f"vsquare({base})", 0.5: f"vsqrt({base})", 1.0: base}.get(float(exponent.ravel()[0]))
@@ -252,55 +206,33 @@ def _pow(term: Term, parts: Sequence[Written]) -> str:
     return f"vmap2(powf, {base}, {parts[1].vec})"
 
 
-def _mod(term: Term, parts: Sequence[Written]) -> str:
+def _mod(term: Term, parts: Sequence[CExpression]) -> str:
     return f"vmap2({'fmodf' if term.attribute('fmod', 0) else 'float_rest'}, {parts[0].vec}, {parts[1].vec})"
 
 
-def _softplus(term: Term, parts: Sequence[Written]) -> str:
-    return f"vsoftplus({parts[0].vec})"
-
-
-def _gelu(term: Term, parts: Sequence[Written]) -> str:
-    name = "vgelu_by_tanh" if term.attribute("approximate", "none") in ("tanh", b"tanh") else "vgelu"
-    return f"{name}({parts[0].vec})"
-
-
-def _celu(term: Term, parts: Sequence[Written]) -> str:
-    alpha = _attribute(term, "alpha", 1.0)
-    return f"({alpha} * vmap(expm1f, vmin({parts[0].vec}, splat(0.0f)) / {alpha}) + vrelu({parts[0].vec}))"
-
-
-def _mean(term: Term, parts: Sequence[Written]) -> str:
-    return f"(({' + '.join(part.vec for part in parts)}) / {float(len(parts))}f)"
-
-
-_TEXTS: dict[str, Callable[[Term, Sequence[Written]], str]] = {
-    "LeakyRelu": _leaky,
-    "Elu": _elu,
+_TEXTS: dict[str, Callable[[Term, Sequence[CExpression]], str]] = {
     "Selu": _selu,
-    "Celu": _celu,
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": lambda term, parts: f"vhardswish({parts[0].vec})",
     "Clip": _clip,
     "Max": _folded("vmaximum"),
     "Min": _folded("vminimum"),
     "Sum": lambda term, parts: f"({' + '.join(part.vec for part in parts)})",
-    "Mean": _mean,
     "Pow": _pow,
-    "Softplus": _softplus,
-    "Gelu": _gelu,
-    "PRelu": lambda term, parts: f"vprelu({parts[0].vec}, {parts[1].vec})",
     "Mod": _mod,
 }
 
-_SPECIAL: dict[str, Callable[[Term, Sequence[Written]], Written]] = {
+_OWN: dict[str, Callable[[Term, Sequence[CExpression]], CExpression]] = {
     **{op: _of_text(write) for op, write in _TEXTS.items()},
-    "Where": _where,
     "Cast": _cast,
+    "IsInf": lambda term, parts: CExpression(_infinite(term, parts[0].vec, "vabs", "splat(INFINITY)"), "mask"),
+    "IsNaN": lambda term, parts: CExpression(f"visnan({bare(parts[0].vec)})", "mask"),
+    "Neg": _negated,
+    "Not": lambda term, parts: CExpression(f"({parts[0].text} == 0)", "mask"),
+    "Where": _where,
 }
 
 
-def scalar(term: Term, parts: Sequence[Written], dtype: str, source: str) -> Written:
+def scalar(term: Term, parts: Sequence[CExpression], dtype: str, source: str) -> CExpression:
     """An operator on one number of any dtype.
 
     Args:
@@ -312,28 +244,21 @@ def scalar(term: Term, parts: Sequence[Written], dtype: str, source: str) -> Wri
     Raises:
         NoFormError: there is none.
     """
-    op, texts = term.op, [part.text for part in parts]
+    row, texts = elementwise(term.op), [part.text for part in parts]
     suffix = "" if source == "float64" else "f"
     floating = source.startswith("float")
-    if op in _COMPARED:
-        return Written(f"({texts[0]} {_COMPARED[op]} {texts[1]})", "scalar")
-    if op in _LOGICAL:
-        return Written(f"({texts[0]} {_LOGICAL[op]} {texts[1]})", "scalar")
-    if op == "Cast":
-        return Written(_cast_scalar(texts[0], dtype, source), "scalar")
-    if op == "Div" and not floating:
-        return Written(f"whole_quotient({texts[0]}, {texts[1]})", "scalar")
-    if op in _INFIX:
-        return Written(f"({f' {_INFIX[op]} '.join(texts)})", "scalar")
-    if op == "Where":
-        return Written(f"({texts[0]} ? {texts[1]} : {texts[2]})", "scalar")
-    if op == "Neg":
-        return Written(f"(-{texts[0]})", "scalar")
-    if op in _SCALARS:
-        return Written(_SCALARS[op].format(*texts, f=suffix), "scalar")
-    if op in _LIBRARY and floating:
-        return Written(f"{_LIBRARY[op]}{suffix}({texts[0]})", "scalar")
-    return Written(_several(term, texts, suffix, floating), "scalar")
+    assert row is not None
+    if term.op == "Cast":
+        return CExpression(_cast_scalar(texts[0], dtype, source), "scalar")
+    if term.op == "Div" and not floating:
+        return CExpression(f"whole_quotient({texts[0]}, {texts[1]})", "scalar")
+    if row.sign in (*_ARITHMETIC, *_COMPARISONS, *_LOGIC):
+        return CExpression(f"({f' {row.sign} '.join(texts)})", "scalar")
+    if row.number:
+        return CExpression(row.number.format(*texts, f=suffix), "scalar")
+    if row.library and floating:
+        return CExpression(f"{row.library}{suffix}({texts[0]})", "scalar")
+    return CExpression(_several(term, texts, suffix, floating), "scalar")
 
 
 def _cast_scalar(text: str, dtype: str, source: str) -> str:
@@ -344,6 +269,10 @@ def _cast_scalar(text: str, dtype: str, source: str) -> str:
 
 def _several(term: Term, texts: Sequence[str], suffix: str, floating: bool) -> str:
     """Operators with several operands of one kind, or with attributes."""
+    if term.op == "Where":
+        return f"({texts[0]} ? {texts[1]} : {texts[2]})"
+    if term.op == "Neg":
+        return f"(-{texts[0]})"
     if term.op in ("Max", "Min", "Clip"):
         return _bounded(term, texts, floating)
     if term.op == "IsInf":
@@ -357,6 +286,8 @@ def _several(term: Term, texts: Sequence[str], suffix: str, floating: bool) -> s
         return f"whole_below({texts[0]}, {texts[1]})"
     if term.op == "Pow" and floating:
         return f"pow{suffix}({texts[0]}, {texts[1]})"
+    if term.op == "BitShift":
+        return f"({texts[0]} {_SHIFTS[term.attribute('direction')]} {texts[1]})"
     if term.op == "Sum":
         return f"({' + '.join(texts)})"
     raise NoFormError("no row of C writes it for these dtypes")
@@ -379,5 +310,6 @@ def _bounded(term: Term, texts: Sequence[str], floating: bool) -> str:
     return found
 
 
-_ALONE = ("Neg", "IsInf", "FloorDiv")
-OPERATORS = frozenset((*_INFIX, *_COMPARED, *_LOGICAL, *_VECTORS, *_LIBRARY, *_SCALARS, *_SPECIAL, *_ALONE))
+def is_elementwise(op: str) -> bool:
+    """Whether an operator is one of these; Identity is another name of an array."""
+    return op != "Identity" and elementwise(op) is not None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, factor, product, solid_strides, text
-from rnnexport.emit.c.elementwise import NoFormError, Written, bare, number, scalar, vector
+from rnnexport.emit.c.elementwise import CExpression, NoFormError, bare, number, scalar, vector
 from rnnexport.ir.terms import Term
 
 Strides = tuple[Size, ...]
@@ -36,7 +36,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
+class GroupLoop:
     """A group with all that its loop needs.
 
     Attributes:
@@ -79,7 +79,7 @@ class Loop:
     def _statements(
         self, indices: Sequence[str], at: Mapping[tuple[Term, Term], Strides], solid: Strides
     ) -> Iterator[str]:
-        found: dict[Term, Written] = {}
+        found: dict[Term, CExpression] = {}
         for term in self.group.members:
             parts = [
                 found[part] if part in found else self._load(self.loads[term, part][0], indices, at[term, part])
@@ -88,11 +88,11 @@ class Loop:
             found[term] = self._written(term, parts)
             if term in self.names:
                 yield self._named(term, found[term])
-                found[term] = Written(self.names[term], "vec" if found[term].kind == "scalar" else found[term].kind)
+                found[term] = CExpression(self.names[term], "vec" if found[term].kind == "scalar" else found[term].kind)
             if term in self.stores:
                 yield self._store(term, self.stores[term], found[term], indices, solid)
 
-    def _written(self, term: Term, parts: Sequence[Written]) -> Written:
+    def _written(self, term: Term, parts: Sequence[CExpression]) -> CExpression:
         try:
             if self.group.lanes:
                 return vector(term, parts)
@@ -100,14 +100,14 @@ class Loop:
         except NoFormError as error:
             raise NoFormError(str(error), term) from error
 
-    def _named(self, term: Term, written: Written) -> str:
+    def _named(self, term: Term, written: CExpression) -> str:
         if not self.group.lanes:
             return f"const {C_TYPES[self.dtypes[term]]} {self.names[term]} = {bare(written.text)};"
         if written.kind == "mask":
             return f"const vmask {self.names[term]} = {bare(written.text)};"
         return f"const vec {self.names[term]} = {bare(written.vec)};"
 
-    def _store(self, term: Term, array: Array, written: Written, indices: Sequence[str], solid: Strides) -> str:
+    def _store(self, term: Term, array: Array, written: CExpression, indices: Sequence[str], solid: Strides) -> str:
         where = place(indices, solid)
         if not self.group.lanes:
             return f"{array.base}[{where or 0}] = {bare(written.text)};"
@@ -116,23 +116,23 @@ class Loop:
         text_ = written.text if function == "store_mask" else bare(written.vec)
         return f"{function}({pointer}, {text_});"
 
-    def _load(self, array: Array, indices: Sequence[str], strides: Strides) -> Written:
+    def _load(self, array: Array, indices: Sequence[str], strides: Strides) -> CExpression:
         if array.values is not None and array.values.size == 1:
             literal = number(array.values.ravel()[0])
             masked = self.group.lanes and array.dtype == "bool"
-            return Written(
+            return CExpression(
                 f"splat_mask({literal})" if masked else literal, "mask" if masked else "scalar", array.values
             )
         where = place(indices, strides, array.offset)
         moves = bool(strides) and strides[-1] != 0
         if not self.group.lanes:
-            return Written(f"{array.base}[{where or 0}]", "scalar")
+            return CExpression(f"{array.base}[{where or 0}]", "scalar")
         if array.dtype == "bool":
             pointer = f"{array.base} + {where}" if where else array.base
-            return Written(f"load_mask({pointer})" if moves else f"splat_mask({array.base}[{where or 0}])", "mask")
+            return CExpression(f"load_mask({pointer})" if moves else f"splat_mask({array.base}[{where or 0}])", "mask")
         if not moves:
-            return Written(f"{array.base}[{where or 0}]", "scalar")
-        return Written(f"load({array.base} + {where})", "vec")
+            return CExpression(f"{array.base}[{where or 0}]", "scalar")
+        return CExpression(f"load({array.base} + {where})", "vec")
 
 
 def place(indices: Sequence[str], strides: Strides, offset: Size = 0) -> str:

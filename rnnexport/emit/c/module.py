@@ -16,7 +16,7 @@ from rnnexport.emit.c.arrays import C_TYPES, Size, factor, shape_text, text
 from rnnexport.emit.c.elementwise import number
 from rnnexport.emit.c.interface import Argument, Interface
 from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
-from rnnexport.emit.c.program import Function, Parts, comment_text
+from rnnexport.emit.c.program import CFunction, TranslationUnit, comment_text
 from rnnexport.emit.c.self_test import SelfTest, self_test_text
 from rnnexport.emit.c.weights import Outside, check_text
 from rnnexport.version import __version__
@@ -34,7 +34,7 @@ class Text:
     weights: bytes = b""
 
 
-def text_of(parts: Parts, form: CForm, test: SelfTest | None = None) -> Text:
+def text_of(parts: TranslationUnit, form: CForm, test: SelfTest | None = None) -> Text:
     """The program of these parts, with a self-test where there is a call to test by.
 
     Raises:
@@ -48,7 +48,7 @@ def text_of(parts: Parts, form: CForm, test: SelfTest | None = None) -> Text:
     return Text("\n".join(program) + "\n", "\n".join(_header(parts, outside)) + "\n", blob)
 
 
-def _require_own(parts: Parts) -> None:
+def _require_own(parts: TranslationUnit) -> None:
     code = "\n".join(_functions(parts))
     found = library_calls(code + parts_for(code)[0])
     if found:
@@ -62,7 +62,7 @@ def _require_own(parts: Parts) -> None:
 # The header.
 
 
-def _header(parts: Parts, outside: Outside | None) -> Iterator[str]:
+def _header(parts: TranslationUnit, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     guard = f"{face.macro}_H"
     yield f"/* {comment_text(face.name)}, written by rnnexport {__version__}."
@@ -91,7 +91,7 @@ def _header(parts: Parts, outside: Outside | None) -> Iterator[str]:
     yield "#endif"
 
 
-def _constants(parts: Parts, outside: Outside | None) -> Iterator[str]:
+def _constants(parts: TranslationUnit, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     yield "/* What functions return: 0, or why nothing was computed. */"
     yield f"#define {face.macro}_OK 0"
@@ -137,7 +137,7 @@ def _as_macro(written: str, face: Interface) -> str:
     return f"({written})"
 
 
-def _work(parts: Parts, function: Function, face: Interface) -> str:
+def _work(parts: TranslationUnit, function: CFunction, face: Interface) -> str:
     """What a function takes of the caller's buffer, and the functions that it calls."""
     own = [
         f" + ({factor_of(count)} + 15) * {np.dtype(dtype).itemsize} / 64 * 64 + 64" for _, dtype, count in function.work
@@ -165,7 +165,7 @@ def _state(face: Interface) -> Iterator[str]:
     yield ""
 
 
-def _prototypes(parts: Parts, outside: Outside | None) -> Iterator[str]:
+def _prototypes(parts: TranslationUnit, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     if outside is not None:
         yield "/* Whether these are the weights of this program: 0, or why not. Other calls do not look. */"
@@ -188,12 +188,12 @@ def _sizes(face: Interface) -> str:
     return ", ".join(f"size_t {length}" for length in face.lengths) or "void"
 
 
-def _has_step(parts: Parts) -> bool:
+def _has_step(parts: TranslationUnit) -> bool:
     """Whether the program has a function for one timestep."""
     return bool(parts.interface.states) and parts.interface.lengths in ((), ("T",))
 
 
-def _run_arguments(parts: Parts, outside: Outside | None) -> list[str]:
+def _run_arguments(parts: TranslationUnit, outside: Outside | None) -> list[str]:
     """The parameters of the function for whole sequences."""
     work = ["void *work", "size_t work_size"] if parts.main.called.needs_work else []
     return [*_arguments(parts.interface, parts.interface.lengths, outside), *work]
@@ -222,7 +222,9 @@ def _broken(head: str, items: Sequence[str], tail: str) -> Iterator[str]:
 # The program.
 
 
-def _program(parts: Parts, form: CForm, test: SelfTest | None, outside: Outside | None, blob: bytes) -> Iterator[str]:
+def _program(
+    parts: TranslationUnit, form: CForm, test: SelfTest | None, outside: Outside | None, blob: bytes
+) -> Iterator[str]:
     face = parts.interface
     functions = list(_functions(parts, outside))
     code = "\n".join(functions)
@@ -257,7 +259,7 @@ def _program(parts: Parts, form: CForm, test: SelfTest | None, outside: Outside 
     yield "#endif"
 
 
-def _head(parts: Parts) -> Iterator[str]:
+def _head(parts: TranslationUnit) -> Iterator[str]:
     face = parts.interface
     letters = ", ".join(f"{letter} {word}" for letter, word in face.legend.words.items() if letter in face.lengths)
     name = comment_text(face.file)
@@ -281,7 +283,7 @@ _DETERMINISTIC = """\
 """
 
 
-def _once(parts: Parts, form: CForm, names: Sequence[str], outside: Outside | None) -> Iterator[str]:
+def _once(parts: TranslationUnit, form: CForm, names: Sequence[str], outside: Outside | None) -> Iterator[str]:
     """What the program has once, whatever the vectors."""
     face = parts.interface
     if form.deterministic:
@@ -393,7 +395,7 @@ def _target(needed: Sequence[str]) -> str:
     return ",".join((*needed, "fma") if "fma" not in needed else needed)
 
 
-def _functions(parts: Parts, outside: Outside | None = None) -> Iterator[str]:
+def _functions(parts: TranslationUnit, outside: Outside | None = None) -> Iterator[str]:
     for each in parts.functions:
         yield f"/* One timestep of {_listed(each.scopes)}. */"
         yield f"static void {each.name}("
@@ -430,7 +432,7 @@ def _closed(line: str) -> str:
     return f"{code.removesuffix(',')}) /*{comment}"
 
 
-def _unused(function: Function) -> Iterator[str]:
+def _unused(function: CFunction) -> Iterator[str]:
     """Parameters that nothing reads."""
     words = set(re.findall(r"\b\w+\b", "\n".join(function.lines)))
     for line in function.head:
@@ -443,7 +445,7 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _public(parts: Parts, outside: Outside | None) -> Iterator[str]:
+def _public(parts: TranslationUnit, outside: Outside | None) -> Iterator[str]:
     face = parts.interface
     if face.states:
         yield from _init(parts)
@@ -507,7 +509,7 @@ def _broken_at(line: str) -> list[str]:
     return wrap(line, _LINE, subsequent_indent="        ", drop_whitespace=True)
 
 
-def _init(parts: Parts) -> Iterator[str]:
+def _init(parts: TranslationUnit) -> Iterator[str]:
     face = parts.interface
     yield f"void {face.name}_init({face.name}_state *state) {{"
     for each, state in zip(face.states, parts.signature.states, strict=True):

@@ -136,11 +136,6 @@ _SIMPLE = {
     "vprelu": "static INLINE vec vprelu(vec x, vec slope) {\n    return choose(x < splat(0.0f), slope * x, x);\n}\n",
     "velu": "static INLINE vec velu(vec x, float alpha) {\n"
     "    return choose(x < splat(0.0f), alpha * vmap(expm1f, vmin(x, splat(0.0f))), x);\n}\n",
-    "vgelu": "static INLINE vec vgelu(vec x) {\n    return 0.5f * x * (1.0f + vmap(erff, 0.70710678f * x));\n}\n",
-    "vgelu_by_tanh": "static INLINE vec vgelu_by_tanh(vec x) {\n"
-    "    return 0.5f * x * (1.0f + vtanh(0.79788456f * (x + 0.044715f * x * x * x)));\n}\n",
-    "vhardswish": "static INLINE vec vhardswish(vec x) {\n"
-    "    return x * vmin(vmax(x / 6.0f + 0.5f, splat(0.0f)), splat(1.0f));\n}\n",
     "vsoftplus": "static INLINE vec vsoftplus(vec x) {\n    return vrelu(x) + vmap(log1pf, vexp(-vabs(x)));\n}\n",
     "vsign": "static INLINE vec vsign(vec x) {\n"
     "    const vec zero = splat(0.0f), one = splat(1.0f);\n"
@@ -150,7 +145,7 @@ _SIMPLE = {
     "    return choose(vabs(x) < splat(8388608.0f), near - choose(near > x, splat(1.0f), splat(0.0f)), x);\n}\n",
 }
 # After exp and tanh, which they call.
-_LATE = ("vsoftplus", "vgelu_by_tanh")
+_LATE = ("vsoftplus",)
 _VEXP = """\
 /* e to the power of x: 2^n times a polynomial of the rest (Cephes' expf). {exp_bound} */
 static INLINE vec vexp(vec x) {
@@ -394,6 +389,24 @@ static inline int64_t row_or_none(int64_t number, size_t rows) {
     return number < 0 ? number + (int64_t)rows : number;
 }
 """
+_NEAREST_ROW = """\
+static inline size_t nearest_row(int64_t number, size_t rows) {
+    return number < 0 ? 0 : (size_t)number < rows ? (size_t)number : rows - 1;
+}
+"""
+_TURNED_ROW = """\
+static inline size_t turned_row(int64_t number, size_t rows) {
+    const int64_t row = number % (int64_t)rows;
+    return (size_t)(row < 0 ? row + (int64_t)rows : row);
+}
+"""
+_MIRRORED_ROW = """\
+/* The rows as a mirror at the first and one at the last show them, neither of these twice. */
+static inline size_t mirrored_row(int64_t number, size_t rows) {
+    const size_t row = rows < 2 ? 0 : turned_row(number, 2 * rows - 2);
+    return row < rows ? row : 2 * rows - 2 - row;
+}
+"""
 _TAKE = """\
 /* Memory of the caller's buffer. */
 static inline void *take(char **work, size_t bytes) {
@@ -448,6 +461,9 @@ _PARTS = {
     "log_softmax_of": _LOG_SOFTMAX,
     "row_of": _ROW_OF,
     "row_or_none": _ROW_OR_NONE,
+    "nearest_row": _NEAREST_ROW,
+    "turned_row": _TURNED_ROW,
+    "mirrored_row": _MIRRORED_ROW,
     "take": _TAKE,
     "whole_quotient": _QUOTIENT,
     "truncated_rest": _TRUNCATED,

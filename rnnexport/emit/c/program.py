@@ -12,7 +12,7 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, unique_names
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, letters, shape_text, solid_strides, text
-from rnnexport.emit.c.body import Body, Called
+from rnnexport.emit.c.body import Called, FunctionWriter
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
 from rnnexport.emit.c.prelude import NAMES
@@ -44,7 +44,7 @@ _INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
 
 
 @dataclass(frozen=True, eq=False)
-class Function:
+class CFunction:
     """A function of the program.
 
     Attributes:
@@ -66,7 +66,7 @@ class Function:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class TranslationUnit:
     """What a program is put together from.
 
     Attributes:
@@ -79,12 +79,12 @@ class Parts:
 
     interface: Interface
     signature: Signature
-    functions: tuple[Function, ...]
-    main: Function
+    functions: tuple[CFunction, ...]
+    main: CFunction
     constants: Mapping[str, tuple[np.ndarray, str]]
 
 
-def parts_of(program: Program, name: str) -> Parts:
+def parts_of(program: Program, name: str) -> TranslationUnit:
     """Write the functions of a model.
 
     Args:
@@ -94,17 +94,17 @@ def parts_of(program: Program, name: str) -> Parts:
     Raises:
         ConversionError: an operator has no C form; names it and the layer it is in.
     """
-    return _Writing(program, name).parts()
+    return _UnitWriter(program, name).parts()
 
 
-class _Writing:
+class _UnitWriter:
     """See `body.World`."""
 
     def __init__(self, program: Program, name: str) -> None:
         self._program, names = program, program.names
         self._interface = interface_of(program.signature, name)
         self._origins = Origins(names, program.origins)
-        self._functions: list[Function] = []
+        self._functions: list[CFunction] = []
         self._constants: dict[str, tuple[np.ndarray, str]] = {}
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._parts: dict[tuple[str | int, ...], str] = {}
@@ -146,16 +146,16 @@ class _Writing:
             found[leaf] = Weight(python_identifier(paths[each].rpartition("/")[2]), attribute)
         return found
 
-    def parts(self) -> Parts:
+    def parts(self) -> TranslationUnit:
         main = self._main()
         body = "\n".join([*main.lines, *(line for each in self._functions for line in each.lines)])
         words = set(re.findall(r"\b\w+\b", body))
         constants = {name: found for name, found in self._constants.items() if name in words}
-        return Parts(self._interface, self._program.signature, tuple(self._functions), main, constants)
+        return TranslationUnit(self._interface, self._program.signature, tuple(self._functions), main, constants)
 
-    def _main(self) -> Function:
+    def _main(self) -> CFunction:
         results = self._program.main.results
-        body = Body(self, self._given, results, self._taken(), None)
+        body = FunctionWriter(self, self._given, results, self._taken(), None)
         arrays = body.write()
         outputs, states = self._interface.outputs, self._interface.states
         for argument, array, term in zip((*outputs, *states), arrays, results, strict=True):
@@ -178,7 +178,7 @@ class _Writing:
         lines = _with_locals(body)
         called = Called("forward", (), self._interface.lengths, _needs_work(body))
         inner = tuple(each.name for each in body.called_with_work)
-        return Function("forward", head, tuple(lines), tuple(body.work), inner, called, [])
+        return CFunction("forward", head, tuple(lines), tuple(body.work), inner, called, [])
 
     def _main_head(self) -> tuple[str, ...]:
         face = self._interface
@@ -270,7 +270,7 @@ class _Writing:
             targets[term] = next(iter(unique_names([identifier(name)], taken)))
             taken.add(targets[term])
         to = {term: at for term, at in targets.items() if term not in given}
-        body = Body(self, given, results, taken, step, to, bound)
+        body = FunctionWriter(self, given, results, taken, step, to, bound)
         found = body.write()
         for term, array in zip(results, found, strict=True):
             target = Array(array.dtype, array.shape, solid_strides(array.shape), targets[term])
@@ -281,7 +281,9 @@ class _Writing:
         kinds = tuple((array.dtype, array.shape) for array in found)
         return self._kept(step, body, head, kinds)
 
-    def _kept(self, step: Iteration, body: Body, head: list[str], kinds: tuple[tuple[str, Shape], ...]) -> Called:
+    def _kept(
+        self, step: Iteration, body: FunctionWriter, head: list[str], kinds: tuple[tuple[str, Shape], ...]
+    ) -> Called:
         """The function of a step, or an equal one that is there."""
         lines = _with_locals(body)
         words = set(re.findall(r"\b\w+\b", "\n".join(lines)))
@@ -301,7 +303,7 @@ class _Writing:
         name = next(iter(unique_names([wanted], self._taken())))
         called = Called(name, kinds, lengths, _needs_work(body), tuple(body.parts), unused)
         inner = tuple(each.name for each in body.called_with_work)
-        self._functions.append(Function(name, tuple(head), tuple(lines), tuple(body.work), inner, called, [scope]))
+        self._functions.append(CFunction(name, tuple(head), tuple(lines), tuple(body.work), inner, called, [scope]))
         return called
 
 
@@ -310,11 +312,11 @@ def _parameter(line: str) -> str:
     return str(re.findall(r"\w+", line.split("/*")[0])[-1])
 
 
-def _needs_work(body: Body) -> bool:
+def _needs_work(body: FunctionWriter) -> bool:
     return bool(body.work or body.called_with_work)
 
 
-def _with_locals(body: Body) -> list[str]:
+def _with_locals(body: FunctionWriter) -> list[str]:
     """The lines of a function, its buffers first."""
     lines = [f"    {line}" for line in body.locals]
     for name, dtype, count in body.work:

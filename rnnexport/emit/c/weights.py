@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnexport.emit.c.arrays import C_TYPES
-from rnnexport.emit.c.program import Parts
+from rnnexport.emit.c.program import TranslationUnit
 
 _PLACE = 64
 _BEHIND = 15
@@ -36,7 +36,7 @@ class Outside:
     size: int
 
     @staticmethod
-    def of(parts: Parts) -> Outside:
+    def of(parts: TranslationUnit) -> Outside:
         """All but what a step reads by name: these are small, and stay in the program."""
         inner = "\n".join(line for each in parts.functions for line in each.lines)
         inside = set(re.findall(r"\b\w+\b", inner))

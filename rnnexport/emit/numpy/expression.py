@@ -86,7 +86,7 @@ class Operand:
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class OutputSpec:
     """An output of an operator, as far as it is known before it is written."""
 
     dtype: str | None
@@ -107,7 +107,7 @@ class Use:
     op: str
     inputs: tuple[Operand | None, ...]
     attributes: Mapping[str, Any]
-    results: tuple[Result, ...]
+    results: tuple[OutputSpec, ...]
 
     def operand(self, at: int) -> Operand:
         """The input of that number, which is there."""

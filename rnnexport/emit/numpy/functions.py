@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from rnnexport.emit.numpy.expression import Expression, Shape
 from rnnexport.emit.numpy.layout import LINE, Legend, block, bracketed, commented, statement
-from rnnexport.emit.numpy.naming import LOCALS, Names, Origins, shown
+from rnnexport.emit.numpy.naming import LOCALS, NamesInScope, Origins, shown
 from rnnexport.emit.numpy.operators import names_of_all
 from rnnexport.emit.numpy.sizes import shapes_of, step_shapes
 from rnnexport.emit.numpy.tokens import TokenNames, Weight
-from rnnexport.emit.numpy.writing import TOKEN, Body, Context, Statement, write_body
+from rnnexport.emit.numpy.writing import TOKEN, Assignment, Context, WrittenFunction, write_body
 from rnnexport.ir.program import Iteration, Scan
 from rnnexport.ir.terms import Term
 
@@ -159,10 +159,10 @@ class Functions:
 
     def _free_name(self, call: Iteration) -> str:
         """Of the cell, where the source has one inside the layer; else of the layer."""
-        names = Names([*LOCALS, *self._inputs, *self._taken()])
+        names = NamesInScope([*LOCALS, *self._inputs, *self._taken()])
         return names.give(self._tokens.cell(call), len(self.steps))
 
-    def _returned(self, call: Iteration, body: Body, names: Sequence[str]) -> list[str]:
+    def _returned(self, call: Iteration, body: WrittenFunction, names: Sequence[str]) -> list[str]:
         texts = [_filled(part.text, names) for part in body.results]
         end = len(texts) - call.states
         outputs, states = bracketed(texts[end - call.outputs : end]), bracketed(texts[end:])
@@ -172,7 +172,7 @@ class Functions:
 
     def _lines(
         self,
-        body: Body,
+        body: WrittenFunction,
         names: Sequence[str],
         shapes: Mapping[Term, Shape | None],
         indent: int,
@@ -191,7 +191,7 @@ class Functions:
             comment = self._legend.shape(shapes.get(body.tokens[first]))
             yield from commented(statement(text, indent), comment)
 
-    def _header(self, each: Statement) -> str:
+    def _header(self, each: Assignment) -> str:
         call = each.term.call
         path = call.step.scope + "/" if isinstance(call, Iteration) else self._origins.path(each.term)
         layer = self._origins.top_layer(path)

@@ -114,7 +114,7 @@ def _cast(array: np.ndarray) -> np.ndarray:
 
 
 _BLOCK = 1 << 17  # values that are cast at once: 1 MiB in float64
-_LAYING_OUT = frozenset({np.transpose, np.reshape, np.swapaxes, np.expand_dims, np.squeeze, np.shape, np.ndim, np.size})
+_RESHAPING = frozenset({np.transpose, np.reshape, np.swapaxes, np.expand_dims, np.squeeze, np.shape, np.ndim, np.size})
 
 
 class NarrowArray(np.ndarray):
@@ -127,8 +127,8 @@ class NarrowArray(np.ndarray):
         return getattr(ufunc, method)(*map(wide, inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        """As that of float64 arrays; what lays an array out anew gives one that is narrow."""
-        if function in _LAYING_OUT:
+        """As that of float64 arrays; what changes its shape or the order of its axes gives one that is narrow."""
+        if function in _RESHAPING:
             return super().__array_function__(function, types, arguments, options)
         return function(*map(_widened, arguments), **{name: _widened(one) for name, one in options.items()})
 

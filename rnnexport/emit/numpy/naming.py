@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnnexport.ir.program import Origin
+from rnnexport.ir.operators import operator
+from rnnexport.ir.program import If, SourceOp
 from rnnexport.ir.terms import Term, below
 
 if TYPE_CHECKING:
@@ -18,22 +19,6 @@ if TYPE_CHECKING:
 
 # A name of so few characters is one of a gate or a state.
 _GATE = 2
-# What a value that the source has no name for is called by its operator.
-_NOUNS = {
-    **dict.fromkeys(("MatMul", "Mul", "Einsum"), "product"),
-    **dict.fromkeys(("Add", "Sum", "ReduceSum", "CumSum"), "total"),
-    **dict.fromkeys(("Sub", "Neg"), "difference"),
-    **dict.fromkeys(("Div", "Reciprocal"), "ratio"),
-    **dict.fromkeys(("Split", "Slice", "Gather", "GatherND", "Squeeze"), "part"),
-    **dict.fromkeys(("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Not", "And", "Or"), "mask"),
-    **dict.fromkeys(("Softmax", "Sigmoid"), "weight"),
-    **dict.fromkeys(("ReduceMean", "Mean"), "mean"),
-    **dict.fromkeys(("Sqrt",), "root"),
-    **dict.fromkeys(("Range",), "steps"),
-    **dict.fromkeys(("ReverseSequence",), "backwards"),
-    **dict.fromkeys(("Shape", "Size"), "shape"),
-    **dict.fromkeys(("Where", "if"), "chosen"),
-}
 # What a program imports or holds besides functions, and nothing of it may hide.
 _TYPES = ("Any", "Callable", "ClassVar", "Mapping", "Path", "Sequence", "SimpleNamespace")
 _GLOBALS = frozenset((*_TYPES, "MODEL", "WEIGHTS", "annotations", "argparse", "sys", "zipfile", "zlib"))
@@ -41,7 +26,7 @@ RESERVED = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np"
 # The variables of a program's `step` besides those of the model.
 LOCALS = ("dtype", "outputs", "self", "sizes", "states", "w")
 # The groups of the archive that hold no layer's weights: constants, and first states that are not one number.
-_NOWHERE = Origin("")
+_NOWHERE = SourceOp("")
 CONSTANTS, START = "constants", "start"
 
 
@@ -55,7 +40,7 @@ class Origins:
     """
 
     names: SourceNames
-    places: Mapping[Term, Origin]
+    places: Mapping[Term, SourceOp]
 
     def path(self, term: Term) -> str:
         """Where a term is computed in the source; empty where that is not known."""
@@ -96,10 +81,10 @@ class Origins:
 
     def noun(self, term: Term) -> str:
         """A name for what neither the source nor a layer has one for: of its kind."""
-        return _NOUNS.get(term.op, snake(term.op.rpartition(".")[2]))
+        return "chosen" if isinstance(term.call, If) else operator(term.op).noun or snake(term.op.rpartition(".")[2])
 
 
-class Names:
+class NamesInScope:
     """The names of one function. A name may be given again when nobody reads what it stood for any longer."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:

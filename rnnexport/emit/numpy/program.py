@@ -44,10 +44,10 @@ def write_module(program: Program, name: str) -> Module:
     Raises:
         ConversionError: an operator has no NumPy form; names it and the layer it is in.
     """
-    return _Writing(program, name).module()
+    return _ModuleWriter(program, name).module()
 
 
-class _Writing:
+class _ModuleWriter:
     def __init__(self, program: Program, name: str) -> None:
         names = program.names
         self._program, self._name, weights = program, name, program.weights

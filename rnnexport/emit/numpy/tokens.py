@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from rnnexport.emit.numpy.naming import Names, Origins, gates_behind, identifier, snake
-from rnnexport.emit.numpy.writing import Body, tokens_in
+from rnnexport.emit.numpy.naming import NamesInScope, Origins, gates_behind, identifier, snake
+from rnnexport.emit.numpy.writing import WrittenFunction, tokens_in
 from rnnexport.ir.program import Function, Iteration, Scan
 from rnnexport.ir.terms import Term, below
 
@@ -44,11 +44,13 @@ class TokenNames:
     def __init__(self, origins: Origins, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]) -> None:
         self._origins, self._weights, self._inputs = origins, weights, inputs
 
-    def given(self, body: Body, wanted: Mapping[int, str], taken: Sequence[str], call: Iteration | None) -> list[str]:
+    def given(
+        self, body: WrittenFunction, wanted: Mapping[int, str], taken: Sequence[str], call: Iteration | None
+    ) -> list[str]:
         """The name of each token."""
         last = _last_reads(body)
         after = {} if call is None else {term: wanted[call.leading + at] for at, term in enumerate(call.after)}
-        names = Names(taken)
+        names = NamesInScope(taken)
         found = [""] * len(body.tokens)
         defined: set[int] = set()
         assigned = {token for each in body.statements for token in each.tokens}
@@ -192,7 +194,7 @@ def _mask_name(term: Term) -> str | None:
     return "no_mask" if inverted else "mask"
 
 
-def _last_reads(body: Body) -> dict[int, int]:
+def _last_reads(body: WrittenFunction) -> dict[int, int]:
     """The number of the last statement that reads each token; results are read after all."""
     last: dict[int, int] = {}
     for at, each in enumerate(body.statements):

@@ -21,7 +21,7 @@ from rnnexport.emit.numpy.expression import (
     Binding,
     Expression,
     Operand,
-    Result,
+    OutputSpec,
     Shape,
     UnnamedError,
     UnwrittenError,
@@ -38,11 +38,11 @@ TOKEN = re.compile(r"\b_t(\d+)_\b")
 _ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Min", "Max", "Clip", "Pow"))
 # The name of the function that a step is written as, given its loop and the shapes around. Where it needs
 # `dtype`, that is its last parameter.
-Steps = Callable[[Iteration, Mapping[Term, "Shape | None"]], Expression]
+StepNamer = Callable[[Iteration, Mapping[Term, "Shape | None"]], Expression]
 
 
 @dataclass(frozen=True, eq=False)
-class Statement:
+class Assignment:
     """`targets = code`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Statement:
 
 
 @dataclass(frozen=True, eq=False)
-class Body:
+class WrittenFunction:
     """The statements of a function.
 
     Attributes:
@@ -75,7 +75,7 @@ class Body:
         needs_dtype: whether `dtype` is read.
     """
 
-    statements: tuple[Statement, ...]
+    statements: tuple[Assignment, ...]
     results: tuple[Expression, ...]
     tokens: tuple[Term, ...]
     helpers: frozenset[str]
@@ -99,11 +99,11 @@ class Context:
     shapes: Mapping[Term, Shape | None]
     variable: Callable[[Term], str | None]
     where: Callable[[Term], str]
-    steps: Steps
+    steps: StepNamer
     longest: int
 
 
-def write_body(results: Sequence[Term], parameters: Sequence[Term], context: Context) -> Body:
+def write_body(results: Sequence[Term], parameters: Sequence[Term], context: Context) -> WrittenFunction:
     """Write what computes `results`.
 
     Raises:
@@ -126,9 +126,9 @@ class _Writer:
             for part in term.operands:
                 if part in self._readers:
                     self._readers[part].append(term)
-        self._statements: list[Statement] = []
+        self._statements: list[Assignment] = []
 
-    def body(self) -> Body:
+    def body(self) -> WrittenFunction:
         for term in self._order:
             if term not in self._found:
                 self._write(term)
@@ -136,7 +136,9 @@ class _Writer:
         kept = _read(self._statements, results)
         written = [*(statement.written for statement in kept), *results]
         helpers = frozenset[str]().union(*(part.helpers for part in written))
-        return Body(tuple(kept), results, tuple(self._tokens), helpers, any(part.needs_dtype for part in written))
+        return WrittenFunction(
+            tuple(kept), results, tuple(self._tokens), helpers, any(part.needs_dtype for part in written)
+        )
 
     def _token(self, term: Term) -> Expression:
         self._tokens.append(term)
@@ -173,7 +175,7 @@ class _Writer:
         written = self._found[term]
         if not written.text.isidentifier() and term.op != "Const":
             self._found[term] = self._token(term)
-            self._statements.append(Statement((len(self._tokens) - 1,), written, "{}", term))
+            self._statements.append(Assignment((len(self._tokens) - 1,), written, "{}", term))
 
     def _is_worth_naming(self, term: Term) -> bool:
         """Whether the source has a name for it that it does not give again to what is computed from it alone."""
@@ -202,7 +204,7 @@ class _Writer:
             numbers[port] = len(self._tokens)
             self._found[other] = self._token(other)
         targets = tuple(numbers.get(port) for port in ports)
-        self._statements.append(Statement(targets, written, pattern, term))
+        self._statements.append(Assignment(targets, written, pattern, term))
 
     def _expression(self, term: Term) -> Expression | tuple[Expression, ...]:
         if isinstance(term.call, If):
@@ -235,7 +237,7 @@ class _Writer:
         attributes = {name: attribute_value(attribute) for name, attribute in term.call.attributes.items()}
         shape = self._context.shapes.get(term)
         results = [
-            Result(dtype_name(dtype), shape if port == term.port else static)
+            OutputSpec(dtype_name(dtype), shape if port == term.port else static)
             for port, (dtype, static) in enumerate(term.call.results)
         ]
         return Use(term.op, inputs, attributes, tuple(results))
@@ -263,7 +265,7 @@ def uses_of(order: Sequence[Term], results: Sequence[Term]) -> dict[Term, int]:
     return counts
 
 
-def _read(statements: Sequence[Statement], results: Sequence[Expression]) -> list[Statement]:
+def _read(statements: Sequence[Assignment], results: Sequence[Expression]) -> list[Assignment]:
     """The statements that something reads: of a value, its shape may be all that was asked."""
     read = set(tokens_in(" ".join(part.text for part in results)))
     kept = []

@@ -19,7 +19,7 @@ from rnnexport.core.forms import CForm
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.core.signature import Signature
 from rnnexport.emit.c.module import Text, constants_in, text_of
-from rnnexport.emit.c.program import Parts, parts_of
+from rnnexport.emit.c.program import TranslationUnit, parts_of
 from rnnexport.emit.c.self_test import SelfTest
 from rnnexport.emit.c.weights import Outside
 from rnnexport.ir.from_onnx import Converted, read_program
@@ -53,7 +53,7 @@ class Source:
         graph = ir.serde.serialize_model(converted.model).SerializeToString(deterministic=True)
         return Source(graph, converted.signature, converted.names, name, form, weights=weights)
 
-    def parts(self, weights: Mapping[str, np.ndarray]) -> Parts:
+    def parts(self, weights: Mapping[str, np.ndarray]) -> TranslationUnit:
         """The functions of the program. Raises as `parts_of`."""
         return parts_of(read_program(_model(self.graph), self.signature, weights, self.names), self.name)
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
 
 from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Expression, Operand, Result, UnwrittenError, Use
+from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, UnwrittenError, Use
 from rnnexport.emit.numpy.operators import closure_of, source_of
 from rnnexport.emit.numpy.rules import rule_of
 
@@ -54,9 +54,9 @@ def use_of(node: Node, known: str = SHAPES, answers: Sequence[np.ndarray] = ()) 
         None if array is None else _operand(f"x{at}", array, at in node.constant, known, node.letters or {})
         for at, array in enumerate(node.inputs)
     )
-    results = tuple(Result(str(a.dtype), _shape(a, known, node.letters or {})) for a in answers)
+    results = tuple(OutputSpec(str(a.dtype), _shape(a, known, node.letters or {})) for a in answers)
     attributes = {name: _attribute(value) for name, value in node.attributes.items()}
-    return Use(node.op, inputs, attributes, results or (Result(None, None),) * node.outputs)
+    return Use(node.op, inputs, attributes, results or (OutputSpec(None, None),) * node.outputs)
 
 
 def _operand(name: str, array: np.ndarray, constant: bool, known: str, letters: Mapping[int, str]) -> Operand:

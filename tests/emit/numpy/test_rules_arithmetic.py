@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Result, Use
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, OutputSpec, Use
 from rnnexport.emit.numpy.rules import rule_of
 from tests.emit.numpy.rendering import (
     BFLOAT16,
@@ -37,7 +37,7 @@ WHOLE_2 = int64(2, 3, 2, 5, -3, -4, 7, -2)
 KNOWN = (SHAPES, RANKS, NOTHING)
 
 
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean"])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Min", "Max", "Sum"])
 def test_two_operands(op):
     check(op, A, B, known=KNOWN, rtol=1e-7, atol=1e-7)
     check(op, B, A, known=KNOWN, rtol=1e-7, atol=1e-7)
@@ -59,7 +59,7 @@ def test_integers(op):
     check(op, np.abs(WHOLE).astype(np.uint8), np.abs(WHOLE_2).astype(np.uint8))
 
 
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow"])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Pow"])
 def test_two_literals_have_the_dtype(op):
     check(op, np.float32(0.3), np.float32(2.0), constant=(0, 1), rtol=1e-6)
 
@@ -69,7 +69,7 @@ def test_a_literal_has_the_dtype(op):
     check(op, np.float32(0.3), constant=(0,), rtol=1e-6)
 
 
-@pytest.mark.parametrize("op", ["Min", "Max", "Sum", "Mean"])
+@pytest.mark.parametrize("op", ["Min", "Max", "Sum"])
 def test_one_operand_and_four(op):
     check(op, A)
     check(op, A, B, drawn(4, seed=2), np.float32(0.7), constant=(3,), rtol=1e-6, atol=1e-7)
@@ -200,7 +200,7 @@ def inline(op, *texts):
     inputs = tuple(Operand(Expression(*text), "bool", (3,)) for text in texts)
     rule = rule_of(op)
     assert rule is not None
-    return rule(Use(op, inputs, {}, (Result("bool", (3,)),)))
+    return rule(Use(op, inputs, {}, (OutputSpec("bool", (3,)),)))
 
 
 def test_not_equal_is_written_as_such():
@@ -238,7 +238,7 @@ def test_brackets_are_where_python_needs_them(op, texts, written):
     operands = tuple(Operand(Expression(text, Binding(binding)), "float32", (3,)) for text, binding in texts)
     rule = rule_of(op)
     assert rule is not None
-    assert rule(Use(op, operands, {}, (Result("float32", (3,)),))).text == written
+    assert rule(Use(op, operands, {}, (OutputSpec("float32", (3,)),))).text == written
 
 
 def test_infinities():
@@ -282,7 +282,7 @@ def test_division_of_unknown_dtype_is_refused():
     unknown = Operand(Expression("x"), None, (3,))
     assert rule is not None
     with pytest.raises(Exception, match="unknown dtype"):
-        rule(Use("Div", (unknown, unknown), {}, (Result(None, None),)))
+        rule(Use("Div", (unknown, unknown), {}, (OutputSpec(None, None),)))
 
 
 def test_answers_are_computed_not_copied():

@@ -54,8 +54,6 @@ def test_the_largest_and_the_smallest_of_nothing(x):
             check(op, x, int64(axis), constant=(1,), attributes={"keepdims": keep}, known=KNOWN)
     for op in ("ReduceSum", "ReduceProd"):
         check(op, x, int64(axis), constant=(1,), known=KNOWN)
-    if x.dtype == np.float32:
-        check("ReduceLogSumExp", x, int64(axis), constant=(1,), known=KNOWN)
 
 
 def test_what_may_be_nothing_is_told_from_what_is_not():

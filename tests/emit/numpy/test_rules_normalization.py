@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.emit.numpy.rendering import NOTHING, RANKS, SHAPES, Node, check, drawn, evaluated, refused, text_of, written
+from tests.emit.numpy.rendering import NOTHING, RANKS, SHAPES, Node, check, drawn, evaluated, refused, written
 
 KNOWN = (SHAPES, RANKS, NOTHING)
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
@@ -52,20 +52,6 @@ def test_every_channel_by_itself(shape):
         np.testing.assert_allclose(y[row, channel], formula, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2])
-def test_every_row_by_itself(axis):
-    shape = (2, 3, 5)
-    scale, bias = drawn(*shape[axis:], seed=1), drawn(*shape[axis:], seed=2)
-    attributes = {"axis": axis, **EPSILON}
-    check("LayerNormalization", drawn(*shape), scale, bias, attributes=attributes, known=KNOWN, **NEAR)
-    check("LayerNormalization", drawn(*shape), scale, attributes=attributes, known=KNOWN, **NEAR)
-    x, wide = doubles(*shape), [array.astype(np.float64) for array in (scale, bias)]
-    axes = tuple(range(axis % 3, 3))
-    formula = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 0.25) * wide[0] + wide[1]
-    y = in_float64("LayerNormalization", x, *wide, **attributes)
-    np.testing.assert_allclose(y, formula, rtol=1e-13, atol=1e-13)
-
-
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_by_neighbouring_channels(size):
     attributes = {"size": size, "alpha": 0.5, "beta": 0.75, "bias": 2.0}
@@ -82,14 +68,6 @@ def test_neighbouring_channels_in_float64(size):
         np.testing.assert_allclose(y[:, channel], x[:, channel] / (2 + 0.5 / size * squares) ** 0.75, rtol=1e-13)
 
 
-@pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("axis", [0, 1, 2, -1])
-def test_to_length_one(axis, p):
-    x = drawn(2, 3, 5)
-    x[0, 1], x[:, 1, 2], x[1, :, 4] = 0, 0, 0  # what has no length stays
-    check("LpNormalization", x, attributes={"axis": axis, "p": p}, known=KNOWN, **NEAR)
-
-
 def test_a_mean_far_from_zero_costs_no_digits():
     x = 1e4 + drawn(2, 3, 50)
     y = Node("InstanceNormalization", (x, np.ones(3, np.float32), np.zeros(3, np.float32)), {"epsilon": 1e-5})
@@ -99,15 +77,7 @@ def test_a_mean_far_from_zero_costs_no_digits():
     np.testing.assert_allclose(value, exact, atol=2e-3)
 
 
-def test_defaults_are_not_written():
-    x, vector = drawn(2, 3, 5), drawn(5)
-    assert text_of("LayerNormalization", x, vector) == "layer_normalize(x0, x1, epsilon=1e-05)"
-    assert text_of("LpNormalization", x) == "to_unit_length(x0)"
-    assert text_of("LpNormalization", x, attributes={"axis": 1, "p": 1}) == "to_unit_length(x0, axis=1, p=1)"
-
-
 def test_what_is_not_written():
     x, vector = drawn(2, 3, 5), drawn(3)
     training = {"training_mode": 1}
     assert refused("BatchNormalization", x, *[vector] * 4, attributes=training, outputs=3) == "in training"
-    assert refused("LayerNormalization", x, drawn(5), outputs=2) == "with its statistics"

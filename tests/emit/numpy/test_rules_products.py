@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Result, Use
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, OutputSpec, Use
 from rnnexport.emit.numpy.rules import rule_of
 from tests.emit.numpy.rendering import NOTHING, RANKS, SHAPES, check, drawn, float32, text_of
 
@@ -58,7 +58,7 @@ def written(op, attributes, *inputs):
     operands = tuple(Operand(expression, "float32", (3, 3)) for expression in inputs)
     rule = rule_of(op)
     assert rule is not None
-    return rule(Use(op, operands, attributes, (Result("float32", (3, 3)),)))
+    return rule(Use(op, operands, attributes, (OutputSpec("float32", (3, 3)),)))
 
 
 def test_brackets_are_where_they_are_needed_and_where_they_tell_more():

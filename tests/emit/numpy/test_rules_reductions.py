@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.expression import Expression, Operand, Result, Use
+from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, Use
 from rnnexport.emit.numpy.rules import rule_of
-from tests.emit.numpy.rendering import NOTHING, RANKS, SHAPES, check, drawn, evaluated, float32, int64, refused, text_of
+from tests.emit.numpy.rendering import NOTHING, RANKS, SHAPES, check, drawn, int64, refused, text_of
 
 X = drawn(3, 5, 4)
 TIES = np.array([[3, 1, 3, 2, 3, 1], [0, 0, -1, -1, 5, 5]])
@@ -15,23 +15,23 @@ KNOWN = (SHAPES, RANKS, NOTHING)
 
 
 AXES = [(0,), (1,), (-1,), (0, 2), (-1, 0), (0, 1, 2)]
-FLOATING = ["ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMean", "ReduceSum", "ReduceSumSquare"]
+FLOATING = ["ReduceMean", "ReduceSum", "ReduceSumSquare"]
 
 
-@pytest.mark.parametrize("op", [*FLOATING, "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum"])
+@pytest.mark.parametrize("op", [*FLOATING, "ReduceMax", "ReduceMin", "ReduceProd"])
 def test_reductions(op):
-    x = np.abs(X) + 1 if op == "ReduceLogSum" else X
+
     exact = op in ("ReduceMax", "ReduceMin")
     close = {} if exact else {"rtol": 2e-5, "atol": 1e-5}
     for axes in AXES:
         for keep in (0, 1):
-            check(op, x, int64(*axes), constant=(1,), attributes={"keepdims": keep}, known=KNOWN, **close)
-    check(op, x, **close)
-    check(op, x, attributes={"keepdims": 0}, known=KNOWN, **close)
-    check(op, x, int64(), constant=(1,), **close)
-    check(op, x, None, attributes={"noop_with_empty_axes": 1}, **close)
-    check(op, x[0, 0, 1], attributes={"keepdims": 0}, **close)
-    assert refused(op, x, int64(1)) == "with axes that are computed"
+            check(op, X, int64(*axes), constant=(1,), attributes={"keepdims": keep}, known=KNOWN, **close)
+    check(op, X, **close)
+    check(op, X, attributes={"keepdims": 0}, known=KNOWN, **close)
+    check(op, X, int64(), constant=(1,), **close)
+    check(op, X, None, attributes={"noop_with_empty_axes": 1}, **close)
+    check(op, X[0, 0, 1], attributes={"keepdims": 0}, **close)
+    assert refused(op, X, int64(1)) == "with axes that are computed"
 
 
 def test_how_reductions_are_written():
@@ -41,18 +41,18 @@ def test_how_reductions_are_written():
             ("ReduceSum", (1,), 0),
             ("ReduceMean", (2,), 1),
             ("ReduceMax", (0, 1, 2), 0),
-            ("ReduceL2", (1, 2), 0),
+            ("ReduceSumSquare", (1, 2), 0),
         )
     ]
     assert texts == [
         "x0.sum(axis=1)",
         "x0.mean(axis=-1, keepdims=True)",
         "x0.max()",
-        "np.sqrt(np.square(x0).sum(axis=(1, -1)))",
+        "np.square(x0).sum(axis=(1, -1))",
     ]
 
 
-@pytest.mark.parametrize("op", ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceSumSquare"])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceSumSquare"])
 def test_reductions_of_integers(op):
     for dtype in (np.int32, np.int64):
         check(op, TIES.astype(dtype), int64(1), constant=(1,), attributes={"keepdims": 0})
@@ -69,17 +69,9 @@ def test_the_axes_may_be_an_attribute():
         "ReduceMax",
         (Operand(Expression("x"), "float32", (3, 4, 5)),),
         {"axes": [1], "keepdims": 0},
-        (Result("float32", (3, 5)),),
+        (OutputSpec("float32", (3, 5)),),
     )
     assert rule_of("ReduceMax")(use).text == "x.max(axis=1)"
-
-
-def test_sums_of_exponentials_do_not_overflow():
-    x = float32([1e4, 1e4], [-1e4, -1e4], [-np.inf, 0], [np.inf, 0], [-np.inf, -np.inf], [np.nan, 0])
-    expression = Expression("log_sum_exp(x, axis=1)", helpers=frozenset({"log_sum_exp"}))
-    (value,) = evaluated([expression], {"x": x}, np.float32)
-    truth = [1e4 + np.log(2), -1e4 + np.log(2), 0, np.inf, -np.inf, np.nan]
-    np.testing.assert_allclose(value, float32(*truth), rtol=1e-6)
 
 
 @pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])

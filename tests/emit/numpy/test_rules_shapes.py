@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from rnnexport.emit.numpy.expression import Expression, Operand, Result, UnwrittenError, Use
+from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, UnwrittenError, Use
 from rnnexport.emit.numpy.rules import rule_of
 from tests.emit.numpy.rendering import (
     NOTHING,
@@ -44,7 +44,7 @@ def test_shapes():
 
 
 def test_the_shape_of_what_has_no_name_is_asked():
-    use = Use("Shape", (Operand(Expression("f(x)"), "float32", (None, 3)),), {}, (Result("int64", (2,)),))
+    use = Use("Shape", (Operand(Expression("f(x)"), "float32", (None, 3)),), {}, (OutputSpec("int64", (2,)),))
     found = rule_of("Shape")(use)
     assert (found.text, found.elements) == ("np.array(f(x).shape, np.int64)", None)
 
@@ -87,7 +87,7 @@ def test_reshape_of_the_empty_and_of_scalars():
 def test_reshape_keeping_a_size_without_a_name_is_refused():
     inputs = (Operand(Expression("f(x)"), "float32", (None, 6)), Operand(Expression("s"), "int64", (2,), int64(0, -1)))
     with pytest.raises(UnwrittenError, match="keeps a size of an input without a name"):
-        rule_of("Reshape")(Use("Reshape", inputs, {}, (Result(None, None),)))
+        rule_of("Reshape")(Use("Reshape", inputs, {}, (OutputSpec(None, None),)))
 
 
 def test_flatten():

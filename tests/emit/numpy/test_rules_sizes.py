@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Expression, Operand, Result, Use
+from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, Use
 from rnnexport.emit.numpy.rules import rule_of
 from rnnexport.emit.numpy.rules.sizes import (
     chosen,
@@ -51,7 +51,7 @@ def actual(item, names):
 def check_sizes(op, *items, wanted, runs=RUNS, outputs=1, **attributes):
     """The rule gives these elements, which are ONNX Runtime's answers, in the text too."""
     answers = onnx_runtime(Node(op, tuple(actual(item, runs[0]) for item in items), attributes, outputs=outputs))
-    results = tuple(Result(str(answer.dtype), answer.shape) for answer in answers)
+    results = tuple(OutputSpec(str(answer.dtype), answer.shape) for answer in answers)
     rule = rule_of(op)
     found = rule(Use(op, tuple(map(operand, items)), attributes, results))
     written = found if isinstance(found, tuple) else (found,)
@@ -90,10 +90,10 @@ def test_division_is_toward_zero():
 
 def test_what_is_no_size_is_an_operator():
     found = rule_of("Div")(
-        Use("Div", (operand((4, 5)), operand(int64(0, 1))), {}, (Result("int64", (2,)),)),
+        Use("Div", (operand((4, 5)), operand(int64(0, 1))), {}, (OutputSpec("int64", (2,)),)),
     )
     assert (found.elements, found.text) == (None, "truncated_quotient(np.array([4, 5]), no text)")
-    found = rule_of("Abs")(Use("Abs", (operand("T - 1"),), {}, (Result("int64", ()),)))
+    found = rule_of("Abs")(Use("Abs", (operand("T - 1"),), {}, (OutputSpec("int64", ()),)))
     assert found.text == "np.abs(np.asarray(T - 1))"
 
 
@@ -136,7 +136,7 @@ def test_casts():
     assert narrow.text == "np.array([B, 3], np.int32)"
     check_sizes("Cast", ("B", 0), wanted=("B != 0", False), to=9)
     check_sizes("Cast", ("B == 1",), wanted=("int(B == 1)",), to=7)
-    found = rule_of("Cast")(Use("Cast", (operand("T"),), {"to": 1}, (Result("float32", ()),)))
+    found = rule_of("Cast")(Use("Cast", (operand("T"),), {"to": 1}, (OutputSpec("float32", ()),)))
     assert (found.text, found.needs_dtype, found.elements) == ("np.asarray(T, dtype)", True, None)
 
 
@@ -217,17 +217,17 @@ def test_sizes_are_written_as_sizes(op, items, attributes, text):
     if op == "Expand" and inputs[0] is not x:
         inputs = (Operand(Expression("c"), "float32", (1, 1), np.full((1, 1), -0.47, np.float32)), inputs[1])
     dtype = "int64" if op == "Range" else "float32"
-    assert rule_of(op)(Use(op, inputs, attributes, (Result(dtype, None),))).text == text
+    assert rule_of(op)(Use(op, inputs, attributes, (OutputSpec(dtype, None),))).text == text
 
 
 def test_splits_by_sizes():
     x = Operand(Expression("x"), "float32", ("B", "T", 6))
-    parts = rule_of("Split")(Use("Split", (x, operand((1, "T - 1"))), {"axis": 1}, (Result(None, None),) * 2))
+    parts = rule_of("Split")(Use("Split", (x, operand((1, "T - 1"))), {"axis": 1}, (OutputSpec(None, None),) * 2))
     assert [part.text for part in parts] == ["x[:, :1]", "x[:, 1:]"]
 
 
 def test_an_unknown_size_may_be_wider_than_what_one_is_expanded_to():
     """Converters tell 1 as the result there."""
     x = Operand(Expression("f(x)"), "float32", (None,))
-    found = rule_of("Expand")(Use("Expand", (x, operand(("B", 1))), {}, (Result("float32", ("B", 1)),)))
+    found = rule_of("Expand")(Use("Expand", (x, operand(("B", 1))), {}, (OutputSpec("float32", ("B", 1)),)))
     assert found.text == "expand(f(x), np.array([B, 1]))"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rnnexport.emit.c.body import Body
-from rnnexport.emit.c.operators import indexing, loops, networks, parts, products, reductions
+from rnnexport.emit.c.body import FunctionWriter
+from rnnexport.emit.c.operators import indexing, loops, networks, parts, products, reductions, resizing
 from rnnexport.ir.terms import Term
 
-Writer = Callable[[Body, Term], None]
-_ROWS: dict[str, Writer] = {
+Write = Callable[[FunctionWriter, Term], None]
+_ROWS: dict[str, Write] = {
     op: write
-    for family in (indexing, loops, networks, parts, products, reductions)
+    for family in (indexing, loops, networks, parts, products, reductions, resizing)
     for op, write in family.OPERATORS.items()
 }
 
 
-def operator_of(op: str) -> Writer | None:
+def operator_of(op: str) -> Write | None:
     """What writes an operator; None where C has no form of it."""
     return _ROWS.get(op)

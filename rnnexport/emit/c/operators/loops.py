@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from rnnexport.emit.c.arrays import Array, Size, factor, text
-from rnnexport.emit.c.body import Body, Called
+from rnnexport.emit.c.body import Called, FunctionWriter
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.operators.parts import fill, viewed
@@ -14,7 +14,7 @@ from rnnexport.ir.program import Iteration, Scan, While
 from rnnexport.ir.terms import Term
 
 
-def _scan(body: Body, term: Term) -> None:
+def _scan(body: FunctionWriter, term: Term) -> None:
     step = term.call
     assert isinstance(step, Scan)
     siblings = body.siblings(term)
@@ -46,14 +46,14 @@ def _constants(step: Iteration) -> list[Term]:
     return [part for part in step.inputs[start : start + len(step.constants)] if part is not None]
 
 
-def _sequence(body: Body, term: Term) -> Array:
+def _sequence(body: FunctionWriter, term: Term) -> Array:
     """A sequence whose elements are solid; it may run backwards."""
     array = viewed(body, term, body.array(term))
     element = array.seen(array.shape[1:], array.strides[1:])
     return array if element.is_solid and array.padded else body.made_solid(array, body.name_of(term))
 
 
-def _states(body: Body, step: Iteration) -> list[Array]:
+def _states(body: FunctionWriter, step: Iteration) -> list[Array]:
     """Buffers that hold the states, with what they begin with."""
     found = []
     for at, term in enumerate(part for part in step.initials if part is not None):
@@ -71,7 +71,12 @@ def _wanted(step: Iteration, siblings: dict[int, Term]) -> list[Term]:
 
 
 def _places(
-    body: Body, step: Iteration, results: Sequence[Term], called: Called, siblings: dict[int, Term], length: Size
+    body: FunctionWriter,
+    step: Iteration,
+    results: Sequence[Term],
+    called: Called,
+    siblings: dict[int, Term],
+    length: Size,
 ) -> tuple[dict[int, Array], dict[int, Array]]:
     """Where each result goes: a row of what is stacked, or a buffer of its own."""
     stacked: dict[int, Array] = {}
@@ -99,7 +104,7 @@ def _pointers(constants: Sequence[Array | Numbers]) -> list[str]:
     return [each.pointer for each in constants if isinstance(each, Array)]
 
 
-def call(body: Body, called: Called, arguments: Sequence[str]) -> None:
+def call(body: FunctionWriter, called: Called, arguments: Sequence[str]) -> None:
     """A call of the function of a step."""
     body.lengths |= set(called.lengths)
     more = [*called.parts, *called.lengths, *(["work"] if called.needs_work else [])]
@@ -109,12 +114,12 @@ def call(body: Body, called: Called, arguments: Sequence[str]) -> None:
     body.line(f"{called.name}({', '.join([*used, *more])});")
 
 
-def _carry(body: Body, states: Sequence[Array], after: Sequence[str]) -> None:
+def _carry(body: FunctionWriter, states: Sequence[Array], after: Sequence[str]) -> None:
     for state, source in zip(states, after, strict=True):
         body.line(f"memcpy({state.base}, {source}, {factor(state.size)} * sizeof({state.ctype}));")
 
 
-def _repeat(body: Body, term: Term) -> None:
+def _repeat(body: FunctionWriter, term: Term) -> None:
     """A loop that goes on while the data say so, at most so often as its limit says."""
     step = term.call
     assert isinstance(step, While)
@@ -147,7 +152,7 @@ def _repeat(body: Body, term: Term) -> None:
         body.set(sibling, states[port - step.outputs])
 
 
-def _limit(body: Body, term: Term) -> str:
+def _limit(body: FunctionWriter, term: Term) -> str:
     try:
         (found,) = body.numbers(term)
     except NoFormError:
@@ -156,7 +161,7 @@ def _limit(body: Body, term: Term) -> str:
     return f"(int64_t)({text(found)})"
 
 
-def _choice(body: Body, term: Term) -> None:
+def _choice(body: FunctionWriter, term: Term) -> None:
     """Both sides are computed, and one is taken."""
     condition, one, other = (viewed(body, term, body.array(part)) for part in term.operands)
     if one.shape != other.shape:
@@ -168,4 +173,4 @@ def _choice(body: Body, term: Term) -> None:
         fill(body, made, other)
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {"scan": _scan, "while": _repeat, "if": _choice}
+OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {"scan": _scan, "while": _repeat, "if": _choice}

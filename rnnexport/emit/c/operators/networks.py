@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from rnnexport.emit.c.arrays import Array, Poly, Size, factor, quotient, text
-from rnnexport.emit.c.body import Body
+import numpy as np
+
+from rnnexport.emit.c.arrays import Array, Poly, Size, factor, product, quotient, text
+from rnnexport.emit.c.body import FunctionWriter, loops
 from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.groups import place
 from rnnexport.emit.c.operators.parts import viewed
-from rnnexport.emit.c.operators.products import loops
 from rnnexport.emit.c.operators.reductions import _reduced
 from rnnexport.ir.terms import Term
 
@@ -95,23 +96,34 @@ def _windows(room: Size, stride: int, *, up: bool) -> Size:
     return found + 1
 
 
-def _conv(body: Body, term: Term) -> None:
-    x, kernel = (viewed(body, term, body.array(part)) for part in term.operands[:2])
-    if x.dtype != "float32":
+def _require_floats(x: Array) -> None:
+    if x.dtype not in ("float32", "float64"):
         raise NoFormError(f"its numbers are {x.dtype}")
+
+
+def _function(name: str, x: Array) -> str:
+    """A function of <math.h> for numbers of an array."""
+    return f"{name}f" if x.dtype == "float32" else name
+
+
+def _conv(body: FunctionWriter, term: Term) -> None:
+    x, kernel = (viewed(body, term, body.array(part)) for part in term.operands[:2])
+    _require_floats(x)
     bias = body.solid(term.operands[2]) if len(term.operands) > 2 else None
     groups = term.attribute("group", 1)
     sizes = [size for size in kernel.shape[2:] if isinstance(size, int)]
     moves = windows(term, x.shape[2:], sizes)
     if not isinstance(kernel.shape[0], int):
         raise NoFormError("its channels depend on the length")
-    if groups == 1:
+    if groups == 1 and x.dtype == "float32":
         _conv_of_all(body, term, x, kernel, bias, moves)
     else:
         _conv_of_groups(body, term, body.made_solid(x, "inputs"), kernel, bias, moves)
 
 
-def _conv_of_all(body: Body, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]) -> None:
+def _conv_of_all(
+    body: FunctionWriter, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]
+) -> None:
     """Each place of the result is a sum of rows of products; its channels are next to each other in memory."""
     channels, rank = kernel.shape[0], len(moves)
     last = kernel.seen((*kernel.shape[1:], channels), (*kernel.strides[1:], kernel.strides[0]))
@@ -148,15 +160,15 @@ def _at(array: Array, indices: Sequence[str]) -> str:
 
 
 def _conv_of_groups(
-    body: Body, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]
+    body: FunctionWriter, term: Term, x: Array, kernel: Array, bias: Array | None, moves: Sequence[Window]
 ) -> None:
     channels, inside = kernel.shape[0], kernel.shape[1]
     assert isinstance(channels, int)
-    made = body.made(term, (x.shape[0], channels, *(each.count for each in moves)))
+    made = body.made(term, (x.shape[0], channels, *(each.count for each in moves)), x.dtype)
     outer = ["n", "m", *(f"o{at}" for at in range(len(moves)))]
     inner = ["c", *(f"k{at}" for at in range(len(moves)))]
     with loops(body, outer, made.shape):
-        body.line(f"float total = {'0.0f' if bias is None else bias.element_at('m')};")
+        body.line(f"{made.ctype} total = {'0.0f' if bias is None else bias.element_at('m')};")
         with body.loop("c", inside), _looking(body, moves) as places:
             channel = f"m / {channels // term.attribute('group', 1)} * {text(inside)} + c"
             source = _element(body, x, channel, places)
@@ -165,7 +177,7 @@ def _conv_of_groups(
 
 
 @contextmanager
-def _looking(body: Body, moves: Sequence[Window]) -> Iterator[list[str]]:
+def _looking(body: FunctionWriter, moves: Sequence[Window]) -> Iterator[list[str]]:
     """Loops over the elements of a window that are on the axes; gives where each is."""
     with ExitStack() as stack:
         places = []
@@ -182,14 +194,15 @@ def _looking(body: Body, moves: Sequence[Window]) -> Iterator[list[str]]:
         yield places
 
 
-def _element(body: Body, x: Array, channel: str, places: Sequence[str]) -> str:
+def _element(body: FunctionWriter, x: Array, channel: str, places: Sequence[str]) -> str:
     """A number that a window looks at."""
     body.uses(x.offset, *x.strides)
     return x.element(["n", f"({channel})" if " " in channel else channel, *places])
 
 
-def _pool(body: Body, term: Term) -> None:
+def _pool(body: FunctionWriter, term: Term) -> None:
     x = body.solid(term.operands[0])
+    _require_floats(x)
     sizes = [int(size) for size in term.attribute("kernel_shape")]
     moves = windows(term, x.shape[2:], sizes)
     made = body.made(term, (*x.shape[:2], *(each.count for each in moves)), x.dtype)
@@ -210,35 +223,123 @@ def _pool(body: Body, term: Term) -> None:
         body.line("(void)seen;")
 
 
-def _global(body: Body, term: Term) -> None:
+def _global(body: FunctionWriter, term: Term) -> None:
     x = body.pointed(body.array(term.operands[0]), "numbers")
     made = body.made(term, (*x.shape[:2], *(1 for _ in x.shape[2:])))
     op = "ReduceMean" if term.op == "GlobalAveragePool" else "ReduceMax"
     _reduced(body, op, x, set(range(2, len(x.shape))), made)
 
 
-def _batch_normalization(body: Body, term: Term) -> None:
+def _batch_normalization(body: FunctionWriter, term: Term) -> None:
     x, scale, bias, mean, variance = (body.solid(part) for part in term.operands)
     made = body.made(term, x.shape)
-    epsilon = number_of(term.attribute("epsilon", 1e-5))
+    epsilon, root = number_of(term.attribute("epsilon", 1e-5)), _function("sqrt", x)
     indices = ["n", "c", *(f"o{at}" for at in range(len(x.shape) - 2))]
     with loops(body, indices, x.shape):
         one, by, add, middle, spread = (
             each.element_at("c") if each is not x else x.element(indices) for each in (x, scale, bias, mean, variance)
         )
-        body.line(f"{made.element(indices)} = ({one} - {middle}) / sqrtf({spread} + {epsilon}) * {by} + {add};")
+        body.line(f"{made.element(indices)} = ({one} - {middle}) / {root}({spread} + {epsilon}) * {by} + {add};")
+
+
+def _instance_normalization(body: FunctionWriter, term: Term) -> None:
+    """Each channel of each row by its own mean and variance."""
+    x, scale, bias = (body.solid(part) for part in term.operands)
+    made = body.made(term, x.shape)
+    count, epsilon = product(x.shape[2:]), number_of(term.attribute("epsilon", 1e-5))
+    body.uses(count)
+    with loops(body, ("n", "c"), x.shape[:2]):
+        start = f"(n * {factor(x.shape[1])} + c) * {factor(count)}"
+        body.line(f"{made.ctype} mean = 0, variance = 0;")
+        with body.loop("at", count):
+            body.line(f"mean += {x.element_at(f'{start} + at')};")
+        body.line(f"mean /= ({made.ctype})({text(count)});")
+        with body.loop("at", count):
+            body.line(f"const {made.ctype} off = {x.element_at(f'{start} + at')} - mean;")
+            body.line("variance += off * off;")
+        body.line(f"variance /= ({made.ctype})({text(count)});")
+        body.line(f"const {made.ctype} root = {_function('sqrt', x)}(variance + {epsilon});")
+        with body.loop("at", count):
+            one = f"({x.element_at(f'{start} + at')} - mean) / root"
+            body.line(f"{made.base}[{start} + at] = {one} * {scale.element_at('c')} + {bias.element_at('c')};")
+
+
+def _local_response(body: FunctionWriter, term: Term) -> None:
+    """By the squares of the channels around."""
+    x, size = body.solid(term.operands[0]), int(term.attribute("size"))
+    alpha, beta, bias = (
+        number_of(term.attribute(name, default)) for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
+    )
+    made = body.made(term, x.shape)
+    inner, channels, before = product(x.shape[2:]), x.shape[1], (size - 1) // 2
+    with loops(body, ("n", "c", "at"), (x.shape[0], channels, inner)):
+        body.line(f"{made.ctype} total = 0;")
+        with body.loop("k", size):
+            body.line(f"const size_t near = c + k - {before};")
+            body.line(f"if (near >= {text(channels)}) continue;")
+            other = x.element_at(f"(n * {factor(channels)} + near) * {factor(inner)} + at")
+            body.line(f"total += {other} * {other};")
+        place = f"(n * {factor(channels)} + c) * {factor(inner)} + at"
+        root = f"{_function('pow', x)}({bias} + {alpha} / {size} * total, {beta})"
+        body.line(f"{made.base}[{place}] = {x.element_at(place)} / {root};")
+
+
+def _conv_transpose(body: FunctionWriter, term: Term) -> None:
+    """Each number spread by the kernel, of the shape (C, M / groups, ...)."""
+    x, kernel = body.solid(term.operands[0]), body.solid(term.operands[1])
+    bias = body.solid(term.operands[2]) if len(term.operands) > 2 else None
+    groups, sizes = int(term.attribute("group", 1)), [int(size) for size in kernel.shape[2:] if isinstance(size, int)]
+    channels, inside = kernel.shape[:2]
+    if not isinstance(channels, int) or not isinstance(inside, int) or len(sizes) != len(kernel.shape) - 2:
+        raise NoFormError("its kernel depends on the length")
+    moves = _spreading(term, x.shape[2:], sizes)
+    shape = (x.shape[0], inside * groups, *(each.whole for each in moves))
+    made = body.made(term, shape, x.dtype)
+    space = [f"o{at}" for at in range(len(moves))]
+    with loops(body, ("n", "m", *space), made.shape):
+        body.line(f"{made.element(['n', 'm', *space])} = {'0' if bias is None else bias.element_at('m')};")
+    with loops(body, ("n", "c", *space, "m"), (x.shape[0], channels, *x.shape[2:], inside)):
+        body.line(f"const {made.ctype} number = {x.element(['n', 'c', *space])};")
+        with _looking(body, moves) as places:
+            channel = "m" if groups == 1 else f"(c / {channels // groups} * {inside} + m)"
+            source = kernel.element(["c", "m", *(f"k{at}" for at in range(len(moves)))])
+            body.line(f"{made.element(['n', channel, *places])} += number * {source};")
+
+
+def _spreading(term: Term, space: Sequence[Size], sizes: Sequence[int]) -> list[Window]:
+    """How the kernel moves over the result, axis by axis."""
+    rank = len(space)
+    strides, dilations = (list(term.attribute(name) or [1] * rank) for name in ("strides", "dilations"))
+    pads, more = list(term.attribute("pads") or [0] * 2 * rank), list(term.attribute("output_padding") or [0] * rank)
+    wanted = list(term.attribute("output_shape") or [])
+    automatic = term.attribute("auto_pad") or "NOTSET"
+    automatic = automatic.decode() if isinstance(automatic, bytes) else automatic
+    found = []
+    for at, (count, size) in enumerate(zip(space, sizes, strict=True)):
+        whole = (count - 1) * strides[at] + (size - 1) * dilations[at] + 1 + more[at]
+        before, result = (0, whole) if automatic == "VALID" else (pads[at], whole - pads[at] - pads[rank + at])
+        if wanted or automatic.startswith("SAME"):
+            result = wanted[at] if wanted else count * strides[at]
+            rest = whole - result
+            if not isinstance(rest, int):
+                raise NoFormError("how much is cut off depends on the length")
+            result, rest = (whole, 0) if rest < 0 and not wanted else (result, max(rest, 0))
+            before = rest // 2 if automatic == "SAME_UPPER" else rest - rest // 2
+        found.append(Window(size, strides[at], dilations[at], before, count, result))
+    return found
 
 
 def number_of(value: float) -> str:
     """A float32 of an attribute as C has it."""
-    import numpy as np
-
     return number(np.float32(value))
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {
     "Conv": _conv,
     **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global),
     "BatchNormalization": _batch_normalization,
+    "ConvTranspose": _conv_transpose,
+    "InstanceNormalization": _instance_normalization,
+    "LRN": _local_response,
 }

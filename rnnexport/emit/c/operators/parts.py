@@ -18,25 +18,26 @@ from rnnexport.emit.c.arrays import (
     product,
     quotient,
     solid_strides,
+    text,
 )
-from rnnexport.emit.c.body import Body, copy_lines
+from rnnexport.emit.c.body import FunctionWriter, copy_lines, loops
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.ir.terms import Term
 
 _FAR = 10**9  # what converters write for an open end is as much or more, and no length is
 
 
-def viewed(body: Body, term: Term, array: Array) -> Array:
+def viewed(body: FunctionWriter, term: Term, array: Array) -> Array:
     """An array in memory: what is seen through other strides has no values of its own."""
     return body.pointed(array, body.name_of(term))
 
 
-def _reshape(body: Body, term: Term) -> None:
+def _reshape(body: FunctionWriter, term: Term) -> None:
     wanted = list(body.numbers(term.operands[1]))
     reshaped(body, term, wanted, keep_zeros=not term.attribute("allowzero", 0))
 
 
-def reshaped(body: Body, term: Term, wanted: Sequence[Size], *, keep_zeros: bool = False) -> None:
+def reshaped(body: FunctionWriter, term: Term, wanted: Sequence[Size], *, keep_zeros: bool = False) -> None:
     """`term`, its operand in another shape."""
     array = body.array(term.operands[0])
     sizes = [array.shape[at] if size == 0 and keep_zeros else size for at, size in enumerate(wanted)]
@@ -51,7 +52,7 @@ def reshaped(body: Body, term: Term, wanted: Sequence[Size], *, keep_zeros: bool
     body.set(term, in_shape(body, term, array, tuple(sizes)))
 
 
-def in_shape(body: Body, term: Term, array: Array, shape: Shape) -> Array:
+def in_shape(body: FunctionWriter, term: Term, array: Array, shape: Shape) -> Array:
     """The same numbers in another shape, copied only where their order in memory is another one."""
     fixed = [size for size in shape if isinstance(size, int)]
     if array.values is not None and len(fixed) == len(shape):
@@ -66,7 +67,7 @@ def in_shape(body: Body, term: Term, array: Array, shape: Shape) -> Array:
     return array.seen(shape, solid_strides(shape))
 
 
-def _squeeze(body: Body, term: Term) -> None:
+def _squeeze(body: FunctionWriter, term: Term) -> None:
     shape = body.shape(term.operands[0])
     if len(term.inputs) > 1 and term.inputs[1] is not None:
         gone = {axis % len(shape) for axis in body.integers(term.operands[1])}
@@ -75,31 +76,31 @@ def _squeeze(body: Body, term: Term) -> None:
     reshaped(body, term, [size for at, size in enumerate(shape) if at not in gone])
 
 
-def _unsqueeze(body: Body, term: Term) -> None:
+def _unsqueeze(body: FunctionWriter, term: Term) -> None:
     shape, axes = body.shape(term.operands[0]), body.integers(term.operands[1])
     rank = len(shape) + len(axes)
     new, rest = {axis % rank for axis in axes}, iter(shape)
     reshaped(body, term, [1 if at in new else next(rest) for at in range(rank)])
 
 
-def _flatten(body: Body, term: Term) -> None:
+def _flatten(body: FunctionWriter, term: Term) -> None:
     shape = body.shape(term.operands[0])
     axis = term.attribute("axis", 1) % (len(shape) + 1) if shape else 0
     reshaped(body, term, [product(shape[:axis]), product(shape[axis:])])
 
 
-def _identity(body: Body, term: Term) -> None:
+def _identity(body: FunctionWriter, term: Term) -> None:
     body.set(term, body.array(term.operands[0]))
 
 
-def _transpose(body: Body, term: Term) -> None:
+def _transpose(body: FunctionWriter, term: Term) -> None:
     array = body.array(term.operands[0])
     order = term.attribute("perm") or list(range(len(array.shape)))[::-1]
     array = viewed(body, term, array)
     body.set(term, array.seen(tuple(array.shape[at] for at in order), [array.strides[at] for at in order]))
 
 
-def _expand(body: Body, term: Term) -> None:
+def _expand(body: FunctionWriter, term: Term) -> None:
     array = body.array(term.operands[0])
     shape = broadcast([array.shape, tuple(body.numbers(term.operands[1]))])
     if shape is None:
@@ -118,7 +119,7 @@ def cut(array: Array, axis: int, start: Size, count: Size, step: int = 1) -> Arr
     return array.seen(tuple(shape), strides, offset)
 
 
-def _slice(body: Body, term: Term) -> None:
+def _slice(body: FunctionWriter, term: Term) -> None:
     array = viewed(body, term, body.array(term.operands[0]))
     starts, ends = (body.numbers(part) for part in term.operands[1:3])
     given = [None if part is None else body.integers(part) for part in (*term.inputs[3:], None, None)[:2]]
@@ -158,7 +159,7 @@ def _from_start(number: Size, size: Size, step: int) -> Size:
     return number
 
 
-def _split(body: Body, term: Term) -> None:
+def _split(body: FunctionWriter, term: Term) -> None:
     array = viewed(body, term, body.array(term.operands[0]))
     axis = term.attribute("axis", 0) % len(array.shape)
     outputs = len(term.call.results)
@@ -182,7 +183,7 @@ def _split(body: Body, term: Term) -> None:
         start = start + size
 
 
-def _concat(body: Body, term: Term) -> None:
+def _concat(body: FunctionWriter, term: Term) -> None:
     parts = [body.array(part) for part in term.operands]
     axis = term.attribute("axis", 0) % len(parts[0].shape)
     shape = list(parts[0].shape)
@@ -195,7 +196,7 @@ def _concat(body: Body, term: Term) -> None:
         start = start + part.shape[axis]
 
 
-def fill(body: Body, place: Array, source: Array) -> None:
+def fill(body: FunctionWriter, place: Array, source: Array) -> None:
     """Copy numbers into a part of an array."""
     body.uses(place.offset, *place.strides)
     if source.size == 0:
@@ -208,9 +209,7 @@ def fill(body: Body, place: Array, source: Array) -> None:
         body.line(line)
 
 
-def _pad(body: Body, term: Term) -> None:
-    if term.attribute("mode", "constant") != "constant":
-        raise NoFormError(f"the mode {term.attribute('mode')}")
+def _pad(body: FunctionWriter, term: Term) -> None:
     array = viewed(body, term, body.array(term.operands[0]))
     around = body.numbers(term.operands[1])
     rank = len(array.shape)
@@ -220,10 +219,16 @@ def _pad(body: Body, term: Term) -> None:
     shape = list(array.shape)
     for at, axis in enumerate(axes):
         low, high = around[at], around[at + len(axes)]
-        if not (is_positive(low + 1) and is_positive(high + 1)):
-            raise NoFormError("it takes away")
-        before[axis], shape[axis] = low, shape[axis] + low + high
+        array = _cropped(array, axis, low, high)
+        before[axis], shape[axis] = _widened(low), array.shape[axis] + _widened(low) + _widened(high)
+    if tuple(shape) == array.shape:
+        body.set(term, array)
+        return
     made = body.made(term, tuple(shape), array.dtype)
+    mode = str(term.attribute("mode", "constant"))
+    if mode != "constant":
+        _mirrored(body, made, array, before, mode)
+        return
     number = _given(term, 2)
     if number is None:
         # A loop to T + 1 lets GCC think of the largest T of all, and warn of what is copied then.
@@ -238,11 +243,42 @@ def _pad(body: Body, term: Term) -> None:
     fill(body, place, array)
 
 
+def _widened(width: Size) -> Size:
+    """What a width adds: a negative one takes away."""
+    return 0 if isinstance(width, int) and width < 0 else width
+
+
+def _cropped(array: Array, axis: int, low: Size, high: Size) -> Array:
+    """Without what negative widths take away."""
+    if not all(isinstance(width, int) or is_positive(width + 1) for width in (low, high)):
+        raise NoFormError("whether it takes away depends on the length")
+    first, last = (-width if isinstance(width, int) and width < 0 else 0 for width in (low, high))
+    size = array.shape[axis] - first - last
+    if not is_positive(size + 1):
+        raise NoFormError("how much it takes away depends on the length")
+    return cut(array, axis, first, size) if first or last else array
+
+
+def _mirrored(body: FunctionWriter, made: Array, array: Array, before: Sequence[Size], mode: str) -> None:
+    """With numbers of the array around it: the last ones, those mirrored at it, or those of the other end."""
+    functions = {"edge": "nearest_row", "reflect": "mirrored_row", "wrap": "turned_row"}
+    if mode not in functions:
+        raise NoFormError(f"the mode {mode}")
+    names = [f"i{at}" for at in range(len(made.shape))]
+    body.uses(array.offset, *array.strides, *array.shape, *before)
+    places = [
+        name if low == 0 and size == whole else f"{functions[mode]}((int64_t){name} - {factor(low)}, {text(size)})"
+        for name, low, size, whole in zip(names, before, array.shape, made.shape, strict=True)
+    ]
+    with loops(body, names, made.shape):
+        body.line(f"{made.element(names)} = {array.element(places)};")
+
+
 def _given(term: Term, at: int) -> Term | None:
     return term.inputs[at] if len(term.inputs) > at else None
 
 
-def _tile(body: Body, term: Term) -> None:
+def _tile(body: FunctionWriter, term: Term) -> None:
     array = viewed(body, term, body.array(term.operands[0]))
     times = body.numbers(term.operands[1])
     wide = [size for pair in zip(times, array.shape, strict=True) for size in pair]
@@ -252,7 +288,45 @@ def _tile(body: Body, term: Term) -> None:
     body.set(term, in_shape(body, term, seen, shape))
 
 
-def _constant_of_shape(body: Body, term: Term) -> None:
+def _depth_to_space(body: FunctionWriter, term: Term) -> None:
+    """Channels into blocks of space: (n, b, b, c, h, w), or with CRD (n, c, b, b, h, w), as (n, c, h, b, w, b)."""
+    n, channels, h, w = body.shape(term.operands[0])
+    block = int(term.attribute("blocksize"))
+    depth = quotient(channels, block * block)
+    if depth is None:
+        raise NoFormError("its channels depend on the length")
+    rows_first = str(term.attribute("mode", "DCR")) == "DCR"
+    wide = (n, block, block, depth, h, w) if rows_first else (n, depth, block, block, h, w)
+    order = (0, 3, 4, 1, 5, 2) if rows_first else (0, 1, 4, 2, 5, 3)
+    _regrouped(body, term, wide, order, (n, depth, h * block, w * block))
+
+
+def _space_to_depth(body: FunctionWriter, term: Term) -> None:
+    n, c, h, w = body.shape(term.operands[0])
+    block = int(term.attribute("blocksize"))
+    rows, columns = quotient(h, block), quotient(w, block)
+    if rows is None or columns is None:
+        raise NoFormError("how many blocks there are depends on the length")
+    wide = (n, c, rows, block, columns, block)
+    _regrouped(body, term, wide, (0, 3, 5, 1, 2, 4), (n, c * (block * block), rows, columns))
+
+
+def _regrouped(body: FunctionWriter, term: Term, wide: Shape, order: Sequence[int], shape: Shape) -> None:
+    """An operand in one shape, its axes in another order, in another shape."""
+    array = viewed(body, term, in_shape(body, term, body.array(term.operands[0]), wide))
+    turned = array.seen(tuple(array.shape[at] for at in order), [array.strides[at] for at in order])
+    body.set(term, in_shape(body, term, turned, shape))
+
+
+def _eye(body: FunctionWriter, term: Term) -> None:
+    rows, columns = body.shape(term.operands[0])
+    offset = int(term.attribute("k", 0))
+    made = body.made(term, (rows, columns))
+    with loops(body, ("row", "at"), (rows, columns)):
+        body.line(f"{made.element(('row', 'at'))} = (int64_t)at - (int64_t)row == {offset};")
+
+
+def _constant_of_shape(body: FunctionWriter, term: Term) -> None:
     shape = tuple(body.numbers(term.operands[0]))
     value = term.attribute("value")
     array = np.zeros(1, np.float32) if value is None else value.numpy().reshape(1)
@@ -261,7 +335,7 @@ def _constant_of_shape(body: Body, term: Term) -> None:
     body.set(term, pointed.seen(shape, [0] * len(shape)))
 
 
-def _range(body: Body, term: Term) -> None:
+def _range(body: FunctionWriter, term: Term) -> None:
     start, limit, delta = (body.numbers(part)[0] for part in term.operands)
     count = limit - start if delta == 1 else start - limit if delta == -1 else quotient(limit - start, delta)
     if count is None or not is_positive(count):
@@ -272,17 +346,20 @@ def _range(body: Body, term: Term) -> None:
         body.line(f"{made.base}[at] = ({made.ctype})({start}) + ({made.ctype})({delta}) * ({made.ctype})at;")
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
     "Flatten": _flatten,
     "Identity": _identity,
+    "DepthToSpace": _depth_to_space,
     "Dropout": _identity,
+    "EyeLike": _eye,
     "Pad": _pad,
     "Range": _range,
     "Reshape": _reshape,
     "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Squeeze": _squeeze,
     "Tile": _tile,

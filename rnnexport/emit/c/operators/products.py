@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rnnexport.emit.c.arrays import Array, Size, broadcast, broadcast_strides, factor, product, solid_strides, text
-from rnnexport.emit.c.body import Body
+from rnnexport.emit.c.body import FunctionWriter, loops
 from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.groups import place
 from rnnexport.ir.terms import Term
@@ -17,7 +16,7 @@ from rnnexport.ir.terms import Term
 _FUNCTIONS = {"float32": "multiply", "float64": "multiply_doubles"}
 
 
-def _matmul(body: Body, term: Term) -> None:
+def _matmul(body: FunctionWriter, term: Term) -> None:
     left, right = body.dense(term.operands[0]), body.solid(term.operands[1])
     if left.dtype not in _FUNCTIONS:
         raise NoFormError(f"its numbers are {left.dtype}")
@@ -39,7 +38,7 @@ def _ranked(shape: tuple[Size, ...], left: Array, right: Array) -> tuple[Size, .
     return shape if len(shape) == rank else (1,) * (rank - len(shape)) + shape[-rank:] if rank else ()
 
 
-def _write(body: Body, y: str, x: str, w: str, sizes: tuple[Size, Size, Size], dtype: str) -> None:
+def _write(body: FunctionWriter, y: str, x: str, w: str, sizes: tuple[Size, Size, Size], dtype: str) -> None:
     body.uses(*sizes)
     if sizes[2] == 1 and dtype == "float32":
         body.line(f"dots({y}, {x}, {w}, {text(sizes[0])}, {text(sizes[1])});")
@@ -47,7 +46,7 @@ def _write(body: Body, y: str, x: str, w: str, sizes: tuple[Size, Size, Size], d
     body.line(f"{_FUNCTIONS[dtype]}({y}, {x}, {w}, {', '.join(map(text, sizes))});")
 
 
-def _batched(body: Body, term: Term, left: Array, right: Array) -> None:
+def _batched(body: FunctionWriter, term: Term, left: Array, right: Array) -> None:
     """A product for each index of the leading axes."""
     if len(left.shape) == 1:
         left = left.seen((1, *left.shape), solid_strides((1, *left.shape)))
@@ -72,23 +71,14 @@ def _leading(array: Array) -> Array:
     return replace(array, shape=array.shape[:-2], strides=array.strides[:-2])
 
 
-def _pointer(body: Body, array: Array, strides: tuple[Size, ...] | None) -> list[str]:
+def _pointer(body: FunctionWriter, array: Array, strides: tuple[Size, ...] | None) -> list[str]:
     assert strides is not None
     body.uses(*strides)
     moves = [f" + batch_{at} * {factor(stride)}" for at, stride in enumerate(strides) if stride != 0]
     return [array.pointer, *moves]
 
 
-@contextmanager
-def loops(body: Body, indices: Sequence[str], sizes: Sequence[Size]) -> Iterator[None]:
-    """Nested loops over indices of these sizes."""
-    with ExitStack() as stack:
-        for index, size in zip(indices, sizes, strict=True):
-            stack.enter_context(body.loop(index, size))
-        yield
-
-
-def _gemm(body: Body, term: Term) -> None:
+def _gemm(body: FunctionWriter, term: Term) -> None:
     left, right = (body.array(part) for part in term.operands[:2])
     sides = []
     for array, name in ((left, "transA"), (right, "transB")):
@@ -105,7 +95,7 @@ def _gemm(body: Body, term: Term) -> None:
     _scaled_and_added(body, term, made)
 
 
-def _scaled_and_added(body: Body, term: Term, made: Array) -> None:
+def _scaled_and_added(body: FunctionWriter, term: Term, made: Array) -> None:
     """`alpha * made + beta * bias`, number by number: a vector would reach into the next row, which is done already."""
     alpha, beta = (float(term.attribute(name, 1.0)) for name in ("alpha", "beta"))
     text_ = f"{made.base}[row * {factor(made.shape[1])} + at]"
@@ -123,4 +113,81 @@ def _scaled_and_added(body: Body, term: Term, made: Array) -> None:
             body.line(f"{text_} = {value};")
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {"MatMul": _matmul, "Gemm": _gemm}
+def _einsum(body: FunctionWriter, term: Term) -> None:
+    """A sum of products: a loop over each letter, those of the result outside of the others."""
+    parts = [body.pointed(body.array(part), "factor") for part in term.operands]
+    letters, wanted = _letters(str(term.attribute("equation")), [len(part.shape) for part in parts])
+    sizes: dict[str, Size] = {}
+    for part, names in zip(parts, letters, strict=True):
+        for size, name in zip(part.shape, names, strict=True):
+            sizes[name] = size if sizes.get(name, 1) == 1 else sizes[name]
+    made = body.made(term, tuple(sizes[name] for name in wanted))
+    inner = [name for name in sizes if name not in wanted]
+    with loops(body, [f"i_{name}" for name in wanted], made.shape), body.block(""):
+        body.line(f"{made.ctype} total = 0;")
+        with loops(body, [f"i_{name}" for name in inner], [sizes[name] for name in inner]):
+            factors = []
+            for part, names in zip(parts, letters, strict=True):
+                body.uses(part.offset, *part.strides)
+                at = ["0" if size == 1 else f"i_{name}" for size, name in zip(part.shape, names, strict=True)]
+                factors.append(part.element(at))
+            body.line(f"total += {' * '.join(factors)};")
+        body.line(f"{made.element([f'i_{name}' for name in wanted])} = total;")
+
+
+def _letters(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
+    """The names of the axes of each operand and of the result; `...` is `e0`, `e1`, ..., from the last axis on."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    operands = left.split(",")
+    spelt = [each.replace("...", "") for each in operands]
+    hidden = [rank - len(each) for rank, each in zip(ranks, spelt, strict=True)]
+    if any(count and "..." not in each for count, each in zip(hidden, operands, strict=True)):
+        raise NoFormError(f"its equation {equation} has letters for other axes")
+    if not arrow:
+        found = "".join(spelt)
+        right = ("..." if any(hidden) else "") + "".join(name for name in sorted(set(found)) if found.count(name) == 1)
+    return [_axes(each, count) for each, count in zip(operands, hidden, strict=True)], _axes(right, max(hidden))
+
+
+def _axes(letters: str, hidden: int) -> list[str]:
+    before, dots, after = letters.partition("...")
+    return [*before, *(f"e{at}" for at in reversed(range(hidden)) if dots), *after]
+
+
+def _determinant(body: FunctionWriter, term: Term) -> None:
+    """Of each matrix, by elimination with the largest pivot of a column."""
+    array = body.solid(term.operands[0])
+    if array.dtype not in _FUNCTIONS:
+        raise NoFormError(f"its numbers are {array.dtype}")
+    size, magnitude = array.shape[-1], "fabsf" if array.dtype == "float32" else "fabs"
+    made, rows = body.made(term, array.shape[:-2]), body.fresh("rows", array.dtype, array.shape[-2:])
+    n, r = factor(size), rows.base
+    body.uses(size)
+    with body.loop("matrix", product(made.shape)):
+        body.line(f"memcpy({r}, {array.pointer} + matrix * {n} * {n}, {n} * {n} * sizeof({made.ctype}));")
+        body.line(f"{made.ctype} total = 1;")
+        with body.loop("at", size):
+            body.line("size_t pivot = at;")
+            with body.block(f"for (size_t row = at + 1; row < {text(size)}; row++)"):
+                body.line(f"if ({magnitude}({r}[row * {n} + at]) > {magnitude}({r}[pivot * {n} + at])) pivot = row;")
+            with body.block("if (pivot != at)"):
+                body.line("total = -total;")
+                with body.loop("k", size):
+                    body.line(f"const {made.ctype} other = {r}[at * {n} + k];")
+                    body.line(f"{r}[at * {n} + k] = {r}[pivot * {n} + k];")
+                    body.line(f"{r}[pivot * {n} + k] = other;")
+            body.line(f"const {made.ctype} first = {r}[at * {n} + at];")
+            body.line("total *= first;")
+            with body.block(f"for (size_t row = at + 1; row < {text(size)} && first != 0; row++)"):
+                body.line(f"const {made.ctype} share = {r}[row * {n} + at] / first;")
+                with body.block(f"for (size_t k = at; k < {text(size)}; k++)"):
+                    body.line(f"{r}[row * {n} + k] -= share * {r}[at * {n} + k];")
+        body.line(f"{made.base}[matrix] = total;")
+
+
+OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {
+    "Det": _determinant,
+    "Einsum": _einsum,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rnnexport.emit.c.arrays import Array, Size, factor, product, solid_strides, text
-from rnnexport.emit.c.body import Body
+from rnnexport.emit.c.body import FunctionWriter, loops
 from rnnexport.emit.c.elementwise import NoFormError
 from rnnexport.emit.c.groups import place
-from rnnexport.emit.c.operators.products import loops
 from rnnexport.ir.terms import Term
 
 # What an accumulator starts with, what an element does to it, and what is made of it in the end; `{n}` is how many
@@ -19,16 +18,13 @@ _ROWS = {
     "ReduceProd": ("1", "{a} *= {x};", "{a}"),
     "ReduceMax": ("", "{a} = {x} > {a}{nan} ? {x} : {a};", "{a}"),
     "ReduceMin": ("", "{a} = {x} < {a}{nan} ? {x} : {a};", "{a}"),
-    "ReduceL1": ("0", "{a} += {x} < 0 ? -{x} : {x};", "{a}"),
-    "ReduceL2": ("0", "{a} += {x} * {x};", "sqrt{f}({a})"),
     "ReduceSumSquare": ("0", "{a} += {x} * {x};", "{a}"),
-    "ReduceLogSum": ("0", "{a} += {x};", "log{f}({a})"),
 }
 
 _SUMS = ("ReduceSum", "ReduceMean")
 
 
-def axes_of(body: Body, term: Term, rank: int) -> set[int]:
+def axes_of(body: FunctionWriter, term: Term, rank: int) -> set[int]:
     """The axes that a reduction takes away."""
     given = term.inputs[1] if len(term.inputs) > 1 else None
     axes = list(term.attribute("axes") or ()) if given is None else body.integers(given)
@@ -37,7 +33,7 @@ def axes_of(body: Body, term: Term, rank: int) -> set[int]:
     return {int(axis) % rank for axis in axes}
 
 
-def _reduce(body: Body, term: Term) -> None:
+def _reduce(body: FunctionWriter, term: Term) -> None:
     array = body.pointed(body.array(term.operands[0]), "numbers")
     gone = axes_of(body, term, len(array.shape))
     keep = bool(term.attribute("keepdims", 1))
@@ -46,7 +42,7 @@ def _reduce(body: Body, term: Term) -> None:
     _reduced(body, term.op, array, gone, made)
 
 
-def _reduced(body: Body, op: str, array: Array, gone: set[int], made: Array) -> None:
+def _reduced(body: FunctionWriter, op: str, array: Array, gone: set[int], made: Array) -> None:
     axes = {at for at in gone if array.shape[at] != 1}
     if op in _SUMS and array.dtype == "float32" and axes:
         inner = {at for at in range(min(axes), len(array.shape)) if array.shape[at] != 1}
@@ -64,7 +60,7 @@ def _last_are_solid(array: Array, first: int) -> bool:
     return array.seen(array.shape[first:], array.strides[first:]).is_solid
 
 
-def _summed(body: Body, op: str, array: Array, first: int, made: Array) -> None:
+def _summed(body: FunctionWriter, op: str, array: Array, first: int, made: Array) -> None:
     """The sum of rows that are solid."""
     kept = [at for at in range(first) if array.shape[at] != 1]
     names = [f"k{at}" for at in kept]
@@ -78,7 +74,7 @@ def _summed(body: Body, op: str, array: Array, first: int, made: Array) -> None:
         body.line(f"{made.base}[{to}] = sum_of({source}, {text(count)}){mean};")
 
 
-def _added(body: Body, op: str, array: Array, axes: set[int], made: Array) -> None:
+def _added(body: FunctionWriter, op: str, array: Array, axes: set[int], made: Array) -> None:
     """The sum of rows, which are added place by place."""
     kept = [at for at, size in enumerate(array.shape) if at not in axes and size != 1]
     *outer, last = kept
@@ -104,7 +100,7 @@ def _added(body: Body, op: str, array: Array, axes: set[int], made: Array) -> No
                 body.line(f"store({to}, load({to}) / (float)({text(count)}));")
 
 
-def _one_by_one(body: Body, op: str, array: Array, gone: set[int], made: Array) -> None:
+def _one_by_one(body: FunctionWriter, op: str, array: Array, gone: set[int], made: Array) -> None:
     start, each, end = _ROWS[op]
     kept = [at for at, size in enumerate(array.shape) if at not in gone and size != 1]
     names = [
@@ -130,19 +126,39 @@ def _one_by_one(body: Body, op: str, array: Array, gone: set[int], made: Array) 
         body.line(f"{made.base}[{place}] = {end.format(**words)};")
 
 
-def _softmax(body: Body, term: Term) -> None:
+def _softmax(body: FunctionWriter, term: Term) -> None:
     array = body.solid(term.operands[0])
-    if array.dtype != "float32":
+    if array.dtype not in ("float32", "float64"):
         raise NoFormError(f"its numbers are {array.dtype}")
     axis = term.attribute("axis", -1) % len(array.shape)
-    made = body.made(term, array.shape)
+    made = body.made(term, array.shape, array.dtype)
     sizes = (product(array.shape[:axis]), array.shape[axis], product(array.shape[axis + 1 :]))
     body.uses(*sizes)
     name = "softmax_of" if term.op == "Softmax" else "log_softmax_of"
+    if array.dtype == "float64":
+        _softmax_of_doubles(body, array, made, sizes, logarithm=term.op == "LogSoftmax")
+        return
     body.line(f"{name}({made.base}, {array.pointer}, {', '.join(map(text, sizes))});")
 
 
-def _cumsum(body: Body, term: Term) -> None:
+def _softmax_of_doubles(
+    body: FunctionWriter, array: Array, made: Array, sizes: tuple[Size, Size, Size], *, logarithm: bool
+) -> None:
+    outer, size, inner = sizes
+    place = f"(row * {factor(size)} + at) * {factor(inner)} + column"
+    source = array.element_at(place)
+    with body.loop("row", outer), body.loop("column", inner):
+        body.line("double largest = -INFINITY, total = 0;")
+        with body.loop("at", size):
+            body.line(f"largest = {source} > largest ? {source} : largest;")
+        with body.loop("at", size):
+            body.line(f"total += exp({source} - largest);")
+        found = f"{source} - largest - log(total)" if logarithm else f"exp({source} - largest) / total"
+        with body.loop("at", size):
+            body.line(f"{made.base}[{place}] = {found};")
+
+
+def _cumsum(body: FunctionWriter, term: Term) -> None:
     array = body.solid(term.operands[0])
     (axis,) = body.integers(term.operands[1])
     axis %= len(array.shape)
@@ -159,7 +175,7 @@ def _cumsum(body: Body, term: Term) -> None:
                 body.line(line)
 
 
-def _arg(body: Body, term: Term) -> None:
+def _arg(body: FunctionWriter, term: Term) -> None:
     array = body.solid(term.operands[0])
     axis = term.attribute("axis", 0) % len(array.shape)
     shape = [1 if at == axis else size for at, size in enumerate(array.shape)]
@@ -177,7 +193,7 @@ def _arg(body: Body, term: Term) -> None:
         body.line(f"{made.base}[row * {factor(inner)} + column] = ({made.ctype})best;")
 
 
-OPERATORS: dict[str, Callable[[Body, Term], None]] = {
+OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {
     **dict.fromkeys(_ROWS, _reduce),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),

@@ -51,15 +51,6 @@ def erf(x: np.ndarray) -> np.ndarray:
     return np.copysign(np.where(np.abs(exact) > 1.0, tail, head), exact).astype(np.asarray(x).dtype)
 
 
-def log_sum_exp(x: np.ndarray, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> np.ndarray:
-    """The logarithm of sum(exp(x)) along axes, without overflow: the largest is taken out of the sum."""
-    largest = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    # Of infinite ones nothing can be taken out.
-    largest = np.where(np.isfinite(largest), largest, 0)
-    total = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
-    return total if keepdims else np.squeeze(total, axis=axis)
-
-
 def truncated_quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The quotient of integers, rounded toward zero: `//` rounds down."""
     quotient = a // b

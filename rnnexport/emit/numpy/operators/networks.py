@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnexport.emit.numpy.operators.arrays import erf
-
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), to the last digits at both ends; from the bound on it rounds to 1."""
@@ -29,39 +27,9 @@ def elu(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def celu(x: np.ndarray, alpha: float) -> np.ndarray:
-    """Above zero x, below it alpha * (exp(x / alpha) - 1)."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
-
-
-def thresholded_relu(x: np.ndarray, threshold: float) -> np.ndarray:
-    """Above the threshold x, below it 0."""
-    return np.where(x > threshold, x, 0)
-
-
 def softsign(x: np.ndarray) -> np.ndarray:
     """A sigmoid between -1 and 1, without exp."""
     return x / (1 + np.abs(x))
-
-
-def hard_swish(x: np.ndarray) -> np.ndarray:
-    """Swish: x times a sigmoid of straight lines."""
-    return x * np.clip(x / 6 + 0.5, 0, 1)
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    """Swish of a normal distribution: x times the probability that a standard normal variable is below x."""
-    return 0.5 * x * (1 + erf(x * 0.7071067811865476))
-
-
-def gelu_tanh(x: np.ndarray) -> np.ndarray:
-    """gelu, approximated by a tanh."""
-    return 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))
-
-
-def mish(x: np.ndarray) -> np.ndarray:
-    """Swish with tanh(softplus(x)) for the sigmoid."""
-    return x * np.tanh(np.logaddexp(x, 0))
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -76,13 +44,6 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """The logarithm of softmax."""
     y = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
     y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
-    return y
-
-
-def hardmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """1 at the first of the largest along the axis, 0 elsewhere."""
-    y = np.zeros_like(x)
-    np.put_along_axis(y, np.expand_dims(x.argmax(axis=axis), axis), 1, axis=axis)
     return y
 
 
@@ -251,22 +212,8 @@ def average_pool(
     return seen.sum(axis=axes) / counted.sum(axis=axes)
 
 
-def power_pool(
-    x: np.ndarray,
-    size: tuple[int, ...],
-    strides: tuple[int, ...] = (),
-    dilations: tuple[int, ...] = (),
-    padding: tuple[tuple[int, int], ...] | str = (),
-    ceil_mode: bool = False,
-    p: int = 2,
-) -> np.ndarray:
-    """The p-norm of every window."""
-    seen = pool_windows(np.abs(x) ** p, size, strides, dilations, padding, ceil_mode)
-    return seen.sum(axis=tuple(range(x.ndim, seen.ndim))) ** (1 / p)
-
-
 def per_channel(vector_C: np.ndarray, rank: int) -> np.ndarray:
-    """A number a channel, laid along the second axis of an array of that rank."""
+    """A number a channel, along the second axis of an array of that rank."""
     return vector_C.reshape(-1, *[1] * (rank - 2))
 
 
@@ -290,21 +237,8 @@ def instance_normalize(x: np.ndarray, scale_C: np.ndarray, bias_C: np.ndarray, e
     return normal * per_channel(scale_C, x.ndim) + per_channel(bias_C, x.ndim)
 
 
-def layer_normalize(
-    x: np.ndarray, scale: np.ndarray, bias: np.ndarray | float = 0, axis: int = -1, epsilon: float = 1e-5
-) -> np.ndarray:
-    """Along all axes from that one on."""
-    return normalize(x, tuple(range(axis % x.ndim, x.ndim)), epsilon) * scale + bias
-
-
 def local_response_normalize(x: np.ndarray, size: int, alpha: float, beta: float, bias: float) -> np.ndarray:
     """By the squares of `size` neighbouring channels."""
     around = [(0, 0), ((size - 1) // 2, size // 2), *[(0, 0)] * (x.ndim - 2)]
     squares = np.lib.stride_tricks.sliding_window_view(np.pad(np.square(x), around), size, axis=1).sum(axis=-1)
     return x / (bias + alpha / size * squares) ** beta
-
-
-def to_unit_length(x: np.ndarray, axis: int = -1, p: int = 2) -> np.ndarray:
-    """To length 1 along the axis, by the sum of absolute values (p = 1) or the root of that of squares (p = 2)."""
-    length = np.abs(x).sum(axis=axis, keepdims=True) if p == 1 else np.sqrt(np.square(x).sum(axis=axis, keepdims=True))
-    return np.divide(x, length, out=np.zeros_like(x), where=length != 0)

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined
-from rnnexport.emit.numpy.rules.common import FLOATS, Rule, as_array, dtype_of, is_number, result_dtype, with_an_array
+from rnnexport.emit.numpy.rules.common import (
+    FLOATS,
+    Rule,
+    as_array,
+    dtype_of,
+    is_number,
+    number,
+    result_dtype,
+    with_an_array,
+)
+from rnnexport.ir.operators import OPERATORS, Elementwise
 
 
 def _add(use: Use) -> Expression:
@@ -34,11 +44,6 @@ def _product(sign: str, a: Expression, b: Expression) -> Expression:
     return combined(f"{a.within(Binding.PRODUCT)} {sign} {b.within(Binding.UNARY)}", Binding.PRODUCT, [a, b])
 
 
-def _multiply(use: Use) -> Expression:
-    a, b = with_an_array([use.operand(0), use.operand(1)])
-    return _product("*", a, b)
-
-
 def _divide(use: Use) -> Expression:
     dtype = result_dtype(use)
     a, b = with_an_array([use.operand(0), use.operand(1)])
@@ -49,11 +54,6 @@ def _divide(use: Use) -> Expression:
     if dtype.startswith("uint"):
         return _product("//", a, b)
     return call("truncated_quotient", a.text, b.text, uses=[a, b], helper=True)
-
-
-def _floor_divide(use: Use) -> Expression:
-    """No operator of ONNX: see `rnnexport.ir.tidying`."""
-    return _product("//", *with_an_array([use.operand(0), use.operand(1)]))
 
 
 def _modulo(use: Use) -> Expression:
@@ -121,13 +121,6 @@ def _sum(use: Use) -> Expression:
     return first
 
 
-def _mean(use: Use) -> Expression:
-    total = _sum(use)
-    if len(use.inputs) == 1:
-        return total
-    return combined(f"{total.within(Binding.PRODUCT)} / {len(use.inputs)}", Binding.PRODUCT, [total])
-
-
 def _clip(use: Use) -> Expression:
     x, low, high = use.operand(0), use.given(1), use.given(2)
     whole = with_an_array([x, *(bound for bound in (low, high) if bound is not None)])
@@ -136,14 +129,6 @@ def _clip(use: Use) -> Expression:
         return whole[0]
     function = "np.maximum" if high is None else "np.minimum" if low is None else "np.clip"
     return call(function, *texts, uses=whole)
-
-
-def _bitwise(sign: str, binding: Binding, tighter: Binding) -> Rule:
-    def rule(use: Use) -> Expression:
-        a, b = with_an_array([use.operand(0), use.operand(1)])
-        return combined(f"{a.within(binding)} {sign} {b.within(tighter)}", binding, [a, b])
-
-    return rule
 
 
 def _bitwise_not(use: Use) -> Expression:
@@ -155,23 +140,6 @@ def _shift(use: Use) -> Expression:
     a, b = with_an_array([use.operand(0), use.operand(1)])
     function = {"LEFT": "np.left_shift", "RIGHT": "np.right_shift"}[use.attributes["direction"]]
     return call(function, a.text, b.text, uses=[a, b])
-
-
-def _comparison(sign: str) -> Rule:
-    def rule(use: Use) -> Expression:
-        a, b = with_an_array([use.operand(0), use.operand(1)])
-        text = f"{a.within(Binding.BIT_OR)} {sign} {b.within(Binding.BIT_OR)}"
-        return combined(text, Binding.COMPARISON, [a, b])
-
-    return rule
-
-
-def _logical(sign: str, binding: Binding, tighter: Binding) -> Rule:
-    def rule(use: Use) -> Expression:
-        a, b = with_an_array([use.operand(0), use.operand(1)])
-        return combined(f"{a.within(binding)} {sign} {b.within(tighter)}", binding, [a, b])
-
-    return rule
 
 
 def _not(use: Use) -> Expression:
@@ -230,74 +198,62 @@ def _where(use: Use) -> Expression:
     return call(f"{chosen.text}.astype", dtype.text, uses=[chosen, dtype])
 
 
-def _function(name: str) -> Rule:
+# How tightly two operands are bound by a sign: the whole, the left one and the right one.
+_SIGNS = {
+    **dict.fromkeys(("==", "<", "<=", ">", ">="), (Binding.COMPARISON, Binding.BIT_OR, Binding.BIT_OR)),
+    **dict.fromkeys(("*", "/", "//"), (Binding.PRODUCT, Binding.PRODUCT, Binding.UNARY)),
+    "&": (Binding.BIT_AND, Binding.BIT_AND, Binding.SUM),
+    "|": (Binding.BIT_OR, Binding.BIT_OR, Binding.BIT_XOR),
+    "^": (Binding.BIT_XOR, Binding.BIT_XOR, Binding.BIT_AND),
+}
+
+
+def _signed(sign: str) -> Rule:
+    """`a sign b`."""
+    binding, left, right = _SIGNS[sign]
+
     def rule(use: Use) -> Expression:
-        x = as_array(use.operand(0))
-        return call(name, x.text, uses=[x])
+        a, b = with_an_array([use.operand(0), use.operand(1)])
+        return combined(f"{a.within(left)} {sign} {b.within(right)}", binding, [a, b])
 
     return rule
 
 
-def _erf(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    return call("erf", x.text, uses=[x], helper=True)
+def _by_text(row: Elementwise) -> Rule:
+    """The text of a row, around its operands."""
+    function = row.numpy.partition("(")[0]
+    helpers = frozenset[str]() if function.startswith("np.") else frozenset({function})
+
+    def rule(use: Use) -> Expression:
+        values = [as_array(part) for part in use.inputs if part is not None]
+        text = row.numpy.format(*(value.text for value in values), a=number(use, "alpha", row.alpha).text)
+        return combined(text, Binding.ATOM, values, helpers)
+
+    return rule
 
 
-RULES: Mapping[str, Rule] = {
+_OWN: Mapping[str, Rule] = {
     "Add": _add,
     "BitShift": _shift,
-    "BitwiseAnd": _bitwise("&", Binding.BIT_AND, Binding.SUM),
     "BitwiseNot": _bitwise_not,
-    "BitwiseOr": _bitwise("|", Binding.BIT_OR, Binding.BIT_XOR),
-    "BitwiseXor": _bitwise("^", Binding.BIT_XOR, Binding.BIT_AND),
     "Clip": _clip,
     "Div": _divide,
-    "FloorDiv": _floor_divide,
+    "IsInf": _is_infinite,
+    "IsNaN": _is_nan,
     "Max": _extreme("np.maximum"),
-    "Mean": _mean,
     "Min": _extreme("np.minimum"),
     "Mod": _modulo,
-    "Mul": _multiply,
     "Neg": _negate,
+    "Not": _not,
     "Pow": _power,
     "Reciprocal": _reciprocal,
     "Sub": _subtract,
     "Sum": _sum,
-    "And": _logical("&", Binding.BIT_AND, Binding.SUM),
-    "Equal": _comparison("=="),
-    "Greater": _comparison(">"),
-    "GreaterOrEqual": _comparison(">="),
-    "IsInf": _is_infinite,
-    "IsNaN": _is_nan,
-    "Less": _comparison("<"),
-    "LessOrEqual": _comparison("<="),
-    "Not": _not,
-    "Or": _logical("|", Binding.BIT_OR, Binding.BIT_XOR),
     "Where": _where,
-    "Xor": _logical("^", Binding.BIT_XOR, Binding.BIT_AND),
-    # Expm1 and Log1p are no operators of ONNX: see `rnnexport.ir.tidying`.
-    "Abs": _function("np.abs"),
-    "Acos": _function("np.arccos"),
-    "Acosh": _function("np.arccosh"),
-    "Asin": _function("np.arcsin"),
-    "Asinh": _function("np.arcsinh"),
-    "Atan": _function("np.arctan"),
-    "Atanh": _function("np.arctanh"),
-    "Ceil": _function("np.ceil"),
-    "Cos": _function("np.cos"),
-    "Cosh": _function("np.cosh"),
-    "Det": _function("np.linalg.det"),
-    "Erf": _erf,
-    "Exp": _function("np.exp"),
-    "Expm1": _function("np.expm1"),
-    "Floor": _function("np.floor"),
-    "Log": _function("np.log"),
-    "Log1p": _function("np.log1p"),
-    # Halves to the even number, as ONNX has it.
-    "Round": _function("np.rint"),
-    "Sign": _function("np.sign"),
-    "Sin": _function("np.sin"),
-    "Sinh": _function("np.sinh"),
-    "Sqrt": _function("np.sqrt"),
-    "Tan": _function("np.tan"),
+}
+_ROWS = [row for row in OPERATORS.values() if isinstance(row, Elementwise)]
+RULES: Mapping[str, Rule] = {
+    **{row.name: _by_text(row) for row in _ROWS if row.numpy},
+    **{row.name: _signed(row.sign) for row in _ROWS if row.sign in _SIGNS},
+    **_OWN,
 }

@@ -78,11 +78,6 @@ def _average_pool(use: Use) -> Expression:
     return _pool("average_pool", use, *(["count_padding=True"] if use.attributes.get("count_include_pad", 0) else []))
 
 
-def _power_pool(use: Use) -> Expression:
-    p = use.attributes.get("p", 2)
-    return _pool("power_pool", use, *([] if p == 2 else [f"p={p}"]))
-
-
 def _global_pool(name: str) -> Rule:
     """`x.name(axis=(2, 3), keepdims=True)`: over all axes of space."""
 
@@ -105,24 +100,6 @@ def _dropout(use: Use) -> Expression | tuple[Expression, ...]:
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
-def _helped(function: str) -> Rule:
-    """`function(x)`, without settings."""
-
-    def rule(use: Use) -> Expression:
-        return helper(function, use)
-
-    return rule
-
-
-def _with(function: str, attribute: str, default: float) -> Rule:
-    """`function(x, attribute)`."""
-
-    def rule(use: Use) -> Expression:
-        return helper(function, use, number(use, attribute, default).text)
-
-    return rule
-
-
 def _along(function: str) -> Rule:
     """`function(x)` along the last axis, or `function(x, axis=1)`."""
 
@@ -133,25 +110,6 @@ def _along(function: str) -> Rule:
         return helper(function, use, *([] if last else [f"axis={axis_at(axis, rank)}"]))
 
     return rule
-
-
-def _tanh(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    return call("np.tanh", x.text, uses=[x])
-
-
-def _relu(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    return call("np.maximum", x.text, "0", uses=[x])
-
-
-def _softplus(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    return call("np.logaddexp", x.text, "0", uses=[x])
-
-
-def _p_relu(use: Use) -> Expression:
-    return helper("leaky_relu", use, inputs=(0, 1))
 
 
 def _selu(use: Use) -> Expression:
@@ -168,10 +126,6 @@ def _unrounded(use: Use, name: str, constant: float) -> Expression:
 def _hard_sigmoid(use: Use) -> Expression:
     line = shifted(scaled(number(use, "alpha", 0.2), as_array(use.operand(0))), number(use, "beta", 0.5))
     return call("np.clip", line.text, "0", "1", uses=[line])
-
-
-def _gelu(use: Use) -> Expression:
-    return helper("gelu_tanh" if use.attributes.get("approximate") in ("tanh", b"tanh") else "gelu", use)
 
 
 def _mat_mul(use: Use) -> Expression:
@@ -213,23 +167,9 @@ def _instance(use: Use) -> Expression:
     return helper("instance_normalize", use, number(use, "epsilon", 1e-5).text, inputs=range(3))
 
 
-def _layer(use: Use) -> Expression:
-    if len(use.results) > 1:
-        raise UnwrittenError("with its statistics")
-    axis = axis_at(int(use.attributes.get("axis", -1)), use.operand(0).rank)
-    epsilon = number(use, "epsilon", 1e-5).text
-    settings = [*([] if axis == "-1" else [f"axis={axis}"]), f"epsilon={epsilon}"]
-    return helper("layer_normalize", use, *settings, inputs=range(3))
-
-
 def _local_response(use: Use) -> Expression:
     settings = [number(use, name, default).text for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))]
     return helper("local_response_normalize", use, str(use.attributes["size"]), *settings)
-
-
-def _length(use: Use) -> Expression:
-    axis, p = axis_at(int(use.attributes.get("axis", -1)), use.operand(0).rank), use.attributes.get("p", 2)
-    return helper("to_unit_length", use, *([] if axis == "-1" else [f"axis={axis}"]), *([] if p == 2 else [f"p={p}"]))
 
 
 _COORDINATES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn")
@@ -316,39 +256,28 @@ def _call(function: str, x: Operand, what: str, settings: Sequence[str], uses: S
     return call(function, array.text, what, *settings, uses=[array, *uses], helper=True)
 
 
+def _determinant(use: Use) -> Expression:
+    x = as_array(use.operand(0))
+    return call("np.linalg.det", x.text, uses=[x])
+
+
 RULES: Mapping[str, Rule] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "Det": _determinant,
     "Dropout": _dropout,
     "GlobalAveragePool": _global_pool("mean"),
     "GlobalMaxPool": _global_pool("max"),
-    "LpPool": _power_pool,
     "MaxPool": _max_pool,
-    "Celu": _with("celu", "alpha", 1.0),
-    "Elu": _with("elu", "alpha", 1.0),
-    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _helped("hard_swish"),
-    "Hardmax": _along("hardmax"),
-    "LeakyRelu": _with("leaky_relu", "alpha", 0.01),
     "LogSoftmax": _along("log_softmax"),
-    "Mish": _helped("mish"),
-    "PRelu": _p_relu,
-    "Relu": _relu,
     "Selu": _selu,
-    "Sigmoid": _helped("sigmoid"),
     "Softmax": _along("softmax"),
-    "Softplus": _softplus,
-    "Softsign": _helped("softsign"),
-    "Tanh": _tanh,
-    "ThresholdedRelu": _with("thresholded_relu", "alpha", 1.0),
     "Gemm": _gemm,
     "MatMul": _mat_mul,
     "BatchNormalization": _batch,
     "InstanceNormalization": _instance,
     "LRN": _local_response,
-    "LayerNormalization": _layer,
-    "LpNormalization": _length,
     "Resize": _resize,
 }

@@ -98,13 +98,6 @@ def _mean(use: Use) -> Expression:
     return _reduction("mean")(use)
 
 
-def _log_sum_exp(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    if _is_noop(use):
-        return x
-    return call("log_sum_exp", x.text, *_arguments(use), uses=[x], helper=True)
-
-
 def _arg(function: str) -> Rule:
     def rule(use: Use) -> Expression:
         x = use.operand(0)
@@ -142,10 +135,6 @@ RULES: Mapping[str, Rule] = {
     "ArgMin": _arg("argmin"),
     "CumSum": _cumulative_sum,
     "Einsum": _einsum,
-    "ReduceL1": _reduction("sum", before="np.abs", narrow=True),
-    "ReduceL2": _reduction("sum", before="np.square", after="np.sqrt"),
-    "ReduceLogSum": _reduction("sum", after="np.log"),
-    "ReduceLogSumExp": _log_sum_exp,
     "ReduceMax": _extreme("max", "min"),
     "ReduceMean": _mean,
     "ReduceMin": _extreme("min", "max"),

@@ -9,9 +9,11 @@ from functools import cache
 import numpy as np
 
 from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Size
+from rnnexport.ir.size_arithmetic import Arithmetic, of_numbers
 
 # The longest vector that is followed element by element.
 LONGEST = 32
+NUMBERS = of_numbers(LONGEST)
 # What reads as a size of an array, and so is never negative.
 _NATURAL = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*\.shape\[\d+\]")
 
@@ -178,21 +180,12 @@ def _either(name: str, a: Size, b: Size) -> Size:
 def compared(sign: str, a: Size, b: Size) -> Size:
     """`a < b`, or the truth where it is known."""
     if isinstance(a, int) and isinstance(b, int):
-        return _COMPARISONS[sign](a, b)
+        return bool(NUMBERS.compared(sign, a, b))
     if a == b:
         return sign in ("==", "<=", ">=")
     if sign == "==" and any(isinstance(x, int) and x < 0 and is_natural(y) for x, y in ((a, b), (b, a))):
         return False
     return f"{written(a).within(Binding.BIT_OR)} {sign} {written(b).within(Binding.BIT_OR)}"
-
-
-_COMPARISONS = {
-    "==": lambda a, b: bool(a == b),
-    "<": lambda a, b: bool(a < b),
-    "<=": lambda a, b: bool(a <= b),
-    ">": lambda a, b: bool(a > b),
-    ">=": lambda a, b: bool(a >= b),
-}
 
 
 def chosen(condition: Size, a: Size, b: Size) -> Size:
@@ -227,3 +220,25 @@ def known_integers(elements: tuple[Size, ...] | None) -> tuple[int, ...] | None:
         return None
     numbers = tuple(int(item) for item in elements if isinstance(item, int | np.integer))
     return numbers if len(numbers) == len(elements) else None
+
+
+def _magnitude(size: Size) -> Size | None:
+    return abs(size) if isinstance(size, int) else size if is_natural(size) else None
+
+
+TEXTS = Arithmetic(
+    longest=LONGEST,
+    plus=plus,
+    minus=minus,
+    times=times,
+    quotient=quotient,
+    remainder=remainder,
+    least=least,
+    greatest=greatest,
+    compared=compared,
+    chosen=chosen,
+    inverted=inverted,
+    number_of=number_of,
+    truth_of=truth_of,
+    magnitude=_magnitude,
+)
