@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from onnx import TensorProto
 
+from benchmarks.edges.cases import Case
 from tests.lowering.graph import Graph
 
 _DTYPES = {TensorProto.FLOAT: tf.float32, TensorProto.INT32: tf.int32, TensorProto.BOOL: tf.bool}
@@ -98,14 +99,12 @@ class Drawn(keras.layers.Layer):
         return written.outputs["y"].tensor, [written.states[name].tensor for name in self.cell.states]
 
 
-def model_of(cells, batch=None):
-    """Each of the cells, by name, over one sequence; the outputs are in their order."""
-    x = keras.Input((None, next(iter(cells.values())).features), batch_size=batch, name="x")
-    outputs = [
-        keras.layers.RNN(Drawn(cell, seed), return_sequences=True, name=f"rnn_{name}")(x)
+def cases_of(cells):
+    """Each of the cells over one sequence `x`, for `benchmarks.edges`."""
+    return [
+        Case(name, "", "x", keras.layers.RNN(Drawn(cell, seed), return_sequences=True, name=f"rnn_{name}"))
         for seed, (name, cell) in enumerate(cells.items())
     ]
-    return keras.Model(x, outputs, name="drawn")
 
 
 def computed(cell, x_BTI):

@@ -28,7 +28,7 @@ from rnnexport.targets.tflite.fusing import Fusion, fusion_of, with_operators
 from rnnexport.targets.tflite.metadata import bytes_of, tree_of
 from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.replaying import Style, in_other_forms
-from rnnexport.targets.tflite.steps import NotWrittenError, written_out
+from rnnexport.targets.tflite.steps import NotWrittenError, TooManyOperatorsError, written_out
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
@@ -95,6 +95,8 @@ def _in_styles(graphs: Graphs, styles: tuple[Style, Style], finish: Finish) -> b
     first, second = styles
     try:
         return _written(graphs, first, finish)
+    except TooManyOperatorsError:
+        raise
     except (ConversionError, NotFixed, NotWrittenError) as error:
         again = _written_again(graphs, second, finish) if _is_different(graphs, *styles) else None
         if again is not None:

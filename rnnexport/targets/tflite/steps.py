@@ -53,6 +53,10 @@ class NotWrittenError(Exception):
     """A loop over a sequence has something in a step that can't stand in a file twice; the message says what."""
 
 
+class TooManyOperatorsError(ConversionError):
+    """Loops written out are more than a file can hold; another way of writing them out is no shorter."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Row:
     """A list after a step wrote one row of it.
@@ -77,7 +81,7 @@ def written_out(model: bytes) -> bytes:
 
     Raises:
         NotWrittenError: a step holds a choice, or a loop that ends by its values.
-        ConversionError: it would have more than 100,000 operators.
+        TooManyOperatorsError: it would have more than 100,000.
     """
     tree = tree_of(model)
     called = {one.subgraphIndex for one in tree.signatureDefs or ()} | {0}
@@ -406,7 +410,7 @@ def _short(name: bytes) -> str:
 
 def _require_few(count: int) -> None:
     if count > _MOST_OPERATORS:
-        raise ConversionError(
+        raise TooManyOperatorsError(
             f"loops written out have more than {_MOST_OPERATORS:,} operators",
             "shorter loops",
             "give --form rolled or fewer --timesteps",
