@@ -51,7 +51,7 @@ OPERATORS = {
     "Split": lambda value, *sizes, axis, parts: tf.split(value, *(map(np.ravel, sizes) if sizes else [parts]), axis),
     "Sqrt": tf.sqrt,
     "Sub": tf.subtract,
-    "Sum": lambda *values: tf.add_n(values),
+    "Sum": lambda *values: reduce(tf.add, values),
     "Tanh": tf.tanh,
     "Transpose": lambda value, perm: tf.transpose(value, perm),
 }

@@ -19,6 +19,7 @@ from tests.lowering.wrappers import Packed
 from tests.targets.drawn_cells import cases_of, computed
 
 GROUP = pytest.mark.xdist_group("tflite_drawn")
+pytestmark = pytest.mark.long
 BATCH, FEATURES = 2, 3
 WIDTHS = (2, 4, 5, 6)
 OTHERS = [name for name in LOOKALIKES if name.startswith("LSTM but")]
@@ -70,7 +71,7 @@ def require_right(data, cells, steps):
 
 
 @GROUP
-@pytest.mark.parametrize("steps", [1, 7, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("steps", [1, 7, 100])
 def test_random_lstms_are_right_in_each_form(steps):
     cells = drawn(steps)
     model = traced_cells(cells, steps)
@@ -84,7 +85,6 @@ def test_random_lstms_are_right_in_each_form(steps):
 
 
 @GROUP
-@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_random_lstms_are_right_in_long_sequences(seed, form):
@@ -94,7 +94,7 @@ def test_random_lstms_are_right_in_long_sequences(seed, form):
 
 
 @GROUP
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 5))])
+@pytest.mark.parametrize("seed", range(5))
 def test_no_look_alike_is_fused_and_each_is_right_as_a_loop(seed):
     cells, steps = look_alikes(seed), 7
     model = traced_cells(cells, steps)
