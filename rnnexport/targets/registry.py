@@ -83,8 +83,8 @@ OPSETS = range(13, 27)
 # Which runtimes want others, as their documentation has it: of Barracuda 1.0 to 3.0, of Sentis 1.6 and of the operators
 # of onnx-tensorrt 7.2.
 OLDER_OPSETS = (
-    "ONNX Runtime, TensorRT from 7.2 and Unity's Sentis (7 to 15) load 13; for Unity's Barracuda, which is documented "
-    "with 9, and for older TensorRT nothing is written yet"
+    "ONNX Runtime, TensorRT from 7.2 and Unity's Sentis (7 to 15) load 13, and tract and OpenVINO what --portable "
+    "writes; for Unity's Barracuda, which is documented with 9, and for older TensorRT nothing is written"
 )
 NEWER_OPSETS = "26 is the newest that ONNX Runtime 1.31 loads"
 # A script hides modules of its own name from what it imports, and NumPy imports many of Python's.

@@ -85,7 +85,7 @@ CASES = [
     ("onnx s_lstm.keras --custom-objects leaves.py", 3, ["SystemExit", "leaves.py:2"]),
     (f"onnx s_lstm.keras --custom-objects {CELLS}/s_lstm.py --custom-objects twice.py", 2, ["SLSTMCell defined by"]),
     ("tflite lstm.keras --cast float16", 2, ["--cast", "float32"]),
-    ("onnx lstm.keras --opset 12", 2, ["--opset 12", "13 to 26", "TensorRT from 7.2", "Barracuda"]),
+    ("onnx lstm.keras --opset 12", 2, ["--opset 12", "13 to 26", "TensorRT from 7.2", "--portable", "Barracuda"]),
     ("onnx lstm.keras --opset 99", 2, ["--opset 99", "13 to 26", "ONNX Runtime 1.31"]),
     ("onnx lstm.keras --lowering fast", 2, ["--lowering", "'fast'", "native"]),
     ("onnx lstm.keras --for tpu", 2, ["--for", "'tpu'", "cuda"]),
