@@ -99,6 +99,12 @@ def quantization_lines(found: Quantized) -> Iterator[str]:
     taken = found.chosen
     limit = "" if found.max_loss is None else f", at most {found.max_loss:g}"
     yield f"  quantised as {taken.form}: loses {taken.worst.value:.2g} ({found.metric}{limit}) at {taken.worst.output}"
+    plain, *rest = (trial.size for trial in found.trials)
+    than = f"than the float32 file of {bytes_in_words(plain)}"
+    if min(rest) >= plain:
+        yield f"  none is smaller {than}: its weights are too small to gain by it"
+    elif taken.size >= plain:
+        yield f"  larger {than}: the smaller forms lose too much"
     yield f"  ranges from {found.calibrated_on}; measured on {found.measured_on}"
     for loss in taken.losses:
         if curve := _curve(loss):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -45,6 +47,20 @@ def test_the_lines_say_what_was_lost_where_and_when():
         "1% of h lie outside",
         "gru (GRU): int8 weights, computed in float32, no GRU of integers",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ((1300, 1200), ""),
+        ((4100, 4000), "none is smaller than the float32 file of 4 KB: its weights are too small to gain by it"),
+        ((3900, 4200), "larger than the float32 file of 4 KB: the smaller forms lose too much"),
+    ],
+)
+def test_a_file_that_is_no_smaller_is_told(sizes: tuple[int, int], told: str):
+    other, taken = replace(TAKEN, form="dynamic", size=sizes[0]), replace(TAKEN, size=sizes[1])
+    lines = [line.strip() for line in quantization_lines(replace(FOUND, chosen=taken, trials=(PLAIN, other, taken)))]
+    assert [line for line in lines if "float32 file" in line] == ([told] if told else [])
 
 
 def test_what_the_options_ask():
