@@ -10,7 +10,7 @@ import rnnexport
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"form": "fast"}, "lowering 'fast'; expected one of auto, native, scan, unroll, loop"),
+        ({"form": "fast"}, "lowering 'fast'; expected one of auto, native, scan, chunked, unroll, loop"),
         ({"provider": "tpu"}, "provider 'tpu'; expected one of cpu, cuda"),
         ({"tune": (0, 5)}, r"tune \(0, 5\); expected batch and timesteps, two numbers above 0"),
         ({"tune": (2, 3, 4)}, r"tune \(2, 3, 4\)"),

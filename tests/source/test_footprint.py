@@ -73,18 +73,6 @@ def test_so_many_steps_are_never_written_out(api, fixed, tmp_path):
 
 
 @GROUP
-@pytest.mark.parametrize("api", [keras, tf_keras], ids=["keras", "tf_keras"])
-def test_steps_that_another_layer_makes_are_counted_where_they_are_unrolled(api, tmp_path, monkeypatch):
-    monkeypatch.setattr("rnnexport.source.unrolling.MOST_STEPS", 3)
-    x = api.Input((8, 3))
-    model = api.Model(x, api.layers.GRU(4)(api.layers.MaxPooling1D(2)(x)))
-    with pytest.raises(rnnexport.ConversionError, match=r"a recurrence takes 4 timesteps"):
-        rnnexport.export(model, "tflite", tmp_path / "m.tflite")
-    monkeypatch.setattr("rnnexport.source.unrolling.MOST_STEPS", 4)
-    assert rnnexport.export(model, "tflite", tmp_path / "m.tflite").report.status == "passed"
-
-
-@GROUP
 @pytest.mark.parametrize("fixed", ["by the model", "by the option"])
 def test_a_length_that_the_source_takes_days_to_run_is_refused_at_once(fixed, tmp_path):
     length = 1_000_000
