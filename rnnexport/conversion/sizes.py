@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.conversion.boundary import bodies
+from rnnexport.conversion.boundary import bodies, constant_of
 from rnnexport.conversion.cleanup import infer_shapes, remove_unused
 
 _Dims = list[int | str]
@@ -117,11 +116,11 @@ class _Sizes:
 
     def _size(self, dim: int | str, name: str) -> ir.Value:
         if isinstance(dim, int):
-            return self._constant(dim)
+            return self._number(dim)
         if dim not in self._found:
             value, axis = self._places[dim]
             whole = self._node("Shape", [value], f"{name}/{dim}", len(value.shape or ()))
-            self._found[dim] = self._node("Gather", [whole, self._constant(axis)], f"{name}/{dim}/Gather", 1, axis=0)
+            self._found[dim] = self._node("Gather", [whole, self._number(axis)], f"{name}/{dim}/Gather", 1, axis=0)
         return self._found[dim]
 
     def _node(self, op: str, inputs: Sequence[ir.Value], name: str, length: int, axis: int | None = None) -> ir.Value:
@@ -132,14 +131,5 @@ class _Sizes:
         self.nodes.append(node)
         return output
 
-    def _constant(self, number: int) -> ir.Value:
-        name = next(name for name in _names(f"size_{number}") if name not in self._graph.initializers)
-        tensor = ir.tensor(np.array([number], np.int64), name=name)
-        value = ir.Value(name=name, shape=ir.Shape([1]), type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self._graph.register_initializer(value)
-        return value
-
-
-def _names(base: str) -> Iterator[str]:
-    yield base
-    yield from (f"{base}_{number}" for number in count(2))
+    def _number(self, number: int) -> ir.Value:
+        return constant_of(self._graph, np.array([number], np.int64), f"size_{number}")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from rnnexport.conversion.boundary import constant_of
+
 _END = 2**31 - 1  # or more: beyond the end of any axis
 
 
@@ -34,13 +36,6 @@ def _shorten(node: ir.Node) -> None:
         assert whole is not None, "what is sliced is no option"
         node.outputs[0].replace_all_uses_with(whole)
         return
+    assert node.graph is not None, "it is part of the model"
     for at, array in enumerate(arrays):
-        node.replace_input_with(at + 1, _held(node, array[cut], f"{node.name}/{at}"))
-
-
-def _held(node: ir.Node, array: np.ndarray, name: str) -> ir.Value:
-    assert node.graph is not None
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    node.graph.register_initializer(value)
-    return value
+        node.replace_input_with(at + 1, constant_of(node.graph, array[cut], f"{node.name}/{at}"))

@@ -42,7 +42,7 @@ def require_convertible_size(source: SourceModel, limited: Sequence[str]) -> Non
 def require_few_steps_of(source: SourceModel, boundary: Boundary) -> None:
     """Refuse to unroll a recurrent layer that reads very many steps of an input, before the model is run.
 
-    One that reads more than `MOST_STEPS` of what others made of an input is refused when it is traced.
+    One that reads more than `MOST_STEPS` of what others made of an input is refused when it is traced or written out.
 
     Raises:
         ConversionError: names the layer and the number.

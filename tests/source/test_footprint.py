@@ -73,6 +73,19 @@ def test_so_many_steps_are_never_written_out(api, fixed, tmp_path):
 
 
 @GROUP
+def test_steps_that_another_layer_makes_are_counted_where_they_are_written_out(tmp_path, monkeypatch):
+    x = keras.Input((8, 3))
+    model = keras.Model(x, keras.layers.GRU(4)(keras.layers.MaxPooling1D(2)(x)))
+    unroll = rnnexport.TFLiteForm("unroll")
+    monkeypatch.setattr("rnnexport.targets.tflite.steps._MOST_OPERATORS", 20)
+    with pytest.raises(rnnexport.ConversionError, match=r"loops written out have more than 20 operators"):
+        rnnexport.export(model, "tflite", tmp_path / "m.tflite", tflite=unroll)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert rnnexport.export(model, "tflite", tmp_path / "m.tflite", tflite=unroll).report.status == "passed"
+
+
+@GROUP
 @pytest.mark.parametrize("fixed", ["by the model", "by the option"])
 def test_a_length_that_the_source_takes_days_to_run_is_refused_at_once(fixed, tmp_path):
     length = 1_000_000
