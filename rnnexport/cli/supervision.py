@@ -111,7 +111,7 @@ def _waited(child: int, waited: set[signal.Signals], allowance: Allowance) -> tu
             return status, why, ask.number if why == _IN_VAIN else None
         if not why and memory_of(child) > (limit := allowance.bytes):
             which = "this host has" if limit == host else "a SavedModel of that size is given without --allow-unsafe"
-            why = f"it takes more memory than {which} ({limit / 10**9:.3g} GB)"
+            why = f"the command takes more memory than {which} ({limit / 10**9:.3g} GB)"
         elif not why and ask.in_vain:
             why = _IN_VAIN
         if why:

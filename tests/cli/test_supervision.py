@@ -74,7 +74,7 @@ def test_more_memory_than_the_host_has_is_told():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "it takes more memory than this host has (0.0475 GB)" in done.stderr
+    assert "the command takes more memory than this host has (0.0475 GB)" in done.stderr
 
 
 def test_less_memory_is_allowed_once_the_model_is_known_and_never_more():
