@@ -19,7 +19,7 @@ VARIABLE = "_RNNEXPORT_COMPLETE"
 _COMMANDS = {
     "onnx": "Export a model to ONNX.",
     "saved-model": "Export a model to a TensorFlow SavedModel.",
-    "tflite": "Export a model to TFLite, unrolled.",
+    "tflite": "Export a model to TFLite.",
     "numpy": "Export a model to a Python program that needs NumPy alone.",
     "c": "Export a model to a C99 program.",
     "export": "Export a model to several targets at once.",
