@@ -11,7 +11,9 @@ import rnnexport
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary
 from rnnexport.reference import conditioning
+from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.describe import describe_with_truth
+from rnnexport.reference.float64 import Exact
 from rnnexport.verification.bounds import leeway
 from rnnexport.verification.tolerance import Tolerance
 
@@ -111,6 +113,22 @@ def test_what_rounding_has_lost_may_be_anywhere_that_the_output_goes():
         assert np.all(leeway(spread[beyond]) >= np.ptp(values)), label
         lost.append(beyond.ravel())
     assert 0 < np.mean(np.concatenate(lost)) < 1
+
+
+def centred():
+    """Each row less the mean over the batch, which copies of all rows would not change."""
+    x = keras().Input((None, INPUTS), name="x")
+    h = keras().layers.GRU(H, return_sequences=True)(x)
+    y = keras().layers.Lambda(lambda h: h - keras().ops.mean(h, axis=0, keepdims=True), name="centred")(h)
+    return with_weights(keras().Model(x, y), 0.5)
+
+
+@pytest.mark.parametrize(("build", "alone"), [(tame, True), (centred, False)])
+def test_rows_are_computed_together_only_where_none_tells_of_another(build, alone):
+    known = described(build)
+    runs = Conditioning(Exact(known.traced, "", known.converted), known.signature, "float32")
+    golden = next(one for one in known.goldens if len(one.feed["x"]) > 1 and not one.carries)
+    assert runs._is_row_by_row(golden) is alone
 
 
 def test_a_value_that_alone_is_lost_has_the_reach_of_its_output_and_its_neighbours_keep_theirs():
