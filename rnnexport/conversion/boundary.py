@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import TEXT, TensorSpec
+from rnnexport.ir.loop_body import subgraphs
 
 if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
@@ -112,16 +113,11 @@ def _free_names(graph: ir.Graph, names: Sequence[str]) -> None:
 def forget_invented_dims(graph: ir.Graph) -> None:
     """A dimension that tf2onnx, or the shape inference of onnx, calls `unk__7` is one it does not know."""
     inner = [value for node in graph.all_nodes() for value in node.outputs]
-    inside = [body for node in graph.all_nodes() for body in bodies(node)]
+    inside = [body for node in graph.all_nodes() for body in subgraphs(node)]
     for value in inner + [value for body in inside for value in body.inputs]:
         if value.shape is not None:
             dims = [dim.value if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape]
             value.shape = ir.Shape([None if str(dim).startswith("unk__") else dim for dim in dims])
-
-
-def bodies(node: ir.Node) -> list[ir.Graph]:
-    """The graphs among the attributes of a node."""
-    return [attribute.as_graph() for attribute in node.attributes.values() if attribute.type == ir.AttributeType.GRAPH]
 
 
 def _replace(values: MutableSequence[ir.Value], new: Sequence[ir.Value]) -> None:

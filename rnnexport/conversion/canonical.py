@@ -27,8 +27,8 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from rnnexport.conversion.boundary import bodies, forget_invented_dims
-from rnnexport.ir.loop_body import RANDOM
+from rnnexport.conversion.boundary import forget_invented_dims
+from rnnexport.ir.loop_body import RANDOM, subgraphs
 
 # tf2onnx numbers what it makes `__123`. A node that it takes out of a function gets `function_frozen_123_` in front of
 # its path, and one that it copies into the body of a loop `cond___`. TensorFlow calls a table `embedding_lookup/7097`,
@@ -104,7 +104,7 @@ def _merge(graph: ir.Graph, own: Collection[str], *, is_body: bool = False) -> N
     computed: dict[Hashable, ir.Node] = {}
     originals: dict[ir.Value, ir.Value] = {}
     for node in graph:
-        for body in bodies(node):
+        for body in subgraphs(node):
             _merge(body, own, is_body=True)
         if _is_identity(node):
             kept = node.inputs
@@ -190,7 +190,7 @@ def _sort(graph: ir.Graph) -> None:
     """Bring nodes and initializers into the order in which the outputs reach them, and take the others away."""
     nodes = list(graph)
     for node in nodes:
-        for body in bodies(node):
+        for body in subgraphs(node):
             _sort(body)
     sources = {node: list(_read(node, graph)) for node in nodes}
     order = _reached(graph, sources)
@@ -226,13 +226,13 @@ def _producers(values: Iterable[ir.Value]) -> list[ir.Node]:
 
 def _read(node: ir.Node, graph: ir.Graph) -> Iterator[ir.Value]:
     """The values of `graph` that a node reads, those that its bodies capture too."""
-    inner = (part for body in bodies(node) for part in RecursiveGraphIterator(body))
+    inner = (part for body in subgraphs(node) for part in RecursiveGraphIterator(body))
     for part in (node, *inner):
         yield from (value for value in part.inputs if value is not None and value.graph is graph)
 
 
 def _detach(node: ir.Node) -> None:
-    for part in (node, *(part for body in bodies(node) for part in RecursiveGraphIterator(body))):
+    for part in (node, *(part for body in subgraphs(node) for part in RecursiveGraphIterator(body))):
         for at in range(len(part.inputs)):
             part.replace_input_with(at, None)
 

@@ -27,6 +27,7 @@ from rnnexport.conversion.sizes import ask_inputs_for_sizes
 from rnnexport.conversion.slices import leave_whole_axes_out
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.ir.from_onnx import Converted, NotConverted
+from rnnexport.source.graphs import every_node
 from rnnexport.source.trace import Graphs, TracedModel
 
 # The newest that tf2onnx writes.
@@ -97,11 +98,10 @@ def to_onnx(traced: TracedModel, opset: int, weights: Collection[str]) -> ir.Mod
     if unknown:
         # An older opset is asked for where the newest has all that a model needs.
         raise no_form(unknown, traced.names.layers, NEWEST_OPSET if opset < NEWEST_OPSET else None)
-    functions = (node for function in graph_def.library.function for node in function.node_def)
     whole: ir.Model = ir.from_proto(model)
     _complete(whole)
     leave_whole_axes_out(whole)
-    canonicalise(whole, lookalikes([node.name for node in (*graph_def.node, *functions)]))
+    canonicalise(whole, lookalikes([node.name for node in every_node(graph_def)]))
     return whole
 
 

@@ -21,7 +21,7 @@ from rnnexport.core.errors import ForeignCode, reason
 from rnnexport.emit.numpy.constants import meant
 from rnnexport.source.double import plain_session
 from rnnexport.source.float64_safety import narrow_left, obstacle
-from rnnexport.source.widening import widened
+from rnnexport.source.floats import widened
 
 GraphDef = Any
 

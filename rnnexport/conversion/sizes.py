@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.conversion.boundary import bodies, constant_of
+from rnnexport.conversion.boundary import constant_of
 from rnnexport.conversion.cleanup import infer_shapes, remove_unused
+from rnnexport.ir.loop_body import subgraphs
 
 _Dims = list[int | str]
 
@@ -69,7 +70,7 @@ class _State:
 
 
 def _states(loop: ir.Node) -> list[_State]:
-    body = bodies(loop)[0]
+    body = subgraphs(loop)[0]
     values = zip(loop.inputs[2:], body.inputs[2:], body.outputs[1:], loop.outputs, strict=False)
     return [_State(initial, inside, after, last) for initial, inside, after, last in values if initial is not None]
 

@@ -153,7 +153,7 @@ def require_fixed(name: str, signature: Signature) -> None:
 
 
 def _traced(source: SourceModel, known: Described, *, unroll: bool) -> TracedModel:
-    from rnnexport.source.narrowing import in_float32
+    from rnnexport.source.floats import in_float32
 
     traced = _as_it_is(source, known, unroll=unroll)
     return in_float32(traced) if source.cast else traced

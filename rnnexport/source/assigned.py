@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from rnnexport.source.graphs import CHOICES, LOOPS
 from rnnexport.source.scopes import UNNAMED, Names, Scope, Value, constant_part, key_of, origin
 from rnnexport.source.statements import Place, own_statements
 
-_CONTROL_FLOW = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"})
 _CUTS = frozenset({"StridedSlice", "Slice", "GatherV2", "GatherNd"})
 
 Step = tuple[Any, Sequence[Place]]  # an operation, and the places in code that made it, outermost first
@@ -168,6 +168,6 @@ def _collects(expression: ast.expr) -> bool:
 def _outputs(operation: Any) -> Value:
     """The value of an operation: its output, or all of them. Of a loop nobody can tell which is meant."""
     first = origin(operation.outputs[0])
-    if first.op.type in _CONTROL_FLOW and len(first.op.outputs) > 1:
+    if first.op.type in LOOPS | CHOICES and len(first.op.outputs) > 1:
         return None
     return tuple(operation.outputs) if len(operation.outputs) > 1 else operation.outputs[0]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import context, execute, op_def_registry
-from rnnexport.source.graphs import NodeDef, Place
+from rnnexport.source.graphs import CALLS, CHOICES, LOOPS, NodeDef, Place
 from rnnexport.source.trace import TracedModel
 
 Tensor = Any
@@ -26,9 +26,6 @@ _GATES = {"Sigmoid": 6.0, "Tanh": 3.0}
 # What bends: a kernel may be right near 0 alone.
 _CURVES = frozenset({*_GATES, *_AT_ZERO, "Softplus", "Softsign", "Exp", "Expm1", "Erf"})
 _FAR = 1.0
-_LOOPS = frozenset({"While", "StatelessWhile"})
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
-_CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 # What these give says nothing of the values of what they are given.
 _SHAPE_ALONE = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "TensorListLength"})
 _MOST_STEPS = 10_000  # of one loop
@@ -127,11 +124,11 @@ class Observer:
             if key not in self._constants:
                 self._constants[key] = tf.constant(tf.make_ndarray(node.attr["value"].tensor))
             return [_Value(self._constants[key], live=False)]
-        if node.op in _LOOPS:
+        if node.op in LOOPS:
             return self._loop(node, inputs, note)
-        if node.op in _CALLS:
+        if node.op in CALLS:
             return self._call(self._function(node.attr["f"].func.name), inputs, note)
-        if node.op in _CHOICES:
+        if node.op in CHOICES:
             return self._choice(node, inputs, note)
         live = node.op not in _SHAPE_ALONE and any(value.live for value in inputs)
         tensors = [value.tensor for value in inputs]

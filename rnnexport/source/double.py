@@ -19,9 +19,9 @@ from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.constants import meant
 from rnnexport.source.elementary import Meaning
 from rnnexport.source.float64_safety import GraphDef, narrow_left, obstacle
+from rnnexport.source.floats import widened
 from rnnexport.source.freezing import array_of, needed
 from rnnexport.source.trace import TracedModel
-from rnnexport.source.widening import widened
 
 # Bytes of large weights in float64 that a session may hold. Of more each run casts all anew.
 _HELD = 1 << 30

@@ -15,6 +15,8 @@ from rnnexport.source.api import Layer, Model, ModelApi, hidden_state
 from rnnexport.source.carrying import LayerCall, calls_replaced
 from rnnexport.source.model import SourceModel
 
+_POOLING = "AdaptiveMaxPooling1D"
+
 
 def run_eager(
     source: SourceModel, inputs: Sequence[np.ndarray], states: Sequence[np.ndarray]
@@ -83,9 +85,6 @@ def explain_call(source: SourceModel) -> Callable[[BaseException], ConversionErr
 
 def _value(tensor: tf.Tensor | tf.Variable) -> np.ndarray:
     return as_text(np.asarray(tf.convert_to_tensor(tensor).numpy()))
-
-
-_POOLING = "AdaptiveMaxPooling1D"
 
 
 def short_sequences_refused(api: ModelApi, model: Model) -> AbstractContextManager[None]:

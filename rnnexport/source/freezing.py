@@ -12,7 +12,7 @@ holds every variable twice, as an array and in the graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import context, convert_to_constants
+from rnnexport.source.graphs import every_node
 
 # Bytes from which a weight stays outside the graph. Below it every pass may read, fold and copy it.
 OPEN_FROM = 1 << 16
 # Where operators are that read variables: no name of a traced graph begins like it.
 _READ = "rnnexport_weights"
+_COMPILED = "_XlaMustCompile"
+_WHOLE = "_noinline"  # what is compiled must not be written out where it is called
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,10 +176,6 @@ def _called(nodes: Any, functions: Mapping[str, Any]) -> set[str]:
     return {name for name in [*(node.op for node in nodes), *named] if name in functions}
 
 
-_COMPILED = "_XlaMustCompile"
-_WHOLE = "_noinline"  # what is compiled must not be written out where it is called
-
-
 def interpret_compiled(graph_def: Any) -> None:
     """Let TensorFlow run the functions of a graph operator by operator, in place, but those that it can't run so.
 
@@ -193,13 +192,13 @@ def interpret_compiled(graph_def: Any) -> None:
     for function in plain:
         function.attr.pop(_COMPILED)
         function.attr.pop(_WHOLE, None)
-    for node in _nodes(graph_def):
+    for node in every_node(graph_def):
         if "f" in node.attr and node.attr["f"].func.name in names:
             node.attr.pop(_COMPILED, None)
     # TensorFlow knows the functions as they were, and those that call them, by their names.
     for function in functions:
         function.signature.name += "_plain"
-    for node in _nodes(graph_def):
+    for node in every_node(graph_def):
         for value in node.attr.values():
             for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
                 called.name += "_plain"
@@ -208,9 +207,3 @@ def interpret_compiled(graph_def: Any) -> None:
 def _is_compiled_alone(node: Any) -> bool:
     """Whether TensorFlow has no kernel of an operator on a CPU but a compiled one."""
     return bool(node.op == "Conv3D" and node.attr["data_format"].s == b"NCDHW")
-
-
-def _nodes(graph_def: Any) -> Iterator[Any]:
-    yield from graph_def.node
-    for function in graph_def.library.function:
-        yield from function.node_def

@@ -14,12 +14,20 @@ import tensorflow as tf
 
 GraphDef = Any
 NodeDef = Any
-_LOOPS = frozenset({"While", "StatelessWhile"})
+LOOPS = frozenset({"While", "StatelessWhile"})
+BRANCHES = frozenset({"If", "StatelessIf"})
+CASES = frozenset({"Case", "StatelessCase"})
 # The arguments of a function begin behind the operand that says which one is called.
-_CHOICES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
-_CALLS = _LOOPS | _CHOICES | {"PartitionedCall", "StatefulPartitionedCall"}
+CHOICES = BRANCHES | CASES
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_RUNS = LOOPS | CHOICES | CALLS
 _SAME = frozenset({"Identity", "StopGradient", "Snapshot"})
 _DEEPEST = 100
+
+
+def every_node(graph_def: GraphDef) -> list[NodeDef]:
+    """The nodes of a graph and of all functions that it may call."""
+    return [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
 
 
 @dataclass(frozen=True)
@@ -79,17 +87,17 @@ class Scopes:
     @staticmethod
     def is_call(node: NodeDef) -> bool:
         """Whether the node calls functions."""
-        return node.op in _CALLS
+        return node.op in _RUNS
 
     def elsewhere(self, place: Place) -> Iterator[Place]:
         """What an argument is to the callers of its function, or what a result of a call is inside and before it."""
         at = self._arguments.get((place.scope, place.node))
         if at is not None:
             for scope, node in self._callers.get(place.scope, ()):
-                yield Place(scope, node.name).input(node, at + (node.op in _CHOICES))
+                yield Place(scope, node.name).input(node, at + (node.op in CHOICES))
             return
         node = self._nodes[place.scope, place.node]
-        if node.op in _LOOPS:
+        if node.op in LOOPS:
             yield place.input(node, place.port)
         for name in _called(node):
             function = self._functions.get(name)

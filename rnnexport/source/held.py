@@ -38,6 +38,7 @@ _DEEPEST = 4
 _KERAS = ("keras", "tf_keras")
 # Whose classes are no helpers of a model's own code.
 _LIBRARIES = frozenset((*sys.stdlib_module_names, *_KERAS, "tensorflow", "numpy")) - {"__main__"}
+Load = Callable[[], SourceModel]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +164,6 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 def _joined(names: list[str]) -> str:
     shown = names[:4] + ([f"{len(names) - 4} more"] if len(names) > 4 else [])
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-Load = Callable[[], SourceModel]
 
 
 def loaded(load: Load, *, own_code: bool) -> SourceModel:

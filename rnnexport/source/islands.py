@@ -17,10 +17,19 @@ from rnnexport.compat.tensorflow import function_def_to_graph
 from rnnexport.core.errors import ForeignCode, reason
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.source.double import Double, plain_session
+from rnnexport.source.graphs import BRANCHES, CALLS, CASES, LOOPS
 from rnnexport.source.trace import TracedModel
 
 # Operators that compute nothing.
 _PLAIN = frozenset({"Const", "Placeholder", "Identity", "IdentityN", "NoOp", "StopGradient"})
+_STEPS = 40  # of a loop that are looked at: in the first a state is often all zeros, which hides what is done with it
+# Where an operator that runs functions has their names, and how many of its inputs it keeps to itself.
+_BODIES = {
+    **dict.fromkeys(LOOPS, (("body",), 0)),
+    **dict.fromkeys(BRANCHES, (("then_branch", "else_branch"), 1)),
+    **dict.fromkeys(CASES, (("branches",), 1)),
+    **dict.fromkeys(CALLS, (("f",), 0)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,17 +137,6 @@ def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
     return TensorSpec(name, tensor.dtype.name, shape)
 
 
-_STEPS = 40  # of a loop that are looked at: in the first a state is often all zeros, which hides what is done with it
-# Where an operator that runs functions has their names, and how many of its inputs it keeps to itself.
-_BODIES = {
-    **dict.fromkeys(("While", "StatelessWhile"), (("body",), 0)),
-    **dict.fromkeys(("If", "StatelessIf"), (("then_branch", "else_branch"), 1)),
-    **dict.fromkeys(("Case", "StatelessCase"), (("branches",), 1)),
-    **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), (("f",), 0)),
-}
-_LOOPS = ("While", "StatelessWhile")
-
-
 @dataclass(frozen=True, eq=False)
 class Scope:
     """The graph, or a function of it, as it ran once.
@@ -207,7 +205,7 @@ class _Inside:
         keys, own = _BODIES[operation.type]
         attributes = [operation.get_attr(key) for key in keys]
         for function in [one for each in attributes for one in (each if isinstance(each, list) else [each])]:
-            if operation.type in _LOOPS:
+            if operation.type in LOOPS:
                 yield from self._of_loop(operation, given)
             else:
                 shapes = [tensor.shape for tensor in operation.inputs][own:]

@@ -14,14 +14,14 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import op_def_registry, order_behind, wrap_function
 from rnnexport.source.api import hidden_state
+from rnnexport.source.graphs import BRANCHES
 
 Library = Mapping[str, Any]  # the functions of a graph by name
 
 _CHECKS = frozenset({"Assert", "PrintV2"})
-_CHOICES = frozenset({"If", "StatelessIf"})
 _READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
 # Without effect on a run to come, though TensorFlow has them keep their order.
-_HARMLESS = _CHECKS | _READS | _CHOICES | {"Placeholder"}
+_HARMLESS = _CHECKS | _READS | BRANCHES | {"Placeholder"}
 
 
 def live(concrete: Any, names: Mapping[int, str]) -> Any:
@@ -64,7 +64,7 @@ def _cut(concrete: Any, library: Library, needed: set[Any]) -> None:
         one
         for one in graph.get_operations()
         if one in asked
-        and one.type in _CHECKS | _CHOICES
+        and one.type in _CHECKS | BRANCHES
         and all(_is_harmless(library, before) for before in _behind([one]) - needed)
     ]
     kept = needed | _behind(checks)
@@ -99,7 +99,7 @@ def _handles(operation: Any) -> Iterator[Any]:
 
 
 def _runs_functions(operation: Any) -> bool:
-    return operation.type not in _CHOICES and any(True for _ in _functions(operation.node_def))
+    return operation.type not in BRANCHES and any(True for _ in _functions(operation.node_def))
 
 
 def _is_harmless(library: Library, operation: Any) -> bool:

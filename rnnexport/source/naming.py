@@ -15,9 +15,21 @@ from rnnexport.compat.tensorflow import function_of
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.source.api import Layer
 from rnnexport.source.assigned import assigned
+from rnnexport.source.graphs import BRANCHES, CALLS, LOOPS
 from rnnexport.source.model import SourceModel
 from rnnexport.source.scopes import UNNAMED, origin
 from rnnexport.source.statements import Code, Frame
+
+_CALLERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(LOOPS, ("body", "cond")),
+    **dict.fromkeys(BRANCHES, ("then_branch", "else_branch")),
+    **dict.fromkeys(CALLS, ("f",)),
+}
+# What a body is given has the path of what it is given.
+_NOT_MADE = frozenset({"Const", "Placeholder"})
+# What Keras makes beside the outputs of a layer.
+_BESIDE = frozenset({"build", "compute_mask", "compute_output_shape", "_set_mask_metadata"})
+Names = dict[str, tuple[str, ...]]
 
 
 def source_names(source: SourceModel, concrete: Any, entry: str) -> SourceNames:
@@ -118,18 +130,6 @@ def _named(part: str, layers: Mapping[str, Layer], numbered: bool) -> Layer | No
     return (called or whole) if numbered else (whole or called)
 
 
-_LOOPS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("While", "StatelessWhile"), ("body", "cond"))
-_BRANCHES: Mapping[str, tuple[str, ...]] = dict.fromkeys(("If", "StatelessIf"), ("then_branch", "else_branch"))
-_CALLS: Mapping[str, tuple[str, ...]] = dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), ("f",))
-_CALLERS = {**_LOOPS, **_BRANCHES, **_CALLS}
-# What a body is given has the path of what it is given.
-_NOT_MADE = frozenset({"Const", "Placeholder"})
-# What Keras makes beside the outputs of a layer.
-_BESIDE = frozenset({"build", "compute_mask", "compute_output_shape", "_set_mask_metadata"})
-
-Names = dict[str, tuple[str, ...]]
-
-
 def names_in_code(graph: Any, entry: str) -> tuple[Names, list[str]]:
     """What the code of a model calls the outputs of the operations that it made.
 
@@ -220,10 +220,10 @@ class _Walk:
             function = function_of(graph, operation.get_attr(attribute).name)
             if (body := getattr(function, "graph", None)) is None:
                 continue
-            if operation.type in _CALLS:
+            if operation.type in CALLS:
                 yield body, self.graph(body, f"{prefix}{operation.name}/", _around(body), names)
             else:
-                results = names if operation.type in _BRANCHES else ()
+                results = names if operation.type in BRANCHES else ()
                 yield body, self.graph(body, "", _frames(operation.traceback or ()), results)
 
     def _keep(self, found: Names, prefix: str) -> None:
@@ -261,7 +261,7 @@ def _may_have_name(operation: Any) -> bool:
 
 def _of_outputs(operation: Any, bodies: list[tuple[Any, Names]]) -> tuple[str, ...]:
     """What the bodies of a loop or of an `if` call each of its results, where they agree."""
-    by_body = [_of_results(body, names) for body, names in (bodies[:1] if operation.type in _LOOPS else bodies)]
+    by_body = [_of_results(body, names) for body, names in (bodies[:1] if operation.type in LOOPS else bodies)]
     found = [names[0] if len(set(names)) == 1 else "" for names in zip(*by_body, strict=False)]
     return tuple(found[: len(operation.outputs)] + [""] * (len(operation.outputs) - len(found)))
 

@@ -36,6 +36,7 @@ _FURTHER = 6
 _ALONE = (8, 12, 20, 64, 160, 400)  # lengths to look for one at which a model runs that does at no pair
 _FEW = 4  # of these pairs: thousands of steps in eager Keras take seconds
 _VALUES = (0, 1)  # of all inputs: the first that the model takes, which counts something from 1, say
+_ROWS, _STEPS = 3, 7
 
 
 def lengths_around(built: int) -> tuple[tuple[int, int], ...]:
@@ -185,9 +186,6 @@ def _moved(
         same = [dim for dim in sizes1 if sizes1[dim] == one and sizes2[dim] == two]
         named.append(one if one == two else same[0] if same else f"{name}_axis{axis}")
     return tuple(named)
-
-
-_ROWS, _STEPS = 3, 7
 
 
 def with_sizes(error: ConversionError, source: SourceModel, signature: Signature, *, unroll: bool) -> ConversionError:

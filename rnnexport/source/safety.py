@@ -62,6 +62,9 @@ _FAMILIES = (
 _MODELS = ("Functional", "Model", "Sequential")
 _NAME = re.compile(r"(?:[^<>]*>)?[A-Za-z_]\w*")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
+_RATIO = 100
+_FLOOR = 2**20
+_MOST_OBJECTS = 50_000
 
 
 def check_archive(archive: zipfile.ZipFile, name: str) -> None:
@@ -214,11 +217,6 @@ def _refused(name: str, what: str) -> ConversionError:
         "weights, and layers whose code is Keras' or given with --custom-objects",
         "make it a Layer subclass and save the model again, or let it in with --allow-unsafe if you trust the file",
     )
-
-
-_RATIO = 100
-_FLOOR = 2**20
-_MOST_OBJECTS = 50_000
 
 
 @dataclass

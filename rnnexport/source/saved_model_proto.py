@@ -70,31 +70,6 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int, str], ...]] = {
     "BareFunction": (("name", 1, _ONE, ""),),
     "Anything": (),
 }
-
-
-@cache
-def _saved_model_class() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="rnnexport/saved_model.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field, number, label, kind in fields:
-            added = message.field.add(name=field, number=number, label=label, type=_SCALARS.get(kind, _MESSAGE))
-            if kind not in _SCALARS:
-                added.type_name = f".{_PACKAGE}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel"))
-
-
-def parse_saved_model(data: bytes) -> Any:
-    """The message that `saved_model.pb` holds.
-
-    Raises:
-        google.protobuf.message.DecodeError: it is damaged.
-    """
-    return _saved_model_class().FromString(data)
-
-
 # The operators of TensorFlow that compute, and do nothing else: no files, no processes, no other hosts, no Python. Of
 # all operators those without state whose inputs are numbers and whose attributes name no function, text or place, and
 # with them control flow, variables, lists of tensors, asserts and random numbers. What is not in the list is refused,
@@ -153,3 +128,26 @@ UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum UpperBound VarHandleOp
 Where While Xdivy Xlog1py Xlogy ZerosLike Zeta
     """.split()  # noqa: SIM905 - a list of 435 literals reads worse
 )
+
+
+@cache
+def _saved_model_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="rnnexport/saved_model.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, label, kind in fields:
+            added = message.field.add(name=field, number=number, label=label, type=_SCALARS.get(kind, _MESSAGE))
+            if kind not in _SCALARS:
+                added.type_name = f".{_PACKAGE}.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel"))
+
+
+def parse_saved_model(data: bytes) -> Any:
+    """The message that `saved_model.pb` holds.
+
+    Raises:
+        google.protobuf.message.DecodeError: it is damaged.
+    """
+    return _saved_model_class().FromString(data)

@@ -33,6 +33,8 @@ _HARD_SIGMOID = {
     "keras": "relu6(x + 3) / 6, as Keras 3 has it",
 }
 _DECIDE = "build the model in code, which decides it, and give it with --builder module:function"
+_PLAIN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+_EQUATION = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
 
 
 @dataclass(frozen=True)
@@ -232,10 +234,6 @@ def refuse_theano_kernels(class_names: Iterable[str], origin: Origin, name: str)
                 "kernels as TensorFlow has them",
                 "turn them round (numpy.flip over the spatial axes) and save the model on TensorFlow",
             )
-
-
-_PLAIN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
-_EQUATION = {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
 
 
 def without_cudnn_layers(config: Config) -> Config:

@@ -29,6 +29,14 @@ WEIGHTS_ENTRY = "model.weights.h5"
 _TF_KERAS_GROUP = "_layer_checkpoint_dependencies"
 # Below these a Keras keeps what is no weight: the optimizer's state, and the seeds of random layers.
 _NO_WEIGHTS = ("optimizer", "metrics", "seed_generator")
+_SIZES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "Dense"), ("units",)),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), ("filters", "kernel_size")),
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), ("filters", "kernel_size")),
+    "Embedding": ("input_dim", "output_dim"),
+}
+_SHAPES = ("batch_shape", "batch_input_shape", "build_input_shape")
+_LARGEST_INPUT, _LARGEST_ROW = 2**31, 2**24
 
 
 @dataclass(frozen=True)
@@ -177,16 +185,6 @@ def _texts(group: Any, name: str) -> list[str]:
 def text_of(value: bytes | str) -> str:
     """A text of HDF5, which Keras wrote as bytes or as a string."""
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-_SIZES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "Dense"), ("units",)),
-    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), ("filters", "kernel_size")),
-    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), ("filters", "kernel_size")),
-    "Embedding": ("input_dim", "output_dim"),
-}
-_SHAPES = ("batch_shape", "batch_input_shape", "build_input_shape")
-_LARGEST_INPUT, _LARGEST_ROW = 2**31, 2**24
 
 
 def check_sizes(config: Config, stored: StoredWeights, name: str) -> None:

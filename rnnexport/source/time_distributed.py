@@ -28,6 +28,8 @@ from rnnexport.source.api import Layer, attributes_set
 _lock = threading.Lock()
 _BEFORE_FEATURES = 2  # axes: batch and time
 _KEEPS = "the layer keeps something from call to call"
+_ROWS = 3
+_SIZES = (7, 17, 59)  # of what is open: the first that the layer takes, which may need as many steps as it pools
 
 
 @contextmanager
@@ -200,10 +202,6 @@ def _looped(
 def _swapped(tensor: Any) -> Any:
     """Batch and time swapped: `[B, T, ...]` to `[T, B, ...]` and back."""
     return tf.transpose(tensor, [1, 0, *range(2, len(tensor.shape))])
-
-
-_ROWS = 3
-_SIZES = (7, 17, 59)  # of what is open: the first that the layer takes, which may need as many steps as it pools
 
 
 def rows_are_independent(layer: Callable[[Any], Any], x_BT: Any) -> bool:

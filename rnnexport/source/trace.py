@@ -19,16 +19,16 @@ from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, TensorSpec, argument_name, as_text
 from rnnexport.source.api import hidden_state
-from rnnexport.source.ctc import losses_written
 from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported, interpret_compiled
 from rnnexport.source.freezing import needed as part_of
+from rnnexport.source.graphs import CASES, every_node
 from rnnexport.source.held import variable_of
-from rnnexport.source.known_values import known_values
 from rnnexport.source.live import live
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import source_names
 from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
+from rnnexport.source.while_traced import known_values, losses_written
 
 if TYPE_CHECKING:
     from rnnexport.ir.from_onnx import Converted, NotConverted
@@ -162,14 +162,9 @@ def _variable_names(source: SourceModel) -> dict[int, str]:
     return {id(variable.handle): name for name, variable in named if isinstance(variable, tf.Variable)}
 
 
-def _nodes(graph_def: Any) -> list[Any]:
-    """The nodes of a graph and of all that it may call."""
-    return [*graph_def.node, *(node for inner in graph_def.library.function for node in inner.node_def)]
-
-
 def _refuse_gpu_operators(source: SourceModel, graph_def: Any) -> None:
     """A program that was saved with both paths of a layer may have taken that of the GPU on a host that has one."""
-    for node in _nodes(graph_def):
+    for node in every_node(graph_def):
         if node.op.startswith("CudnnRNN"):
             raise ConversionError(
                 f"{source.name} holds the operator {node.op}, which runs on an NVIDIA GPU alone",
@@ -181,13 +176,13 @@ def _refuse_gpu_operators(source: SourceModel, graph_def: Any) -> None:
 def _keep_cases(concrete: Any) -> None:
     """Let freezing leave choices by an index as they are, as it leaves those by a condition: no format has switches."""
     for operation in concrete.graph.get_operations():
-        if operation.type in ("Case", "StatelessCase"):
+        if operation.type in CASES:
             set_flag(operation, "_lower_using_switch_merge", value=False)
 
 
 def _refuse_assignments(concrete: Any) -> None:
     """A write to a variable is state that the artifact would have to keep hidden; so is a random number's."""
-    for node in _nodes(part_of(concrete.graph.as_graph_def(), [tensor.name for tensor in concrete.outputs])):
+    for node in every_node(part_of(concrete.graph.as_graph_def(), [tensor.name for tensor in concrete.outputs])):
         if node.op in ("RngReadAndSkip", "RngSkip"):
             raise ConversionError(
                 f"{node.name} may draw random numbers",

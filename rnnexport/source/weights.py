@@ -19,6 +19,7 @@ from rnnexport.source.rewrite_file import weights_file
 from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
 
 _SHOWN = 5
+_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?$")
 
 
 def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -> str:
@@ -163,9 +164,6 @@ def _listed(layers: Sequence[StoredLayer]) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?$")
 
 
 def differs_in_order(in_file: Sequence[str], in_model: Sequence[str]) -> bool:

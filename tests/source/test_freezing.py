@@ -19,8 +19,8 @@ from rnnexport.emit.numpy.oracle import oracle
 from rnnexport.source.branches import Observer
 from rnnexport.source.describe import describe
 from rnnexport.source.double import double
+from rnnexport.source.floats import in_float32
 from rnnexport.source.freezing import array_of
-from rnnexport.source.narrowing import in_float32
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.source.vocabulary import with_vocabularies
 from rnnexport.targets.base import DEFAULT_OPSET, ExportOptions

@@ -23,13 +23,14 @@ from rnnexport.conversion.forms import (
     special,
     text,
 )
-from rnnexport.conversion.forms.known import CASES, has_known_branch
+from rnnexport.conversion.forms.known import has_known_branch
 from rnnexport.conversion.forms.replay import FormReplay
 from rnnexport.conversion.forms.values import Form, Pair, Value
 from rnnexport.conversion.refusals import text_refused
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import TEXT
 from rnnexport.source.freezing import captured
+from rnnexport.source.graphs import CASES, every_node
 from rnnexport.source.trace import TracedModel
 
 _FORMS: Mapping[str, Form] = {
@@ -57,9 +58,7 @@ def in_forms(traced: TracedModel) -> TracedModel:
 
 def _require_forms_of_text(traced: TracedModel) -> None:
     """Words may go in where they are looked up, and where nothing else is done with them."""
-    graph_def = traced.graph_def()
-    bodies = (function.node_def for function in graph_def.library.function)
-    if any(text.works_on_text(node) for nodes in (graph_def.node, *bodies) for node in nodes):
+    if any(map(text.works_on_text, every_node(traced.graph_def()))):
         require_numbers(traced)
     _require_numbers_out(traced)
 
@@ -90,14 +89,12 @@ def _require_numbers_out(traced: TracedModel) -> None:
 
 def _has_any(graph_def: Any) -> bool:
     """Whether there is something to write: an operator with another form, a complex number, a branch that is known."""
-    bodies = (function.node_def for function in graph_def.library.function)
     return has_known_branch(graph_def) or any(
         node.op in _FORMS
         or node.op in CASES
         or text.is_number_of_word(node)
         or any(_COMPLEX & {value.type, *value.list.type} for value in node.attr.values())
-        for nodes in (graph_def.node, *bodies)
-        for node in nodes
+        for node in every_node(graph_def)
     )
 
 

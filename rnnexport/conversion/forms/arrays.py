@@ -14,6 +14,8 @@ import tensorflow as tf
 from rnnexport.conversion.forms.complex_numbers import each_part
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
 
+_MASKS = ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")
+
 
 def _broadcast_shape(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     """BroadcastArgs: of two shapes whose ranks are known."""
@@ -187,9 +189,6 @@ def _values(rows_BN: Tensor, values_BM: Tensor) -> Tensor:
 
 def _count(which: Tensor, dtype: tf.DType) -> Tensor:
     return tf.reduce_sum(tf.cast(which, dtype), -1)
-
-
-_MASKS = ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")
 
 
 def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:

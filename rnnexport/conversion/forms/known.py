@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from rnnexport.conversion.forms.values import Pair, Value, copied
 from rnnexport.source.double import plain_session
+from rnnexport.source.graphs import CHOICES
 
 GraphDef = Any
 
-CASES = frozenset({"Case", "StatelessCase"})
-CHOICES = frozenset({"If", "StatelessIf", *CASES})
 # So many numbers are computed, no more.
 _FEW = 64
 # What takes elements out of a shape, of which some are not known: there is no such number among indices and sizes.

@@ -19,14 +19,13 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph, set_flag, smart_constant_value
 from rnnexport.conversion.forms.decompositions import FOLDED
-from rnnexport.conversion.forms.known import CASES, CHOICES, computed, known_integers
+from rnnexport.conversion.forms.known import computed, known_integers
 from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
 from rnnexport.core.errors import ConversionError
+from rnnexport.source.graphs import CALLS, CASES, CHOICES, LOOPS
 
-LOOPS = {"While": tf.raw_ops.While, "StatelessWhile": tf.raw_ops.StatelessWhile}
-CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _LOWERED = "_lower_using_switch_merge"
-_RUNS = frozenset({*LOOPS, *CHOICES, *CALLS})
+_RUNS = LOOPS | CHOICES | CALLS
 
 
 class Replay:
@@ -198,7 +197,7 @@ class FormReplay(Replay):
         body, template = self._again(operation.get_attr("body").name, inputs, shapes)
         cond, _ = self._again(operation.get_attr("cond").name, inputs, shapes)
         sizes = list(flattened(inputs, [[shape] for shape in shapes]))
-        found = LOOPS[operation.type](
+        found = getattr(tf.raw_ops, operation.type)(
             input=list(flattened(inputs)), cond=cond, body=body, output_shapes=sizes, name=f"{name}/"
         )
         return regrouped(found, template)

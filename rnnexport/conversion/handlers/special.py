@@ -14,6 +14,8 @@ import onnx
 from rnnexport.conversion.handlers.bits import bitwise
 from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
 
+_SIGN_BIT = -(2**31)
+
 
 def _erfc(node: Rewrite) -> None:
     """What Keras 3 writes `gelu` with: 1 - erf(x). An error of the last digit of 1, which `1 + erf(-x)` has as well."""
@@ -69,9 +71,6 @@ def _times_no_nan(node: Rewrite) -> None:
     x, y = node.inputs
     zero = node.number(0, y)
     node.last("Where", node("Equal", y, zero), zero, node("Mul", x, y))
-
-
-_SIGN_BIT = -(2**31)
 
 
 def _atan2(node: Rewrite) -> None:

@@ -20,7 +20,7 @@ from rnnexport.conversion.forms import in_forms, require_numbers
 from rnnexport.core.errors import ConversionError, one_line
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.source.narrowing import within
+from rnnexport.source.floats import within
 from rnnexport.source.trace import Graphs, initial_state
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed

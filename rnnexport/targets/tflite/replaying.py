@@ -13,11 +13,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms.known import CHOICES
-from rnnexport.conversion.forms.replay import CALLS, LOOPS, Replay
+from rnnexport.conversion.forms.replay import Replay
 from rnnexport.conversion.forms.values import copied
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.freezing import captured
+from rnnexport.source.graphs import CALLS, CHOICES, LOOPS
 from rnnexport.source.trace import TracedModel
 from rnnexport.targets.tflite.elements import LISTS, ElementList, NotFixed
 from rnnexport.targets.tflite.forms import FORMS
@@ -67,7 +67,7 @@ def in_other_forms(traced: TracedModel, style: Style = PLAIN) -> TracedModel:
         ConversionError: a loop that is to be written out has too many steps.
     """
     graph = traced.function.graph
-    wanted = (FORMS.keys() - _AIDS - style.kept) | CALLS | LOOPS.keys() | CHOICES
+    wanted = (FORMS.keys() - _AIDS - style.kept) | CALLS | LOOPS | CHOICES
     if not any(one.type in wanted for one in graph.get_operations()):
         return traced
     made: dict[str, tf.Tensor] = {}

@@ -1,4 +1,6 @@
-"""A frozen graph with every narrow type made wide: float32 and its smaller kin become float64, complex64 complex128.
+"""A frozen graph in other floats.
+
+`widened`: every narrow type is made wide, float32 and its smaller kin float64, complex64 complex128.
 
 1. Every operator that computes in a narrow type alone is replaced by wide ones, where `elementary` knows how.
 2. Every type, list of types and tensor in an attribute is made wide, and so is every argument of a function, in all
@@ -9,22 +11,31 @@
 
 Before:  MatMul(x: float32, w: float32) -> Tanh -> Cast(float16) -> Cast(float32)
 After:   MatMul(x: float64, w: float64) -> Tanh -> Cast(float64) -> Cast(float64)
+
+`in_float32`: every float of another width is made float32, and complex128 complex64.
+
+Before:  Cast(x: float32, float64) -> MatMul(float64) -> Cast(float32)
+After:   Cast(x: float32, float32) -> MatMul(float32) -> Cast(float32)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.compat.tensorflow import attr_value_pb2, op_def_registry
+from rnnexport.compat.tensorflow import attr_value_pb2, op_def_registry, types_pb2
+from rnnexport.core.signature import TEXT
 from rnnexport.emit.numpy.constants import meant
 from rnnexport.source.elementary import Meaning, elementary
 from rnnexport.source.float64_safety import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+from rnnexport.source.freezing import imported
+from rnnexport.source.graphs import every_node
+from rnnexport.source.trace import TracedModel
 
 FunctionDef = Any
 
@@ -33,6 +44,13 @@ _KEPT_HINT = "_lower_using_switch_merge"
 # Constants of so many numbers are written into a program where they are used, as what they mean.
 _SHORT = 4
 _COMPARES = frozenset({"Equal", "NotEqual"})
+Types = Mapping[int, int]  # the number of a type by that of the type that it takes the place of
+Names = Mapping[str, str]  # of functions, the same
+_SAME: Names = MappingProxyType({})
+_NARROWED: Mapping[int, int] = {
+    **dict.fromkeys((types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16), types_pb2.DT_FLOAT),
+    types_pb2.DT_COMPLEX128: types_pb2.DT_COMPLEX64,
+}
 
 
 def widened(graph_def: GraphDef, weights: Collection[str] = (), meaning: Meaning = meant) -> GraphDef:
@@ -149,11 +167,6 @@ def _call(node: NodeDef, made: _Made) -> NodeDef | None:
     return call
 
 
-Types = Mapping[int, int]  # the number of a type by that of the type that it takes the place of
-Names = Mapping[str, str]  # of functions, the same
-_SAME: Names = MappingProxyType({})
-
-
 def retyped(value: AttrValue, types: Types, names: Names = _SAME) -> AttrValue:
     """A copy of an attribute with other types, other tensors of these, and other names of functions."""
     made = attr_value_pb2.AttrValue()
@@ -199,3 +212,56 @@ def _tensor(tensor: Any, types: Types) -> Any:
         return tensor
     dtype = tf.as_dtype(types[tensor.dtype]).as_numpy_dtype
     return tf.make_tensor_proto(tf.make_ndarray(tensor).astype(dtype))
+
+
+def in_float32(traced: TracedModel) -> TracedModel:
+    """The model in float32 throughout. What goes in and comes out is float32 already."""
+    graph_def = traced.graph_def()
+    library = graph_def.library
+    # TensorFlow keeps functions that it has seen, by their names.
+    names = {function.signature.name: f"{function.signature.name}_in_float32" for function in library.function}
+    for node in every_node(graph_def):
+        node.op = names.get(node.op, node.op)
+        for key in list(node.attr):
+            if key == "_output_shapes":
+                continue
+            node.attr[key].CopyFrom(retyped(node.attr[key], _NARROWED, names))
+    for function in library.function:
+        function.signature.name = names[function.signature.name]
+        retype_arguments(function.signature, _NARROWED)
+    del library.gradient[:]
+    return _imported(traced, graph_def)
+
+
+def within(traced: TracedModel) -> TracedModel | None:
+    """The model in float32 throughout, where other floats are inside alone: no array of weights is one.
+
+    None where some are weights, go in or come out, and where there are none: `keras.ops.quantile` of float32 computes
+    places in float64.
+    """
+    graph_def = traced.graph_def()
+    nodes = every_node(graph_def)
+    kinds = {value.type for node in nodes for key, value in node.attr.items() if key != "_output_shapes"}
+    arrays = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    outer = [spec.dtype for spec in (*traced.signature.all_inputs, *traced.signature.all_outputs)]
+    others = [
+        *(one.dtype for one in arrays if tf.TensorShape(one.tensor_shape).num_elements() != 1),
+        *(tensor.dtype.as_datatype_enum for tensor in traced.open_weights.values()),
+        *(tf.as_dtype(dtype).as_datatype_enum for dtype in outer if dtype != TEXT),
+    ]
+    return None if not kinds & set(_NARROWED) or set(others) & set(_NARROWED) else in_float32(traced)
+
+
+def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:
+    weights = {name: _narrowed(tensor) for name, tensor in traced.open_weights.items()}
+    graph = imported(graph_def, weights)
+    element = graph.graph.get_tensor_by_name
+    names = [spec.name for spec in traced.signature.all_outputs]
+    outputs = {name: element(tensor) for name, tensor in zip(names, traced.output_tensors, strict=True)}
+    function = graph.prune([element(tensor) for tensor in traced.input_tensors], outputs)
+    return replace(traced, function=function, open_weights=weights)
+
+
+def _narrowed(tensor: tf.Tensor) -> tf.Tensor:
+    kind = _NARROWED.get(tensor.dtype.as_datatype_enum)
+    return tensor if kind is None else tf.cast(tensor, kind)

@@ -1,0 +1,128 @@
+"""What TensorFlow traces in another way than it computes: as in eager mode, or as what converters know.
+
+1. The branch of a `tf.cond` that is taken: the other one, which eager mode never runs, may not fit the shapes that are
+   known in a graph (`keras.ops.inner`).
+       Before: cond(rank(x) == 0, lambda: x * y, lambda: tensordot(x, y))      After: tensordot(x, y)
+2. Filter banks of the mel scale: differences of nearly equal frequencies, of which rounding decides a hundredth of a
+   thousandth, so that those of the model are the ones that its own arithmetic gives.
+       Before: (upper - frequencies) / (upper - center)                        After: a constant
+3. `tf.nn.ctc_loss`, which TensorFlow writes with functions of its first version, is its recursion over time,
+       alpha_t[s] = p_t[z_s] (alpha_(t-1)[s] + alpha_(t-1)[s - 1] + alpha_(t-1)[s - 2], where a label follows another)
+   of the labels with blanks around each, z (S = 2 L + 1 places), in logarithms (A. Graves et al., 2006, equations 6 to
+   8).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+from rnnexport.compat.tensorflow import smart_constant_value
+from rnnexport.source.api import attributes_set
+
+_FILTERS = "linear_to_mel_weight_matrix"
+_lock = threading.RLock()
+
+
+@contextmanager
+def known_values() -> Iterator[None]:
+    """Inside this block branches and filter banks of TensorFlow are so. One thread at a time."""
+    original = tf.cond
+
+    def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None) -> Any:
+        known = _known(pred) if isinstance(pred, tf.Tensor) else None
+        if known is None:
+            return original(pred, true_fn, false_fn, name)
+        found = true_fn() if known else false_fn()
+        return found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
+
+    with _lock, attributes_set([tf, tf.compat.v2], {"cond": cond}), known_filters(tf.signal, tf.compat.v2.signal):
+        yield
+
+
+def _known(condition: tf.Tensor) -> bool | None:
+    """What a condition is; False for all of several of which one is."""
+    found = smart_constant_value(condition)
+    if found is None and condition.op.type == "All" and condition.op.inputs[0].op.type == "Pack":
+        parts = [smart_constant_value(part) for part in condition.op.inputs[0].op.inputs]
+        return False if any(part is not None and not part for part in parts) else None
+    return None if found is None else bool(found)
+
+
+@contextmanager
+def known_filters(*owners: Any) -> Iterator[None]:
+    """Inside this block filter banks of these modules or classes are computed at once, where they can be."""
+    with _lock, ExitStack() as stack:
+        for owner in owners:
+            stack.enter_context(attributes_set([owner], {_FILTERS: _at_once(getattr(owner, _FILTERS))}))
+        yield
+
+
+def _at_once(original: Callable[..., Any]) -> Callable[..., Any]:
+    # Stands in for that function, whatever is passed to it.
+    def matrix(*args: Any, **options: Any) -> Any:
+        if any(isinstance(value, tf.Tensor) for value in (*args, *options.values())):
+            return original(*args, **options)
+        with tf.init_scope():
+            return original(*args, **options)
+
+    return matrix
+
+
+@contextmanager
+def losses_written() -> Iterator[None]:
+    """Inside this block the loss is so. One thread at a time."""
+    original = tf.nn.ctc_loss
+
+    def ctc_loss(
+        labels: Any,
+        logits: Any,
+        label_length: Any,
+        logit_length: Any,
+        logits_time_major: bool = True,
+        unique: Any = None,
+        blank_index: int | None = None,
+        name: str | None = None,
+    ) -> Any:
+        is_dense = not isinstance(labels, tf.SparseTensor)
+        if not is_dense or any(one is None for one in (label_length, logit_length, blank_index)):
+            return original(labels, logits, label_length, logit_length, logits_time_major, unique, blank_index, name)
+        logits = tf.convert_to_tensor(logits)
+        scores_BTC = tf.transpose(logits, [1, 0, 2]) if logits_time_major else logits
+        blank = blank_index % tf.shape(logits)[2]
+        labels_BL, labels_B, steps_B = map(tf.convert_to_tensor, (labels, label_length, logit_length))
+        return _loss(labels_BL, labels_B, steps_B, scores_BTC, blank)
+
+    with _lock, attributes_set([tf.nn, tf.compat.v2.nn], {"ctc_loss": ctc_loss}):
+        yield
+
+
+def _loss(labels_BL: Any, labels_B: Any, steps_B: Any, scores_BTC: Any, blank: Any) -> Any:
+    """Of a row of labels each, of which the first `labels_B` count, and steps, of which the first `steps_B` do."""
+    none = tf.constant(scores_BTC.dtype.min / 4, scores_BTC.dtype)  # the logarithm of nearly nothing
+    blank = tf.cast(blank, labels_BL.dtype)
+    blanks_BL = tf.zeros_like(labels_BL) + blank
+    pairs_B2L = tf.reshape(tf.stack([blanks_BL, labels_BL], 2), [tf.shape(labels_BL)[0], -1])
+    z_BS = tf.concat([pairs_B2L, blanks_BL[:, :1]], 1)
+    before_BS = tf.pad(z_BS[:, :-2], [[0, 0], [2, 0]])
+    follows_BS = tf.logical_and(tf.not_equal(z_BS, blank), tf.not_equal(z_BS, before_BS))
+    scores_BTS = tf.gather(tf.nn.log_softmax(scores_BTC), z_BS, batch_dims=1, axis=2)
+    place_S = tf.range(tf.shape(z_BS)[1])
+
+    def step(t: Any, alpha_BS: Any) -> tuple[Any, Any]:
+        one, two = (tf.pad(alpha_BS[:, :-n], [[0, 0], [n, 0]], constant_values=none) for n in (1, 2))
+        ways = tf.stack([alpha_BS, one, tf.where(follows_BS, two, none)])
+        after = tf.reduce_logsumexp(ways, 0) + tf.gather(scores_BTS, t, axis=1)
+        return t + 1, tf.ensure_shape(tf.where(t < tf.cast(steps_B, t.dtype)[:, None], after, alpha_BS), alpha_BS.shape)
+
+    first_BS = tf.where(place_S < 2, scores_BTS[:, 0], none)
+    steps = tf.shape(scores_BTS)[1]
+    _, alpha_BS = tf.while_loop(lambda t, _: t < steps, step, (tf.constant(1), first_BS))
+    ends_B1 = 2 * tf.cast(labels_B, place_S.dtype)[:, None]
+    is_end_BS = tf.logical_or(tf.equal(place_S, ends_B1), tf.equal(place_S, ends_B1 - 1))
+    total_B = tf.reduce_logsumexp(tf.where(is_end_BS, alpha_BS, none), 1)
+    return tf.where(total_B < none / 2, tf.constant(float("inf"), total_B.dtype), -total_B)
