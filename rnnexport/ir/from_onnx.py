@@ -17,15 +17,14 @@ import onnx_ir as ir
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature
-from rnnexport.ir.constants import Constants
-from rnnexport.ir.loop_body import outer, read, shape_of
+from rnnexport.ir.lengths import Refusal
+from rnnexport.ir.loop_body import Constants, outer, read, shape_of
 from rnnexport.ir.loop_invariants import changed, lifted, without_twins
 from rnnexport.ir.program import Carried, Function, If, Program, SourceOp, While, constants_of, scan
 from rnnexport.ir.recurrence import Recurrence, name_of, recognise
 from rnnexport.ir.sequences import length_term
 from rnnexport.ir.terms import Shape, Term, Terms, below, rewritten, substituted
 from rnnexport.ir.tidying import tidied
-from rnnexport.ir.trip_count import Refusal
 
 _NAMELESS = SourceNames()
 _BODIES = ("If", "Loop", "Scan")

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.ir.constants import Constants
-from rnnexport.ir.loop_body import constant
+from rnnexport.ir.loop_body import Constants, constant
 from rnnexport.ir.operators import operator
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.sequences import steps_term

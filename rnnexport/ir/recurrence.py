@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Extent, index_of, size_of, size_term
+from rnnexport.ir.lengths import Extent, Length, Refusal, index_of, length_of, size_of, size_term
 from rnnexport.ir.loop_body import RANDOM, outer, read, shape_of
 from rnnexport.ir.sequences import Sequences, element_at, length_term
 from rnnexport.ir.terms import Term, Terms, below, rewritten, substituted
-from rnnexport.ir.trip_count import Length, Refusal, length_of
 
 _NOTHING: Mapping[ir.Value, Term] = {}
 # A loop inside a step is read as its steps where there are no more of them than this.

@@ -11,11 +11,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Extent, Index, dimension, index_of, size_of, size_term
+from rnnexport.ir.lengths import Extent, Index, Length, dimension, index_of, size_of, size_term
 from rnnexport.ir.loop_body import constant, outer, shape_of
 from rnnexport.ir.operators import elementwise
 from rnnexport.ir.terms import Term, Terms
-from rnnexport.ir.trip_count import Length
 
 
 class Sequences:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.recurrence import Recurrence
 from rnnexport.ir.terms import Term, Terms, below, rewritten
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
-from rnnexport.ir.loop_body import subgraphs
+from rnnexport.ir.loop_body import Constants, subgraphs
 from rnnexport.ir.program import Scan
 from rnnexport.ir.recurrence import name_of
 from rnnexport.ir.terms import Call, Result, Term, below
-from rnnexport.lowering.by_size import Either
-from rnnexport.lowering.forms import Form
+from rnnexport.lowering.forms import Either, Form
 
 
 class Emission:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.terms import Term, below
 
 Interval = tuple[float, float]

@@ -19,14 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.lengths import Refusal
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import Batching
 from rnnexport.ir.program import Carried
 from rnnexport.ir.program import scan as scan_of
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.sequences import length_term, steps_term
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
-from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.intervals import interval
 from rnnexport.lowering.native import before_each_step

@@ -15,16 +15,34 @@ from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.recurrence import name_of
 from rnnexport.ir.sequences import double_reversals, length_term
 from rnnexport.ir.terms import Terms
-from rnnexport.lowering.autotune import Measure, measured, resized, size_told
 from rnnexport.lowering.bidirectional import join_directions
-from rnnexport.lowering.by_size import either, few_rows, long_and_narrow
 from rnnexport.lowering.candidates import derive
-from rnnexport.lowering.cost_model import CHUNKED_FROM, CHUNKED_TO, Choice, choose, in_chunks, split
-from rnnexport.lowering.differential_check import Feed, Run, disagreement, nudged, trials
+from rnnexport.lowering.compaction import compact_once
+from rnnexport.lowering.cost_model import (
+    CHUNKED_FROM,
+    CHUNKED_TO,
+    Choice,
+    Measure,
+    choose,
+    in_chunks,
+    measured,
+    resized,
+    size_told,
+    split,
+)
+from rnnexport.lowering.differential_check import (
+    Boundary,
+    Feed,
+    Run,
+    alone,
+    boundary_of,
+    disagreement,
+    nudged,
+    trials,
+    untouched,
+)
 from rnnexport.lowering.emit import bytes_of, put_in_place, replace_value
-from rnnexport.lowering.extract import Boundary, alone, boundary_of, untouched
-from rnnexport.lowering.forms import Form
-from rnnexport.lowering.shared_masks import compact_once
+from rnnexport.lowering.forms import Form, either, few_rows, long_and_narrow
 
 _SEED = 4
 # Two forms of one recurrence have weights of their own. More bytes than these are not kept twice.

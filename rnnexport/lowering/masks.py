@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import changed
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.terms import Term, Terms, below, rewritten

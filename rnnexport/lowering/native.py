@@ -11,20 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.lengths import Refusal
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import Batching, is_zero
 from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.sequences import length_term, steps_term, turn_round, turned
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
-from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
-from rnnexport.lowering.cells import Cell, Part
+from rnnexport.lowering.cells import Cell, Part, attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.gru import gru, rnn
 from rnnexport.lowering.lstm import lstm
 from rnnexport.lowering.masks import Masked, masked
-from rnnexport.lowering.native_weights import attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.normal_form import NormalForms
 
 # Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless

@@ -10,15 +10,14 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.operators import slice_index
 from rnnexport.ir.terms import Term, Terms, below
 from rnnexport.lowering import algebra
-from rnnexport.lowering.activations import activation, written_out
-from rnnexport.lowering.algebra import Act, Sum, Unreadable, negative, number, plus, times
-from rnnexport.lowering.lane_blocks import (
+from rnnexport.lowering.activations import (
     Row,
+    activation,
     clipped,
     cut_row,
     each,
@@ -28,7 +27,9 @@ from rnnexport.lowering.lane_blocks import (
     quotient,
     reciprocal,
     vector,
+    written_out,
 )
+from rnnexport.lowering.algebra import Act, Sum, Unreadable, negative, number, plus, times
 
 # What is read through where no state is in it; anything else there is an input of the cell, whatever computes it.
 _LINEAR = {"Identity", "MatMul", "Gemm", "Add", "Sub", "Neg", "Split", "Slice", "Concat"}

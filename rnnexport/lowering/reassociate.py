@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.terms import Term, Terms, below, broadcast, rewritten, uses
 
 Addend = tuple[int, Term]

@@ -1,22 +1,33 @@
-"""The truth of a source at one boundary: what goes in and comes out, goldens, and how closely they can be met."""
+"""The truth of a source at one boundary: what goes in and comes out, goldens, and how closely they can be met.
+
+The goldens that a model itself asks for, run by eager Keras, and what all goldens reach.
+
+A source at one boundary as `describe` gives it, without all that only a verification needs.
+
+No float64 run, no conditioning, no search for branches. The first feeds stay: forms of recurrences are compared on
+them, and a source that takes none of them is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rnnexport.artifact.goldens import Arrays, Golden, Recipe
 from rnnexport.core.coverage import Coverage
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary, Signature
-from rnnexport.reference.branch_feeds import asked_for
 from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
 from rnnexport.reference.companion import Judge
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.determinacy import require_determined
+from rnnexport.reference.domain import Learner
 from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
 from rnnexport.reference.float64 import Exact, doubt, with_truth
+from rnnexport.reference.search import Chosen, Sides, search
 from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
 
@@ -147,3 +158,68 @@ def traced_at(source: SourceModel, boundary: Boundary) -> tuple[Signature, Trace
         return signature, None, str(error)
     signature = with_vocabularies(traced)
     return signature, replace(traced, signature=signature), ""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a model asks for.
+
+    Attributes:
+        goldens: feeds on sides of branches that no planned feed reaches.
+        sides: what all goldens reach; None where that is not known.
+        unknown: why not.
+    """
+
+    goldens: tuple[Golden, ...] = ()
+    sides: Sides | None = field(default=None)
+    unknown: str = ""
+
+    def coverage(self, notes: tuple[str, ...]) -> Coverage:
+        """What is told of it, besides `notes`."""
+        return Coverage(notes, unknown=self.unknown) if self.sides is None else self.sides.coverage(notes)
+
+
+def asked_for(
+    source: SourceModel, traced: TracedModel | None, goldens: Sequence[Golden], seed: int, learner: Learner
+) -> Asked:
+    """What the model asks for besides the goldens, which have whole feeds."""
+    from rnnexport.source.branches import NotObservedError
+
+    if traced is None:
+        return Asked(unknown="the model can't be traced")
+    try:
+        chosen, sides = search(traced, goldens, seed, learner.domain)
+    except NotObservedError as error:
+        return Asked(unknown=str(error))
+    found = []
+    for one in chosen:
+        if (expected := _expected(source, traced, one)) is not None:
+            found.append(Golden(one.label, one.feed, expected))
+            sides.reached |= one.sides
+    return Asked(tuple(found), sides)
+
+
+def _expected(source: SourceModel, traced: TracedModel, chosen: Chosen) -> Arrays | None:
+    """What the source gives; None where it raises, or is not finite."""
+    from rnnexport.source.eager import reference
+
+    try:
+        expected = reference(source, traced.signature, chosen.feed)
+    except ConversionError:
+        return None
+    real = [array for array in expected.values() if np.issubdtype(array.dtype, np.inexact)]
+    return expected if all(np.all(np.isfinite(array)) for array in real) else None
+
+
+_SEED = 0
+
+
+def describe_unverified(source: SourceModel, boundary: Boundary) -> Described:
+    """The signature of `source`, its graph, and what eager Keras gives for the first feeds.
+
+    Raises as `describe_with_truth`.
+    """
+    signature, traced, _ = traced_at(source, boundary)
+    runs, _ = runs_of(source, signature, _SEED)
+    goldens = tuple(golden_of(feed, expected, _SEED) for feed, expected in runs)
+    return Described(signature, goldens, tolerance_for(narrowest(source)), traced, "it was not verified")

@@ -11,10 +11,9 @@ from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import BATCH, Extent, Signature, dynamic_length
-from rnnexport.reference.describe import Described, describe_with_truth
+from rnnexport.reference.describe import Described, describe_unverified, describe_with_truth
 from rnnexport.reference.sizes import require_same_at_sizes
 from rnnexport.reference.stream_equivalence import streamed
-from rnnexport.reference.unverified import describe_unverified
 from rnnexport.targets.base import SIGNATURE, Target
 
 if TYPE_CHECKING:

@@ -9,11 +9,15 @@ What a layer does with time can't be read off custom code. So a stream is made o
 5. each row gives without the others what it gives in the batch.
 
 What a layer remembers for longer than that, or does at one moment alone, is out of sight.
+
+A model and its stream over a sequence that is too long for eager Keras: as graphs, in float64 where rounding tells.
+
+A delay line, or a convolution of its own, may look back further than any short sequence is long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,11 +35,12 @@ from rnnexport.reference.domain import Learner
 from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
 from rnnexport.verification.compare import excess
 from rnnexport.verification.domain import Domain
-from rnnexport.verification.feeds import Feed, feed_at
+from rnnexport.verification.feeds import Feed, feed_at, sequence_feed
 from rnnexport.verification.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
 
 _SEED = 2  # neither that of the goldens nor that of `verify --source`
 _SHORT, _LONG = 6, 9  # in the plan of feeds: 4 steps, padded where there is a mask; 41 large ones
@@ -192,8 +197,6 @@ def _require_as_declared(source: SourceModel, signature: Signature, pair: Pair, 
 
 def _require_alike_for_long(pair: Pair, tolerance: Tolerance) -> None:
     """Raise where chunks of a long sequence give something else."""
-    from rnnexport.reference.long_sequences import LONGEST, both_ways
-
     allowed = tolerance.for_length(LONGEST)
     found = both_ways(pair, _SEED, allowed)
     if found is None:
@@ -317,3 +320,77 @@ def _culprit(truth: _Truth, lengths: Sequence[int], tolerance: Tolerance) -> Lay
         if not _alike(wanted.array, found, tolerance):
             return wanted
     return None
+
+
+LONGEST = 512
+_CHUNKS = (1, 200, 3, 117)  # and what is left
+_DRIFT = (
+    10  # tolerances that a graph may be from the float64 program that was made of it, by rounding over such a length
+)
+Run = Callable[[Arrays], Arrays]
+
+
+def both_ways(pair: Pair, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arrays] | None:
+    """What the whole gives, and what its chunks give, joined; None where the model can't be traced.
+
+    Args:
+        pair: the model and its stream.
+        seed: of the sequence.
+        tolerance: of the comparison. Where the two are further apart than that, float64 tells whether rounding is why.
+    """
+    from rnnexport.source.trace import trace
+
+    try:
+        graphs = (
+            trace(pair.whole, pair.whole_signature, unroll=False),
+            trace(pair.chunked, pair.chunked_signature, unroll=False),
+        )
+    except ConversionError:
+        return None  # nor can it be exported with an open length
+    whole, chunks = rounded = _run(pair, seed, *(graph.run for graph in graphs))
+    names = [spec.name for spec in pair.whole_signature.outputs]
+    if _near(chunks, whole, names, tolerance):
+        return rounded
+    exact = _in_float64(pair, seed, graphs)
+    drift = Tolerance(_DRIFT * tolerance.rtol, _DRIFT * tolerance.atol)
+    # A program that was made wrongly says nothing of the model.
+    right = exact and all(_near(one, other, names, drift) for one, other in zip(exact, rounded, strict=True))
+    return exact if right else rounded
+
+
+def _in_float64(pair: Pair, seed: int, graphs: tuple[TracedModel, ...]) -> tuple[Arrays, Arrays] | None:
+    from rnnexport.emit.numpy.oracle import NoOracle, oracle
+
+    runs: list[Run] = []
+    for graph in graphs:
+        found = oracle(graph)
+        if isinstance(found, NoOracle):
+            return None
+        runs.append(found.run)
+    try:
+        return _run(pair, seed, *runs)
+    except ConversionError:
+        return None
+
+
+def _near(found: Arrays, wanted: Arrays, names: list[str], tolerance: Tolerance) -> bool:
+    """Whether outputs are numbers at the same places, and as near as is allowed."""
+    return all(
+        found[name].shape == wanted[name].shape
+        and np.array_equal(_numbers(found[name]), _numbers(wanted[name]))
+        and excess(found[name], wanted[name], tolerance) <= 1
+        for name in names
+    )
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    return np.isfinite(array) if np.issubdtype(array.dtype, np.inexact) else np.ones(array.shape, bool)
+
+
+def _run(pair: Pair, seed: int, run_whole: Run, run_chunk: Run) -> tuple[Arrays, Arrays]:
+    inputs = sequence_feed(pair.whole_signature, seed, LONGEST, pair.domain)
+    batch, steps = len(next(iter(inputs.values()))), sequence_length(inputs, pair.whole_signature)
+    whole = run_whole({**inputs, **pair.whole_signature.fresh_states(batch)})
+    pieces = cut(inputs, pair.whole_signature, (*_CHUNKS, steps - sum(_CHUNKS)))
+    found = [found for _, found in in_turn(run_chunk, pair.chunked_signature, pieces, batch)]
+    return whole, joined(found, pair.whole_signature)

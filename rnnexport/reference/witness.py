@@ -134,7 +134,7 @@ def moves_of(graph: Double, feed: Arrays, wanted: Arrays, relative: float = _AGR
 
 def _constants_of(traced: TracedModel, feed: Arrays, wanted: Arrays) -> dict[str, np.ndarray]:
     """What one rounding of all short constants does to each output."""
-    from rnnexport.emit.numpy.constants import meant
+    from rnnexport.emit.numpy.expression import meant
     from rnnexport.source.double import Double, double
 
     def runs() -> Iterator[Arrays]:

@@ -3,12 +3,15 @@
 A layer whose sequence grows with that of the model runs over its time; one inside a `TimeDistributed`, say, does not.
 What it would carry has to be known before the first chunk, and nothing that comes later may matter to it: a layer of
 which that can't be so is refused by name.
+
+Whether what a layer starts from depends on the inputs of the model: read off the graph, not guessed from values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -19,7 +22,6 @@ from rnnexport.core.errors import ConversionError, ForeignCode
 from rnnexport.core.signature import Signature
 from rnnexport.source.api import SEQUENCE_RANK, Layer, ModelApi
 from rnnexport.source.carrying import Carried, CarriedHistory, CarriedRecurrence, LayerCall, StateCell, calls_replaced
-from rnnexport.source.dependence import started_by_inputs
 from rnnexport.source.eager import explain_call, run_eager
 from rnnexport.source.model import SourceModel
 from rnnexport.source.probe import some_feed
@@ -276,3 +278,50 @@ def _rows_differ(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _refusal(layer: Layer, reason: str) -> ConversionError:
     return ConversionError(f"layer {layer.name} ({type(layer).__name__}) {reason}", "a model that can be streamed", _DO)
+
+
+# Operators that read the shape of a tensor, and none of its values.
+_SHAPE_ALONE = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))
+
+
+def started_by_inputs(source: SourceModel, signature: Signature, layers: Sequence[Layer]) -> set[Layer]:
+    """Those of the recurrent `layers` that are given an initial state in which values of the inputs may have a part.
+
+    Args:
+        source: the model.
+        signature: its boundary.
+        layers: some of its layers.
+
+    Raises:
+        ConversionError: the model's own code raises.
+    """
+    given: dict[Layer, list[Any]] = {}
+    calls: dict[Layer, Callable[[LayerCall], Any]] = {layer: partial(_noted, given) for layer in layers}
+    specs = [
+        tf.TensorSpec([None if isinstance(dim, str) else dim for dim in spec.shape], np.dtype(spec.dtype))
+        for spec in signature.inputs
+    ]
+    with ForeignCode(explain_call(source)), calls_replaced(calls):
+        graph = tf.function(
+            lambda *inputs: source.api.call(source.model, inputs), autograph=source.api.autograph
+        ).get_concrete_function(*specs)
+    inputs = {tensor.op for tensor in graph.inputs[: len(specs)]}
+    return {layer for layer, tensors in given.items() if _reaches(tensors, inputs)}
+
+
+def _noted(given: dict[Layer, list[Any]], call: LayerCall) -> Any:
+    given.setdefault(call.layer, []).extend(call.initial_state() or [])
+    return call.run()
+
+
+def _reaches(tensors: Sequence[Any], inputs: set[Any]) -> bool:
+    """Whether a path leads from the tensors back to one of the inputs."""
+    waiting, seen = [tensor.op for tensor in tensors if tf.is_symbolic_tensor(tensor)], set()
+    while waiting:
+        operation = waiting.pop()
+        if operation in inputs:
+            return True
+        if operation not in seen and operation.type not in _SHAPE_ALONE:
+            seen.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs]
+    return False

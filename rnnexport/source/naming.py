@@ -14,10 +14,9 @@ from rnnexport.compat.layers import inner_layers
 from rnnexport.compat.tensorflow import function_of
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.source.api import Layer
-from rnnexport.source.assigned import assigned
 from rnnexport.source.graphs import BRANCHES, CALLS, LOOPS
 from rnnexport.source.model import SourceModel
-from rnnexport.source.scopes import UNNAMED, origin
+from rnnexport.source.scopes import UNNAMED, assigned, origin
 from rnnexport.source.statements import Code, Frame
 
 _CALLERS: Mapping[str, tuple[str, ...]] = {

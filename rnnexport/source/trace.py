@@ -19,16 +19,14 @@ from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, TensorSpec, argument_name, as_text
 from rnnexport.source.api import hidden_state
-from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported, interpret_compiled
+from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported, interpret_compiled, live
 from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.graphs import CASES, every_node
 from rnnexport.source.held import variable_of
-from rnnexport.source.live import live
 from rnnexport.source.model import SourceModel
 from rnnexport.source.naming import source_names
-from rnnexport.source.tables import constant_tables
 from rnnexport.source.unrolling import unrolls
-from rnnexport.source.while_traced import known_values, losses_written
+from rnnexport.source.while_traced import constant_tables, known_values, losses_written
 
 if TYPE_CHECKING:
     from rnnexport.ir.from_onnx import Converted, NotConverted

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.terms import Terms
 from rnnexport.lowering.activations import cut
 from rnnexport.lowering.algebra import number, plus, times

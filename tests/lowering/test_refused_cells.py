@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import rnnexport.lowering
+from rnnexport.lowering.activations import each
 from rnnexport.lowering.algebra import Unreadable, number, plus
-from rnnexport.lowering.lane_blocks import each
 from tests.lowering import test_linear, test_refused_loops
 from tests.lowering.small import SIMPLE, X, drawn, loop, refused
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rnnexport.ir.lengths import Refusal
 from rnnexport.ir.recurrence import recognise
 from rnnexport.ir.terms import Terms
-from rnnexport.ir.trip_count import Refusal
 from tests.lowering.small import LENGTH, SIMPLE, SIMPLE_WEIGHTS, X, compared, loop, lowered, read, refused
 
 LESS = f"{SIMPLE} now = Add (i, one) less = Less (now, steps)"

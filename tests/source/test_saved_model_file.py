@@ -14,8 +14,7 @@ import rnnexport
 from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.source.files import identify
-from rnnexport.source.saved_model_file import digest, read_saved_model
-from rnnexport.source.saved_model_proto import COMPUTING
+from rnnexport.source.saved_model_file import COMPUTING, digest, read_saved_model
 
 pytestmark = pytest.mark.xdist_group("saved model source")
 FEATURES, UNITS = 5, 4

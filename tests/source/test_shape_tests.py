@@ -9,8 +9,7 @@ import keras
 import pytest
 
 from rnnexport.source.load import load_source
-from rnnexport.source.shape_looks import looks
-from rnnexport.source.shape_tests import TELLING, Decision, decisions
+from rnnexport.source.shape_looks import TELLING, Decision, decisions, looks
 from tests.source.shape_layers import with_layer
 
 KNOWN = {"LIMIT": 40, "self.limit": 20}

@@ -55,7 +55,7 @@ def test_operators_are_told_once_with_their_layer(tmp_path):
 
 
 def test_an_opset_is_named_where_it_helps():
-    from rnnexport.conversion.refusals import no_form
+    from rnnexport.conversion.forms import no_form
     from rnnexport.core.names import LayerName
 
     layers = [LayerName("m_1/rnn_1", "rnn", "RNN"), LayerName("m_1/rnn_1/while/cell_1", "cell", "Cell")]

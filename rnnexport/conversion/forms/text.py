@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import set_words
 from rnnexport.conversion.forms.values import Form, Pair, Value
-from rnnexport.source.tables import NUMBERS
+from rnnexport.source.while_traced import NUMBERS
 
 WORDS = "_words"
 HASH = "StringToHashBucketFast"

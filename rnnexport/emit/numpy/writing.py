@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.emit.numpy.constants import as_array, attribute_value, dtype_name, exact_number, written_constant
 from rnnexport.emit.numpy.expression import (
     Binding,
     Expression,
@@ -26,8 +25,13 @@ from rnnexport.emit.numpy.expression import (
     UnnamedError,
     UnwrittenError,
     Use,
+    as_array,
+    attribute_value,
     call,
     combined,
+    dtype_name,
+    exact_number,
+    written_constant,
 )
 from rnnexport.emit.numpy.layout import bracketed
 from rnnexport.emit.numpy.rules import rule_of

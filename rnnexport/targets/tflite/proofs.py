@@ -18,11 +18,11 @@ from onnx_ir.passes.common import ShapeInferencePass
 from rnnexport.conversion.boundary import hold_weights
 from rnnexport.conversion.cleanup import clean_up, quiet
 from rnnexport.conversion.convert import require_converted
-from rnnexport.ir.constants import Constants
+from rnnexport.ir.lengths import Refusal
+from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import is_zero, without_twins
 from rnnexport.ir.recurrence import Recurrence, recognise
 from rnnexport.ir.terms import Terms
-from rnnexport.ir.trip_count import Refusal
 from rnnexport.lowering.cells import Cell
 from rnnexport.lowering.gates import LINEAR, Function
 from rnnexport.lowering.native import native

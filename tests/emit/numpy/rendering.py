@@ -15,8 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
 
-from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, UnwrittenError, Use
+from rnnexport.emit.numpy.expression import Expression, Operand, OutputSpec, UnwrittenError, Use, literal
 from rnnexport.emit.numpy.operators import closure_of, source_of
 from rnnexport.emit.numpy.rules import rule_of
 

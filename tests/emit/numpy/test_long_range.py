@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rnnexport.core.signature import BATCH, TIME, Signature, TensorSpec
-from rnnexport.reference.long_sequences import LONGEST, both_ways
-from rnnexport.reference.stream_equivalence import Pair
+from rnnexport.reference.stream_equivalence import LONGEST, Pair, both_ways
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.tolerance import Tolerance
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, OutputSpec, Use
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, OutputSpec, Use, literal
 from rnnexport.emit.numpy.rules import rule_of
 from tests.emit.numpy.rendering import (
     BFLOAT16,

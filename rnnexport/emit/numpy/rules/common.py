@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined, literal
 
 Rule = Callable[[Use], Expression | tuple[Expression, ...]]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Size, UnwrittenError, Use, call
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, Size, UnwrittenError, Use, call, literal
 from rnnexport.emit.numpy.rules.common import (
     FLOATS,
     Rule,

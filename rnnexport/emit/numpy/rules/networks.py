@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from rnnexport.emit.numpy.constants import literal
-from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined
+from rnnexport.emit.numpy.expression import Binding, Expression, Operand, UnwrittenError, Use, call, combined, literal
 from rnnexport.emit.numpy.rules.common import (
     Rule,
     as_array,
