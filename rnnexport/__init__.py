@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from rnnexport.api.export import export, export_all, load
     from rnnexport.api.inspect import inspect
     from rnnexport.api.jobs import Exported
-    from rnnexport.api.reseal import reseal
+    from rnnexport.api.reseal import Stripped, reseal, strip
     from rnnexport.api.run import run
-    from rnnexport.api.strip import Stripped, strip
     from rnnexport.api.verify import verify
     from rnnexport.core.forms import TFLiteForm
     from rnnexport.core.load_options import LoadOptions
@@ -87,8 +86,8 @@ _HOMES = {
     "load": "api.export",
     "reseal": "api.reseal",
     "run": "api.run",
-    "Stripped": "api.strip",
-    "strip": "api.strip",
+    "Stripped": "api.reseal",
+    "strip": "api.reseal",
     "verify": "api.verify",
 }
 

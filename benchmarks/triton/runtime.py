@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from google.protobuf import text_format
 
-from rnnexport.triton.messages import messages
+from rnnexport.triton.configuration import messages
 
 Arrays = Mapping[str, np.ndarray]
 Loaded = tuple[Any, onnxruntime.InferenceSession]

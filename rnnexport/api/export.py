@@ -26,8 +26,7 @@ from rnnexport.core.errors import ProviderError, UsageError, in_python_words
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import Progress, quiet
 from rnnexport.core.run_record import Watch
-from rnnexport.isolation.allowance import Allowance
-from rnnexport.isolation.limits import Limits
+from rnnexport.isolation.limits import Allowance, Limits
 from rnnexport.targets.base import Target
 from rnnexport.targets.registry import NEWER_OPSETS, OLDER_OPSETS, TARGET_NAMES, target, target_by_suffix
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnexport.core.errors import ForeignCode, UsageError, reason, require_file
-from rnnexport.core.plain import plain, read
 from rnnexport.core.user_data import Shard
-from rnnexport.verification.merging import merged
+from rnnexport.verification.merging import merged, plain, read
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.version import __version__
 

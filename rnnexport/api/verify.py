@@ -103,7 +103,7 @@ def _located(
 
         def by_source() -> Location:
             """Runs the source once more, which a trail that leads to the place spares."""
-            from rnnexport.source.layer_outputs import layer_values
+            from rnnexport.source.eager import layer_values
 
             layers = layer_values(source, claim.signature, feed)
             return among_the_layers(layers, feed, tolerance, kind, path, where)

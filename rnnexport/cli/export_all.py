@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from rnnexport.cli import options
+from rnnexport.cli.checks import on_option
 from rnnexport.cli.grouping import OptionGroup, grouped
-from rnnexport.cli.places import on_option
 from rnnexport.cli.session import session_of
 from rnnexport.core.run_record import Watch
 

@@ -109,7 +109,7 @@ def _show_lowering(
 ) -> tuple[LoweringDecision, ...]:
     from rnnexport.api.inspect import inspect_lowering, inspect_tflite
     from rnnexport.cli.outcome import warn_of_faults
-    from rnnexport.report.recurrences import recurrences_table
+    from rnnexport.report.text import recurrences_table
 
     if to == "tflite":
         lowered = inspect_tflite(file, loading)

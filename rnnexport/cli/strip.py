@@ -42,7 +42,7 @@ def command(ctx: click.Context, artifact: Path, proof: Place, output: Path | Non
       rnnexport strip model.onnx
       rnnexport strip model.tflite --proof none -o app/assets/model.tflite
     """
-    from rnnexport.api.strip import strip
+    from rnnexport.api.reseal import strip
 
     session = session_of(ctx)
     done = strip(artifact, proof=proof, output=output)

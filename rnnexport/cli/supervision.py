@@ -17,8 +17,7 @@ from pathlib import Path
 
 from rnnexport.artifact.atomic_write import held_folder
 from rnnexport.core.errors import EXIT_CONVERSION
-from rnnexport.isolation.allowance import Allowance
-from rnnexport.isolation.lifetime import end_with
+from rnnexport.isolation.limits import Allowance, end_with
 from rnnexport.isolation.process import memory_of
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -10,10 +10,9 @@ import click
 
 from rnnexport.artifact.beside import proof_file
 from rnnexport.cli import options
-from rnnexport.cli.checks import check_reports
+from rnnexport.cli.checks import check_reports, on_option
 from rnnexport.cli.data import data_group
 from rnnexport.cli.grouping import OptionGroup, grouped
-from rnnexport.cli.places import on_option
 from rnnexport.cli.session import session_of
 from rnnexport.cli.sign import Trust, trust_options
 from rnnexport.cli.views import check_part, finished, show_report

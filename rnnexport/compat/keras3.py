@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# `source.scan` and `source.unrolling` put loops of their own into the module that Keras looks its loops up in; the
+# `source.unrolling` puts loops of their own into the module that Keras looks its loops up in; the
 # public functions call those.
 from keras.src import backend
 

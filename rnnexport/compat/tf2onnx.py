@@ -49,7 +49,7 @@ _merge = part_of(MergeDuplicatedNodesOptimizer, _MERGE)
 _passes = part_of(optimizer, "_get_optimizers")
 _MOST_ROUNDS = 20  # of all passes; a handful are usual
 _back_to_back = dict(part_of(back_to_back_optimizer, "_func_map"))
-# The three places where it would cast a constant of float64 at once, which `conversion.folding` put in.
+# The three places where it would cast a constant of float64 at once, which `conversion.convert` put in.
 _BY_TENSORFLOW, _OF_TENSORFLOW, _OF_ONNX = "compute_const_folding_using_tf", "rewrite_constant_fold", "_fold_node"
 _by_tensorflow, _of_tensorflow = part_of(tfonnx, _BY_TENSORFLOW), part_of(tfonnx, _OF_TENSORFLOW)
 _of_onnx = part_of(ConstFoldOptimizer, _OF_ONNX)

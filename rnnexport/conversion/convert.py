@@ -29,10 +29,9 @@ from rnnexport.compat.tensorflow import function_def_to_graph_def, op_def_regist
 from rnnexport.compat.tf2onnx import tamed
 from rnnexport.conversion.boundary import restore_boundary
 from rnnexport.conversion.canonical import canonicalise, lookalikes, preference
-from rnnexport.conversion.cleanup import infer_shapes, leave_whole_axes_out, quiet
+from rnnexport.conversion.cleanup import ask_inputs_for_sizes, infer_shapes, leave_whole_axes_out, quiet
 from rnnexport.conversion.forms import in_forms, no_form
 from rnnexport.conversion.handlers import HANDLERS
-from rnnexport.conversion.sizes import ask_inputs_for_sizes
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.expression import meant
 from rnnexport.ir.from_onnx import Converted, NotConverted

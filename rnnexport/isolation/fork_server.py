@@ -24,7 +24,7 @@ import numpy as np
 
 from rnnexport.artifact.atomic_write import held_folder
 from rnnexport.core.errors import ForeignCode, RaisedError, RnnExportError, reason
-from rnnexport.isolation.lifetime import end_with
+from rnnexport.isolation.limits import end_with
 from rnnexport.isolation.wire import ClosedError, receive, send
 from rnnexport.targets.base import Runner
 from rnnexport.targets.registry import target

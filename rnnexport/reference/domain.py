@@ -3,6 +3,11 @@
 `log` wants positive values, `exp` small ones, a mean over the tokens of a row one token at least. A feed on which the
 source is not finite says nothing of an artifact, so the next narrower domain is tried: the first that gives finite
 numbers alone, else the one that gives most of them.
+
+What judges an artifact of long sequences: eager Keras for the first feeds, and the model's own graph for the others.
+
+Eager Keras takes some milliseconds a timestep, so that a dozen feeds of a thousand steps would take minutes. Where a
+length is fixed no feed can be shorter. The graph is taken where it gave what eager Keras gives on each of the first.
 """
 
 from __future__ import annotations
@@ -15,14 +20,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.core.errors import ConversionError
-from rnnexport.core.signature import Signature
-from rnnexport.reference.companion import Judge
+from rnnexport.core.errors import ConversionError, ForeignCode
+from rnnexport.core.signature import Signature, timesteps
+from rnnexport.reference.certainty import largest_excess, narrowest, tolerance_for
 from rnnexport.verification.domain import EVERYWHERE, Domain
-from rnnexport.verification.feeds import LONG, Feed, chunks, feed_at
+from rnnexport.verification.feeds import LONG, REQUIRED, Feed, chunks, feed_at, is_long
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
 
 # From the widest to the narrowest: `exp` is finite up to 88, `1 - x * x` positive below 1, an id may be a timestep.
 _NARROWER = sorted(
@@ -194,3 +200,49 @@ def _values(expected: Arrays) -> int:
 
 def _same(one: Feed, other: Feed) -> bool:
     return all(np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items())
+
+
+class Judge:
+    """Gives what every artifact must give.
+
+    Args:
+        source: the model.
+        signature: what goes in and comes out.
+        traced: it as a graph at these sizes; None where it can't be one.
+    """
+
+    def __init__(self, source: SourceModel, signature: Signature, traced: TracedModel | None) -> None:
+        recurrent = any(map(source.api.recurrent, source.api.layers(source.model)))
+        self._source, self._signature = source, signature
+        self._traced = traced if recurrent and is_long(signature) else None
+        self._agreed = self._by_graph = 0
+
+    def __call__(self, feed: Arrays) -> Arrays:
+        """The outputs, by name. ConversionError where the model's own code raises."""
+        from rnnexport.source.eager import reference
+
+        if self._traced is not None and self._agreed >= REQUIRED:
+            self._by_graph += 1
+            return self._of_graph(self._traced, feed)
+        expected = reference(self._source, self._signature, feed)
+        if self._traced is not None:
+            tolerance = tolerance_for(narrowest(self._source)).for_length(timesteps(feed, self._signature))
+            agrees = largest_excess(expected, self._of_graph(self._traced, feed), tolerance) <= 1
+            # Where it does not, eager Keras alone says what is right.
+            self._traced, self._agreed = self._traced if agrees else None, self._agreed + 1
+        return expected
+
+    def _of_graph(self, traced: TracedModel, feed: Arrays) -> Arrays:
+        from rnnexport.source.eager import explain_call
+
+        with ForeignCode(explain_call(self._source)):
+            return traced.run(feed)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is told of it."""
+        if not self._by_graph:
+            return ()
+        return (
+            f"long feeds run by the model's TensorFlow graph: {self._by_graph}; on {self._agreed} others it gave what "
+            "eager Keras gives",
+        )

@@ -13,8 +13,7 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import TIME, Signature
 from rnnexport.reference.certainty import largest_excess
-from rnnexport.reference.companion import Judge
-from rnnexport.reference.domain import Learner
+from rnnexport.reference.domain import Judge, Learner
 from rnnexport.verification.feeds import PLANNED, REQUIRED, Feed, beside, wanted
 
 if TYPE_CHECKING:

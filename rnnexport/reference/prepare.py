@@ -108,7 +108,7 @@ def references(
     """
     from rnnexport.source.casting import cast_source
     from rnnexport.source.describe import describe
-    from rnnexport.source.layer_outputs import layer_values
+    from rnnexport.source.eager import layer_values
 
     stream = cache(lambda sizes: streamed(source, sizes.batch, progress, sizes.ranges))
     cast = cache(lambda dtype: cast_source(source, dtype))

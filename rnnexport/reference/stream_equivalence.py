@@ -305,7 +305,7 @@ def _not_causal(truth: _Truth, lengths: Sequence[int], output: str, tolerance: T
 
 def _culprit(truth: _Truth, lengths: Sequence[int], tolerance: Tolerance) -> LayerValue | None:
     """The first layer, in the order of computation, whose steps are others in chunks."""
-    from rnnexport.source.layer_outputs import layer_values
+    from rnnexport.source.eager import layer_values
 
     pair = truth.pair
     whole = layer_values(pair.whole, pair.whole_signature, truth.feed)

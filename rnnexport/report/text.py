@@ -1,4 +1,7 @@
-"""Reports and inspections as tables for a terminal."""
+"""Reports and inspections as tables for a terminal.
+
+What became of the recurrences of a model, as a table for a terminal.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rnnexport.core.lowering import ALL_FORMS, LoweringDecision
 from rnnexport.core.signature import Signature, StateSpec
-from rnnexport.report.recurrences import recurrences_table
 from rnnexport.report.terminal import said
 from rnnexport.report.words import (
     VERDICTS,
@@ -250,3 +253,32 @@ def _pairs(values: dict[str, str]) -> Table:
     for label, value in values.items():
         table.add_row(said(label), said(value))
     return table
+
+
+_CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
+
+
+def recurrences_table(lowering: Sequence[LoweringDecision]) -> RenderableType:
+    """For each recurrence what it is, the form it has and why, the forms it could have, and why not the others."""
+    table = Table(box=box.SIMPLE, pad_edge=False, show_header=False, title="recurrences", title_justify="left")
+    for overflow in (None, None, "fold"):
+        table.add_column(overflow=overflow or "ellipsis", no_wrap=overflow is None)
+    for recurrence in lowering:
+        table.add_row(said(recurrence.name, "bold"), "", said(recurrence.what))
+        for form, verdict, style, why in _forms(recurrence):
+            table.add_row(f"  {form}", said(verdict, style), said(why))
+        table.add_section()
+    return table
+
+
+def _forms(recurrence: LoweringDecision) -> Iterator[tuple[str, str, str, str]]:
+    """A row a form: its name, the verdict with its style, the reason."""
+    for form in ALL_FORMS:
+        if form == recurrence.chosen:
+            yield form, "chosen", _CHOSEN, recurrence.why
+        elif form in recurrence.proven:
+            yield form, "proven", _PROVEN, ""
+        elif form in recurrence.refused:
+            yield form, "refused", _REFUSED, recurrence.refused[form]
+    if recurrence.fault:
+        yield "", "FAULT", _FAULT, recurrence.fault

@@ -29,12 +29,12 @@ from rnnexport.source.api import (
 )
 from rnnexport.source.carrying import StateCell
 from rnnexport.source.configs import Config
-from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.time_distributed import steps_of_tf_keras
 from rnnexport.source.unrolling import recurrences_written
 from rnnexport.source.updated import variables_in_cells
+from rnnexport.source.while_traced import convolutions_written
 
 
 class Keras2:

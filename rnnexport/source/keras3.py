@@ -29,12 +29,11 @@ from rnnexport.source.api import (
     rows_of_states,
 )
 from rnnexport.source.configs import Config
-from rnnexport.source.convolutions import convolutions_written
 from rnnexport.source.custom_objects import CustomObjects
 from rnnexport.source.origin import KerasApiName
 from rnnexport.source.time_distributed import steps_of_keras_3
 from rnnexport.source.unrolling import recurrences_written, scans_that_carry_values
-from rnnexport.source.while_traced import known_filters
+from rnnexport.source.while_traced import convolutions_written, known_filters
 
 _RANK_OF_IDS = 2
 

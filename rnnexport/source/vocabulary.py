@@ -75,7 +75,7 @@ def with_vocabularies(traced: TracedModel) -> Signature:
 
 
 def _keys(scopes: Scopes) -> dict[str, list[Any]]:
-    """The integers or words among which those of an input are looked up, by the input; see `source.tables`."""
+    """The integers or words among which those of an input are looked up, by the input; see `source.while_traced`."""
     found: dict[str, list[Any]] = {}
     for place, node in scopes.nodes():
         if (known := _looked_up(scopes, place, node)) is not None:

@@ -1,4 +1,9 @@
-"""The model configuration of an artifact, as Triton's own message, and the files its states start from."""
+"""The model configuration of an artifact, as Triton's own message, and the files its states start from.
+
+The protobuf messages of a Triton model configuration, from NVIDIA's own client package.
+
+`import tritonclient.grpc` brings gRPC and all of the client. The module of the messages needs none of that.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnexport.compat.standalone import module_alone
+from rnnexport.core.errors import ProviderError
 from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name
-from rnnexport.triton.messages import messages
 from rnnexport.triton.refusals import TYPES, is_batched
 from rnnexport.triton.serving import DEFAULT_MAX_BATCH, DEFAULT_MAX_SEQUENCES, Serving
 
@@ -105,3 +111,17 @@ def _fill_state(message: Any, state: StateSpec, batched: bool, file: str) -> dic
         return {file: data}
     start.zero_data = True
     return {}
+
+
+def messages() -> Any:
+    """The module with `ModelConfig` and its parts.
+
+    Raises:
+        ProviderError: tritonclient is not installed.
+    """
+    module = module_alone("tritonclient.grpc.model_config_pb2")
+    if module is None:
+        raise ProviderError(
+            "tritonclient is not installed", "it, for Triton's own protobuf", "pip install 'rnnexport[triton]'"
+        )
+    return module

@@ -24,8 +24,7 @@ from rnnexport.core.signature import Signature
 from rnnexport.targets.onnx.metadata import load
 from rnnexport.targets.registry import model_name, target_of
 from rnnexport.triton.checks import problems
-from rnnexport.triton.configuration import Configuration, configure
-from rnnexport.triton.messages import messages
+from rnnexport.triton.configuration import Configuration, configure, messages
 from rnnexport.triton.refusals import require_options_apply, require_servable
 from rnnexport.triton.serving import Serving
 

@@ -18,14 +18,20 @@ from rnnexport.core.signature import Signature
 from rnnexport.core.user_data import Shard
 from rnnexport.isolation.runner import opened
 from rnnexport.targets.base import INITIAL_STATE, SIGNATURE, Runner, Target
-from rnnexport.verification.boundary import boundary_problems, other_boundaries, other_problems
-from rnnexport.verification.check_placement import placed
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.entry_point import Entry, merged
 from rnnexport.verification.feeds import feed_at
 from rnnexport.verification.report import ArtifactReport, FeedReport, Problem
 from rnnexport.verification.tolerance import Tolerances
-from rnnexport.verification.verdict import agree, problems_of, status_of
+from rnnexport.verification.verdict import (
+    agree,
+    boundary_problems,
+    other_boundaries,
+    other_problems,
+    placed,
+    problems_of,
+    status_of,
+)
 from rnnexport.verification.where import Where
 
 # What only states, or a mismatch of theirs, ask for is imported where it is called: verifying is to start quickly.

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 import rnnexport
-from rnnexport.api.copies import copy_with
 from rnnexport.api.inspect import inspect_file
+from rnnexport.api.reseal import copy_with
 from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.targets.registry import target

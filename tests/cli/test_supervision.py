@@ -79,7 +79,7 @@ def test_more_memory_than_the_host_has_is_told():
 
 def test_less_memory_is_allowed_once_the_model_is_known_and_never_more():
     """The child says so itself, before it loads the model."""
-    take = "from rnnexport.isolation.allowance import Allowance as A; A.lower(50 * 10**6); A.lower(10**12); "
+    take = "from rnnexport.isolation.limits import Allowance as A; A.lower(50 * 10**6); A.lower(10**12); "
     done = started(take + "x = bytearray(60 * 10**6); time.sleep(30)")
     _, told = done.communicate()
     assert done.returncode == 3

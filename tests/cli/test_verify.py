@@ -147,7 +147,7 @@ except SystemExit as end:
 @GROUP
 def test_the_messages_of_onnx_are_those_of_its_package():
     code = """
-from rnnexport.targets.onnx.messages import messages
+from rnnexport.targets.onnx.metadata import messages
 alone = messages()
 import onnx
 assert onnx.ModelProto is alone.ModelProto

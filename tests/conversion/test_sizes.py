@@ -9,8 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from rnnexport.conversion.cleanup import infer_shapes, leave_whole_axes_out
-from rnnexport.conversion.sizes import ask_inputs_for_sizes
+from rnnexport.conversion.cleanup import ask_inputs_for_sizes, infer_shapes, leave_whole_axes_out
 
 # The first output of a cell, asked for its sizes; the states of a loop before it keep theirs, or do not.
 MASKED = """<ir_version: 8, opset_import: ["" : 17]>

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from rnnexport.core.plain import plain, read
 from rnnexport.report.json_view import to_json
+from rnnexport.verification.merging import plain, read
 from rnnexport.verification.report import ArtifactReport, Report
 from rnnexport.verification.statistics import Sum
 from tests.report import reports

@@ -8,8 +8,8 @@ import pytest
 
 import rnnexport
 from rnnexport.core.signature import Boundary
-from rnnexport.reference.companion import Judge
 from rnnexport.reference.describe import traced_at
+from rnnexport.reference.domain import Judge
 from rnnexport.verification.feeds import REQUIRED, feed_at, is_long, wanted
 
 STEPS = 300

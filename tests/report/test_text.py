@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.errors import MarkupError
 
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
-from rnnexport.report.recurrences import recurrences_table
-from rnnexport.report.text import matrix_table, report_table, signature_table
+from rnnexport.report.text import matrix_table, recurrences_table, report_table, signature_table
 from rnnexport.report.words import bounds_line
 from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.report import Report

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnexport
-from rnnexport.source.functions import COMPUTING, computes
+from rnnexport.source.safety import COMPUTING, computes
 
 X = np.random.default_rng(8).standard_normal((3, 7, 4)).astype("float32")
 

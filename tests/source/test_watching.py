@@ -12,8 +12,7 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
-from rnnexport.source.eager import reference
-from rnnexport.source.layer_outputs import layer_values
+from rnnexport.source.eager import layer_values, reference
 from samples.catalog import SAMPLES_BY_NAME
 
 STEPS, UNITS = 5, 3

@@ -17,7 +17,7 @@ import rnnexport
 from rnnexport.core.errors import CrashError, ProviderError, RaisedError
 from rnnexport.isolation.limits import Limits
 from rnnexport.isolation.runner import opened
-from rnnexport.targets.onnx.javascript import PACKAGES
+from rnnexport.targets.onnx.other_runtimes import PACKAGES
 from rnnexport.targets.registry import target
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js on this host")

@@ -13,7 +13,7 @@ import pytest
 import rnnexport
 from rnnexport.core.errors import UsageError
 from rnnexport.core.names import LayerName, SourceNames
-from rnnexport.targets.onnx.plain_names import plain_names
+from rnnexport.targets.onnx.export import plain_names
 from rnnexport.version import __version__
 
 TARGETS = ("onnx", "tflite", "saved-model", "numpy", "c")

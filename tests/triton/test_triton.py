@@ -20,8 +20,7 @@ from rnnexport.core.errors import ConversionError, ProviderError, UsageError
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.onnx import metadata
 from rnnexport.triton.checks import problems
-from rnnexport.triton.configuration import configure
-from rnnexport.triton.messages import messages
+from rnnexport.triton.configuration import configure, messages
 from rnnexport.triton.refusals import TYPES, require_servable
 from rnnexport.triton.repository import write_repository
 from rnnexport.triton.serving import Serving

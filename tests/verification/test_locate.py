@@ -16,7 +16,7 @@ from rnnexport.api.export import load
 from rnnexport.artifact.layer_map import InnerValue, InnerValues, LayerValue, read
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
-from rnnexport.source.layer_outputs import layer_values
+from rnnexport.source.eager import layer_values
 from rnnexport.targets.onnx.values import inner_values
 from rnnexport.targets.registry import target
 from rnnexport.verification.diagnosis.locate import locate

@@ -1,6 +1,6 @@
 """Words that are looked up by their numbers in a vocabulary, for which ONNX has an operator, as for no other text.
 
-    Before: SelectV2(Equal(GatherV2(words, at), x), GatherV2(values, at), default), see `source.tables`
+    Before: SelectV2(Equal(GatherV2(words, at), x), GatherV2(values, at), default), see `source.while_traced`
     After:  SelectV2(at >= 0, GatherV2(values, at), default) with at = StringToHashBucketFast(x), its words beside it
 
 What stands for the number of a word is the operator that it had, which `handlers.choices` knows by its words.
