@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.house import names_of_two_classes
+
 PACKAGE = Path(__file__).parent.parent / "rnnexport"
 
 # The highest layer wins; a module may import its own layer and those below.
@@ -163,6 +165,10 @@ def test_the_lowering_knows_graphs_and_numbers_alone(module):
     assert {top(name) for name in found} <= LOWERING | {"rnnexport"} | set(sys.stdlib_module_names)
     own = {name if name in MODULES else name.rpartition(".")[0] for name in found if top(name) == "rnnexport"}
     assert all(layer(name) == 0 or name.startswith(GRAPHS[room]) for name in own - {"rnnexport", ""})
+
+
+def test_a_class_name_has_one_meaning():
+    assert names_of_two_classes() == {}
 
 
 @pytest.mark.parametrize("module", MODULES)

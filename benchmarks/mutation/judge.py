@@ -21,7 +21,7 @@ from benchmarks.mutation.faults import FAULTS
 from benchmarks.mutation.subjects import FORMS, OTHERS, Artifact, prepare
 from benchmarks.mutation.truth import Figures, Runs, figures, run_all
 from benchmarks.mutation.view import mutants
-from rnnexport.api.expectations import Asked, claim_of
+from rnnexport.api.expectations import Requested, claim_of
 from rnnexport.artifact.checksum import sealed
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import MismatchError, UsageError
@@ -176,7 +176,7 @@ class Bench:
 
     @cached_property
     def _claim(self) -> Expectation:
-        claim = claim_of(self._kind, self._artifact.path, Asked(None, None, Override()))
+        claim = claim_of(self._kind, self._artifact.path, Requested(None, None, Override()))
         assert isinstance(claim, Expectation), claim
         return claim
 

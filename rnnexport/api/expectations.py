@@ -92,9 +92,9 @@ class SourceTruth:
 
     def kept(self, extent: Extent, data: Data) -> Data:
         """What the source gives for the user's data at that extent, computed once for all artifacts."""
-        from rnnexport.reference.user_data import Kept
+        from rnnexport.reference.user_data import StoredGoldens
 
-        return self._data.setdefault(extent, Kept(data))
+        return self._data.setdefault(extent, StoredGoldens(data))
 
     def steps(self, extent: Extent, count: int) -> Steps:
         """The source over `count` timesteps at that extent, run once for all artifacts. Raises as `steps_of`."""
@@ -107,7 +107,7 @@ class SourceTruth:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Requested:
     """What the user wants artifacts to be compared with.
 
     Attributes:
@@ -146,7 +146,7 @@ def require_harmless(kind: Target, path: Path) -> None:
     kind.check_code(path)
 
 
-def claim_of(kind: Target, path: Path, asked: Asked) -> Expectation | ProviderError:
+def claim_of(kind: Target, path: Path, asked: Requested) -> Expectation | ProviderError:
     """What the artifact at `path` has to show. One that this host can't even read is not run: others are.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from rnnexport.artifact.beside import Place
+from rnnexport.artifact.beside import ProofPlace
 from rnnexport.core.errors import UsageError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.lowering import LoweringDecision
@@ -70,7 +70,7 @@ class Options:
     override: Override
     verify: bool
     data: UserData | None = None
-    proof: Place = "inside"
+    proof: ProofPlace = "inside"
     quantize: QuantizeRequest | None = None
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from rnnexport.api.jobs import Options
-from rnnexport.artifact.beside import PLACES, Place
+from rnnexport.artifact.beside import PLACES, ProofPlace
 from rnnexport.core.errors import UsageError, closest, did_you_mean
 from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
@@ -62,7 +62,7 @@ class Checks(TypedDict, total=False):
     data: str | Path | UserData | None
     ranges: Mapping[str, tuple[float, float]]
     verify: bool
-    proof: Place | None
+    proof: ProofPlace | None
 
 
 class ExportKeywords(Shape, Checks, total=False):

@@ -18,7 +18,7 @@ _FORMAT = "rnnexport part 1"
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardResult:
     """What one shard gave.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
         return json.dumps(plain(self), allow_nan=False) + "\n"
 
     @staticmethod
-    def from_file(path: Path) -> Part:
+    def from_file(path: Path) -> ShardResult:
         """The inverse of `to_json`.
 
         Raises:
@@ -59,17 +59,17 @@ class Part:
                 raise _no_part(path, f"format {found}" if found else "another kind of file")
             if value.get("rnnexport") != __version__:
                 raise _no_part(path, f"of rnnexport {value.get('rnnexport')}, and this is {__version__}")
-            part = read(Part, value)
+            part = read(ShardResult, value)
             _ = part.shard
         return part
 
 
-def part_of(report: Report, shard: Shard) -> Part:
+def part_of(report: Report, shard: Shard) -> ShardResult:
     """The report of a shard, to be merged."""
-    return Part(_FORMAT, __version__, shard.index, shard.count, report.artifacts)
+    return ShardResult(_FORMAT, __version__, shard.index, shard.count, report.artifacts)
 
 
-def merge(parts: Mapping[str, Part]) -> Report:
+def merge(parts: Mapping[str, ShardResult]) -> Report:
     """The report of a single run over all the data.
 
     Args:
@@ -95,7 +95,7 @@ def merge(parts: Mapping[str, Part]) -> Report:
     return Report(tuple(merged(column) for column in columns))
 
 
-def _require_all(parts: Mapping[str, Part]) -> None:
+def _require_all(parts: Mapping[str, ShardResult]) -> None:
     """Every shard once."""
     if not parts:
         raise UsageError("no parts", "those of all shards", "give the files of `verify --shard --json`")

@@ -27,7 +27,7 @@ from rnnexport.verification.entry_point import Entry, carry
 from rnnexport.verification.tolerance import Tolerances
 
 if TYPE_CHECKING:
-    from rnnexport.reference.calibration_calls import Sequences
+    from rnnexport.reference.calibration_calls import CalibrationSequences
 
 _ROUNDS = 9  # of a time
 
@@ -48,7 +48,7 @@ class Bench:
     job: ExportJob
     options: Options
     request: QuantizeRequest
-    sequences: Sequences
+    sequences: CalibrationSequences
     quantizer: Quantizer
     folder: Path
 

@@ -22,7 +22,7 @@ from rnnexport.api.expectations import Beside, SourceTruth, extent_of, require_h
 from rnnexport.api.jobs import Exported
 from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import staged, writing
-from rnnexport.artifact.beside import PLACES, Place, proof_file
+from rnnexport.artifact.beside import PLACES, ProofPlace, proof_file
 from rnnexport.artifact.provenance import Proof, Provenance, own_proof, without_goldens
 from rnnexport.core.errors import MismatchError, ProviderError, UsageError, in_python_words, require_path
 from rnnexport.core.load_options import LoadOptions
@@ -218,7 +218,7 @@ class Stripped:
 
 
 @in_python_words()
-def strip(artifact: str | Path, *, proof: Place = "beside", output: str | Path | None = None) -> Stripped:
+def strip(artifact: str | Path, *, proof: ProofPlace = "beside", output: str | Path | None = None) -> Stripped:
     """Take the goldens out of an artifact. What computes is not touched, and its checksum is taken anew.
 
     Args:

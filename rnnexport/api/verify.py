@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rnnexport.api.expectations import Asked, SourceTruth, claim_of
+from rnnexport.api.expectations import Requested, SourceTruth, claim_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.notebook import ShownReport
 from rnnexport.core.errors import CrashError, ProviderError, in_python_words
@@ -51,7 +51,7 @@ def verify(artifacts: str | Path | Sequence[str | Path], **keywords: Unpack[Veri
         asked.progress("loading")
         truth = source_truth(asked.source, asked.loading, asked.sizes, asked.progress)
     shared = len(asked.artifacts) * len(asked.places) > 1
-    wanted = Asked(truth, asked.data, asked.tolerance, asked.steps, shared)
+    wanted = Requested(truth, asked.data, asked.tolerance, asked.steps, shared)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
     claims = [claim_of(kind, path, wanted) for kind, path in asked.artifacts]
     found = []

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 from rnnexport.core.errors import UsageError
 
 # Where the goldens of an artifact are.
-Place = Literal["inside", "beside", "none"]
-PLACES: tuple[Place, ...] = get_args(Place)
+ProofPlace = Literal["inside", "beside", "none"]
+PLACES: tuple[ProofPlace, ...] = get_args(ProofPlace)
 SUFFIX = ".proof"
 _ABOUT = "about.npy"  # an array that all goldens have
 

@@ -30,7 +30,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class KeptValues:
     """Which values of an output are kept.
 
     Attributes:
@@ -84,7 +84,7 @@ class Golden:
     feed: Arrays
     expected: Arrays
     truth: Arrays = field(default_factory=dict)
-    kept: Mapping[str, Kept] = field(default_factory=dict)
+    kept: Mapping[str, KeptValues] = field(default_factory=dict)
     recipe: Recipe | None = None
     carries: bool = False
     entry: str = ""
@@ -101,7 +101,7 @@ def slim(golden: Golden) -> Golden:
         recipe = replace(recipe, digests=large)
         feed = {name: array for name, array in feed.items() if name not in large}
     kept = {
-        name: Kept(array.shape, digest_of(array), spread(array.size))
+        name: KeptValues(array.shape, digest_of(array), spread(array.size))
         for name, array in golden.expected.items()
         if array.size > LIMIT
     }
@@ -204,7 +204,7 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
     kept = {}
     for name, value in told["kept"].items():
         shape = tuple(int(size) for size in value["shape"])
-        kept[name] = Kept(shape, str(value["digest"]), spread(int(np.prod(shape, dtype=np.int64))))
+        kept[name] = KeptValues(shape, str(value["digest"]), spread(int(np.prod(shape, dtype=np.int64))))
         if expected[name].shape != kept[name].indices.shape:
             raise ValueError(f"{name} has {expected[name].shape} values, not {kept[name].indices.shape}")
     if any(array.shape != expected[name].shape for part in (rest, moved) for name, array in part.items()):
@@ -223,7 +223,7 @@ def _golden(told: Mapping[str, Any], feed: Arrays, expected: Arrays, rest: Array
     )
 
 
-def _part(array: np.ndarray, kept: Kept | None) -> np.ndarray:
+def _part(array: np.ndarray, kept: KeptValues | None) -> np.ndarray:
     return array if kept is None else array.reshape(-1)[kept.indices]
 
 

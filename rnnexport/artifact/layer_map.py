@@ -70,7 +70,7 @@ class InnerValues:
 
 
 @dataclass(frozen=True)
-class Place:
+class ValueLocation:
     """Where in an artifact a value of the source is, and how its axes lie there.
 
     Attributes:
@@ -108,7 +108,7 @@ class Mark:
     output: str
     time_axis: int | None
     shape: tuple[int, ...]
-    place: Place
+    place: ValueLocation
     scale: float
     noise: float
     indices: np.ndarray | None
@@ -163,7 +163,7 @@ def read(value: Mapping[str, Any], arrays: Arrays) -> LayerMap:
     return LayerMap(int(value["golden"]), tuple(marks))
 
 
-def located(place: Place, shape: Sequence[int], time_axis: int | None, inner: Arrays) -> np.ndarray | None:
+def located(place: ValueLocation, shape: Sequence[int], time_axis: int | None, inner: Arrays) -> np.ndarray | None:
     """The artifact's values at `place` as an array of `shape`; None where they are missing or of another size."""
     if any(name not in inner for name in place.names):
         return None
@@ -222,7 +222,7 @@ def _mark_from_json(value: Mapping[str, Any], index: int, arrays: Arrays) -> Mar
     shape = tuple(map(int, value["shape"]))
     names = tuple(map(str, value["names"]))
     axis = None if value["time_axis"] is None else int(value["time_axis"])
-    place = Place(names, tuple(map(int, value["axes"])), bool(value["backwards"]), str(value["recurrence"]))
+    place = ValueLocation(names, tuple(map(int, value["axes"])), bool(value["backwards"]), str(value["recurrence"]))
     mark = Mark(
         layer=str(value["layer"]),
         class_name=str(value["class"]),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnexport.artifact import goldens as golden_file
-from rnnexport.artifact.beside import Place, proof_file, read_beside
+from rnnexport.artifact.beside import ProofPlace, proof_file, read_beside
 from rnnexport.artifact.checksum import BLANK, KEY, Data, found_seal, seal_of
 from rnnexport.artifact.goldens import Golden, slim
 from rnnexport.core.coverage import Coverage
@@ -127,7 +127,7 @@ class Proof:
     trail: Callable[[], LayerMap | None] = no_trail
     altered: bool = False
     seal: str = ""
-    place: Place = "inside"
+    place: ProofPlace = "inside"
     blob: bytes = field(default=b"", repr=False)
 
     @cached_property
@@ -186,7 +186,7 @@ def read_proof(
         UsageError: the blobs are damaged, the goldens are those of another file, or the format is not known.
     """
     artifact = path.name
-    place: Place = "inside" if goldens else "beside"
+    place: ProofPlace = "inside" if goldens else "beside"
     goldens = goldens or read_beside(path)
     try:
         value = json.loads(provenance.decode())

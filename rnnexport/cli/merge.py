@@ -36,12 +36,14 @@ def command(ctx: click.Context, parts: tuple[Path, ...], reports: Mapping[str, P
       rnnexport verify model.onnx --source model.keras --data 's3://calls/*.parquet' --shard 2/2 --json part2.json
       rnnexport merge part1.json part2.json --html report.html
     """
-    from rnnexport.api.merge import Part, merge
+    from rnnexport.api.merge import ShardResult, merge
 
     session = session_of(ctx)
     check_reports(reports, parts)
     if twice := next((path for path in parts if parts.count(path) > 1), None):
         raise UsageError(f"{twice} is given twice", "each part once", "leave one out")
     watch = Watch()
-    report = replace(merge({str(path): Part.from_file(path) for path in parts}), run=watch.record(session.command))
+    report = replace(
+        merge({str(path): ShardResult.from_file(path) for path in parts}), run=watch.record(session.command)
+    )
     return show_report(session, report, reports)

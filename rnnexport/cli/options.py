@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rnnexport.artifact.beside import PLACES, Place
+from rnnexport.artifact.beside import PLACES, ProofPlace
 from rnnexport.cli.data import data_of, data_options
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.session import Session
@@ -331,11 +331,13 @@ def export_data_options() -> OptionGroup:
     return OptionGroup(VERIFICATION, options, "checks", _checks)
 
 
-def _checks(data: str | None, columns: Mapping[str, str], ranges: Ranges, verify: bool, proof: Place | None) -> Checks:
+def _checks(
+    data: str | None, columns: Mapping[str, str], ranges: Ranges, verify: bool, proof: ProofPlace | None
+) -> Checks:
     return {"data": data_of(data, columns), "ranges": ranges, "verify": verify, "proof": proof}
 
 
-def proof_option(text: str, default: Place | None = None) -> click.Option:
+def proof_option(text: str, default: ProofPlace | None = None) -> click.Option:
     """Where the goldens go; `text` is its help."""
     return click.Option(["--proof"], type=click.Choice(PLACES), default=default, help=text)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rnnexport.artifact.beside import Place
+from rnnexport.artifact.beside import ProofPlace
 from rnnexport.cli import options
 from rnnexport.cli.grouping import OptionGroup, grouped
 from rnnexport.cli.session import session_of
@@ -31,7 +31,7 @@ _OUTPUT = click.Option(["-o", "--output"], type=_PATH, metavar="OUT", help="Wher
     arguments=[click.Argument(["artifact"], type=_PATH)],
 )
 @click.pass_context
-def command(ctx: click.Context, artifact: Path, proof: Place, output: Path | None) -> None:
+def command(ctx: click.Context, artifact: Path, proof: ProofPlace, output: Path | None) -> None:
     """Take the goldens out of ARTIFACT: what computes stays as it is, with its signature, states and checksum.
 
     They go into a file beside it, where verify finds them: both have to be copied together then. Without that file it

@@ -26,7 +26,7 @@ _Indexed = tuple[int, FleetJob]
 
 
 @dataclass(eq=False)
-class _Worker:
+class _FleetProcess:
     """One process, and what it works at."""
 
     process: Any
@@ -34,12 +34,12 @@ class _Worker:
     job: _Indexed | None = None
 
     @staticmethod
-    def started() -> _Worker:
+    def started() -> _FleetProcess:
         ours, theirs = _PROCESSES.Pipe()
         process = _PROCESSES.Process(target=_serve, args=(theirs,), daemon=False)
         process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _FleetProcess(process, ours)
 
     def give(self, job: _Indexed) -> None:
         self.job = job
@@ -71,7 +71,7 @@ class _Pool:
 
     waiting: deque[_Indexed]
     tries: dict[int, int] = field(default_factory=dict)
-    workers: list[_Worker] = field(default_factory=list)
+    workers: list[_FleetProcess] = field(default_factory=list)
 
     def fill(self, count: int) -> None:
         """Give every idle process a job, and start as many as there are jobs for."""
@@ -79,10 +79,10 @@ class _Pool:
             if worker.job is None and self.waiting:
                 worker.give(self.waiting.popleft())
         while self.waiting and len(self.workers) < count:
-            self.workers.append(_Worker.started())
+            self.workers.append(_FleetProcess.started())
             self.workers[-1].give(self.waiting.popleft())
 
-    def finish(self, worker: _Worker) -> tuple[int, Outcome] | None:
+    def finish(self, worker: _FleetProcess) -> tuple[int, Outcome] | None:
         """Take the answer of a process; None where it died and its job is tried again."""
         assert worker.job is not None
         (index, job), answer = worker.job, worker.answer()
@@ -99,7 +99,7 @@ class _Pool:
         error = DiedError(f"its process {told}, {_TRIES} times", "enough memory for it", "give it fewer --workers")
         return index, failed(job, error)
 
-    def drop(self, worker: _Worker) -> int | None:
+    def drop(self, worker: _FleetProcess) -> int | None:
         self.workers.remove(worker)
         return worker.end()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from rnnexport.api.expectations import Asked, SourceTruth, claim_of
+from rnnexport.api.expectations import Requested, SourceTruth, claim_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
@@ -74,7 +74,7 @@ def verify_on_ray(
     with cluster(address) as ray:
         count = _shards(kinds[0], paths[0], asked, int(ray.cluster_resources().get("CPU", 1)))
         shards = [_shard_of(asked.data, at, count) for at in range(1, count + 1)]
-        claims = _claims(ray, paths, asked, [Asked(None, shard, asked.tolerance, shared=True) for shard in shards])
+        claims = _claims(ray, paths, asked, [Requested(None, shard, asked.tolerance, shared=True) for shard in shards])
         verify = task(ray, _unit)
         units = {
             verify.remote(path, claim, where): (at, number, shard)
@@ -120,7 +120,7 @@ def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
     return replace(data, place=place, shard=Shard(index, count).within(data.shard))
 
 
-def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequence[Asked]) -> list[list[Any]]:
+def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequence[Requested]) -> list[list[Any]]:
     """For each shard what each artifact has to show: references to what a task with the source makes, or how to."""
     if asked.source is None:
         return [[one] * len(paths) for one in shards]
@@ -130,7 +130,7 @@ def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequen
     return [[row] if len(paths) == 1 else list(row) for row in rows]
 
 
-def _prepared(paths: Sequence[Path], source: _Source, asked: Asked) -> Any:
+def _prepared(paths: Sequence[Path], source: _Source, asked: Requested) -> Any:
     """Run the source on one shard: what each artifact has to show, one value for a lone artifact."""
     with in_a_command():  # whose words these are, who asked says
         truth = source_truth(source.path, source.loading, source.sizes)
@@ -158,10 +158,10 @@ def _sendable(claim: Expectation, truth: SourceTruth, known: dict[Any, _Goldens]
     return claim
 
 
-def _unit(path: Path, claim: _Claim | Asked, where: Where) -> ArtifactReport:
+def _unit(path: Path, claim: _Claim | Requested, where: Where) -> ArtifactReport:
     """One artifact on one provider and one shard."""
     kind = target_of(path)
-    if isinstance(claim, Asked):
+    if isinstance(claim, Requested):
         claim = claim_of(kind, path, claim)
     return judged(kind, path, claim, where, None)
 

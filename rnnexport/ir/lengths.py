@@ -31,7 +31,7 @@ _SAME_SHAPE = {"Cast", "Identity", "ReverseSequence", "Neg", "Not", "Tanh", "Rel
 
 
 @dataclass(frozen=True)
-class Extent:
+class Size:
     """`unknown + offset`; of no unknown, a constant.
 
     Attributes:
@@ -51,14 +51,14 @@ class Extent:
         """Whether it is a constant, or a dimension that the graph has a name for."""
         return self.unknown is None or (isinstance(self.unknown, tuple) and isinstance(self.unknown[1], str))
 
-    def plus(self, other: Extent, sign: int = 1) -> Extent | None:
+    def plus(self, other: Size, sign: int = 1) -> Size | None:
         """The sum, or the difference for sign -1; None where it has two unknowns."""
         offset = self.offset + sign * other.offset
         if other.unknown is None:
-            return Extent(self.unknown, offset, self.value, self.axis)
+            return Size(self.unknown, offset, self.value, self.axis)
         if self.unknown is None and sign == 1:
-            return Extent(other.unknown, offset, other.value, other.axis)
-        return Extent(None, offset) if self.unknown == other.unknown and sign == -1 else None
+            return Size(other.unknown, offset, other.value, other.axis)
+        return Size(None, offset) if self.unknown == other.unknown and sign == -1 else None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Index:
     """`slope * step + size`."""
 
     slope: int
-    size: Extent
+    size: Size
 
     def plus(self, other: Index, sign: int = 1) -> Index | None:
         """The sum, or the difference for sign -1; None where it can't be told."""
@@ -74,7 +74,7 @@ class Index:
         return None if size is None else Index(self.slope + sign * other.slope, size)
 
 
-def size_of(value: ir.Value) -> Extent | None:
+def size_of(value: ir.Value) -> Size | None:
     """The integer in a scalar, or in a list of one."""
     tensor = constant(value)
     if tensor is not None:
@@ -93,7 +93,7 @@ def size_of(value: ir.Value) -> Extent | None:
                 return found
         if node.op_type in ("Add", "Sub"):
             return _sum(node)
-    return Extent(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
+    return Size(value, 0, value) if value.dtype in (ir.DataType.INT32, ir.DataType.INT64) else None
 
 
 def _keeps_numbers(before: ir.DataType | None, after: ir.DataType | None) -> bool:
@@ -101,22 +101,22 @@ def _keeps_numbers(before: ir.DataType | None, after: ir.DataType | None) -> boo
     return before in _WIDE and after in _WIDE
 
 
-def _constant(array: np.ndarray) -> Extent | None:
+def _constant(array: np.ndarray) -> Size | None:
     if array.size != 1 or not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
         return None
     if int(array.item()) != array.item():
         return None
-    return Extent(None, int(array.item()))
+    return Size(None, int(array.item()))
 
 
-def _sum(node: ir.Node) -> Extent | None:
+def _sum(node: ir.Node) -> Size | None:
     left, right = (None if value is None else size_of(value) for value in node.inputs)
     if left is None or right is None:
         return None
     return left.plus(right, 1 if node.op_type == "Add" else -1)
 
 
-def _element(node: ir.Node) -> Extent | None:
+def _element(node: ir.Node) -> Size | None:
     """One element of a shape, cut out of it."""
     whole, *bounds = node.inputs
     constants = [None if value is None else constant(value) for value in bounds]
@@ -138,7 +138,7 @@ def _cuts_one(at: int, constants: list[ir.TensorProtocol | None]) -> bool:
     return at >= 0 and len(constants) <= 3 and end is not None and end.numpy().tolist() == [at + 1]
 
 
-def dimension(value: ir.Value, axis: int) -> Extent | None:
+def dimension(value: ir.Value, axis: int) -> Size | None:
     """The size of one dimension."""
     followed = _followed(value, axis)
     # The name of a dimension may be one that was invented when less was known of what the value is computed from.
@@ -147,13 +147,13 @@ def dimension(value: ir.Value, axis: int) -> Extent | None:
     if value.shape is not None and -len(value.shape) <= axis < len(value.shape):
         dim = value.shape[axis]
         if isinstance(dim, int):
-            return Extent(None, dim)
+            return Size(None, dim)
         if dim.value is not None:
-            return Extent(("dimension", dim.value), 0, value, axis)
-    return followed or (Extent(("dimension", value, axis), 0, value, axis) if axis >= 0 else None)
+            return Size(("dimension", dim.value), 0, value, axis)
+    return followed or (Size(("dimension", value, axis), 0, value, axis) if axis >= 0 else None)
 
 
-def _followed(value: ir.Value, axis: int) -> Extent | None:
+def _followed(value: ir.Value, axis: int) -> Size | None:
     """The size of the dimension where the value has it from; None where it is its own."""
     node = value.producer()
     if node is None or node.domain or axis < 0 or not node.inputs or node.inputs[0] is None:
@@ -177,7 +177,7 @@ def _joins(node: ir.Node, value: ir.Value, axis: int) -> bool:
 def index_of(term: Term, step: Term) -> Index | None:
     """The term as an index that grows by `step`, the leaf of one loop, or None where it is not one."""
     if term is step:
-        return Index(1, Extent())
+        return Index(1, Size())
     if term.op == "Const":
         size = _constant(term.array)
         return None if size is None else Index(0, size)
@@ -200,7 +200,7 @@ def index_of(term: Term, step: Term) -> Index | None:
     return None
 
 
-def _part_of_shape(term: Term) -> Extent | None:
+def _part_of_shape(term: Term) -> Size | None:
     """One element of the shape of a value around, asked for inside a loop."""
     whole, *bounds = term.operands
     while whole.op == "Cast":
@@ -220,10 +220,10 @@ def _product(left: Index, right: Index) -> Index | None:
     if left.slope or left.size.unknown is not None or right.size.unknown is not None:
         return None
     factor = left.size.offset
-    return Index(factor * right.slope, Extent(None, factor * right.size.offset))
+    return Index(factor * right.slope, Size(None, factor * right.size.offset))
 
 
-def size_term(size: Extent, terms: Terms) -> Term:
+def size_term(size: Size, terms: Terms) -> Term:
     """The size as a scalar of 64 bits in the graph around."""
     kind = [(ir.DataType.INT64, ())]
     if size.unknown is None or size.value is None:
@@ -250,10 +250,10 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Length:
+class TripCount:
     """The number of steps: the smallest of `sizes`, and never below 0."""
 
-    sizes: tuple[Extent, ...]
+    sizes: tuple[Size, ...]
 
     @property
     def fixed(self) -> int | None:
@@ -262,7 +262,7 @@ class Length:
         return max(0, size.offset) if not others and size.unknown is None else None
 
 
-def length_of(loop: ir.Node, condition: Term, step: Term, terms: Terms) -> Length | Refusal:
+def length_of(loop: ir.Node, condition: Term, step: Term, terms: Terms) -> TripCount | Refusal:
     """How many steps `loop` takes.
 
     Args:
@@ -292,7 +292,7 @@ def length_of(loop: ir.Node, condition: Term, step: Term, terms: Terms) -> Lengt
         return Refusal("nothing limits the number of its steps")
     if any(not _implied(condition, every) for condition in first):
         return Refusal("a condition of its own decides whether it starts")
-    return Length(tuple(every))
+    return TripCount(tuple(every))
 
 
 def _conjuncts(term: Term) -> Iterator[Term]:
@@ -323,22 +323,22 @@ def _difference(term: Term, step: Term) -> Index | None:
     if larger is None or smaller is None:
         return None
     difference = larger.plus(smaller, -1)
-    return None if difference is None else difference.plus(Index(0, Extent(None, slack)))
+    return None if difference is None else difference.plus(Index(0, Size(None, slack)))
 
 
-def _bound(conjunct: Term, step: Term) -> Extent | None:
+def _bound(conjunct: Term, step: Term) -> Size | None:
     """The number of steps after which `conjunct` is false first."""
     difference = _difference(conjunct, step)
     if difference is None or difference.slope >= 0:
         return None
     if difference.slope == -1:
-        return difference.size.plus(Extent(None, 1))
+        return difference.size.plus(Size(None, 1))
     if difference.size.unknown is None:
-        return Extent(None, -(difference.size.offset // difference.slope) + 1 if difference.size.offset > 0 else 1)
+        return Size(None, -(difference.size.offset // difference.slope) + 1 if difference.size.offset > 0 else 1)
     return None
 
 
-def _first(value: ir.Value | None, step: Term, terms: Terms) -> list[Extent] | Refusal:
+def _first(value: ir.Value | None, step: Term, terms: Terms) -> list[Size] | Refusal:
     """The sizes that have to be above 0 for the first step to be taken."""
     if value is None:
         return []
@@ -360,20 +360,20 @@ def _read_back(value: ir.Value, terms: Terms) -> Term:
     return terms.call(node.op_type, given, node.attributes, [(value.dtype, None)])[0]
 
 
-def _smallest(sizes: Sequence[Extent]) -> list[Extent]:
+def _smallest(sizes: Sequence[Size]) -> list[Size]:
     """The smallest for each unknown."""
-    least: dict[object, Extent] = {}
+    least: dict[object, Size] = {}
     for size in sizes:
         if size.unknown not in least or size.offset < least[size.unknown].offset:
             least[size.unknown] = size
     return list(least.values())
 
 
-def _at_least_one(size: Extent) -> bool:
+def _at_least_one(size: Size) -> bool:
     return size.unknown is None and size.offset >= 1
 
 
-def _implied(size: Extent, lengths: Sequence[Extent]) -> bool:
+def _implied(size: Size, lengths: Sequence[Size]) -> bool:
     """Whether the size is above 0 wherever all the lengths are."""
     if size.unknown is None and size.offset > 0:
         return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Extent, Length, Refusal, index_of, length_of, size_of, size_term
+from rnnexport.ir.lengths import Refusal, Size, TripCount, index_of, length_of, size_of, size_term
 from rnnexport.ir.loop_body import RANDOM, outer, read, shape_of
 from rnnexport.ir.sequences import Sequences, element_at, length_term
 from rnnexport.ir.terms import Term, Terms, below, rewritten, substituted
@@ -40,7 +40,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Stacked:
+class ScanOutput:
     """An output that keeps the value of every step: `each` is the term of one, `whole` the Loop's output."""
 
     each: Term
@@ -65,9 +65,9 @@ class Recurrence:
     name: str
     loop: ir.Node
     terms: Terms
-    length: Length
+    length: TripCount
     states: tuple[State, ...]
-    outputs: tuple[Stacked, ...]
+    outputs: tuple[ScanOutput, ...]
     kept: Mapping[ir.Value, Term]
     sources: Mapping[Term, ir.Value] = field(default_factory=dict)
 
@@ -176,7 +176,7 @@ def _counters(
             continue
         by = slope.size.offset * (1 if term.op == "Add" else -1)
         count = terms.elementwise("Mul", step, terms.const(by, np.int64)) if by != 1 else step
-        if start != Extent():
+        if start != Size():
             count = terms.elementwise("Add", count, size_term(start, terms))
         kind = leaf.dtype or ir.DataType.INT64
         found[before] = terms.call("Cast", [count], {"to": kind.value}, [(kind, ())])[0]
@@ -215,12 +215,12 @@ def _assembled(
         for at in states
         if known[before[at]] in live
     )
-    outputs = tuple(Stacked(changed[known[each]], whole) for each, whole in used)
+    outputs = tuple(ScanOutput(changed[known[each]], whole) for each, whole in used)
     sources = {changed[term]: value for value, term in reversed(list(known.items())) if term in changed}
     return Recurrence(name_of(loop), loop, terms, sequences.length, living, outputs, kept, sources)
 
 
-def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Extent | None:
+def _start(initial: ir.Value, around: Mapping[ir.Value, Term], step: Term) -> Size | None:
     """What a counter starts from; inside another loop, only where that is a constant."""
     if initial not in around:
         return size_of(initial)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.lengths import Extent, Index, Length, dimension, index_of, size_of, size_term
+from rnnexport.ir.lengths import Index, Size, TripCount, dimension, index_of, size_of, size_term
 from rnnexport.ir.loop_body import constant, outer, shape_of
 from rnnexport.ir.operators import elementwise
 from rnnexport.ir.terms import Term, Terms
@@ -20,7 +20,7 @@ from rnnexport.ir.terms import Term, Terms
 class Sequences:
     """Gather(x, index of the step) as an element of the sequence x."""
 
-    def __init__(self, length: Length, step: Term, terms: Terms) -> None:
+    def __init__(self, length: TripCount, step: Term, terms: Terms) -> None:
         self.length, self.step, self.terms = length, step, terms
 
     def __call__(self, term: Term) -> Term:
@@ -39,7 +39,7 @@ class Sequences:
         return self.terms.element(whole, source.dtype)
 
     def _is_all(self, source: Term, index: Index) -> bool:
-        if index != Index(1, Extent()) or len(self.length.sizes) != 1:
+        if index != Index(1, Size()) or len(self.length.sizes) != 1:
             return False
         (steps,) = self.length.sizes
         return first_dimension(source) == steps
@@ -53,10 +53,10 @@ class Sequences:
         return terms.call("Gather", [source, at], {"axis": 0}, [(source.dtype, shape)])[0]
 
 
-def first_dimension(source: Term) -> Extent | None:
+def first_dimension(source: Term) -> Size | None:
     """How many elements a sequence has."""
     if source.op == "Const":
-        return Extent(None, source.array.shape[0])
+        return Size(None, source.array.shape[0])
     if source.op == "ReverseSequence":
         return first_dimension(source.operands[0])
     return dimension(source.value, 0) if source.op == "Outer" else None
@@ -67,13 +67,13 @@ def element_at(leaf: Term, at: Term, terms: Terms) -> Term:
     return terms.call("Gather", [leaf.sequence, at], {"axis": 0}, [(leaf.dtype, leaf.shape)])[0]
 
 
-def length_term(length: Length, terms: Terms) -> Term:
+def length_term(length: TripCount, terms: Terms) -> Term:
     """The number of steps as a scalar of 64 bits; below 0 where there are none."""
     sizes = [size_term(size, terms) for size in length.sizes]
     return sizes[0] if len(sizes) == 1 else terms.elementwise("Min", *sizes)
 
 
-def steps_term(length: Length, terms: Terms) -> Term:
+def steps_term(length: TripCount, terms: Terms) -> Term:
     """0, 1, ... for every step, of 64 bits."""
     ends = [terms.const(0, np.int64), length_term(length, terms), terms.const(1, np.int64)]
     return terms.call("Range", ends, results=[(ir.DataType.INT64, (length.fixed,))])[0]
@@ -94,12 +94,12 @@ def is_whole_reversal(node: ir.Node | None) -> bool:
 _AXES = (("time_axis", 0), ("batch_axis", 1))
 
 
-def _length(lengths: ir.Value) -> Extent | None:
+def _length(lengths: ir.Value) -> Size | None:
     """The one length of all rows."""
     tensor = constant(lengths)
     if tensor is not None:
         numbers = set(tensor.numpy().ravel().tolist())
-        return Extent(None, numbers.pop()) if len(numbers) == 1 else None
+        return Size(None, numbers.pop()) if len(numbers) == 1 else None
     node = lengths.producer()
     if node is None or node.op_type != "Expand" or node.inputs[0] is None:
         return None

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import onnx_ir as ir
 
 from rnnexport.core.lowering import FORMS
-from rnnexport.ir.lengths import Length, Refusal
+from rnnexport.ir.lengths import Refusal, TripCount
 from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import changed, left_behind, lifted, without_twins
-from rnnexport.ir.recurrence import Recurrence, Stacked, State, recognise
+from rnnexport.ir.recurrence import Recurrence, ScanOutput, State, recognise
 from rnnexport.ir.sequences import turned
 from rnnexport.ir.terms import Term, Terms, below, substituted
 from rnnexport.lowering.composites import composed
@@ -55,7 +55,7 @@ class Sizes:
     """
 
     terms: Terms
-    length: Length
+    length: TripCount
     initial: Term
 
 
@@ -236,7 +236,7 @@ def _part(
     read = [state.after for state in others] + [one.each for one in recurrence.outputs if one not in outputs]
     wanted = _read(read, group)
     outputs += [
-        Stacked(state.after, ir.Value(name=None))
+        ScanOutput(state.after, ir.Value(name=None))
         for state in wanted
         if all(one.each is not state.after for one in outputs)
     ]

@@ -26,7 +26,7 @@ import numpy as np
 
 from rnnexport.ir.terms import Term, Terms
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, acts_of, constant_of, split_by
-from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, linear, scaled
+from rnnexport.lowering.gates import LINEAR, Activation, Gate, Linear, linear, scaled
 
 # sigmoid(100) is 1 in float32 and in float64; sigmoid(-100) is 4e-44.
 _SATURATED = 100.0
@@ -37,7 +37,7 @@ INITIAL_STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class CellState:
     """One state of the cell: lanes of a state of the recurrence, and the sum of its next value."""
 
     lanes: Lanes
@@ -62,14 +62,14 @@ class Cell:
     op: str
     what: str
     gates: tuple[Linear, ...]
-    functions: tuple[Function, ...]
-    hidden: Part
-    cell: Part | None = None
+    functions: tuple[Activation, ...]
+    hidden: CellState
+    cell: CellState | None = None
     recurrent_bias: np.ndarray | None = None
     reset_after: bool = False
 
 
-def shared(gates: Sequence[Gate]) -> Function:
+def shared(gates: Sequence[Gate]) -> Activation:
     """The one activation of all gates; constants take any."""
     functions = {gate.function for gate in gates if gate.function is not None}
     if len(functions) > 1:
@@ -78,7 +78,7 @@ def shared(gates: Sequence[Gate]) -> Function:
     return functions.pop() if functions else LINEAR
 
 
-def as_linear(gate: Gate, function: Function, state: Lanes, cell: Lanes | None = None) -> Linear:
+def as_linear(gate: Gate, function: Activation, state: Lanes, cell: Lanes | None = None) -> Linear:
     """The sum of a gate; of a constant, the bias at which the activation gives it."""
     value = gate.value
     if value is None:
@@ -88,7 +88,7 @@ def as_linear(gate: Gate, function: Function, state: Lanes, cell: Lanes | None =
     return Linear({}, zeros, np.zeros(size), _held(np.broadcast_to(value, (size,)), function))
 
 
-def _held(value: np.ndarray, function: Function) -> np.ndarray:
+def _held(value: np.ndarray, function: Activation) -> np.ndarray:
     if function == LINEAR or (function.name == "HardSigmoid" and np.all((value >= 0) & (value <= 1))):
         return value
     if function.name == "Sigmoid" and np.all((value == 0) | (value == 1)):
@@ -168,7 +168,7 @@ def attributes_of(cell: Cell) -> dict[str, object]:
     return attributes
 
 
-def _constants_of(functions: Sequence[Function]) -> dict[str, list[float]]:
+def _constants_of(functions: Sequence[Activation]) -> dict[str, list[float]]:
     """Alphas and betas: each activation that has one takes the next of the list."""
     alphas = [function.alpha for function in functions if function.alpha is not None]
     betas = [function.beta for function in functions if function.beta is not None]

@@ -31,7 +31,7 @@ Product = tuple[int, tuple[Term, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class _Spread:
+class _InverseDeviation:
     """1 / sqrt(variance + epsilon) of the last dimension of x.
 
     `root` is the reciprocal, a factor; or the square root, by which is divided.
@@ -57,7 +57,7 @@ def composed(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:
             return term
         return next((made for spread in _spreads(term, constants) if (made := _normalised(term, spread))), term)
 
-    def _normalised(term: Term, spread: _Spread) -> Term | None:
+    def _normalised(term: Term, spread: _InverseDeviation) -> Term | None:
         products = _products(term, spread)
         found = None if products is None else _scale_and_rest(products, spread, constants)
         return None if found is None else _written(terms, term, spread, *found)
@@ -65,7 +65,7 @@ def composed(recurrence: Recurrence, constants: Constants) -> dict[Term, Term]:
     return rewritten(terms, recurrence.roots, change)
 
 
-def _spreads(term: Term, constants: Constants) -> Iterator[_Spread]:
+def _spreads(term: Term, constants: Constants) -> Iterator[_InverseDeviation]:
     """The normalisations whose root is among the factors of a sum."""
     for root in _near(term):
         square_root = root.operands[0] if root.op == "Reciprocal" else root
@@ -76,7 +76,7 @@ def _spreads(term: Term, constants: Constants) -> Iterator[_Spread]:
             epsilon = constants(constant)
             found = _centred(variance, constants)
             if found is not None and epsilon is not None and epsilon.size == 1 and found[0].width == term.width:
-                yield _Spread(*found, root, float(epsilon.item()))
+                yield _InverseDeviation(*found, root, float(epsilon.item()))
 
 
 def _near(term: Term) -> Iterator[Term]:
@@ -118,7 +118,7 @@ def _is_mean(term: Term, constants: Constants) -> bool:
     return axes is not None and [int(axis) % rank for axis in axes] == [rank - 1]
 
 
-def _products(term: Term, spread: _Spread) -> list[Product] | None:
+def _products(term: Term, spread: _InverseDeviation) -> list[Product] | None:
     """The sum multiplied out, with `spread.root` for what is one over the root; None where that can't be."""
     if term is spread.root and term.op == "Sqrt":
         return None  # a factor, and not what is divided by
@@ -144,7 +144,7 @@ def _products(term: Term, spread: _Spread) -> list[Product] | None:
 
 
 def _scale_and_rest(
-    products: Sequence[Product], spread: _Spread, constants: Constants
+    products: Sequence[Product], spread: _InverseDeviation, constants: Constants
 ) -> tuple[np.ndarray, list[Product]] | None:
     """(gamma, beta as products), of  x * root * gamma - mean * root * gamma + beta."""
     by_x = [(sign, factors) for sign, factors in products if spread.x in factors]
@@ -167,7 +167,9 @@ def _scale_and_rest(
     return gamma, rest
 
 
-def _written(terms: Terms, term: Term, spread: _Spread, gamma: np.ndarray, rest: Sequence[Product]) -> Term | None:
+def _written(
+    terms: Terms, term: Term, spread: _InverseDeviation, gamma: np.ndarray, rest: Sequence[Product]
+) -> Term | None:
     if spread.x.shape != term.shape or spread.x.rank is None:
         return None
     attributes = {"axis": -1, "epsilon": spread.epsilon}

@@ -123,7 +123,7 @@ Links = Mapping[ir.Value, Term]
 
 
 @dataclass(frozen=True, eq=False)
-class Boundary:
+class LoopInterface:
     """What a Loop and its forms are given, and what they give.
 
     Attributes:
@@ -137,7 +137,7 @@ class Boundary:
     links: Links = field(default_factory=dict)
 
 
-def boundary_of(loop: ir.Node, forms: Iterable[Form]) -> Boundary:
+def boundary_of(loop: ir.Node, forms: Iterable[Form]) -> LoopInterface:
     """The boundary that `loop` and all the forms have in common."""
     used = [value for value in [*loop.inputs, *captures(loop)] if value is not None and constant(value) is None]
     terms = Terms()
@@ -147,10 +147,10 @@ def boundary_of(loop: ir.Node, forms: Iterable[Form]) -> Boundary:
     leaves = [term.value for term in below([*roots, *links.values()]) if term.op == "Outer"]
     inputs = tuple(value for value in dict.fromkeys([*used, *leaves]) if value not in links)
     outputs = tuple(value for value in loop.outputs if value.uses() or value.is_graph_output())
-    return Boundary(inputs, outputs, links)
+    return LoopInterface(inputs, outputs, links)
 
 
-def untouched(loop: ir.Node, boundary: Boundary, sample: Sequence[np.ndarray], model: ir.Model) -> ir.Model:
+def untouched(loop: ir.Node, boundary: LoopInterface, sample: Sequence[np.ndarray], model: ir.Model) -> ir.Model:
     """The Loop alone."""
     inputs = _inputs(boundary, sample)
     moved: dict[ir.Value, ir.Value] = dict(zip(boundary.inputs, inputs, strict=True))
@@ -179,7 +179,7 @@ def untouched(loop: ir.Node, boundary: Boundary, sample: Sequence[np.ndarray], m
 
 
 def alone(
-    form: Form, constants: Constants, boundary: Boundary, sample: Sequence[np.ndarray], model: ir.Model
+    form: Form, constants: Constants, boundary: LoopInterface, sample: Sequence[np.ndarray], model: ir.Model
 ) -> ir.Model:
     """One form alone."""
     inputs = _inputs(boundary, sample)
@@ -199,7 +199,7 @@ def _leaves(terms: Iterable[Term]) -> list[Term]:
     return [term for term in below(terms) if term.op == "Outer"]
 
 
-def _inputs(boundary: Boundary, sample: Sequence[np.ndarray]) -> list[ir.Value]:
+def _inputs(boundary: LoopInterface, sample: Sequence[np.ndarray]) -> list[ir.Value]:
     inputs = []
     for at, array in enumerate(sample):
         value = ir.Value(name=f"in_{at}", type=ir.TensorType(ir.DataType.from_numpy(array.dtype)))
@@ -213,7 +213,7 @@ def _model(
     outputs: Sequence[ir.Value],
     nodes: Sequence[ir.Node],
     initializers: Sequence[ir.Value],
-    boundary: Boundary,
+    boundary: LoopInterface,
     model: ir.Model,
 ) -> ir.Model:
     for at, (value, known) in enumerate(zip(outputs, boundary.outputs, strict=True)):

@@ -26,7 +26,7 @@ from rnnexport.lowering.algebra import (
 
 
 @dataclass(frozen=True)
-class Function:
+class Activation:
     """An activation as ONNX names it, with its attributes; None for one that it does not have."""
 
     name: str
@@ -34,9 +34,9 @@ class Function:
     beta: float | None = None
 
 
-LINEAR = Function("Affine", 1.0, 0.0)
+LINEAR = Activation("Affine", 1.0, 0.0)
 # Every hard sigmoid is clip(x, 0, 1) of a scaled sum: the scale goes into the weights.
-_FUNCTIONS = {"Clip": Function("HardSigmoid", 1.0, 0.0)}
+_FUNCTIONS = {"Clip": Activation("HardSigmoid", 1.0, 0.0)}
 _WITH_ALPHA = {"LeakyRelu", "Elu", "ThresholdedRelu"}
 # Not Softplus: the recurrent kernels of ONNX Runtime compute it as log(1 + exp(x)), which overflows above 88.
 _PLAIN = {"Sigmoid", "Tanh", "Relu", "Softsign"}
@@ -52,7 +52,7 @@ class Gate:
     """
 
     argument: Sum
-    function: Function | None
+    function: Activation | None
 
     @property
     def value(self) -> np.ndarray | None:
@@ -60,14 +60,14 @@ class Gate:
         return constant_of(self.argument) if self.function is None else None
 
 
-def function_of(act: Act) -> Function:
+def function_of(act: Act) -> Activation:
     """The ONNX activation."""
     if act.function in _FUNCTIONS:
         return _FUNCTIONS[act.function]
     if act.function in _WITH_ALPHA:
-        return Function(act.function, act.parameter)
+        return Activation(act.function, act.parameter)
     if act.function in _PLAIN:
-        return Function(act.function)
+        return Activation(act.function)
     raise Unreadable(f"{act.function} is no activation that ONNX Runtime has")
 
 
@@ -99,7 +99,7 @@ def candidate_of(value: Sum) -> Gate:
     if len(value.products) == 1:
         act, scale, _ = _one_act(value)
         if act is not None and scale is not None and act.function == "Tanh":
-            return Gate(act.argument, Function("ScaledTanh", scale, 1.0))
+            return Gate(act.argument, Activation("ScaledTanh", scale, 1.0))
     return Gate(value, LINEAR)
 
 

@@ -20,11 +20,11 @@ from rnnexport.lowering.algebra import (
     split_by,
     total,
 )
-from rnnexport.lowering.cells import Cell, Part, as_linear, over, shared
+from rnnexport.lowering.cells import Cell, CellState, as_linear, over, shared
 from rnnexport.lowering.gates import LINEAR, Gate, Linear, candidate_of, gate_of, linear
 
 
-def rnn(part: Part) -> Cell:
+def rnn(part: CellState) -> Cell:
     """H' = f(W x + R h + b)."""
     gate = candidate_of(part.after)
     assert gate.function is not None  # a candidate always has one
@@ -32,7 +32,7 @@ def rnn(part: Part) -> Cell:
     return Cell("RNN", words, (linear(gate.argument, part.lanes),), (gate.function,), part)
 
 
-def gru(part: Part) -> Cell:
+def gru(part: CellState) -> Cell:
     """H' = (1 - z) n + z h, where z may be a constant, and so may r."""
     after = part.after
     kept, rest = split_by(after, part.lanes)

@@ -59,20 +59,20 @@ def chunked(lean: Recurrence, constants: Constants) -> Form | Refusal:
 
 def _states(lean: Recurrence, state: State, batching: Batching) -> Term | Refusal:
     """A state after every step, (T, ...)."""
-    line = _Reader(lean.terms, state.before)(state.after)
+    line = _LinearReader(lean.terms, state.before)(state.after)
     if line is None or line[0] is None or state.after.shape != state.before.shape:
         return Refusal("what a state becomes is no multiple of it and something added, element by element")
     low, high = interval(line[0], batching.constants)
     if not -1 <= low <= high <= 1:
         return Refusal("a factor of a state may be larger than 1")
-    spread = _Spread(lean, state, batching)
+    spread = _OverSteps(lean, state, batching)
     factor, added = spread(line[0]), spread(line[1])
     if factor is None or added is None:
         return Refusal("what a state is multiplied with, or what is added, can't be computed for all steps at once")
     return _Chunks(lean.terms, lean.name, state)(factor, added, spread.steps)
 
 
-class _Reader:
+class _LinearReader:
     """Reads terms as (factor, added) of a state; None for a zero, and None for what is no line.
 
     Args:
@@ -173,16 +173,16 @@ class _Reader:
         return self._terms.elementwise("Where", mask, one or zero, other or zero, dtype=self._before.dtype)
 
 
-_Reading = Callable[[_Reader, Term, Sequence[Line]], "Line | None"]
+_Reading = Callable[[_LinearReader, Term, Sequence[Line]], "Line | None"]
 _READERS: Mapping[str, _Reading] = {
-    "Add": _Reader.sum,
-    "Sub": _Reader.sum,
-    "Mul": _Reader.product,
-    "Div": _Reader.product,
-    "Neg": _Reader.negative,
-    "Identity": _Reader.same,
-    "Reshape": _Reader.reshaped,
-    "Where": _Reader.choice,
+    "Add": _LinearReader.sum,
+    "Sub": _LinearReader.sum,
+    "Mul": _LinearReader.product,
+    "Div": _LinearReader.product,
+    "Neg": _LinearReader.negative,
+    "Identity": _LinearReader.same,
+    "Reshape": _LinearReader.reshaped,
+    "Where": _LinearReader.choice,
 }
 
 
@@ -203,7 +203,7 @@ def _outputs(recurrence: Recurrence, wholes: Mapping[State, Term], batching: Bat
     return form
 
 
-class _Spread:
+class _OverSteps:
     """Values of a step as (T, ...) of all steps, of the shape of the state in each."""
 
     def __init__(self, recurrence: Recurrence, state: State, batching: Batching) -> None:

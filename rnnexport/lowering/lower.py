@@ -31,8 +31,8 @@ from rnnexport.lowering.cost_model import (
     split,
 )
 from rnnexport.lowering.differential_check import (
-    Boundary,
     Feed,
+    LoopInterface,
     Run,
     alone,
     boundary_of,
@@ -226,7 +226,7 @@ def _is_frozen(value: ir.Value) -> bool:
     return leaf.op != "Outer" or is_zero(leaf)
 
 
-def seen_by(model: ir.Model, boundary: Boundary, feeds: Sequence[Feed], run: Run) -> list[list[np.ndarray]]:
+def seen_by(model: ir.Model, boundary: LoopInterface, feeds: Sequence[Feed], run: Run) -> list[list[np.ndarray]]:
     """What the inputs of a boundary are while the model runs on the feeds."""
     probe = model.clone()
     given = {value.name for value in model.graph.inputs}

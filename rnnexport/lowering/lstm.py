@@ -19,11 +19,11 @@ from rnnexport.lowering.algebra import (
     split_by,
     times,
 )
-from rnnexport.lowering.cells import Cell, Part, as_linear, over, shared
-from rnnexport.lowering.gates import LINEAR, Function, Gate, Linear, candidate_of, gate_of, linear
+from rnnexport.lowering.cells import Cell, CellState, as_linear, over, shared
+from rnnexport.lowering.gates import LINEAR, Activation, Gate, Linear, candidate_of, gate_of, linear
 
 
-def lstm(hidden: Part, cell: Part) -> Cell:
+def lstm(hidden: CellState, cell: CellState) -> Cell:
     """C' = f c + i g, h' = o H(c'); `hidden` and `cell` may be one state."""
     kept, rest = split_by(cell.after, cell.lanes)
     forget = gate_of(kept)
@@ -39,7 +39,7 @@ def lstm(hidden: Part, cell: Part) -> Cell:
     raise Unreadable(reasons[0] if reasons else "the output is no gated activation of the cell state")
 
 
-def _lstm(hidden: Part, cell: Part, gates: tuple[Gate, Gate, Gate], added: Gate, squash: Function) -> Cell:
+def _lstm(hidden: CellState, cell: CellState, gates: tuple[Gate, Gate, Gate], added: Gate, squash: Activation) -> Cell:
     function = shared(gates)
     assert added.function is not None
     weight, forget, output = gates
@@ -79,7 +79,7 @@ def _weighted(rest: Sum) -> Iterator[tuple[Gate, Sum]]:
     yield Gate(number(1.0, rest.width), None), rest
 
 
-def _outputs(hidden: Part, cell: Part) -> Iterator[tuple[Gate, Function]]:
+def _outputs(hidden: CellState, cell: CellState) -> Iterator[tuple[Gate, Activation]]:
     """Every (o, H) with h' = o * H(c')."""
     one = Gate(number(1.0, hidden.after.width), None)
     if hidden is cell or hidden.after.equals(cell.after):
@@ -102,7 +102,7 @@ def _outputs(hidden: Part, cell: Part) -> Iterator[tuple[Gate, Function]]:
             yield gate, LINEAR
 
 
-def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Function]]:
+def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Activation]]:
     """Every (o, H) with h' = o * H(c') and H(c') = a tanh(b c') or a c'."""
     for act in acts_of(after):
         inner = _multiple(act.argument, cell) if act.function == "Tanh" else None
@@ -112,11 +112,11 @@ def _scaled(after: Sum, cell: Sum) -> Iterator[tuple[Gate, Function]]:
             except Unreadable:
                 continue
             for scale, output in _opened(opened):
-                yield output, Function("ScaledTanh", scale, inner)
+                yield output, Activation("ScaledTanh", scale, inner)
     for weight, value in _weighted(after):
         outer = _multiple(value, cell)
         if outer is not None:
-            yield weight, Function("Affine", outer, 0.0)
+            yield weight, Activation("Affine", outer, 0.0)
 
 
 def _opened(value: Sum) -> Iterator[tuple[float, Gate]]:
@@ -140,7 +140,7 @@ def _multiple(value: Sum, cell: Sum) -> float | None:
     return None
 
 
-def _with_new_cell(output: Gate, cell: Part) -> tuple[Gate, np.ndarray]:
+def _with_new_cell(output: Gate, cell: CellState) -> tuple[Gate, np.ndarray]:
     """The output gate without its peephole, and the peephole: argument = rest + p * c'."""
     size = cell.after.width
     nothing = np.zeros(size)

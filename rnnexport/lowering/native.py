@@ -18,7 +18,7 @@ from rnnexport.ir.recurrence import Recurrence, State
 from rnnexport.ir.sequences import length_term, steps_term, turn_round, turned
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
-from rnnexport.lowering.cells import Cell, Part, attributes_of, peepholes_of, weights_of
+from rnnexport.lowering.cells import Cell, CellState, attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.compaction import Compaction
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.gru import gru, rnn
@@ -64,7 +64,7 @@ def native(recurrence: Recurrence, constants: Constants) -> Native | Refusal:
         return Refusal(str(error))
 
 
-def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[Part, State]]:
+def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[CellState, State]]:
     """The states of the cell: those of the recurrence, cut where their next values are put together."""
     parts = []
     for state in recurrence.states:
@@ -76,7 +76,7 @@ def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[Part, State
             # A single lane is stretched over the state.
             after = after if len(row) > 1 else stretched(after, width)
             stop = width if len(row) == 1 else start + after.width
-            parts.append((Part(Lanes(state.before, start, stop), after), state))
+            parts.append((CellState(Lanes(state.before, start, stop), after), state))
             start = stop
         if start != state.before.width:
             raise Unreadable("a state changes its width")
@@ -84,7 +84,7 @@ def _parts(recurrence: Recurrence, forms: NormalForms) -> list[tuple[Part, State
 
 
 @dataclass(frozen=True, eq=False)
-class _Ran:
+class _OperatorOutputs:
     """What an operator gives.
 
     Attributes:
@@ -126,7 +126,7 @@ class _Emission:
         recurrence: Recurrence,
         constants: Constants,
         cell: Cell,
-        states: Mapping[Part, State],
+        states: Mapping[CellState, State],
         mask: Masked | None,
     ) -> None:
         self._recurrence, self._terms, self._constants = recurrence, recurrence.terms, constants
@@ -153,7 +153,7 @@ class _Emission:
             form |= dict.fromkeys(state.finals, ran.at_end(ran.last_h, state.initial))
         return form | self._outputs(ran) | dict(self._recurrence.kept)
 
-    def _outputs(self, ran: _Ran) -> dict[ir.Value, Term]:
+    def _outputs(self, ran: _OperatorOutputs) -> dict[ir.Value, Term]:
         """What every step gives, computed for all steps at once."""
         known: dict[Term, Term] = {}
         done = {}
@@ -165,7 +165,7 @@ class _Emission:
             done[output.whole] = held
         return done
 
-    def _held(self, each: Term, ran: _Ran) -> Term | None:
+    def _held(self, each: Term, ran: _OperatorOutputs) -> Term | None:
         """An output that is the new h of every step that is taken, and of the others what was before, or zero."""
         if not self._is_hidden(each if self._mask is None else self._mask.now[each]):
             return None
@@ -237,7 +237,7 @@ class _Emission:
     def _element(self, whole: Term) -> Term:
         return self._terms.element(whole)
 
-    def _operator(self) -> _Ran:
+    def _operator(self) -> _OperatorOutputs:
         cell, size, terms = self._cell, self._size, self._terms
         x_TBI, columns, lengths, plan = self._input()
         taken = None if plan is None else plan.lengths
@@ -253,7 +253,7 @@ class _Emission:
         attributes = attributes_of(cell) | ({} if lengths is None else {"direction": "reverse"})
         made = terms.call(cell.op, inputs, attributes, results)
         last = [self._call("Squeeze", [end, self._ints(0)], (None, size)) for end in made[1:]]
-        return _Ran(made[0], last[0], last[-1], lengths, plan)
+        return _OperatorOutputs(made[0], last[0], last[-1], lengths, plan)
 
     def _input(self) -> tuple[Term, dict[Term, int], Term | None, Compaction | None]:
         """The input as (T, B, I), where each part of it begins, its lengths if it is read backwards, and the plan."""
@@ -306,7 +306,7 @@ class _Emission:
         (shape,) = terms.call("Concat", sizes, {"axis": 0}, [(_INT64, (3,))])
         return self._call("Expand", [part, shape], (None, None, width), part.dtype)
 
-    def _initial(self, part: Part) -> Term | None:
+    def _initial(self, part: CellState) -> Term | None:
         state = self._states[part]
         if is_zero(state.initial):
             return None
@@ -338,7 +338,7 @@ def before_each_step(state: State, whole: Term, terms: Terms) -> Term:
     return terms.call("Concat", [first, rest], {"axis": 0}, [(whole.dtype, whole.shape)])[0]
 
 
-def _matched(parts: Sequence[Part]) -> Cell:
+def _matched(parts: Sequence[CellState]) -> Cell:
     """The native operator that the states together are.
 
     Raises:

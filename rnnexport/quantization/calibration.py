@@ -12,7 +12,7 @@ _LEAST = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
-class Range:
+class ObservedRange:
     """What a value was seen to be.
 
     Attributes:
@@ -22,9 +22,9 @@ class Range:
     low: np.ndarray
     high: np.ndarray
 
-    def merged(self, other: Range) -> Range:
+    def merged(self, other: ObservedRange) -> ObservedRange:
         """Of both."""
-        return Range(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+        return ObservedRange(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
     def affine(self) -> tuple[np.float32, np.uint8]:
         """(scale, zero): of the value as a whole, `x ~ scale * (q - zero)`, 0 being one of the numbers."""

@@ -20,7 +20,7 @@ from rnnexport.core.user_data import UserData
 from rnnexport.reference.rollout import domain_of
 from rnnexport.reference.user_data import goldens_of, kept
 from rnnexport.user_data.recordings import may_be_longer
-from rnnexport.user_data.rows import Call, open_data
+from rnnexport.user_data.rows import RowBatch, open_data
 from rnnexport.verification.feeds import sequence_feed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _LARGEST = 1 << 16  # values of a call that rides in a file
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
+class CalibrationSequences:
     """What an artifact is calibrated on and measured on.
 
     Attributes:
@@ -57,7 +57,9 @@ class Sequences:
         return (*known, *(golden for golden in self.carried if golden not in known))
 
 
-def sequences(source: SourceModel, described: Described, data: UserData | None, *, stream: bool) -> Sequences:
+def sequences(
+    source: SourceModel, described: Described, data: UserData | None, *, stream: bool
+) -> CalibrationSequences:
     """The user's sequences, or generated ones, run from their initial states.
 
     Args:
@@ -79,7 +81,7 @@ def sequences(source: SourceModel, described: Described, data: UserData | None, 
         first, rest = by_sequence[: len(_CALIBRATED)], by_sequence[len(_CALIBRATED) :]
         small = [part for part in by_sequence if sum(map(_size, part)) <= _LARGEST]
         told = (f"{len(first)} generated sequences", f"these and {len(rest)} others")
-        return Sequences(_flat(first), _flat(rest), _flat(small or by_sequence[:1]), told)
+        return CalibrationSequences(_flat(first), _flat(rest), _flat(small or by_sequence[:1]), told)
     rows = open_data(data, described.signature, needs_outputs=False)
     if not rows.pieces:
         raise UsageError(f"no rows in {data.name}", "at least one to calibrate on", "change --calibrate")
@@ -88,16 +90,16 @@ def sequences(source: SourceModel, described: Described, data: UserData | None, 
     parts = [list(part) for part in _by_sequence(list(goldens_of(source, described, calls, stream=stream)))]
     carried = kept(source, described, rows, data.name)
     told = (f"{len(parts[0::2])} of {len(parts)} calls on {data.name}", f"all {len(parts)}")
-    return Sequences(_flat(parts[0::2]), _flat(parts[1::2]), carried, told)
+    return CalibrationSequences(_flat(parts[0::2]), _flat(parts[1::2]), carried, told)
 
 
-def _call(described: Described, seed: int, steps: int, piece: int) -> Call:
+def _call(described: Described, seed: int, steps: int, piece: int) -> RowBatch:
     """A generated sequence of so many timesteps, or, of a model that takes no sequences, a call."""
     signature = described.signature
     longer = replace(signature, inputs=tuple(_longer(spec, signature, steps) for spec in signature.inputs))
     feed = sequence_feed(longer, seed, steps, domain_of(described))
     rows = [len(feed[spec.name]) for spec in signature.inputs if spec.shape[:1] == (BATCH,)]
-    return Call(signature.fresh_states(rows[0] if rows else 1) | feed, {}, piece)
+    return RowBatch(signature.fresh_states(rows[0] if rows else 1) | feed, {}, piece)
 
 
 def _longer(spec: TensorSpec, signature: Signature, steps: int) -> TensorSpec:

@@ -18,7 +18,7 @@ from rnnexport.reference.witness import Allowed, where_numbers
 
 if TYPE_CHECKING:
     from rnnexport.source.double import Double
-    from rnnexport.source.islands import Scope
+    from rnnexport.source.islands import ExecutedGraph
     from rnnexport.source.trace import TracedModel
 
 
@@ -63,7 +63,7 @@ def _first(traced: TracedModel, feed: Arrays) -> Any:
     return next((operation for name, operation in operations.items() if name in differing), None)
 
 
-def _first_alone(scopes: Iterable[Scope]) -> str:
+def _first_alone(scopes: Iterable[ExecutedGraph]) -> str:
     """The first operator that differs by itself."""
     from rnnexport.source.islands import islands
 

@@ -160,7 +160,7 @@ def traced_at(source: SourceModel, boundary: Boundary) -> tuple[Signature, Trace
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class BranchGoldens:
     """What a model asks for.
 
     Attributes:
@@ -180,22 +180,22 @@ class Asked:
 
 def asked_for(
     source: SourceModel, traced: TracedModel | None, goldens: Sequence[Golden], seed: int, learner: Learner
-) -> Asked:
+) -> BranchGoldens:
     """What the model asks for besides the goldens, which have whole feeds."""
     from rnnexport.source.branches import NotObservedError
 
     if traced is None:
-        return Asked(unknown="the model can't be traced")
+        return BranchGoldens(unknown="the model can't be traced")
     try:
         chosen, sides = search(traced, goldens, seed, learner.domain)
     except NotObservedError as error:
-        return Asked(unknown=str(error))
+        return BranchGoldens(unknown=str(error))
     found = []
     for one in chosen:
         if (expected := _expected(source, traced, one)) is not None:
             found.append(Golden(one.label, one.feed, expected))
             sides.reached |= one.sides
-    return Asked(tuple(found), sides)
+    return BranchGoldens(tuple(found), sides)
 
 
 def _expected(source: SourceModel, traced: TracedModel, chosen: Chosen) -> Arrays | None:

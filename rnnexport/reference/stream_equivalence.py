@@ -49,7 +49,7 @@ _DO = "stream the part of the model before it, or export without --stream"
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ModelAndStream:
     """A model on whole sequences, and its stream.
 
     Attributes:
@@ -114,7 +114,7 @@ def streamed(source: SourceModel, batch: Length, progress: Progress, ranges: Seq
     whole = with_open_lengths(source, declared)
     signature = declared if whole is source else described(whole)
     chunked = stream(whole, signature)
-    pair = Pair(whole, signature, chunked, described(chunked), learner.domain)
+    pair = ModelAndStream(whole, signature, chunked, described(chunked), learner.domain)
     _require_timed(source.name, pair.whole_signature)
     progress(f"comparing chunks with the whole sequence of {source.name}")
     tolerance = _prove(pair)
@@ -135,7 +135,7 @@ def _require_timed(name: str, signature: Signature) -> None:
             )
 
 
-def _prove(pair: Pair) -> Tolerance:
+def _prove(pair: ModelAndStream) -> Tolerance:
     """Raise where the stream gives something else than the model; what counts as the same, else."""
     from rnnexport.source.streaming import holds_outputs
 
@@ -177,7 +177,7 @@ def _require_finite(name: str, outputs: Arrays) -> None:
             )
 
 
-def _require_as_declared(source: SourceModel, signature: Signature, pair: Pair, tolerance: Tolerance) -> None:
+def _require_as_declared(source: SourceModel, signature: Signature, pair: ModelAndStream, tolerance: Tolerance) -> None:
     """Raise where the stream gives something else than the model as it was made, at the length it was made for."""
     from rnnexport.source.eager import reference
 
@@ -195,7 +195,7 @@ def _require_as_declared(source: SourceModel, signature: Signature, pair: Pair, 
         )
 
 
-def _require_alike_for_long(pair: Pair, tolerance: Tolerance) -> None:
+def _require_alike_for_long(pair: ModelAndStream, tolerance: Tolerance) -> None:
     """Raise where chunks of a long sequence give something else."""
     allowed = tolerance.for_length(LONGEST)
     found = both_ways(pair, _SEED, allowed)
@@ -227,7 +227,7 @@ class _Truth:
         feed: the sequence.
     """
 
-    def __init__(self, pair: Pair, feed: Arrays, steps: int) -> None:
+    def __init__(self, pair: ModelAndStream, feed: Arrays, steps: int) -> None:
         self.pair = pair
         self.feed = feed
         self._steps = steps
@@ -330,7 +330,7 @@ _DRIFT = (
 Run = Callable[[Arrays], Arrays]
 
 
-def both_ways(pair: Pair, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arrays] | None:
+def both_ways(pair: ModelAndStream, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arrays] | None:
     """What the whole gives, and what its chunks give, joined; None where the model can't be traced.
 
     Args:
@@ -358,7 +358,7 @@ def both_ways(pair: Pair, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arra
     return exact if right else rounded
 
 
-def _in_float64(pair: Pair, seed: int, graphs: tuple[TracedModel, ...]) -> tuple[Arrays, Arrays] | None:
+def _in_float64(pair: ModelAndStream, seed: int, graphs: tuple[TracedModel, ...]) -> tuple[Arrays, Arrays] | None:
     from rnnexport.emit.numpy.oracle import NoOracle, oracle
 
     runs: list[Run] = []
@@ -387,7 +387,7 @@ def _numbers(array: np.ndarray) -> np.ndarray:
     return np.isfinite(array) if np.issubdtype(array.dtype, np.inexact) else np.ones(array.shape, bool)
 
 
-def _run(pair: Pair, seed: int, run_whole: Run, run_chunk: Run) -> tuple[Arrays, Arrays]:
+def _run(pair: ModelAndStream, seed: int, run_whole: Run, run_chunk: Run) -> tuple[Arrays, Arrays]:
     inputs = sequence_feed(pair.whole_signature, seed, LONGEST, pair.domain)
     batch, steps = len(next(iter(inputs.values()))), sequence_length(inputs, pair.whole_signature)
     whole = run_whole({**inputs, **pair.whole_signature.fresh_states(batch)})

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from rnnexport.reference.describe import Described
     from rnnexport.reference.float64 import Exact
     from rnnexport.source.model import SourceModel
-    from rnnexport.user_data.rows import Call, Rows
+    from rnnexport.user_data.rows import RowBatch, Rows
 
 _IN_MEMORY = 1 << 26  # bytes of what is kept; what is more goes to a file
 _LARGEST = 1 << 16  # values of one call that is kept
 
 
-class Kept:
+class StoredGoldens:
     """Goldens that are made once, and read again from a file as often as they are asked for.
 
     Args:
@@ -51,7 +51,7 @@ class Kept:
 
 
 def goldens_of(
-    source: SourceModel, described: Described, calls: Iterable[Call], *, stream: bool = False
+    source: SourceModel, described: Described, calls: Iterable[RowBatch], *, stream: bool = False
 ) -> Iterator[Golden]:
     """What the source gives for each call, and what the data themselves expect.
 
@@ -99,7 +99,7 @@ def kept(source: SourceModel, described: Described, rows: Rows, name: str) -> tu
     return tuple(found)
 
 
-def _goldens(source: SourceModel, signature: Signature, call: Call, chunk: int, run: Exact) -> Iterator[Golden]:
+def _goldens(source: SourceModel, signature: Signature, call: RowBatch, chunk: int, run: Exact) -> Iterator[Golden]:
     """The calls of one recording. The source and the float64 run each go on from their own states."""
     from rnnexport.source.eager import reference
 

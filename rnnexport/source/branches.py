@@ -13,7 +13,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import context, execute, op_def_registry
-from rnnexport.source.graphs import CALLS, CHOICES, LOOPS, NodeDef, Place
+from rnnexport.source.graphs import CALLS, CHOICES, LOOPS, NodeDef, TensorPlace
 from rnnexport.source.trace import TracedModel
 
 Tensor = Any
@@ -78,7 +78,7 @@ class _Scope:
     nodes: tuple[NodeDef, ...]
     valued: frozenset[str]
     arguments: tuple[str, ...]
-    results: tuple[Place, ...]
+    results: tuple[TensorPlace, ...]
 
 
 class Observer:
@@ -161,7 +161,9 @@ class Observer:
         return self._scopes[name]
 
 
-def _ordered(name: str, nodes: Mapping[str, NodeDef], arguments: Sequence[str], results: Sequence[Place]) -> _Scope:
+def _ordered(
+    name: str, nodes: Mapping[str, NodeDef], arguments: Sequence[str], results: Sequence[TensorPlace]
+) -> _Scope:
     """What the results need of the nodes, each behind what it reads."""
     order: list[NodeDef] = []
     done = set(arguments)
@@ -180,7 +182,7 @@ def _ordered(name: str, nodes: Mapping[str, NodeDef], arguments: Sequence[str], 
     return _Scope(name, tuple(order), _valued(name, nodes, results), tuple(arguments), tuple(results))
 
 
-def _valued(name: str, nodes: Mapping[str, NodeDef], results: Sequence[Place]) -> frozenset[str]:
+def _valued(name: str, nodes: Mapping[str, NodeDef], results: Sequence[TensorPlace]) -> frozenset[str]:
     """The nodes whose values have a part in the results."""
     found: set[str] = set()
     waiting = [place.node for place in results]
@@ -193,14 +195,14 @@ def _valued(name: str, nodes: Mapping[str, NodeDef], results: Sequence[Place]) -
     return frozenset(found)
 
 
-def _operands(scope: str, node: NodeDef) -> list[Place]:
+def _operands(scope: str, node: NodeDef) -> list[TensorPlace]:
     return [_place(scope, name) for name in node.input if not name.startswith("^")]
 
 
-def _place(scope: str, name: str) -> Place:
+def _place(scope: str, name: str) -> TensorPlace:
     node, *rest = name.split(":")
     port = int(rest[-1]) if rest else 0
-    return Place(scope, node, port)
+    return TensorPlace(scope, node, port)
 
 
 def _margins(scope: str, node: NodeDef, inputs: Sequence[Tensor]) -> Iterator[tuple[Site, Tensor]]:

@@ -38,7 +38,7 @@ _DO = "stream the part of the model before it, or export without --stream"
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _SeenCall:
     """One call of a layer.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Record:
     api: ModelApi
     kinds: _Kinds
     batch: int
-    calls: dict[Layer, list[_Seen]] = field(default_factory=dict)
+    calls: dict[Layer, list[_SeenCall]] = field(default_factory=dict)
     depth: int = 0
 
     def call(self, call: LayerCall) -> Any:
@@ -78,21 +78,21 @@ class _Record:
             self.calls.setdefault(call.layer, []).append(self._seen(call, result))
         return result
 
-    def _seen(self, call: LayerCall, result: Any) -> _Seen:
+    def _seen(self, call: LayerCall, result: Any) -> _SeenCall:
         layer = call.layer
         # What is attended to is behind the query.
         heard = call.tensors[1] if self.kinds.attends(layer) and len(call.tensors) > 1 else call.sequence
         length = int(heard.shape[1]) if len(heard.shape) >= SEQUENCE_RANK else None
         by_row = call.sequence.shape[0] == self.batch
         if not self.api.recurrent(layer):
-            return _Seen(length, by_row)
+            return _SeenCall(length, by_row)
         given = call.initial_state()
         structure = self.api.fresh_states(layer, call.sequence)
         states = tf.nest.flatten(structure) if given is None else given
         outputs = result[0] if layer.return_state else result
         held = () if call.mask is None or layer.zero_output_for_mask else tf.nest.flatten(outputs)
         steps = 2 if layer.return_sequences else 1
-        return _Seen(
+        return _SeenCall(
             length,
             by_row,
             tuple(tf.convert_to_tensor(state).numpy() for state in states),
@@ -137,8 +137,8 @@ def discover(source: SourceModel, signature: Signature) -> tuple[Carried, ...]:
 
 
 def _over_time(
-    layer: Layer, kinds: _Kinds, first: Sequence[_Seen], second: Sequence[_Seen]
-) -> tuple[_Seen, _Seen] | None:
+    layer: Layer, kinds: _Kinds, first: Sequence[_SeenCall], second: Sequence[_SeenCall]
+) -> tuple[_SeenCall, _SeenCall] | None:
     """The two calls of a layer that runs over the time of the stream; None for one that does not. Raises by name."""
     if len(first) != len(second) and kinds.carries(layer):
         raise _refusal(layer, "is called once a timestep, or more often the longer the sequence is")
@@ -249,7 +249,7 @@ def _run(source: SourceModel, signature: Signature, watched: Sequence[Layer], ki
     return record
 
 
-def _recurrence(layer: Layer, first: _Seen, second: _Seen, *, by_inputs: bool) -> CarriedRecurrence:
+def _recurrence(layer: Layer, first: _SeenCall, second: _SeenCall, *, by_inputs: bool) -> CarriedRecurrence:
     if not by_inputs and any(_rows_differ(*pair) for pair in zip(first.states, second.states, strict=True)):
         raise _refusal(layer, "starts rows in different ways, which no chunk but the first is told")
     states = tuple(np.zeros_like(state[:1]) if by_inputs else state[:1].copy() for state in first.states)

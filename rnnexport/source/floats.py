@@ -63,7 +63,7 @@ def widened(graph_def: GraphDef, weights: Collection[str] = (), meaning: Meaning
     """
     wide = type(graph_def)()
     wide.versions.CopyFrom(graph_def.versions)
-    made = _Made(meaning)
+    made = _Retyped(meaning)
     wide.node.extend(_widened_nodes(graph_def.node, made, weights)[0])
     for function in graph_def.library.function:
         wide.library.function.append(_widened_function(function, made))
@@ -72,7 +72,7 @@ def widened(graph_def: GraphDef, weights: Collection[str] = (), meaning: Meaning
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _Retyped:
     """What the constants of a graph mean, and the functions that became of operators, by what these had in common."""
 
     meaning: Meaning
@@ -80,7 +80,7 @@ class _Made:
 
 
 def _widened_nodes(
-    nodes: Iterable[NodeDef], made: _Made, weights: Collection[str] = ()
+    nodes: Iterable[NodeDef], made: _Retyped, weights: Collection[str] = ()
 ) -> tuple[list[NodeDef], set[str]]:
     """Wide copies of the nodes, and the names of those that became calls. What these call is put into `made`."""
     wide, calls = [], set()
@@ -115,7 +115,7 @@ def _widened_value(value: AttrValue) -> AttrValue:
     return retyped(value, WIDER) if is_narrow(value) else value
 
 
-def _widened_function(function: FunctionDef, made: _Made) -> FunctionDef:
+def _widened_function(function: FunctionDef, made: _Retyped) -> FunctionDef:
     """The function in wide types. Attributes of its own say how to run it, for what device, and in place of what."""
     wide = type(function)()
     wide.CopyFrom(function)
@@ -146,7 +146,7 @@ def _renamed(tensor: str, outputs: dict[str, list[str]]) -> str:
     return f"{node}:output:{outputs[node].index(rest.partition(':')[0])}"
 
 
-def _call(node: NodeDef, made: _Made) -> NodeDef | None:
+def _call(node: NodeDef, made: _Retyped) -> NodeDef | None:
     """A call in place of a node that `elementary` knows. What is called is added to `made`, once for like nodes."""
     op, bodies = op_def_registry.get(node.op), made.bodies
     body = elementary(node.op, node.attr, made.meaning)

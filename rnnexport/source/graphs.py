@@ -31,7 +31,7 @@ def every_node(graph_def: GraphDef) -> list[NodeDef]:
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorPlace:
     """A tensor: an output of a node, or an argument of a function.
 
     Attributes:
@@ -44,10 +44,10 @@ class Place:
     node: str
     port: int = 0
 
-    def input(self, node: NodeDef, at: int) -> Place:
+    def input(self, node: NodeDef, at: int) -> TensorPlace:
         """The tensor that `node`, which is of this scope, reads as operand `at`."""
         name, *rest = node.input[at].split(":")
-        return Place(self.scope, name, int(rest[-1]) if rest else 0)
+        return TensorPlace(self.scope, name, int(rest[-1]) if rest else 0)
 
 
 class Scopes:
@@ -75,12 +75,12 @@ class Scopes:
                 for name in _called(node):
                     self._callers.setdefault(name, []).append((scope, node))
 
-    def nodes(self) -> Iterator[tuple[Place, NodeDef]]:
+    def nodes(self) -> Iterator[tuple[TensorPlace, NodeDef]]:
         """Every node, with the place of its first output."""
         for (scope, name), node in self._nodes.items():
-            yield Place(scope, name), node
+            yield TensorPlace(scope, name), node
 
-    def node(self, place: Place) -> NodeDef | None:
+    def node(self, place: TensorPlace) -> NodeDef | None:
         """The node that gives a tensor; None for an argument of a function."""
         return self._nodes.get((place.scope, place.node))
 
@@ -89,12 +89,12 @@ class Scopes:
         """Whether the node calls functions."""
         return node.op in _RUNS
 
-    def elsewhere(self, place: Place) -> Iterator[Place]:
+    def elsewhere(self, place: TensorPlace) -> Iterator[TensorPlace]:
         """What an argument is to the callers of its function, or what a result of a call is inside and before it."""
         at = self._arguments.get((place.scope, place.node))
         if at is not None:
             for scope, node in self._callers.get(place.scope, ()):
-                yield Place(scope, node.name).input(node, at + (node.op in CHOICES))
+                yield TensorPlace(scope, node.name).input(node, at + (node.op in CHOICES))
             return
         node = self._nodes[place.scope, place.node]
         if node.op in LOOPS:
@@ -104,9 +104,9 @@ class Scopes:
             if function is not None and place.port < len(function.signature.output_arg):
                 result = function.ret[function.signature.output_arg[place.port].name]
                 given, *rest = result.split(":")
-                yield Place(name, given, int(rest[-1]) if rest else 0)
+                yield TensorPlace(name, given, int(rest[-1]) if rest else 0)
 
-    def shape(self, place: Place) -> tuple[int, ...] | None:
+    def shape(self, place: TensorPlace) -> tuple[int, ...] | None:
         """The shape of a constant; None for what is none."""
         node = self._constant(place)
         if node is None:
@@ -114,12 +114,12 @@ class Scopes:
         shape = node.attr["value"].tensor.tensor_shape if node.op == "Const" else node.attr["shape"].shape
         return tuple(dim.size for dim in shape.dim)
 
-    def value(self, place: Place) -> np.ndarray | None:
+    def value(self, place: TensorPlace) -> np.ndarray | None:
         """A constant; None for what is none, and for a weight that is not in the graph."""
         node = self._constant(place)
         return None if node is None or node.op != "Const" else tf.make_ndarray(node.attr["value"].tensor)
 
-    def _constant(self, place: Place) -> NodeDef | None:
+    def _constant(self, place: TensorPlace) -> NodeDef | None:
         for _ in range(_DEEPEST):
             node = self.node(place)
             if node is not None and (node.op == "Const" or (not place.scope and node.name in self._weights)):

@@ -51,7 +51,7 @@ class Island:
     traced: Callable[[], TracedModel]
 
 
-def islands(scope: Scope) -> Iterator[Island]:
+def islands(scope: ExecutedGraph) -> Iterator[Island]:
     """The operators of a scope that have plain arrays for inputs and outputs, in the order of the graph.
 
     Operators that run functions are none: what is in these is in scopes of their own.
@@ -138,7 +138,7 @@ def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Scope:
+class ExecutedGraph:
     """The graph, or a function of it, as it ran once.
 
     Attributes:
@@ -167,7 +167,7 @@ def is_plain(tensor: tf.Tensor) -> bool:
     return bool(dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex)
 
 
-def scopes(traced: TracedModel, graph: Double, feed: Mapping[str, np.ndarray]) -> Iterator[Scope]:
+def scopes(traced: TracedModel, graph: Double, feed: Mapping[str, np.ndarray]) -> Iterator[ExecutedGraph]:
     """The graph, then every function as it ran, those of a node behind the node's own scope.
 
     Raises:
@@ -189,19 +189,19 @@ class _Inside:
         self._feed |= {tensor.name: array for tensor, array in graph.held.items()}
         self._session = plain_session(self._wide)
 
-    def scopes(self) -> Iterator[Scope]:
+    def scopes(self) -> Iterator[ExecutedGraph]:
         tensors = {tensor.name: tensor for one in self._wide.get_operations() for tensor in one.outputs}
         return self._scopes("", self._narrow, tensors)
 
-    def _scopes(self, caller: str, narrow: tf.Graph, tensors: Mapping[str, tf.Tensor]) -> Iterator[Scope]:
+    def _scopes(self, caller: str, narrow: tf.Graph, tensors: Mapping[str, tf.Tensor]) -> Iterator[ExecutedGraph]:
         wanted = {name: tensor for name, tensor in tensors.items() if is_plain(tensor)}
-        yield Scope(caller, narrow, self._session.run(wanted, self._feed))
+        yield ExecutedGraph(caller, narrow, self._session.run(wanted, self._feed))
         for operation in narrow.get_operations():
             if operation.type in _BODIES:
                 given = [tensors[tensor.name] for tensor in operation.inputs]
                 yield from self._of_functions(operation, given)
 
-    def _of_functions(self, operation: Any, given: Sequence[tf.Tensor]) -> Iterator[Scope]:
+    def _of_functions(self, operation: Any, given: Sequence[tf.Tensor]) -> Iterator[ExecutedGraph]:
         keys, own = _BODIES[operation.type]
         attributes = [operation.get_attr(key) for key in keys]
         for function in [one for each in attributes for one in (each if isinstance(each, list) else [each])]:
@@ -212,7 +212,7 @@ class _Inside:
                 narrow, body = (_function(function.name, graph, shapes) for graph in (self._narrow, self._wide))
                 yield from self._scopes(operation.name, narrow, self._placed(body, given[own:]))
 
-    def _of_loop(self, operation: Any, given: Sequence[tf.Tensor]) -> Iterator[Scope]:
+    def _of_loop(self, operation: Any, given: Sequence[tf.Tensor]) -> Iterator[ExecutedGraph]:
         shapes = [tensor.shape for tensor in operation.outputs]
         body_name, cond_name = (operation.get_attr(key).name for key in ("body", "cond"))
         narrow, body = (_function(body_name, graph, shapes) for graph in (self._narrow, self._wide))

@@ -33,7 +33,7 @@ from rnnexport.source.model import SourceModel
 from rnnexport.source.origin import choose_api
 from rnnexport.source.packages import ObjectName
 from rnnexport.source.probe import LENGTHS, lengths_around
-from rnnexport.source.program import Program, load_program
+from rnnexport.source.program import SavedModelProgram, load_program
 from rnnexport.source.safety import Advise, check_names, unknown_object
 from rnnexport.source.saved_model_file import SERVING
 from rnnexport.source.semantics import Meaning, interpret, refuse_theano_kernels
@@ -85,7 +85,7 @@ def _from_file(path: Path, loading: LoadOptions, known: SourceFile | None) -> So
 def _loaded(path: Path, file: SourceFile, loading: LoadOptions) -> SourceModel:
     if file.container == "saved-model":
         notes = (f"run through its signature {SERVING}; its layers can't be told, nor its padding and vocabularies",)
-        return SourceModel(load_program(file), Program(), file.path.name, file, notes)
+        return SourceModel(load_program(file), SavedModelProgram(), file.path.name, file, notes)
     name = path.name.removesuffix(".weights.h5") if path.name.endswith(".weights.h5") else path.stem
     if loading.builder:
         model, api = build(file, loading)

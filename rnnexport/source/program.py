@@ -16,7 +16,7 @@ from rnnexport.source.origin import KerasApiName
 from rnnexport.source.saved_model_file import SERVING
 
 
-class Program:
+class SavedModelProgram:
     """See `ModelApi`. The model is what `load_program` gives."""
 
     name: KerasApiName | Literal["saved-model"] = "saved-model"

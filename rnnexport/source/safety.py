@@ -115,7 +115,7 @@ def check_hdf5(stream: BinaryIO, name: str) -> None:
     h5py = import_h5py()
     try:
         with h5py.File(stream, "r") as file:
-            totals = Totals()
+            totals = DatasetTotals()
             for path, what in foreign(h5py, file, "", {}, totals):
                 raise _refused(name, f"{path!r}, {what},")
             if totals.bomb:
@@ -226,7 +226,7 @@ def _refused(name: str, what: str) -> ConversionError:
 
 
 @dataclass
-class Totals:
+class DatasetTotals:
     """Over all datasets, each as often as a loader could come to it.
 
     Attributes:
@@ -245,7 +245,9 @@ class Totals:
         return self.told > _RATIO * max(_FLOOR, self.stored)
 
 
-def foreign(h5py: Any, group: Any, prefix: str, told: dict[int, int], totals: Totals) -> Iterator[tuple[str, str]]:
+def foreign(
+    h5py: Any, group: Any, prefix: str, told: dict[int, int], totals: DatasetTotals
+) -> Iterator[tuple[str, str]]:
     """What in a group lies elsewhere, is a bomb, or is too much to look at.
 
     A group that is linked twice is looked at once, and counts twice.
@@ -277,7 +279,7 @@ def foreign(h5py: Any, group: Any, prefix: str, told: dict[int, int], totals: To
             told[h5py.h5o.get_info(child.id).addr] = child.nbytes
 
 
-def _inside(h5py: Any, group: Any, path: str, told: dict[int, int], totals: Totals) -> Iterator[tuple[str, str]]:
+def _inside(h5py: Any, group: Any, path: str, told: dict[int, int], totals: DatasetTotals) -> Iterator[tuple[str, str]]:
     address = h5py.h5o.get_info(group.id).addr
     if address in told:
         totals.told += told[address]
@@ -287,7 +289,7 @@ def _inside(h5py: Any, group: Any, path: str, told: dict[int, int], totals: Tota
     told[address] = totals.told - before
 
 
-def _dataset(dataset: Any, path: str, again: bool, totals: Totals) -> Iterator[tuple[str, str]]:
+def _dataset(dataset: Any, path: str, again: bool, totals: DatasetTotals) -> Iterator[tuple[str, str]]:
     if dataset.external or dataset.is_virtual:
         yield path, "a dataset, whose data lies in another file"
         return

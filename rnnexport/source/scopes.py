@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Any
 
 from rnnexport.source.graphs import CHOICES, LOOPS
-from rnnexport.source.statements import Function, Place, Statement, own_statements
+from rnnexport.source.statements import FrameLocation, Function, Statement, own_statements
 
 # Operations that hand a value on, or hold one that has its name elsewhere.
 UNNAMED = frozenset({"Const", "Identity", "Placeholder", "ReadVariableOp"})
@@ -46,7 +46,7 @@ Value = Any  # a tf.Tensor, a tuple of values, or None where it is not known
 
 
 @dataclass(frozen=True, eq=False)
-class Names:
+class TensorNames:
     """The names of tensors of one graph, as they are found."""
 
     given: dict[str, tuple[Any, str]] = field(default_factory=dict)  # the tensor and its name, by the graph's name
@@ -83,7 +83,7 @@ class Scope:
     """The names of one execution of a function: what they stand for, and the line that said so."""
 
     function: Function | None
-    names: Names
+    names: TensorNames
     values: dict[str, tuple[Value, int]] = field(default_factory=dict)
 
     def look_up(self, key: str, line: int) -> Value:
@@ -210,7 +210,7 @@ def _is_nameable(value: Value) -> bool:
 
 _CUTS = frozenset({"StridedSlice", "Slice", "GatherV2", "GatherNd"})
 
-Step = tuple[Any, Sequence[Place]]  # an operation, and the places in code that made it, outermost first
+Step = tuple[Any, Sequence[FrameLocation]]  # an operation, and the places in code that made it, outermost first
 
 
 def assigned(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
@@ -219,7 +219,7 @@ def assigned(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
     Returns:
         By the operation's name, a name for each of its outputs, empty where an output has none.
     """
-    names = Names()
+    names = TensorNames()
     for _, run in groupby(steps, lambda step: _function(step, 0)):
         _execution(list(run), 0, names)
     return names.by_operation()
@@ -230,7 +230,7 @@ def _function(step: Step, depth: int) -> object:
     return step[1][depth].function if len(step[1]) > depth else None
 
 
-def _execution(steps: Sequence[Step], depth: int, names: Names) -> Value:
+def _execution(steps: Sequence[Step], depth: int, names: TensorNames) -> Value:
     """Name what a function at `depth` made. Returns what it returns, None where that is not known."""
     if _function(steps[0], depth) is None:
         return None
@@ -240,14 +240,14 @@ def _execution(steps: Sequence[Step], depth: int, names: Names) -> Value:
     for _, run in groupby(steps, lambda step: id(step[1][depth].statement)):
         group = list(run)
         last = group[-1][1][depth]
-        made = _Made([operation for operation, _ in group], *_inner(group, depth, names), scope)
+        made = _Outputs([operation for operation, _ in group], *_inner(group, depth, names), scope)
         value = _carried_out(last, made, scope)
     if last.in_lambda or isinstance(last.statement.node, ast.Return):
         return value
     return _returned(last, scope)
 
 
-def _inner(group: Sequence[Step], depth: int, names: Names) -> tuple[Value, bool]:
+def _inner(group: Sequence[Step], depth: int, names: TensorNames) -> tuple[Value, bool]:
     """Name what the functions made that a statement called. Returns what the last made, and whether one called did."""
     value: Value = None
     called = False
@@ -258,7 +258,7 @@ def _inner(group: Sequence[Step], depth: int, names: Names) -> tuple[Value, bool
     return value, called
 
 
-def _carried_out(place: Place, made: _Made, scope: Scope) -> Value:
+def _carried_out(place: FrameLocation, made: _Outputs, scope: Scope) -> Value:
     """The value of a statement, its names given."""
     node = place.statement.node
     if place.in_lambda:
@@ -280,7 +280,7 @@ def _carried_out(place: Place, made: _Made, scope: Scope) -> Value:
     return value
 
 
-def _returned(last: Place, scope: Scope) -> Value:
+def _returned(last: FrameLocation, scope: Scope) -> Value:
     """What a function returned whose `return` made no operation."""
     node, function = last.statement.node, last.statement.function
     returns = [found for found in own_statements(function) if isinstance(found, ast.Return)] if function else []
@@ -288,7 +288,7 @@ def _returned(last: Place, scope: Scope) -> Value:
     return scope.silent(after[0].value, after[0].lineno) if len(after) == 1 and after[0].value else None
 
 
-class _Made:
+class _Outputs:
     """What one execution of a statement made.
 
     Args:

@@ -53,7 +53,7 @@ class Statement:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class FrameLocation:
     """Where a frame is: in a statement of a function, or in a lambda, whose statement is the one that defines it."""
 
     statement: Statement
@@ -75,9 +75,9 @@ class Code:
     _files: dict[str, Lines] = field(default_factory=dict)
     _packages: dict[str, str] = field(default_factory=lambda: {name: _folder(name) for name in _NOT_THE_MODEL})
 
-    def places(self, frames: Iterable[Frame]) -> list[Place]:
+    def places(self, frames: Iterable[Frame]) -> list[FrameLocation]:
         """Those of `frames` that are in the model's code or in Keras' own layers, outermost first."""
-        found: list[Place] = []
+        found: list[FrameLocation] = []
         for file, line, name in frames:
             if (place := self._place(file, line, name)) is not None:
                 if found and _holds(found[-1].statement, place.statement):
@@ -85,17 +85,17 @@ class Code:
                 found.append(place)
         return found
 
-    def _place(self, file: str, line: int, name: str) -> Place | None:
+    def _place(self, file: str, line: int, name: str) -> FrameLocation | None:
         if file not in self._files:
             self._files[file] = self._lines(file)
         statement = self._files[file].get(line)
         if statement is None:
             return None
         if name == _LAMBDA:
-            return Place(statement, in_lambda=True)
+            return FrameLocation(statement, in_lambda=True)
         if name != (statement.function.name if statement.function else "<module>"):
             return None  # a comprehension, which is in a function's place too; or the file has changed since
-        return Place(statement, in_lambda=False)
+        return FrameLocation(statement, in_lambda=False)
 
     def _lines(self, file: str) -> Lines:
         package = next((name for name, folder in self._packages.items() if folder and file.startswith(folder)), "")

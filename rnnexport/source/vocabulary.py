@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnexport.core.signature import TEXT, Signature, TensorSpec, as_text
-from rnnexport.source.graphs import Place, Scopes
+from rnnexport.source.graphs import Scopes, TensorPlace
 from rnnexport.source.trace import TracedModel
 
 # Operators that leave each number where it is on the last axis.
@@ -55,7 +55,7 @@ class _Ids:
         bounded: whether something keeps them inside the vocabulary.
     """
 
-    place: Place
+    place: TensorPlace
     columns: tuple[int, ...] | None = None
     bounded: bool = False
 
@@ -84,7 +84,7 @@ def _keys(scopes: Scopes) -> dict[str, list[Any]]:
     return found
 
 
-def _looked_up(scopes: Scopes, place: Place, node: Any) -> list[Any] | None:
+def _looked_up(scopes: Scopes, place: TensorPlace, node: Any) -> list[Any] | None:
     """What the second operand of a node is searched among; None for a node that searches in no constant."""
     if node.op == "LowerBound":
         row = scopes.value(place.input(node, 0))
@@ -112,7 +112,7 @@ def _searched(spec: TensorSpec, keys: list[Any]) -> TensorSpec:
 class _Table:
     """Where ids are looked up: those ids, how many words there are, whether others are allowed."""
 
-    ids: Place
+    ids: TensorPlace
     words: int
     forgiving: bool
 
@@ -160,7 +160,7 @@ def _before(scopes: Scopes, ids: _Ids, node: Any) -> Iterator[_Ids]:
             yield replace(ids, place=ids.place.input(node, at), columns=None)
 
 
-def _columns(scopes: Scopes, place: Place, node: Any) -> tuple[int, ...] | None:
+def _columns(scopes: Scopes, place: TensorPlace, node: Any) -> tuple[int, ...] | None:
     """The place on the last axis that `x[..., 2]` or, of a tensor of rank 3, `x[:, :, 2]` takes; None for others."""
     begin = scopes.value(place.input(node, 1))
     if begin is None:

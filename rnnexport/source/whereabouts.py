@@ -22,7 +22,7 @@ _REGISTERS = re.compile(r"register_keras_serializable|get_custom_objects")
 
 
 @dataclass(frozen=True)
-class Place:
+class Definition:
     """An installed module that defines a class or function.
 
     Attributes:
@@ -93,7 +93,7 @@ def _scripts(wanted: ObjectName, folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stem != wanted.module)
 
 
-def _places(wanted: ObjectName, packages: Collection[str], keras: str) -> list[Place]:
+def _places(wanted: ObjectName, packages: Collection[str], keras: str) -> list[Definition]:
     """Where it is defined, the likeliest first."""
     package = wanted.text.rpartition(">")[0].replace("-", "_")
     candidates = dict.fromkeys((top_of(wanted.module), package, *sorted(packages)))
@@ -102,13 +102,13 @@ def _places(wanted: ObjectName, packages: Collection[str], keras: str) -> list[P
     return sorted(found, key=lambda place: (place.module != wanted.module, not place.registers, _other(place, keras)))
 
 
-def _other(place: Place, keras: str) -> bool:
+def _other(place: Definition, keras: str) -> bool:
     """Whether a module looks like one for another framework: `ncps.torch.ltc`, `ncps.tf.ltc` for Keras 3."""
     others = {"torch", "paddle", "jax", "tf" if keras == "keras" else "keras"}
     return bool(others & set(place.module.split(".")))
 
 
-def _defining(top: str, name: str) -> Iterator[Place]:
+def _defining(top: str, name: str) -> Iterator[Definition]:
     folder = _folder(top)
     if folder is None:
         return
@@ -118,7 +118,7 @@ def _defining(top: str, name: str) -> Iterator[Place]:
         if pattern.search(text):
             parts = [top, *file.relative_to(folder).with_suffix("").parts]
             module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield Place(module, _given_as(module, file), bool(_REGISTERS.search(text)))
+            yield Definition(module, _given_as(module, file), bool(_REGISTERS.search(text)))
 
 
 def _definition(name: str) -> re.Pattern[str]:

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from rnnexport.core.errors import UsageError
-from rnnexport.user_data.places import Place
+from rnnexport.user_data.places import DataFile
 from rnnexport.user_data.table import Column, Values
 
 
@@ -23,7 +23,7 @@ class _Header:
     fortran: bool
 
     @staticmethod
-    def read(place: Place, name: str, stream: IO[bytes]) -> _Header:
+    def read(place: DataFile, name: str, stream: IO[bytes]) -> _Header:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
@@ -61,13 +61,13 @@ class _Header:
 class Npz:
     """See `Table`. All arrays have the same number of rows."""
 
-    place: Place
+    place: DataFile
     headers: Mapping[str, _Header]
     rows: int
     is_exact: bool = True
 
     @staticmethod
-    def looked_at(place: Place) -> Npz:
+    def looked_at(place: DataFile) -> Npz:
         """The file by its headers."""
         with place.opened() as file, zipfile.ZipFile(file) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -104,13 +104,13 @@ class Npz:
 class Npy:
     """See `Table`. It has one column, whose name the model says."""
 
-    place: Place
+    place: DataFile
     name: str
     header: _Header
     is_exact: bool = True
 
     @staticmethod
-    def looked_at(place: Place, name: str) -> Npy:
+    def looked_at(place: DataFile, name: str) -> Npy:
         """The file by its header."""
         with place.opened() as file:
             return Npy(place, name, _Header.read(place, name, file))

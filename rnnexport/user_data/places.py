@@ -23,7 +23,7 @@ _INSTALL = "pip install 'rnnexport[data]'"
 
 
 @dataclass(frozen=True)
-class Place:
+class DataFile:
     """One file.
 
     Attributes:
@@ -65,7 +65,7 @@ class Place:
                 yield file
 
 
-def places(data: UserData) -> tuple[Place, ...]:
+def places(data: UserData) -> tuple[DataFile, ...]:
     """The files of the data in the order of their names.
 
     Raises:
@@ -89,18 +89,18 @@ def places(data: UserData) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def _local(data: UserData) -> list[Place]:
+def _local(data: UserData) -> list[DataFile]:
     path = Path(data.place)
     if _MAGIC & {*data.place} and not path.exists():
         found = sorted(glob.glob(data.place, recursive=True))  # noqa: PTH207 - it may be absolute
-        return [Place(Path(one).name, one) for one in found]
+        return [DataFile(Path(one).name, one) for one in found]
     require_path(path, f"{', '.join(_KINDS)}, or a folder of them")
     if not path.is_dir():
-        return [Place(path.name, str(path))]
-    return [Place(one.name, str(one)) for one in sorted(path.iterdir()) if one.suffix.lower() in _KINDS]
+        return [DataFile(path.name, str(path))]
+    return [DataFile(one.name, str(one)) for one in sorted(path.iterdir()) if one.suffix.lower() in _KINDS]
 
 
-def _remote(data: UserData) -> list[Place]:
+def _remote(data: UserData) -> list[DataFile]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -116,7 +116,7 @@ def _remote(data: UserData) -> list[Place]:
         found = [path]
     else:
         found = sorted(one for one in system.ls(path, detail=False) if PurePosixPath(one).suffix.lower() in _KINDS)
-    return [Place(PurePosixPath(one).name, one, system) for one in found]
+    return [DataFile(PurePosixPath(one).name, one, system) for one in found]
 
 
 def _is_folder(system: Any, path: str) -> bool:

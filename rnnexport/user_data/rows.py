@@ -55,7 +55,7 @@ class _File:
 
 
 @dataclass(frozen=True)
-class Call:
+class RowBatch:
     """Some rows, as they are fed at once.
 
     Attributes:
@@ -98,10 +98,10 @@ class Rows:
         """A digest of all headers: shards of the same data have the same one."""
         return hashlib.sha256("\n".join(file.fingerprint() for file in self.files).encode()).hexdigest()
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[RowBatch]:
         return self.calls(self.data.pieces(self.pieces))
 
-    def calls(self, pieces: range) -> Iterator[Call]:
+    def calls(self, pieces: range) -> Iterator[RowBatch]:
         """The calls of those pieces."""
         outputs = {spec.name for spec in self.signature.all_outputs}
         start = 0
@@ -114,7 +114,7 @@ class Rows:
                     given = {name: array for name, array in arrays.items() if name not in outputs}
                     feed = self.signature.fresh_states(batch) | given
                     _check_ids(file, feed, self.signature)
-                    yield Call(feed, {name: arrays[name] for name in arrays if name in outputs}, start + at)
+                    yield RowBatch(feed, {name: arrays[name] for name in arrays if name in outputs}, start + at)
             start += file.pieces
 
     def _alike(self, file: _File, block: Mapping[str, Values]) -> Iterator[dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from rnnexport.core.errors import ForeignCode, UsageError, reason
-from rnnexport.user_data.places import Place
+from rnnexport.user_data.places import DataFile
 
 # The values of a column: one array where all rows are of one shape, else one a row.
 Values = np.ndarray | Sequence[np.ndarray]
@@ -35,7 +35,7 @@ class Table(Protocol):
     """A file of data whose header was read."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> DataFile:
         """Where it is."""
 
     @property
@@ -54,7 +54,7 @@ class Table(Protocol):
         """Those columns of those rows, `size` of them at a time. Raises whatever reading it raises."""
 
 
-def look(place: Place, lone: str) -> Table:
+def look(place: DataFile, lone: str) -> Table:
     """The file by its header; no row is read, but to count those of a stream of Arrow.
 
     Args:
@@ -79,7 +79,7 @@ def look(place: Place, lone: str) -> Table:
         return looked_at(place)
 
 
-def unreadable(place: Place, error: BaseException) -> UsageError:
+def unreadable(place: DataFile, error: BaseException) -> UsageError:
     """What a file that can't be read is told as."""
     return UsageError(
         f"{place.name} can't be read ({reason(error)})", f"a whole {place.kind} file of numbers", "make it again"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnexport.core.errors import ProviderError, UsageError
-from rnnexport.user_data.places import Place
+from rnnexport.user_data.places import DataFile
 from rnnexport.user_data.table import Column, Table, Values
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TEXT = np.dtype(np.str_)
 _Placed = Iterator[tuple[int, Any]]  # batches, each with the place of its first row
 
 
-def looked_at(place: Place) -> Table:
+def looked_at(place: DataFile) -> Table:
     """The file by its schema. Raises ProviderError where pyarrow is not installed, and whatever it raises."""
     try:
         import pyarrow
@@ -42,7 +42,7 @@ def looked_at(place: Place) -> Table:
 class _Arrow:
     """See `Table`."""
 
-    place: Place
+    place: DataFile
     rows: int
     columns: Mapping[str, Column]
     is_exact: bool = False
@@ -56,7 +56,7 @@ class _Arrow:
 
 
 @contextmanager
-def _batches(place: Place, names: list[str] | None, rows: range) -> Iterator[tuple[Any, int, _Placed]]:
+def _batches(place: DataFile, names: list[str] | None, rows: range) -> Iterator[tuple[Any, int, _Placed]]:
     """The schema of a file, its number of rows, and its batches around `rows`, each with the place of its first row."""
     with place.opened() as file:
         if place.kind == ".parquet":
@@ -151,7 +151,7 @@ def _dtype(types: Any, kind: Any) -> np.dtype:
     return np.dtype(kind.to_pandas_dtype() if plain else np.void)
 
 
-def _values(place: Place, name: str, column: pyarrow.Array) -> Values:
+def _values(place: DataFile, name: str, column: pyarrow.Array) -> Values:
     """The rows of a column as one array, or one by one where their lengths differ."""
     whole = _uniform(place, name, column)
     if whole is not None:
@@ -166,7 +166,7 @@ def _values(place: Place, name: str, column: pyarrow.Array) -> Values:
     return [row[0] for row in rows if row is not None]
 
 
-def _uniform(place: Place, name: str, column: Any) -> np.ndarray | None:
+def _uniform(place: DataFile, name: str, column: Any) -> np.ndarray | None:
     """The rows as one array; None where a list is longer than another."""
     import pyarrow as arrow
     from pyarrow import compute

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnexport.artifact.goldens import Kept
+from rnnexport.artifact.goldens import KeptValues
 from rnnexport.core.errors import UsageError
 from rnnexport.verification.bounds import Bounds, allowed, bounds
 from rnnexport.verification.statistics import Errors, measure, nothing
@@ -83,7 +83,7 @@ class Wanted:
     value: np.ndarray
     truth: np.ndarray | None = None
     time_axis: int | None = None
-    kept: Kept | None = None
+    kept: KeptValues | None = None
     spread: np.ndarray | None = None
     least: np.ndarray | None = None
     timesteps: int = 1

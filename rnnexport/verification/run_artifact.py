@@ -112,7 +112,7 @@ def verify_artifact(target: Target, path: Path, claim: Expectation, where: Where
         with opened(target, path, where.provider, where.tf32, where.limits) as runner:
             boundary = _boundaries(runner, claim, target.input_name)
             # A file with another boundary can't be fed; saying so is the verdict.
-            ran = _Ran() if boundary else _ran(runner, claim)
+            ran = _AllCalls() if boundary else _ran(runner, claim)
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
         return not_run(target, path, where.provider, claim, str(error))
@@ -176,7 +176,7 @@ def _boundaries(runner: Runner, claim: Expectation, input_name: Callable[[str], 
 
 
 @dataclass(frozen=True)
-class _Ran:
+class _AllCalls:
     """All calls of an artifact.
 
     Attributes:
@@ -199,17 +199,17 @@ class _Ran:
         return (*self.main, *others, *(replace(feed, kind="derived") for feed in self.derived), *self.last)
 
 
-def _ran(runner: Runner, claim: Expectation) -> _Ran:
+def _ran(runner: Runner, claim: Expectation) -> _AllCalls:
     own = Entry(runner, claim.signature, claim.tolerances)
     if claim.shard is not None and claim.shard.index > 1:  # all but the data is for the first shard
-        return _Ran(last=tuple(_data(own, claim)))
+        return _AllCalls(last=tuple(_data(own, claim)))
     main = tuple(own.reports(claim.called("")))
     wiring = "" if agree(main) or not claim.signature.states else _wiring(own, claim)
     others = []
     for name in dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry):
         entry = Entry(runner.at(name), claim.boundary_of(name), claim.tolerances)
         others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(claim.called(name)))))
-    return _Ran(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
+    return _AllCalls(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
 
 
 def _labelled(entry: str, feed: FeedReport) -> FeedReport:

@@ -18,7 +18,7 @@ _INTS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 @dataclass(frozen=True)
-class Sum:
+class ExactSum:
     """A sum of float64 numbers without any rounding, so that the order in which they are added says nothing.
 
     Attributes:
@@ -30,15 +30,15 @@ class Sum:
     rest: float = 0.0
 
     @staticmethod
-    def of(value: float) -> Sum:
+    def of(value: float) -> ExactSum:
         """The sum of one number."""
         if not math.isfinite(value):
-            return Sum(0, value)
+            return ExactSum(0, value)
         numerator, denominator = float(value).as_integer_ratio()
-        return Sum(numerator * (_QUANTA // denominator))
+        return ExactSum(numerator * (_QUANTA // denominator))
 
-    def __add__(self, other: Sum) -> Sum:
-        return Sum(self.quanta + other.quanta, self.rest + other.rest)
+    def __add__(self, other: ExactSum) -> ExactSum:
+        return ExactSum(self.quanta + other.quanta, self.rest + other.rest)
 
     def __truediv__(self, count: int) -> float:
         """The nearest float64 to the mean of `count` numbers."""
@@ -57,18 +57,18 @@ class Sum:
         return [hex(self.quanta), str(self.rest)]
 
     @staticmethod
-    def from_json(value: Sequence[str]) -> Sum:
+    def from_json(value: Sequence[str]) -> ExactSum:
         """The inverse of `to_json`."""
         quanta, rest = value
-        return Sum(int(quanta, 16), float(rest))
+        return ExactSum(int(quanta, 16), float(rest))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums side by side, each as a `Sum`: those of 50,000 units in a fraction of the time of as many of these.
+    """Sums side by side, each as a `ExactSum`: those of 50,000 units in a fraction of the time of as many of these.
 
     Attributes:
-        quanta, rest: see `Sum`.
+        quanta, rest: see `ExactSum`.
     """
 
     quanta: tuple[int, ...] = ()
@@ -91,7 +91,7 @@ class Sums:
 
     def floats(self) -> list[float]:
         """The nearest float64 to each."""
-        return [float(Sum(*one)) for one in zip(self.quanta, self.rest, strict=True)]
+        return [float(ExactSum(*one)) for one in zip(self.quanta, self.rest, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ class Errors:
     max_abs: float = 0.0
     max_rel: float = 0.0
     max_ulp: float = 0.0
-    squares: Sum = Sum()
-    dot: Sum = Sum()
-    found_squares: Sum = Sum()
-    wanted_squares: Sum = Sum()
+    squares: ExactSum = ExactSum()
+    dot: ExactSum = ExactSum()
+    found_squares: ExactSum = ExactSum()
+    wanted_squares: ExactSum = ExactSum()
     histogram: tuple[int, ...] = (0,) * (len(EDGES) + 2)
     by_timestep: tuple[float, ...] = ()
     span: int = 1
@@ -191,7 +191,9 @@ def measure(
         neither = np.isnan(one) & np.isnan(other)
         same = (np.isinf(other) & (one == other)) | neither
         one, other = np.where(same, 0.0, one), np.where(same, 0.0, other)
-        products = [Sum.of(float(np.sum(a * b))) for a, b in ((error, error), (one, other), (one, one), (other, other))]
+        products = [
+            ExactSum.of(float(np.sum(a * b))) for a, b in ((error, error), (one, other), (one, one), (other, other))
+        ]
     return Errors(
         count=error.size - int(np.count_nonzero(neither)),
         bad=0 if bad is None else int(np.count_nonzero(bad)),
@@ -209,7 +211,7 @@ def measure(
 
 def nothing() -> Errors:
     """What can't be measured."""
-    return Errors(max_abs=math.nan, max_rel=math.nan, max_ulp=math.nan, squares=Sum.of(math.nan))
+    return Errors(max_abs=math.nan, max_rel=math.nan, max_ulp=math.nan, squares=ExactSum.of(math.nan))
 
 
 def ulps(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -250,10 +252,10 @@ def _measure_text(found: np.ndarray, wanted: np.ndarray, bad: np.ndarray | None)
         bad=0 if bad is None else int(np.count_nonzero(bad)),
         max_abs=_max(wrong),
         max_rel=_max(wrong),
-        squares=Sum.of(wrong.sum()),
-        dot=Sum.of(wrong.size - wrong.sum()),
-        found_squares=Sum.of(wrong.size),
-        wanted_squares=Sum.of(wrong.size),
+        squares=ExactSum.of(wrong.sum()),
+        dot=ExactSum.of(wrong.size - wrong.sum()),
+        found_squares=ExactSum.of(wrong.size),
+        wanted_squares=ExactSum.of(wrong.size),
         histogram=_histogram(wrong),
     )
 

@@ -11,7 +11,7 @@ import rnnexport
 from benchmarks.edges.artifacts import Column, run
 from benchmarks.edges.cases import Case
 from rnnexport.conversion.forms import _FORMS, in_forms
-from rnnexport.conversion.forms.values import FormError, Pair
+from rnnexport.conversion.forms.values import ComplexPair, FormError
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
@@ -438,6 +438,6 @@ def test_a_form_refuses_what_it_can_not_write(function, shapes, paired, told):
         operation = function(*(tf.compat.v1.placeholder(tf.float32, shape) for shape in shapes)).op
         first, *others = operation.inputs
         if paired:
-            first = Pair(*(tf.compat.v1.placeholder(tf.float32, first.shape) for _ in range(2)))
+            first = ComplexPair(*(tf.compat.v1.placeholder(tf.float32, first.shape) for _ in range(2)))
         with pytest.raises(FormError, match=told):
             _FORMS[operation.type](operation, [first, *others])

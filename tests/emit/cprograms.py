@@ -14,7 +14,7 @@ from rnnexport.emit.c.module import Text, text_of
 from rnnexport.emit.c.program import parts_of
 from rnnexport.ir.from_onnx import read_program
 from rnnexport.targets.c import compiler
-from rnnexport.targets.c.calling import Program
+from rnnexport.targets.c.calling import CompiledModel
 from tests.emit.numpy.programs import signature_of
 
 OWN = CForm()
@@ -38,8 +38,8 @@ def save(text: Text, folder: Path, name: str) -> Path:
     return program
 
 
-def opened(model, folder: Path, name="generated", flags: Sequence[str] = QUICK, form=OWN) -> Program:
+def opened(model, folder: Path, name="generated", flags: Sequence[str] = QUICK, form=OWN) -> CompiledModel:
     """The program of an ONNX model, ready to be called."""
     program = save(written(model, name, form), folder, name)
     compiler.find().shared(program, program.with_suffix(".so"), flags)
-    return Program(program.with_suffix(".so"), signature_of(model), name)
+    return CompiledModel(program.with_suffix(".so"), signature_of(model), name)

@@ -9,7 +9,7 @@ import pytest
 
 from rnnexport.core.errors import ConversionError, MismatchError, UsageError
 from rnnexport.core.quantization import FORMS, QuantizedPart, QuantizeRequest
-from rnnexport.quantization.calibration import Range, Saturation
+from rnnexport.quantization.calibration import ObservedRange, Saturation
 from rnnexport.quantization.choice import Trial, chosen, in_order, require_quantised
 from rnnexport.quantization.loss import Loss
 
@@ -83,11 +83,13 @@ def test_what_is_asked():
 
 
 def test_a_range_holds_zero_and_both_ends():
-    one = Range(np.array([0.5, 1.0]), np.array([1.5, 2.0])).merged(Range(np.array([-1.0, 1.2]), np.array([0.0, 1.3])))
+    one = ObservedRange(np.array([0.5, 1.0]), np.array([1.5, 2.0])).merged(
+        ObservedRange(np.array([-1.0, 1.2]), np.array([0.0, 1.3]))
+    )
     scale, zero = one.affine()
     assert (-int(zero) * scale, (255 - int(zero)) * scale) == pytest.approx((-1.0, 2.0), abs=float(scale))
-    assert Range(np.array([2.0]), np.array([3.0])).affine()[1] == 0
-    assert not Range(np.array([np.nan]), np.array([1.0])).is_finite
+    assert ObservedRange(np.array([2.0]), np.array([3.0])).affine()[1] == 0
+    assert not ObservedRange(np.array([np.nan]), np.array([1.0])).is_finite
 
 
 def test_what_lies_outside_is_a_share():

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rnnexport.conversion import forms
-from rnnexport.conversion.forms.values import Pair
+from rnnexport.conversion.forms.values import ComplexPair
 from rnnexport.conversion.handlers import HANDLERS
 from rnnexport.reference.float64 import Exact
 from tests.emit.numpy.doubles import normal, traced_functions
@@ -115,7 +115,7 @@ def along(axis):
 
 
 def conjugate(form):
-    return lambda operation, inputs: [Pair(one.real, -one.imag) for one in form(operation, inputs)]
+    return lambda operation, inputs: [ComplexPair(one.real, -one.imag) for one in form(operation, inputs)]
 
 
 def another(op):

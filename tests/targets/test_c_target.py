@@ -21,7 +21,7 @@ from rnnexport.core.forms import CForm
 from rnnexport.core.names import SourceNames
 from rnnexport.ir.from_onnx import Converted
 from rnnexport.targets.c import compiler, files
-from rnnexport.targets.c.calling import Program
+from rnnexport.targets.c.calling import CompiledModel
 from rnnexport.targets.c.source import Source
 from rnnexport.targets.c.testing import with_self_test
 from rnnexport.targets.registry import target
@@ -160,7 +160,9 @@ def test_a_deterministic_program_gives_the_same_bits_however_it_is_compiled(tmp_
         for number, flags in enumerate(BITS):
             library = tmp_path / f"{name}_{number}.so"
             compiler.Compiler((name,), "").shared(program, library, flags.split())
-            found.append(b"".join(array.tobytes() for array in Program(library, signature, "cell").run(feed).values()))
+            found.append(
+                b"".join(array.tobytes() for array in CompiledModel(library, signature, "cell").run(feed).values())
+            )
     assert len(set(found)) == 1
 
 
@@ -248,7 +250,7 @@ def test_a_name_that_is_no_name_in_c(file, prefix, tmp_path):
     program = save(written(CELL.model, file), tmp_path, file)
     assert f'#include "{file}.h"' in program.read_text()
     compiler.find().shared(program, tmp_path / "any.so", QUICK)
-    assert Program(tmp_path / "any.so", signature_of(CELL.model), file).interface.name == prefix
+    assert CompiledModel(tmp_path / "any.so", signature_of(CELL.model), file).interface.name == prefix
 
 
 def test_inputs_whose_names_are_words_of_c(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.placement import PlacedNode
 from rnnexport.targets.onnx import profiling, runner, trial
-from rnnexport.targets.onnx.profiling import Part, read_placement
+from rnnexport.targets.onnx.profiling import Partition, read_placement
 from rnnexport.targets.onnx.providers import PROVIDERS, RUNTIMES, execution_chain, prepared, settings
 from rnnexport.targets.onnx.runner import open_runner
 from rnnexport.targets.registry import ALL_PROVIDERS, target
@@ -202,9 +202,9 @@ EVENTS = [
     event("behind", "Neg", "CPUExecutionProvider", 50, 1),
 ]
 TOLD = (
-    Part(VINO, (("body/a", "MatMul"), ("body/b", "Tanh"))),
-    Part(VINO, (("gru", "GRU"), ("transpose", "Transpose"))),
-    Part("CPUExecutionProvider", (("scan", "Scan"),)),
+    Partition(VINO, (("body/a", "MatMul"), ("body/b", "Tanh"))),
+    Partition(VINO, (("gru", "GRU"), ("transpose", "Transpose"))),
+    Partition("CPUExecutionProvider", (("scan", "Scan"),)),
 )
 
 

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from rnnexport.quantization.calibration import Range
+from rnnexport.quantization.calibration import ObservedRange
 from rnnexport.quantization.weights import per_channel
 from rnnexport.targets.onnx.quantized import rewrite
 from rnnexport.targets.onnx.quantized_ranges import outside, ranges
@@ -18,7 +18,7 @@ W = RNG.standard_normal((6, 4)).astype("f")
 RECURRENT = (RNG.standard_normal((4, 4)) / 2).astype("f")
 BIAS = RNG.standard_normal(4).astype("f")
 X = RNG.standard_normal((3, 5, 6)).astype("f")  # T, B, I
-SEEN = Range(np.full(6, -2.0), np.full(6, 2.5))
+SEEN = ObservedRange(np.full(6, -2.0), np.full(6, 2.5))
 
 DENSE = """<ir_version: 8, opset_import: ["": 17]>
 m (float[T, B, 6] x) => (float[T, B, 4] y) { product = MatMul (x, W)  y = Add (product, bias) }"""
@@ -74,7 +74,7 @@ def test_a_product_is_one_of_integers(form, known, portable):
 
 
 def test_a_range_that_is_too_small_cuts_off():
-    narrow = Range(np.full(6, -0.1), np.full(6, 0.1))
+    narrow = ObservedRange(np.full(6, -0.1), np.full(6, 0.1))
     made = model(DENSE, W=W, bias=BIAS)
     wide, bad = (run(rewritten(made, "int8", {"x": one})[0], [{"x": X}])[0]["y"] for one in (SEEN, narrow))
     truth = X @ W + BIAS
@@ -89,7 +89,10 @@ def test_channels_of_different_sizes_are_made_even(form):
     made = model(DENSE, W=weights, bias=BIAS)
     truth = feed["x"].astype(float) @ weights + BIAS
     found = ranges(made, [feed])
-    plain, even = ({"x": Range(*(np.full(6, end) for end in (found["x"].low.min(), found["x"].high.max())))}, found)
+    plain, even = (
+        {"x": ObservedRange(*(np.full(6, end) for end in (found["x"].low.min(), found["x"].high.max())))},
+        found,
+    )
     errors = [np.abs(run(rewritten(made, form, one)[0], [feed])[0]["y"] - truth).max() for one in (plain, even)]
     assert errors[1] < errors[0] / 5
     assert errors[1] < 0.03 * np.ptp(truth)

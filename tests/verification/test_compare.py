@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from rnnexport.artifact.goldens import Kept, spread
+from rnnexport.artifact.goldens import KeptValues, spread
 from rnnexport.core.errors import UsageError
 from rnnexport.verification.compare import Comparison, Wanted, compare_outputs, excess, worst
 from rnnexport.verification.compare import compare as compare_wanted
@@ -112,7 +112,7 @@ def test_the_first_bad_timestep_is_told_which_need_not_be_that_of_the_first_bad_
 def test_of_an_output_that_is_too_large_only_what_was_kept_is_compared_at_its_own_places():
     whole = np.arange(2 * 50 * 100, dtype="float32").reshape(2, 50, 100)
     indices = spread(whole.size, 300)
-    wanted = Wanted(whole.reshape(-1)[indices], time_axis=1, kept=Kept(whole.shape, "", indices))
+    wanted = Wanted(whole.reshape(-1)[indices], time_axis=1, kept=KeptValues(whole.shape, "", indices))
     assert compare_wanted("y", whole, wanted, T).passed
     changed = whole.copy()
     place = np.unravel_index(indices[137], whole.shape)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import rnnexport
-from rnnexport.api.expectations import Asked, SourceTruth, claim_of
-from rnnexport.api.merge import Part, merge, part_of
+from rnnexport.api.expectations import Requested, SourceTruth, claim_of
+from rnnexport.api.merge import ShardResult, merge, part_of
 from rnnexport.artifact.goldens import digest_of
 from rnnexport.core.errors import UsageError
 from rnnexport.core.run_record import file_records
@@ -48,7 +48,7 @@ def truth(saved):
 
 
 def run(paths, truth, data, override=None):
-    asked = Asked(truth, data, override or Override())
+    asked = Requested(truth, data, override or Override())
     claims = [claim_of(ONNX, path, asked) for path in paths]
     found = [verify_artifact(ONNX, path, claim) for path, claim in zip(paths, claims, strict=True)]
     report = Report(tuple(replace(one, files=file_records([path])) for one, path in zip(found, paths, strict=True)))
@@ -59,7 +59,7 @@ def through_a_file(parts, folder):
     """The parts as they are read from files."""
     for at, part in enumerate(parts):
         (folder / f"{at}.json").write_text(part.to_json())
-    return {f"{at}.json": Part.from_file(folder / f"{at}.json") for at in range(len(parts))}
+    return {f"{at}.json": ShardResult.from_file(folder / f"{at}.json") for at in range(len(parts))}
 
 
 @GROUP
@@ -83,8 +83,8 @@ def test_shards_beside_a_source_say_what_a_single_run_says(exported, truth, reco
 @GROUP
 def test_the_source_is_run_once_for_all_artifacts_and_gives_the_same_again(truth, recordings, exported):
     path = exported("lstm")["onnx"].path
-    claim = claim_of(ONNX, path, Asked(truth, recordings, Override(), shared=True))
-    other = claim_of(ONNX, path, Asked(truth, recordings, Override(), shared=True))
+    claim = claim_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
+    other = claim_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
     assert claim.data is other.data
     next(claim.data())  # and leaves
     first, again = list(claim.data()), list(claim.data())
@@ -189,7 +189,7 @@ def test_a_part_that_was_cut_or_changed_is_told(parts, tmp_path):
     ):
         path.write_text(changed)
         with pytest.raises(UsageError, match=r"p\.json is no part|--shard 4/3"):
-            Part.from_file(path)
+            ShardResult.from_file(path)
 
 
 @GROUP

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnexport.verification.statistics import EDGES, Errors, Sum, Sums, measure, nothing, ulps
+from rnnexport.verification.statistics import EDGES, Errors, ExactSum, Sums, measure, nothing, ulps
 
 
 def test_each_number_is_what_its_name_says():
@@ -115,7 +115,7 @@ def test_infinities_that_are_right_leave_the_other_figures_alone():
 @given(st.lists(st.floats(width=64), max_size=20), st.randoms())
 def test_sums_are_exact_whatever_the_order(values, random):
     shuffled = random.sample(values, len(values))
-    one, other = (sum(map(Sum.of, numbers), Sum()) for numbers in (values, shuffled))
+    one, other = (sum(map(ExactSum.of, numbers), ExactSum()) for numbers in (values, shuffled))
     finite = [value for value in values if math.isfinite(value)]
     assert one.quanta == other.quanta
     assert math.isnan(one.rest) == math.isnan(other.rest)
@@ -128,12 +128,12 @@ def test_sums_are_exact_whatever_the_order(values, random):
 
 
 def test_sums_of_what_is_not_finite_and_too_large():
-    huge = Sum.of(sys.float_info.max)
+    huge = ExactSum.of(sys.float_info.max)
     assert float(huge + huge) == math.inf
     assert (huge + huge) / 2 == sys.float_info.max
-    assert float(Sum.of(-sys.float_info.max) + Sum.of(-sys.float_info.max)) == -math.inf
-    assert math.isnan(float(Sum.of(math.inf) + Sum.of(-math.inf)))
-    assert Sum.of(math.inf) + Sum.of(1.0) == Sum(2**1074, math.inf)
+    assert float(ExactSum.of(-sys.float_info.max) + ExactSum.of(-sys.float_info.max)) == -math.inf
+    assert math.isnan(float(ExactSum.of(math.inf) + ExactSum.of(-math.inf)))
+    assert ExactSum.of(math.inf) + ExactSum.of(1.0) == ExactSum(2**1074, math.inf)
 
 
 def test_sums_side_by_side_are_the_sums_one_by_one():
@@ -143,5 +143,5 @@ def test_sums_side_by_side_are_the_sums_one_by_one():
     columns[2] = columns[2][:5]
     found = reduce(add, map(Sums.of, columns)).floats()
     padded = [np.append(column, np.zeros(9 - column.size)) for column in columns]
-    wanted = [float(reduce(add, map(Sum.of, row))) for row in zip(*padded, strict=True)]
+    wanted = [float(reduce(add, map(ExactSum.of, row))) for row in zip(*padded, strict=True)]
     np.testing.assert_array_equal(found, wanted)

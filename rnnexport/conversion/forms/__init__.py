@@ -26,7 +26,7 @@ from rnnexport.conversion.forms import (
     text,
 )
 from rnnexport.conversion.forms.replay import FormReplay, has_known_branch
-from rnnexport.conversion.forms.values import Form, Pair, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, Value
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.core.signature import TEXT
@@ -100,7 +100,7 @@ def _has_any(graph_def: Any) -> bool:
 
 
 def _form_of(operation: tf.Operation, inputs: Sequence[Value]) -> Form | None:
-    is_complex = any(isinstance(value, Pair) for value in inputs) or any(
+    is_complex = any(isinstance(value, ComplexPair) for value in inputs) or any(
         tensor.dtype.is_complex for tensor in operation.outputs
     )
     if operation.type in _FORMS:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.conversion.forms.complex_numbers import each_part
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, FormError, Tensor, Value
 
 _MASKS = ("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask")
 
@@ -56,7 +56,7 @@ def _diagonal(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] |
     del operation
     x, given, _ = inputs
     offset = _one_place(given)
-    if isinstance(x, Pair) or offset is None or x.shape.rank is None:
+    if isinstance(x, ComplexPair) or offset is None or x.shape.rank is None:
         return None
     batch, rows, columns = _matrix_sizes(x)
     start = offset if offset >= 0 else -offset * columns
@@ -70,7 +70,7 @@ def _with_diagonal(operation: tf.Operation, inputs: Sequence[Value]) -> list[Val
     del operation
     x, diagonal, given = inputs
     offset = _one_place(given)
-    if isinstance(x, Pair) or isinstance(diagonal, Pair) or offset is None or x.shape.rank is None:
+    if isinstance(x, ComplexPair) or isinstance(diagonal, ComplexPair) or offset is None or x.shape.rank is None:
         return None
     _, rows, columns = _matrix_sizes(x)
     places_M = tf.clip_by_value(tf.range(rows) + min(offset, 0), 0, tf.shape(diagonal)[-1] - 1)
@@ -194,9 +194,9 @@ def _count(which: Tensor, dtype: tf.DType) -> Tensor:
 def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     """StridedSlice of `x[..., 0]` as one of all axes: tf2onnx does not know how many there are in a loop."""
     x, begin, end, strides = inputs
-    if isinstance(x, Pair):
+    if isinstance(x, ComplexPair):
         parts = [_sliced(operation, [part, begin, end, strides]) for part in (x.real, x.imag)]
-        return [Pair(parts[0][0], parts[1][0])] if parts[0] and parts[1] else each_part(operation, inputs)
+        return [ComplexPair(parts[0][0], parts[1][0])] if parts[0] and parts[1] else each_part(operation, inputs)
     ellipsis, count = operation.get_attr("ellipsis_mask"), begin.shape[0]
     rank = getattr(x, "shape", tf.TensorShape(None)).rank
     if not ellipsis or rank is None or count is None:
@@ -213,7 +213,7 @@ def _sliced(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | N
 def _flattened(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     """Reshape to one axis whose size is computed, which to ONNX is that of the input where it is 0."""
     x, sizes = inputs
-    if isinstance(x, Pair):
+    if isinstance(x, ComplexPair):
         return each_part(operation, inputs)
     if sizes.shape != [1] or tf.get_static_value(sizes) is not None:
         return None

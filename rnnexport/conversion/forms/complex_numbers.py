@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
+from rnnexport.conversion.forms.values import ComplexPair, Form, FormError, Tensor, Value, copied
 
 # Operators that move numbers, or add them up: the same is done to both parts.
 _OF_EACH_PART = frozenset(
@@ -43,10 +43,10 @@ def of_each_part(operation: tf.Operation) -> Form | None:
 
 def each_part(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """The operator on the real parts, and on the imaginary ones."""
-    reals = [value.real if isinstance(value, Pair) else value for value in inputs]
-    imags = [value.imag if isinstance(value, Pair) else value for value in inputs]
+    reals = [value.real if isinstance(value, ComplexPair) else value for value in inputs]
+    imags = [value.imag if isinstance(value, ComplexPair) else value for value in inputs]
     parts = (copied(operation, reals, "real", part=True), copied(operation, imags, "imag", part=True))
-    return [Pair(real, imag) for real, imag in zip(*parts, strict=True)]
+    return [ComplexPair(real, imag) for real, imag in zip(*parts, strict=True)]
 
 
 def _of_numbers(function: Callable[..., Value]) -> Form:
@@ -62,7 +62,7 @@ def _of_numbers(function: Callable[..., Value]) -> Form:
 def _constant(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     del inputs
     value = tf.make_ndarray(operation.get_attr("value"))
-    return [Pair(tf.constant(value.real, name="real"), tf.constant(value.imag, name="imag"))]
+    return [ComplexPair(tf.constant(value.real, name="real"), tf.constant(value.imag, name="imag"))]
 
 
 def _cast(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -70,49 +70,49 @@ def _cast(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     (z,), kind = inputs, operation.outputs[0].dtype
     if not kind.is_complex:
         return [tf.cast(z.real, kind)]
-    if isinstance(z, Pair):
-        return [Pair(tf.cast(z.real, kind.real_dtype), tf.cast(z.imag, kind.real_dtype))]
+    if isinstance(z, ComplexPair):
+        return [ComplexPair(tf.cast(z.real, kind.real_dtype), tf.cast(z.imag, kind.real_dtype))]
     real = tf.cast(z, kind.real_dtype)
-    return [Pair(real, tf.zeros_like(real))]
+    return [ComplexPair(real, tf.zeros_like(real))]
 
 
-def multiplied(z: Pair, w: Pair) -> Pair:
+def multiplied(z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """(ac - bd) + i(ad + bc)."""
-    return Pair(z.real * w.real - z.imag * w.imag, z.real * w.imag + z.imag * w.real)
+    return ComplexPair(z.real * w.real - z.imag * w.imag, z.real * w.imag + z.imag * w.real)
 
 
-def _multiplied_or_zero(z: Pair, w: Pair) -> Pair:
+def _multiplied_or_zero(z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """MulNoNan: 0 where w is 0, whatever z is."""
     none, product = tf.logical_and(tf.equal(w.real, 0), tf.equal(w.imag, 0)), multiplied(z, w)
-    return Pair(*(tf.where(none, tf.zeros_like(part), part) for part in (product.real, product.imag)))
+    return ComplexPair(*(tf.where(none, tf.zeros_like(part), part) for part in (product.real, product.imag)))
 
 
-def _squared(z: Pair) -> Pair:
-    return Pair(z.real * z.real - z.imag * z.imag, 2 * (z.real * z.imag))
+def _squared(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(z.real * z.real - z.imag * z.imag, 2 * (z.real * z.imag))
 
 
-def _divided(z: Pair, w: Pair) -> Pair:
+def _divided(z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """Z * conj(w) / |w|², with the size of w taken out."""
     size = tf.maximum(tf.abs(w.real), tf.abs(w.imag))
     c, d = w.real / size, w.imag / size
     square = c * c + d * d
     real, imag = (z.real * c + z.imag * d) / square, (z.imag * c - z.real * d) / square
-    return Pair(real / size, imag / size)
+    return ComplexPair(real / size, imag / size)
 
 
-def _divided_or_zero(z: Pair, w: Pair) -> Pair:
+def _divided_or_zero(z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """DivNoNan: 0 where w is 0."""
     none = tf.logical_and(tf.equal(w.real, 0), tf.equal(w.imag, 0))
-    one = Pair(tf.where(none, tf.ones_like(w.real), w.real), w.imag)
+    one = ComplexPair(tf.where(none, tf.ones_like(w.real), w.real), w.imag)
     quotient = _divided(z, one)
-    return Pair(*(tf.where(none, tf.zeros_like(part), part) for part in (quotient.real, quotient.imag)))
+    return ComplexPair(*(tf.where(none, tf.zeros_like(part), part) for part in (quotient.real, quotient.imag)))
 
 
-def _reciprocal(z: Pair) -> Pair:
-    return _divided(Pair(tf.ones_like(z.real), tf.zeros_like(z.real)), z)
+def _reciprocal(z: ComplexPair) -> ComplexPair:
+    return _divided(ComplexPair(tf.ones_like(z.real), tf.zeros_like(z.real)), z)
 
 
-def size_of(z: Pair) -> Tensor:
+def size_of(z: ComplexPair) -> Tensor:
     """|z|."""
     a, b = tf.abs(z.real), tf.abs(z.imag)
     large, small = tf.maximum(a, b), tf.minimum(a, b)
@@ -123,62 +123,62 @@ def size_of(z: Pair) -> Tensor:
 
 def _angle(z: Value) -> Tensor:
     """Of a real number, 0 or pi."""
-    return tf.atan2(z.imag, z.real) if isinstance(z, Pair) else tf.atan2(tf.zeros_like(z), z)
+    return tf.atan2(z.imag, z.real) if isinstance(z, ComplexPair) else tf.atan2(tf.zeros_like(z), z)
 
 
-def _exponential(z: Pair) -> Pair:
+def _exponential(z: ComplexPair) -> ComplexPair:
     size = tf.exp(z.real)
-    return Pair(size * tf.cos(z.imag), size * tf.sin(z.imag))
+    return ComplexPair(size * tf.cos(z.imag), size * tf.sin(z.imag))
 
 
-def _logarithm(z: Pair) -> Pair:
-    return Pair(tf.math.log(size_of(z)), _angle(z))
+def _logarithm(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.math.log(size_of(z)), _angle(z))
 
 
-def _root(z: Pair) -> Pair:
+def _root(z: ComplexPair) -> ComplexPair:
     """The one whose real part is not negative."""
     half = tf.sqrt((size_of(z) + tf.abs(z.real)) * 0.5)
     none = tf.equal(half, 0)
     other = tf.where(none, half, tf.abs(z.imag) / (2 * tf.where(none, tf.ones_like(half), half)))
     right = z.real >= 0
     imag = tf.where(right, other, half)
-    return Pair(tf.where(right, half, other), tf.where(z.imag < 0, -imag, imag))
+    return ComplexPair(tf.where(right, half, other), tf.where(z.imag < 0, -imag, imag))
 
 
-def _power(z: Pair, w: Pair) -> Pair:
+def _power(z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """exp(w log z), and 0 where z is 0, as the C++ library has it."""
     none, power = tf.equal(size_of(z), 0), _exponential(multiplied(w, _logarithm(z)))
-    return Pair(*(tf.where(none, tf.zeros_like(part), part) for part in (power.real, power.imag)))
+    return ComplexPair(*(tf.where(none, tf.zeros_like(part), part) for part in (power.real, power.imag)))
 
 
-def _sine(z: Pair) -> Pair:
-    return Pair(tf.sin(z.real) * tf.cosh(z.imag), tf.cos(z.real) * tf.sinh(z.imag))
+def _sine(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.sin(z.real) * tf.cosh(z.imag), tf.cos(z.real) * tf.sinh(z.imag))
 
 
-def _cosine(z: Pair) -> Pair:
-    return Pair(tf.cos(z.real) * tf.cosh(z.imag), -tf.sin(z.real) * tf.sinh(z.imag))
+def _cosine(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.cos(z.real) * tf.cosh(z.imag), -tf.sin(z.real) * tf.sinh(z.imag))
 
 
-def _hyperbolic_sine(z: Pair) -> Pair:
-    return Pair(tf.sinh(z.real) * tf.cos(z.imag), tf.cosh(z.real) * tf.sin(z.imag))
+def _hyperbolic_sine(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.sinh(z.real) * tf.cos(z.imag), tf.cosh(z.real) * tf.sin(z.imag))
 
 
-def _hyperbolic_cosine(z: Pair) -> Pair:
-    return Pair(tf.cosh(z.real) * tf.cos(z.imag), tf.sinh(z.real) * tf.sin(z.imag))
+def _hyperbolic_cosine(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.cosh(z.real) * tf.cos(z.imag), tf.sinh(z.real) * tf.sin(z.imag))
 
 
-def _hyperbolic_tangent(z: Pair) -> Pair:
+def _hyperbolic_tangent(z: ComplexPair) -> ComplexPair:
     """(sinh 2a + i sin 2b) / (cosh 2a + cos 2b), both times 2 exp(-2|a|)."""
     twice = 2 * tf.abs(z.real)
     small = tf.exp(-twice)
     below = 1 + small * small + 2 * small * tf.cos(2 * z.imag)
-    return Pair(-tf.sign(z.real) * tf.math.expm1(-2 * twice) / below, 2 * small * tf.sin(2 * z.imag) / below)
+    return ComplexPair(-tf.sign(z.real) * tf.math.expm1(-2 * twice) / below, 2 * small * tf.sin(2 * z.imag) / below)
 
 
-def _sigmoid(z: Pair) -> Pair:
+def _sigmoid(z: ComplexPair) -> ComplexPair:
     """(1 + tanh(z / 2)) / 2."""
-    half = _hyperbolic_tangent(Pair(0.5 * z.real, 0.5 * z.imag))
-    return Pair(0.5 + 0.5 * half.real, 0.5 * half.imag)
+    half = _hyperbolic_tangent(ComplexPair(0.5 * z.real, 0.5 * z.imag))
+    return ComplexPair(0.5 + 0.5 * half.real, 0.5 * half.imag)
 
 
 def _product(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -199,44 +199,44 @@ def _product(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 def _einsum(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     equation = operation.get_attr("equation").decode()
     if len(inputs) == 1:
-        return [Pair(tf.einsum(equation, inputs[0].real), tf.einsum(equation, inputs[0].imag))]
+        return [ComplexPair(tf.einsum(equation, inputs[0].real), tf.einsum(equation, inputs[0].imag))]
     z, w = inputs
     return [bilinear(lambda x, y: tf.einsum(equation, x, y), z, w)]
 
 
-def bilinear(product: Callable[[Tensor, Tensor], Tensor], z: Pair, w: Pair) -> Pair:
+def bilinear(product: Callable[[Tensor, Tensor], Tensor], z: ComplexPair, w: ComplexPair) -> ComplexPair:
     """A product of two complex tensors, by the one that real tensors have."""
     real = product(z.real, w.real) - product(z.imag, w.imag)
-    return Pair(real, product(z.real, w.imag) + product(z.imag, w.real))
+    return ComplexPair(real, product(z.real, w.imag) + product(z.imag, w.real))
 
 
 def _conjugated(z: Value) -> Value:
-    return Pair(z.real, -z.imag) if isinstance(z, Pair) else z
+    return ComplexPair(z.real, -z.imag) if isinstance(z, ComplexPair) else z
 
 
-def _conjugate_transposed(z: Pair, order: Tensor) -> Pair:
-    return Pair(tf.transpose(z.real, order), -tf.transpose(z.imag, order))
+def _conjugate_transposed(z: ComplexPair, order: Tensor) -> ComplexPair:
+    return ComplexPair(tf.transpose(z.real, order), -tf.transpose(z.imag, order))
 
 
-def _ones(z: Pair) -> Pair:
-    return Pair(tf.ones_like(z.real), tf.zeros_like(z.real))
+def _ones(z: ComplexPair) -> ComplexPair:
+    return ComplexPair(tf.ones_like(z.real), tf.zeros_like(z.real))
 
 
-def _is_equal(z: Pair, w: Pair) -> Tensor:
+def _is_equal(z: ComplexPair, w: ComplexPair) -> Tensor:
     return tf.logical_and(tf.equal(z.real, w.real), tf.equal(z.imag, w.imag))
 
 
 def _of_one_part(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """Sizes: both parts have the same."""
-    reals = [value.real if isinstance(value, Pair) else value for value in inputs]
+    reals = [value.real if isinstance(value, ComplexPair) else value for value in inputs]
     return list(copied(operation, reals, operation.type.lower(), part=True))
 
 
-def _sign(z: Pair) -> Pair:
+def _sign(z: ComplexPair) -> ComplexPair:
     """Z / |z|, and 0 for 0."""
     size = size_of(z)
     one = tf.where(tf.equal(size, 0), tf.ones_like(size), size)
-    return Pair(z.real / one, z.imag / one)
+    return ComplexPair(z.real / one, z.imag / one)
 
 
 def _refused(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -250,7 +250,7 @@ FORMS: Mapping[str, Form] = {
     "BatchMatMulV2": _product,
     "BatchMatMulV3": _product,
     "Cast": _cast,
-    "Complex": _of_numbers(Pair),
+    "Complex": _of_numbers(ComplexPair),
     "ComplexAbs": _of_numbers(size_of),
     "Conj": _of_numbers(_conjugated),
     "ConjugateTranspose": _of_numbers(_conjugate_transposed),
@@ -291,5 +291,5 @@ FORMS: Mapping[str, Form] = {
 }
 
 
-def _difference(z: Pair, w: Pair) -> Pair:
-    return Pair(z.real - w.real, z.imag - w.imag)
+def _difference(z: ComplexPair, w: ComplexPair) -> ComplexPair:
+    return ComplexPair(z.real - w.real, z.imag - w.imag)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, FormError, Tensor, Value
 
 # The largest matrix, in numbers: 64 MB in float32.
 _LARGEST = 2**24
@@ -78,7 +78,7 @@ def _of_real(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     x, n = inputs[0], _length(inputs[1])
     angles = _angles(n, _half(n), n)
     x = _fitted(x, n)
-    return [Pair(_times(x, _matrix(np.cos, angles, x.dtype)), -_times(x, _matrix(np.sin, angles, x.dtype)))]
+    return [ComplexPair(_times(x, _matrix(np.cos, angles, x.dtype)), -_times(x, _matrix(np.sin, angles, x.dtype)))]
 
 
 def _to_real(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -100,15 +100,15 @@ def _to_real(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     return [_times(real, cosines) - _times(imag, sines)]
 
 
-def _along_last(z: Pair, inverse: bool) -> Pair:
+def _along_last(z: ComplexPair, inverse: bool) -> ComplexPair:
     n = _size(z.real, -1)
     angles = _angles(n, n, n)
     factor = None if not inverse else (1 / n if isinstance(n, int) else 1 / tf.cast(n, tf.float64))
     cosines, sines = (_matrix(function, angles, z.real.dtype, factor) for function in (np.cos, np.sin))
     if inverse:
         real = _times(z.real, cosines) - _times(z.imag, sines)
-        return Pair(real, _times(z.imag, cosines) + _times(z.real, sines))
-    return Pair(_times(z.real, cosines) + _times(z.imag, sines), _times(z.imag, cosines) - _times(z.real, sines))
+        return ComplexPair(real, _times(z.imag, cosines) + _times(z.real, sines))
+    return ComplexPair(_times(z.real, cosines) + _times(z.imag, sines), _times(z.imag, cosines) - _times(z.real, sines))
 
 
 def _of_complex(axes: int, inverse: bool) -> Form:
@@ -122,10 +122,10 @@ def _of_complex(axes: int, inverse: bool) -> Form:
             order = [at for at in range(rank) if at != rank - axis] + [rank - axis]
             back = list(np.argsort(order))
             if axis > 1:
-                z = Pair(tf.transpose(z.real, order), tf.transpose(z.imag, order))
+                z = ComplexPair(tf.transpose(z.real, order), tf.transpose(z.imag, order))
             z = _along_last(z, inverse)
             if axis > 1:
-                z = Pair(tf.transpose(z.real, back), tf.transpose(z.imag, back))
+                z = ComplexPair(tf.transpose(z.real, back), tf.transpose(z.imag, back))
         return [z]
 
     return form

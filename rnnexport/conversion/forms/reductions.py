@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.conversion.forms.complex_numbers import multiplied
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, FormError, Tensor, Value
 
 # So many factors are written out one by one.
 _UNROLLED = 64
@@ -20,7 +20,7 @@ def _product_up_to(operation: tf.Operation, inputs: Sequence[Value]) -> list[Val
     """Cumprod, in the order of TensorFlow's: the product of another order might overflow where this does not."""
     x, given = inputs
     axis = tf.get_static_value(given)
-    parts = [x.real, x.imag] if isinstance(x, Pair) else [x]
+    parts = [x.real, x.imag] if isinstance(x, ComplexPair) else [x]
     rank = parts[0].shape.rank
     if axis is None or rank is None:
         raise FormError("along an axis that is computed")
@@ -32,7 +32,7 @@ def _product_up_to(operation: tf.Operation, inputs: Sequence[Value]) -> list[Val
     back = [order.index(at) for at in range(rank)]
     turned = [tf.transpose(part, back) for part in found]
     turned = [tf.reverse(part, [axis]) if reverse else part for part in turned]
-    return [Pair(*turned) if isinstance(x, Pair) else turned[0]]
+    return [ComplexPair(*turned) if isinstance(x, ComplexPair) else turned[0]]
 
 
 def _products(parts: Sequence[Tensor], exclusive: bool) -> list[Tensor]:
@@ -65,14 +65,14 @@ def _in_a_loop(parts: Sequence[Tensor], first: Sequence[Tensor]) -> list[Tensor]
 def _multiplied(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
     if len(one) == 1:
         return [one[0] * other[0]]
-    product = multiplied(Pair(*one), Pair(*other))
+    product = multiplied(ComplexPair(*one), ComplexPair(*other))
     return [product.real, product.imag]
 
 
 def _product(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     """Prod of complex numbers; that of real ones stays."""
     z, given = inputs
-    if not isinstance(z, Pair):
+    if not isinstance(z, ComplexPair):
         return None
     axes, rank, keep = tf.get_static_value(given), z.real.shape.rank, operation.get_attr("keep_dims")
     if axes is None or rank is None:
@@ -87,7 +87,7 @@ def _product(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | 
         for column in columns[1:]:
             total = _multiplied(total, column)
         parts = [tf.expand_dims(part, axis) if keep else part for part in total]
-    return [Pair(*parts)]
+    return [ComplexPair(*parts)]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ _KINDS = {
 
 def _sorted(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     """As many segments as the last id says."""
-    if any(isinstance(value, Pair) for value in inputs):
+    if any(isinstance(value, ComplexPair) for value in inputs):
         return _each_part(_sorted, operation, inputs)
     x, ids = inputs
     kind = operation.type.removeprefix("Segment")
@@ -132,7 +132,7 @@ def _sorted(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | N
 
 def _unsorted(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     """So many segments as are asked for; a row with an id below 0 is in none."""
-    if any(isinstance(value, Pair) for value in inputs):
+    if any(isinstance(value, ComplexPair) for value in inputs):
         return _each_part(_unsorted, operation, inputs)
     x, ids, count = inputs
     kind = _KINDS[operation.type.removeprefix("UnsortedSegment")]
@@ -162,7 +162,7 @@ def _each_part(form: Form, operation: tf.Operation, inputs: Sequence[Value]) -> 
     if not operation.type.endswith("Sum"):
         raise FormError("of complex numbers")
     parts = [form(operation, [part, *inputs[1:]]) or [] for part in (inputs[0].real, inputs[0].imag)]
-    return [Pair(parts[0][0], parts[1][0])]
+    return [ComplexPair(parts[0][0], parts[1][0])]
 
 
 FORMS: Mapping[str, Form] = {

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from rnnexport.compat.tensorflow import function_def_to_graph, set_flag, smart_constant_value
 from rnnexport.conversion.forms.decompositions import FOLDED
-from rnnexport.conversion.forms.values import Form, FormError, Pair, Tensor, Value, copied
+from rnnexport.conversion.forms.values import ComplexPair, Form, FormError, Tensor, Value, copied
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.double import plain_session
 from rnnexport.source.graphs import CALLS, CASES, CHOICES, LOOPS
@@ -189,7 +189,7 @@ class FormReplay(Replay):
                 raise _formless(operation, name, str(error)) from error
             if found is not None:
                 return found
-        if any(isinstance(value, Pair) for value in inputs) or any(
+        if any(isinstance(value, ComplexPair) for value in inputs) or any(
             tensor.dtype.is_complex for tensor in operation.outputs
         ):
             raise _formless(operation, name, "of complex numbers")
@@ -228,19 +228,19 @@ class FormReplay(Replay):
 def flattened(values: Sequence[Value], lists: Sequence[Sequence[Any]] | None = None) -> Iterator[Any]:
     """Both parts of each pair, and every other value; or for each of them what stands in `lists` beside it."""
     for at, value in enumerate(values):
-        parts = [value.real, value.imag] if isinstance(value, Pair) else [value]
+        parts = [value.real, value.imag] if isinstance(value, ComplexPair) else [value]
         yield from parts if lists is None else [lists[at][0]] * len(parts)
 
 
 def regrouped(flat: Sequence[Tensor], like: Sequence[Value]) -> list[Value]:
     """The inverse of `flattened`, by what is a pair in `like`."""
     rest = iter(flat)
-    return [Pair(next(rest), next(rest)) if isinstance(value, Pair) else next(rest) for value in like]
+    return [ComplexPair(next(rest), next(rest)) if isinstance(value, ComplexPair) else next(rest) for value in like]
 
 
 def _shape(value: Value) -> tf.TensorShape | None:
     """None of a list of tensors, which has none."""
-    shape: tf.TensorShape | None = getattr(value.real if isinstance(value, Pair) else value, "shape", None)
+    shape: tf.TensorShape | None = getattr(value.real if isinstance(value, ComplexPair) else value, "shape", None)
     return shape
 
 
@@ -283,7 +283,7 @@ def known_integers(operation: tf.Operation, inputs: Sequence[Value]) -> np.ndarr
     if not inputs or len(operation.outputs) != 1 or operation.op_def.is_stateful:
         return None
     dtype = operation.outputs[0].dtype
-    if not (dtype.is_integer or dtype.is_bool) or any(isinstance(value, Pair) for value in inputs):
+    if not (dtype.is_integer or dtype.is_bool) or any(isinstance(value, ComplexPair) for value in inputs):
         return None
     known = _sizes if operation.type in _PICKS else tf.get_static_value
     values = [value for value in map(known, inputs) if value is not None]
@@ -315,7 +315,7 @@ def computed(operation: tf.Operation) -> list[Value] | None:
 
 def _constant(array: np.ndarray) -> Value:
     if np.iscomplexobj(array):
-        return Pair(tf.constant(array.real, name="real"), tf.constant(array.imag, name="imag"))
+        return ComplexPair(tf.constant(array.real, name="real"), tf.constant(array.imag, name="imag"))
     return tf.constant(array)
 
 

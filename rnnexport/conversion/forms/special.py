@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.values import Form, Pair, Tensor, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, Tensor, Value
 
 # The coefficients above and below the line, by powers of the argument, the constant first: near the middle, in the
 # tails, and far out.
@@ -183,7 +183,7 @@ def _next(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 def _of(function: Callable[[Tensor, Tensor], Tensor]) -> Form:
     def form(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
         del operation
-        return None if any(isinstance(value, Pair) for value in inputs) else [function(*inputs)]
+        return None if any(isinstance(value, ComplexPair) for value in inputs) else [function(*inputs)]
 
     return form
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnexport.compat.tensorflow import set_words
-from rnnexport.conversion.forms.values import Form, Pair, Value
+from rnnexport.conversion.forms.values import ComplexPair, Form, Value
 from rnnexport.source.while_traced import NUMBERS
 
 WORDS = "_words"
@@ -37,7 +37,7 @@ def works_on_text(node: Any) -> bool:
 def _looked_up(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value] | None:
     condition, found, default = inputs
     words = _words(operation)
-    if words is None or any(isinstance(value, Pair) for value in (found, default)):
+    if words is None or any(isinstance(value, ComplexPair) for value in (found, default)):
         return None
     at = _number(condition.op.inputs[1], words)
     return [tf.where(at < 0, default, tf.gather(found.op.inputs[0], tf.maximum(at, 0)))]

@@ -12,14 +12,14 @@ Tensor = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ComplexPair:
     """A complex tensor, or a list of complex tensors that a loop fills: two of one shape and dtype."""
 
     real: Tensor
     imag: Tensor
 
 
-# A Tensor or a Pair.
+# A Tensor or a ComplexPair.
 Value = Any
 # Gives the outputs of an operator; None to leave the operator as it is.
 Form = Callable[[tf.Operation, Sequence[Value]], list[Value] | None]

@@ -18,7 +18,7 @@ from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interfac
 from rnnexport.emit.c.prelude import NAMES
 from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
 from rnnexport.emit.numpy.naming import identifier as python_identifier
-from rnnexport.emit.numpy.tokens import TokenNames, Weight
+from rnnexport.emit.numpy.tokens import TokenNames, WeightName
 from rnnexport.ir.program import Iteration, Program
 from rnnexport.ir.terms import Term
 
@@ -129,10 +129,10 @@ class _UnitWriter:
 
     def _weights(
         self, names: SourceNames, weights: Mapping[str, np.ndarray], leaves: Mapping[str, Term]
-    ) -> dict[Term, Weight]:
+    ) -> dict[Term, WeightName]:
         paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
         places = attributes_of(paths.values())
-        found: dict[Term, Weight] = {}
+        found: dict[Term, WeightName] = {}
         taken = {*KEYWORDS, *NAMES, *_LOCALS}
         for each, array in weights.items():
             group, attribute = places[paths[each]]
@@ -143,7 +143,7 @@ class _UnitWriter:
             self._constants[made] = (array, f"{paths[each]} {shape_text(array.shape)}")
             leaf = leaves[each]
             self._given[leaf] = Array(array.dtype.name, array.shape, solid_strides(array.shape), made)
-            found[leaf] = Weight(python_identifier(paths[each].rpartition("/")[2]), attribute)
+            found[leaf] = WeightName(python_identifier(paths[each].rpartition("/")[2]), attribute)
         return found
 
     def parts(self) -> TranslationUnit:

@@ -12,7 +12,7 @@ from rnnexport.emit.numpy.expression import Expression, Shape, Size
 from rnnexport.emit.numpy.layout import LINE, Legend, block, bracketed, commented, statement
 from rnnexport.emit.numpy.naming import LOCALS, NamesInScope, Origins, shown
 from rnnexport.emit.numpy.operators import names_of_all
-from rnnexport.emit.numpy.tokens import TokenNames, Weight
+from rnnexport.emit.numpy.tokens import TokenNames, WeightName
 from rnnexport.emit.numpy.writing import TOKEN, Assignment, Context, WrittenFunction, write_body
 from rnnexport.ir.operators import operator
 from rnnexport.ir.program import If, Iteration, Scan
@@ -81,7 +81,7 @@ class Functions:
     """
 
     def __init__(
-        self, origins: Origins, legend: Legend, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]
+        self, origins: Origins, legend: Legend, weights: Mapping[Term, WeightName], inputs: Mapping[Term, str]
     ) -> None:
         self._origins, self._legend, self._inputs = origins, legend, frozenset(inputs.values())
         self._tokens = TokenNames(origins, weights, inputs)

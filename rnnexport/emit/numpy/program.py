@@ -31,7 +31,7 @@ from rnnexport.emit.numpy.naming import (
     shown,
 )
 from rnnexport.emit.numpy.operators import closure_of, source_of
-from rnnexport.emit.numpy.tokens import Weight
+from rnnexport.emit.numpy.tokens import WeightName
 from rnnexport.ir.program import Program, Scan, is_literal
 from rnnexport.ir.terms import Term, below
 from rnnexport.version import __version__
@@ -75,7 +75,7 @@ class _ModuleWriter:
         paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
         places = attributes_of(paths.values())
         self._given: dict[Term, Expression] = {}
-        self._weights: dict[Term, Weight] = {}
+        self._weights: dict[Term, WeightName] = {}
         leaves = program.parameters
         for each, array in weights.items():
             bare = identifier(names.weights.get(each, each).rpartition("/")[2])
@@ -115,7 +115,7 @@ class _ModuleWriter:
     def _put(self, leaf: Term, array: np.ndarray, group: str, attribute: str, bare: str = "") -> None:
         self._arrays[f"{group}/{attribute}"] = array
         self._given[leaf] = Expression(f"w.{group}.{attribute}")
-        self._weights[leaf] = Weight(bare or attribute, attribute)
+        self._weights[leaf] = WeightName(bare or attribute, attribute)
 
     def _put_constants(self) -> None:
         """What is neither a weight nor short enough to be written into the code."""

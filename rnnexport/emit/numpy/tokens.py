@@ -25,7 +25,7 @@ _DEEP = 3
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightName:
     """What a weight is called: in its own layer, and beside others of that name."""
 
     bare: str
@@ -41,7 +41,7 @@ class TokenNames:
         inputs: the name of each input of the model.
     """
 
-    def __init__(self, origins: Origins, weights: Mapping[Term, Weight], inputs: Mapping[Term, str]) -> None:
+    def __init__(self, origins: Origins, weights: Mapping[Term, WeightName], inputs: Mapping[Term, str]) -> None:
         self._origins, self._weights, self._inputs = origins, weights, inputs
 
     def given(
@@ -104,7 +104,7 @@ class TokenNames:
                 if all(gates) and len(set(gates)) == len(gates):
                     wanted.update({at: f"{name}_{gate}" for at, gate in zip(same, gates, strict=True)})
 
-    def _weight(self, term: Term) -> Weight | None:
+    def _weight(self, term: Term) -> WeightName | None:
         """The one weight that a term is or is computed from."""
         found = [self._weights[part] for part in below([term]) if part in self._weights]
         return found[0] if len(found) == 1 else None

@@ -17,7 +17,7 @@ from rnnexport.emit.c.interface import Argument, Interface, interface_of
 _MESSAGES = {1: "a length of 0, or above its largest", 2: "too small a buffer"}
 
 
-class Program:
+class CompiledModel:
     """A model in a shared object.
 
     Args:

@@ -14,7 +14,7 @@ from rnnexport.core.errors import ProviderError
 from rnnexport.core.signature import TensorSpec, argument_name
 from rnnexport.targets.base import RuntimeTensor
 from rnnexport.targets.c import compiler
-from rnnexport.targets.c.calling import Program
+from rnnexport.targets.c.calling import CompiledModel
 from rnnexport.targets.c.files import HEADER, read_source, read_text, weights_file
 
 
@@ -24,7 +24,7 @@ class CRunner:
     ordered = True
     entries: tuple[str, ...] = ()
 
-    def __init__(self, program: Program, settings: Mapping[str, str]) -> None:
+    def __init__(self, program: CompiledModel, settings: Mapping[str, str]) -> None:
         self._program, self.settings = program, settings
         signature = program.signature
         self.inputs = tuple(_tensor(spec, argument_name(spec.name)) for spec in signature.all_inputs)
@@ -52,7 +52,7 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[CRunn
     found = compiler.find()
     with TemporaryDirectory(prefix="rnnexport_c_") as folder:
         program, settings = _without_warnings(path, Path(folder), found)
-        yield CRunner(Program(program, source.signature, source.name, weights_file(path, source)), settings)
+        yield CRunner(CompiledModel(program, source.signature, source.name, weights_file(path, source)), settings)
 
 
 def _without_warnings(path: Path, folder: Path, found: compiler.Compiler) -> tuple[Path, dict[str, str]]:

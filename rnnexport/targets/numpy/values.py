@@ -45,7 +45,7 @@ def inner_values(
     """
     del provider, tf32
     model = opened(path)
-    seen = _Seen(str(path), {_owner(array) for array in (*_arrays(vars(model)), *feed.values())})
+    seen = _RunValues(str(path), {_owner(array) for array in (*_arrays(vars(model)), *feed.values())})
     before = sys.gettrace()
     with ForeignCode(partial(_refused, path)):
         runner = NumpyRunner(model)
@@ -58,7 +58,7 @@ def inner_values(
 
 
 @dataclass
-class _Value:
+class _LineValue:
     """What one line made, each time it ran."""
 
     place: str
@@ -79,7 +79,7 @@ class _Value:
         return np.stack(self.arrays) if len({array.shape for array in self.arrays}) == 1 else None
 
 
-class _Seen:
+class _RunValues:
     """All values of one run.
 
     Args:
@@ -90,7 +90,7 @@ class _Seen:
     def __init__(self, file: str, given: set[int]) -> None:
         self._file = file
         self._given = given
-        self._values: dict[str, _Value] = {}
+        self._values: dict[str, _LineValue] = {}
 
     def called(self, frame: FrameType, event: str, argument: Any) -> _Call | None:
         """The trace function of Python: what is to be told of a call, or None where that is nothing."""
@@ -111,7 +111,7 @@ class _Seen:
 
     def keep(self, place: str, name: str, array: np.ndarray) -> None:
         """Take a copy of a value."""
-        self._values.setdefault(name, _Value(place)).add(array)
+        self._values.setdefault(name, _LineValue(place)).add(array)
 
     def values(self) -> InnerValues:
         """All of them, in the order in which they were seen first."""
@@ -128,7 +128,7 @@ class _Seen:
 class _Call:
     """One call of a function of the program, told of every line that ran in it."""
 
-    def __init__(self, seen: _Seen, place: str) -> None:
+    def __init__(self, seen: _RunValues, place: str) -> None:
         self._seen = seen
         self._place = place
         self._line = 0  # that ran last; 0 before the first, which makes the arguments

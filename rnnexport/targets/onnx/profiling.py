@@ -31,7 +31,7 @@ _FULL = 1_000_000
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """Nodes that were given to a provider together: to be compiled to one, or a single node.
 
     Attributes:
@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class _Ran:
+class _ProfiledNode:
     """A node of the profile; `provider` is what ONNX Runtime calls it."""
 
     name: str
@@ -59,13 +59,15 @@ class _Ran:
         return int(number) if number != self.name and number.isdecimal() else None
 
 
-def parts(session: Any) -> tuple[Part, ...]:
+def parts(session: Any) -> tuple[Partition, ...]:
     """What each provider was given, as the session tells it; nothing from ONNX Runtime before 1.24."""
     told: Sequence[Any] = getattr(session, "get_provider_graph_assignment_info", tuple)()
-    return tuple(Part(part.ep_name, tuple((node.name, node.op_type) for node in part.get_nodes())) for part in told)
+    return tuple(
+        Partition(part.ep_name, tuple((node.name, node.op_type) for node in part.get_nodes())) for part in told
+    )
 
 
-def read_placement(profile: Path, told: Sequence[Part]) -> Placement:
+def read_placement(profile: Path, told: Sequence[Partition]) -> Placement:
     """Which provider ran which node.
 
     Args:
@@ -109,17 +111,17 @@ def _loops(profile: Path) -> tuple[list[tuple[int, int]], bool]:
     return outermost, count < _FULL
 
 
-def _ran(event: Mapping[str, Any], loops: Sequence[tuple[int, int]]) -> _Ran:
+def _ran(event: Mapping[str, Any], loops: Sequence[tuple[int, int]]) -> _ProfiledNode:
     arguments = event["args"]
     before = bisect_left(loops, event["ts"], key=itemgetter(0))  # loops that started earlier than the node
     inside = before > 0 and event["ts"] < loops[before - 1][1]
     operator = arguments["op_name"]
-    return _Ran(
+    return _ProfiledNode(
         event["name"].removesuffix(_KERNEL), operator, arguments["provider"], inside or operator in RECURRENT_OPERATORS
     )
 
 
-def _compiled(provider: str, told: Sequence[Part], runs: Mapping[_Ran, int]) -> Sequence[Part]:
+def _compiled(provider: str, told: Sequence[Partition], runs: Mapping[_ProfiledNode, int]) -> Sequence[Partition]:
     """The parts that the provider compiled, by their number; none where what is told does not fit what ran."""
     names = {node.name for node in runs}
     # A node that was given to the provider and not compiled runs under its own name.
@@ -128,7 +130,7 @@ def _compiled(provider: str, told: Sequence[Part], runs: Mapping[_Ran, int]) -> 
     return found if numbers and len(found) == max(numbers) + 1 else ()
 
 
-def _placed(node: _Ran, runs: int, compiled: Sequence[Part]) -> Iterator[PlacedNode]:
+def _placed(node: _ProfiledNode, runs: int, compiled: Sequence[Partition]) -> Iterator[PlacedNode]:
     provider = short_name(node.provider)
     if node.part is None:
         yield PlacedNode(node.name, node.operator, provider, runs, node.recurrent)

@@ -27,7 +27,7 @@ from rnnexport.artifact.goldens import Arrays
 from rnnexport.core.lowering import LoweringDecision
 from rnnexport.core.quantization import QuantizedPart
 from rnnexport.ir.loop_body import constant
-from rnnexport.quantization.calibration import Range, Saturation
+from rnnexport.quantization.calibration import ObservedRange, Saturation
 from rnnexport.targets.base import ExportOptions
 from rnnexport.targets.onnx.outside import with_arrays, without_arrays
 from rnnexport.targets.onnx.quantized_nodes import Rewriter
@@ -81,7 +81,7 @@ class Quantizer:
     def __init__(self, graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions) -> None:
         self._graphs, self._feeds, self._options = graphs, feeds, options
         self._lowered: dict[bool, tuple[ir.Model, tuple[LoweringDecision, ...]]] = {}
-        self._ranges: Mapping[str, Range] | None = None
+        self._ranges: Mapping[str, ObservedRange] | None = None
 
     def write(
         self, path: Path, form: str, calls: Sequence[Arrays], only: frozenset[str] | None = None
@@ -114,7 +114,7 @@ class Quantizer:
             self._lowered[integer] = lowered_model(self._graphs, self._feeds, options)
         return self._lowered[integer]
 
-    def _known_ranges(self, calls: Sequence[Arrays]) -> Mapping[str, Range]:
+    def _known_ranges(self, calls: Sequence[Arrays]) -> Mapping[str, ObservedRange]:
         if self._ranges is None:
             self._ranges = ranges(self._model("int8")[0], calls)
         return self._ranges
@@ -128,7 +128,7 @@ def quantizer(graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions) -
 def rewrite(
     model: ir.Model,
     form: str,
-    found: Mapping[str, Range],
+    found: Mapping[str, ObservedRange],
     *,
     portable: bool = False,
     only: frozenset[str] | None = None,

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from rnnexport.core.quantization import QuantizedPart
 from rnnexport.ir.loop_body import constant
 from rnnexport.lowering.emit import initializer
-from rnnexport.quantization.calibration import Range
+from rnnexport.quantization.calibration import ObservedRange
 from rnnexport.quantization.weights import per_channel
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _LARGEST_HALF = float(np.finfo(np.float16).max)
 class Rewriter:
     """Rewrites the operators of one model. See `quantized.rewrite` for its arguments."""
 
-    def __init__(self, model: ir.Model, form: str, found: Mapping[str, Range], *, portable: bool) -> None:
+    def __init__(self, model: ir.Model, form: str, found: Mapping[str, ObservedRange], *, portable: bool) -> None:
         self._model, self._form, self._ranges, self._portable = model, form, found, portable
         self._held: dict[ir.Value, ir.Value] = {}
         self._matrices: dict[tuple[ir.Value, float, int], tuple[ir.Value, ir.Value]] = {}
@@ -89,7 +89,7 @@ class Rewriter:
         if factors is not None and known is not None:
             made.append(_node("Mul", [x, self._constant(1 / factors, f"{name}/evened")], f"{name}/even"))
             made[0].outputs[0].shape = x.shape
-            x, known = made[0].outputs[0], Range(known.low / factors, known.high / factors)
+            x, known = made[0].outputs[0], ObservedRange(known.low / factors, known.high / factors)
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
         fused = bias if bias is not None and self._fuses(node, bias) else None
         known = known if self._form == "int8" else None
@@ -130,7 +130,7 @@ class Rewriter:
         return row and not self._portable and _number(node, "beta", 1.0) == 1.0
 
     def _multiplied(
-        self, name: str, x: ir.Value, q: ir.Value, scale: ir.Value, bias: ir.Value | None, known: Range | None
+        self, name: str, x: ir.Value, q: ir.Value, scale: ir.Value, bias: ir.Value | None, known: ObservedRange | None
     ) -> tuple[list[ir.Node], ir.Value, str]:
         """(nodes, product, how): by the range of `x`, or that of each call."""
         end = [] if bias is None else [None, bias]
@@ -238,7 +238,7 @@ class Rewriter:
         return f"{node.name or node.op_type}{end}_{self._count}"
 
 
-def _factors(known: Range, matrix: np.ndarray) -> np.ndarray | None:
+def _factors(known: ObservedRange, matrix: np.ndarray) -> np.ndarray | None:
     """What to divide each channel of what is multiplied by, and to multiply the rows of the matrix with.
 
     Channels of different sizes share one scale, in which the small ones vanish. The root of both sizes shares what is

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.ir.loop_body import constant
 from rnnexport.lowering.emit import initializer
-from rnnexport.quantization.calibration import Range, Saturation
+from rnnexport.quantization.calibration import ObservedRange, Saturation
 from rnnexport.targets.onnx.session import run
 
 _BODIES = ("Scan", "Loop")
@@ -18,22 +18,22 @@ _BODIES = ("Scan", "Loop")
 _Look = Callable[[ir.Value, ir.Graph, str], Sequence[ir.Node]]
 
 
-def ranges(model: ir.Model, calls: Sequence[Arrays]) -> dict[str, Range]:
+def ranges(model: ir.Model, calls: Sequence[Arrays]) -> dict[str, ObservedRange]:
     """The range of what each product takes, by the name of that value, over all calls and the steps inside them.
 
     Args:
         model: in float32.
         calls: feeds, states included: of a sequence in pieces those that the piece before ended with.
     """
-    found: dict[str, Range] = {}
+    found: dict[str, ObservedRange] = {}
     for arrays in _seen(model, calls, _ends):
         for name, (low, high) in arrays.items():
-            one = Range(_of_channels(low, np.min), _of_channels(high, np.max))
+            one = ObservedRange(_of_channels(low, np.min), _of_channels(high, np.max))
             found[name] = found[name].merged(one) if name in found else one
     return {name: one for name, one in found.items() if one.is_finite}
 
 
-def outside(model: ir.Model, known: Mapping[str, Range], calls: Sequence[Arrays]) -> Saturation:
+def outside(model: ir.Model, known: Mapping[str, ObservedRange], calls: Sequence[Arrays]) -> Saturation:
     """How many values lie outside of the ranges that they have as a whole."""
 
     def count(value: ir.Value, graph: ir.Graph, name: str) -> Sequence[ir.Node]:

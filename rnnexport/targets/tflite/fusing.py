@@ -132,7 +132,7 @@ def with_operators(model: bytes, lstms: Sequence[LSTM]) -> bytes:
     for graph in tree.subgraphs:
         for operator in graph.operators:
             if operator.opcodeIndex in ours:
-                _Writing(tree, graph).become(operator, lstms[ours[operator.opcodeIndex]])
+                _Additions(tree, graph).become(operator, lstms[ours[operator.opcodeIndex]])
     return bytes_of(tree)
 
 
@@ -148,7 +148,7 @@ def _number(code: Any) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Writing:
+class _Additions:
     """Adds to one graph of a file."""
 
     tree: Any

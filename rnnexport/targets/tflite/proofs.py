@@ -24,12 +24,12 @@ from rnnexport.ir.loop_invariants import is_zero, without_twins
 from rnnexport.ir.recurrence import Recurrence, recognise
 from rnnexport.ir.terms import Terms
 from rnnexport.lowering.cells import Cell
-from rnnexport.lowering.gates import LINEAR, Function
+from rnnexport.lowering.gates import LINEAR, Activation
 from rnnexport.lowering.native import native
 from rnnexport.source.trace import Graphs
 
 # The function g by the name of what the operator calls its fused activation.
-_SQUASHED = {Function("Tanh"): "TANH", Function("Relu"): "RELU", LINEAR: "NONE"}
+_SQUASHED = {Activation("Tanh"): "TANH", Activation("Relu"): "RELU", LINEAR: "NONE"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def _reason(recurrence: Recurrence, cell: Cell) -> str:
     if cell.op != "LSTM" or cell.cell is None:
         return f"it is a {cell.op}, and LiteRT has a fused operator for LSTM alone"
     gate, inner, outer = cell.functions
-    if gate != Function("Sigmoid"):
+    if gate != Activation("Sigmoid"):
         return f"its gates are {gate.name}, and those of the operator are Sigmoid"
     if inner != outer or inner not in _SQUASHED:
         return f"its activations are {inner.name} and {outer.name}, and the operator has one, Tanh or Relu, for both"

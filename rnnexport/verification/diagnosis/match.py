@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-from rnnexport.artifact.layer_map import InnerValue, LayerValue, Place
+from rnnexport.artifact.layer_map import InnerValue, LayerValue, ValueLocation
 
 # What a value has to vary by, in units of what is allowed, to be told from another.
 _TELLING = 100.0
@@ -38,7 +38,7 @@ class Matcher:
         """Whether `array` varies enough to be recognised: a constant is everywhere."""
         return bool(np.ptp(array.astype(np.float64)) > _TELLING * self.allowed(array)) if array.size > 1 else False
 
-    def find(self, value: LayerValue) -> Place | None:
+    def find(self, value: LayerValue) -> ValueLocation | None:
         """Where the artifact has `value`: the first of its values that is equal, or one of them for each timestep."""
         if not self.telling(value.array):
             return None
@@ -63,7 +63,7 @@ class Matcher:
                         best = (distance, array)
         return None if best is None else best[1]
 
-    def _find_steps(self, steps: np.ndarray) -> Place | None:
+    def _find_steps(self, steps: np.ndarray) -> ValueLocation | None:
         """One value for each timestep, all with their axes in one order."""
         places = []
         for step in steps:
@@ -74,9 +74,11 @@ class Matcher:
         if len({place.axes for place in places}) != 1:
             return None
         names = tuple(place.names[0] for place in places)
-        return Place(names, places[0].axes, False, places[0].recurrence) if len(set(names)) == len(names) else None
+        return (
+            ValueLocation(names, places[0].axes, False, places[0].recurrence) if len(set(names)) == len(names) else None
+        )
 
-    def _search(self, array: np.ndarray, time_axis: int | None) -> Place | None:
+    def _search(self, array: np.ndarray, time_axis: int | None) -> ValueLocation | None:
         wide = array.astype(np.float64)
         allowed, summary = self.allowed(wide), _summary(wide)
         # A sum is off by as many errors as it has terms.
@@ -87,9 +89,9 @@ class Matcher:
             for axes, laid in _laid_out(found, wide.shape):
                 shaped = laid.reshape(wide.shape)
                 if np.all(np.abs(shaped - wide) <= allowed):
-                    return Place((inner.name,), axes, False, inner.recurrence)
+                    return ValueLocation((inner.name,), axes, False, inner.recurrence)
                 if time_axis is not None and np.all(np.abs(np.flip(shaped, time_axis) - wide) <= allowed):
-                    return Place((inner.name,), axes, True, inner.recurrence)
+                    return ValueLocation((inner.name,), axes, True, inner.recurrence)
         return None
 
 

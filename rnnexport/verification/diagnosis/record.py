@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rnnexport.artifact.layer_map import Arrays, InnerValues, LayerMap, LayerValue, Mark, Place, by_step, located, sums
+from rnnexport.artifact.layer_map import (
+    Arrays,
+    InnerValues,
+    LayerMap,
+    LayerValue,
+    Mark,
+    ValueLocation,
+    by_step,
+    located,
+    sums,
+)
 from rnnexport.verification.diagnosis.locate import WIDER, error_of
 from rnnexport.verification.diagnosis.match import Matcher
 
@@ -29,7 +39,7 @@ def lay_trail(layers: Sequence[LayerValue], inner: InnerValues, golden: int, *, 
     """
     matcher = Matcher(inner.values, rtol * WIDER, atol * WIDER)
     places = [(value, matcher.find(value)) for value in layers]
-    known: dict[Place, LayerValue] = {}
+    known: dict[ValueLocation, LayerValue] = {}
     for value, place in places:
         if place is not None:
             # Of several layers that hand one value on, the first computes it.
@@ -38,7 +48,7 @@ def lay_trail(layers: Sequence[LayerValue], inner: InnerValues, golden: int, *, 
     return LayerMap(golden, tuple(_mark(value, place, matcher.by_name, limit) for place, value in known.items()))
 
 
-def _mark(value: LayerValue, place: Place, inner: Arrays, limit: int) -> Mark:
+def _mark(value: LayerValue, place: ValueLocation, inner: Arrays, limit: int) -> Mark:
     array, axis = value.array, value.time_axis
     found = located(place, array.shape, axis, inner)
     assert found is not None

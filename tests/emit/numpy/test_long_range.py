@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnexport.core.signature import BATCH, TIME, Signature, TensorSpec
-from rnnexport.reference.stream_equivalence import LONGEST, Pair, both_ways
+from rnnexport.reference.stream_equivalence import LONGEST, ModelAndStream, both_ways
 from rnnexport.verification.domain import Domain
 from rnnexport.verification.tolerance import Tolerance
 
@@ -31,7 +31,7 @@ def ways(monkeypatch, graphs, programs):
     monkeypatch.setattr(
         "rnnexport.emit.numpy.oracle.oracle", lambda traced: SimpleNamespace(run=off_by(next(made), np.float64))
     )
-    found = both_ways(Pair(None, SIGNATURE, None, SIGNATURE, Domain()), 2, ALLOWED)
+    found = both_ways(ModelAndStream(None, SIGNATURE, None, SIGNATURE, Domain()), 2, ALLOWED)
     assert found is not None
     whole, chunks = (outputs["y"] for outputs in found)
     assert whole.shape == chunks.shape == (3, LONGEST, 2)
