@@ -28,6 +28,7 @@ from rich.table import Table
 import rnnexport
 from benchmarks.timing import Budget, interleaved_medians
 from rnnexport.core.quantization import FORMS, QuantizeRequest
+from rnnexport.targets.c.quantized import constant_bytes
 from rnnexport.targets.registry import target_of
 
 FEATURES, STEPS, ROWS = 8, 20, 64
@@ -120,6 +121,16 @@ def of_tflite(model: Any, folder: Path) -> Iterator[tuple[str, Made]]:
         yield f"TFLiteConverter {form}", Made(path)
 
 
+def of_c(model: Any, folder: Path) -> Iterator[tuple[str, Made]]:
+    """Our program in float32 and in int8. No other tool writes one."""
+    data = folder / "calibration.npz"
+    np.savez(data, x=sequences(1))
+    rnnexport.export(model, folder / "float32.c")
+    yield "float32", Made(folder / "float32.c")
+    rnnexport.export(model, folder / "int8.c", quantize=QuantizeRequest("int8", data))
+    yield "rnnexport int8", Made(folder / "int8.c")
+
+
 def _by_hand(model: Any, form: str) -> bytes:
     """As the guide has it: a concrete function, frozen, unrolled, random normal inputs to calibrate on."""
     import tensorflow as tf
@@ -175,13 +186,19 @@ def table(kind: str, units: int, made: Mapping[str, Made], model: Any, budget: B
         times = interleaved_medians(calls, budget)
     plain = times["float32"]
     for name, one in made.items():
-        proof = target_of(one.path).read_proof(one.path)
-        size = one.path.stat().st_size
-        if proof is not None:
-            provenance, goldens = proof.blobs()
-            size -= len(provenance) + len(goldens) * (4 if one.path.suffix == ".onnx" else 3) // 3
-        rows.add_row(name, f"{size:,}", f"{losses[name]:.2g}", f"{times[name] / plain:.2f}x", one.note)
+        rows.add_row(name, f"{_size(one.path):,}", f"{losses[name]:.2g}", f"{times[name] / plain:.2f}x", one.note)
     return rows
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file without goldens; of a C program those of its constants."""
+    if path.suffix == ".c":
+        return constant_bytes(path)
+    proof, size = target_of(path).read_proof(path), path.stat().st_size
+    if proof is None:
+        return size
+    provenance, goldens = proof.blobs()
+    return size - len(provenance) - len(goldens) * (4 if path.suffix == ".onnx" else 3) // 3
 
 
 def main() -> int:
@@ -194,7 +211,7 @@ def main() -> int:
     arguments = parser.parse_args()
     console = Console(width=120)
     budget = Budget(0.3, 0.003, 20, 3) if arguments.quick else Budget()
-    makers = {"onnx": of_onnx, "tflite": of_tflite}
+    makers = {"onnx": of_onnx, "tflite": of_tflite, "c": of_c}
     for kind in arguments.model or KINDS:
         for units in arguments.units or (32, 256):
             model = built(kind, units)

@@ -100,6 +100,9 @@ def bench_of(
 
 def file_size(bench: Bench, path: Path) -> int:
     """The bytes of an artifact without what rides in it."""
+    used = bench.quantizer.size(path)
+    if used is not None:
+        return used
     whole = size_of(bench.job.kind.every_file(path))
     proof = bench.job.kind.read_proof(path)
     if proof is None:

@@ -58,14 +58,10 @@ def quantised(form: Form, job: ExportJob, path: Path, options: Options, progress
         trials, files, lowerings = _tried(bench, forms, plain, progress)
         taken = chosen(_quantised(trials, job, request), request.max_loss, request.metric, job.destination.name)
         taken, more = _in_micro(bench, taken, files[taken.form])
-        told = Quantized(
-            taken,
-            (*trials, *more),
-            request.metric,
-            request.max_loss,
-            *bench.sequences.told,
-            _alone(bench, taken, progress),
-        )
+        calibrated, measured = bench.sequences.told
+        calibrated = calibrated if bench.quantizer.calibrates(taken.form) else ""
+        alone = _alone(bench, taken, progress)
+        told = Quantized(taken, (*trials, *more), request.metric, request.max_loss, calibrated, measured, alone)
         with writing(job.destination):
             for file in files[taken.form].parent.iterdir():
                 file.replace(path.parent / file.name)
@@ -183,7 +179,7 @@ def _sealed(
 def _provenance(bench: Bench, told: Quantized, lowering: tuple[LoweringDecision, ...]) -> Provenance:
     """As of the float32 artifact, with the loss, the bound that follows from it, and the values that it holds for."""
     known = recorded(bench.form, bench.job, bench.options)
-    notes = (f"quantised as {told.chosen.form}: calibrated on {told.calibrated_on}, measured on {told.measured_on}",)
+    notes = (f"quantised as {told.chosen.form}: {told.measured}",)
     options = {**known.options, "quantize": told.chosen.form, "ranges": _ranges(bench)}
     atols = {loss.output: _bound(loss, bench.request) for loss in told.chosen.losses}
     return replace(

@@ -4,6 +4,7 @@ import click
 
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.cli.options import FORM
+from rnnexport.cli.quantization import quantize_options
 from rnnexport.cli.single import export_command
 from rnnexport.core.forms import CForm
 
@@ -56,8 +57,10 @@ command = export_command(
     Examples:
       rnnexport c model.keras -o model.c
       rnnexport c model.keras --stream 1 -o firmware
+      rnnexport c model.keras --stream 1 --quantize int8 --max-loss 0.02 --calibrate recordings.npz
       cc -O2 -c model.c
     """,
     OptionGroup(FORM, _OPTIONS, "c", _form),
+    quantize_options("c"),
     place="DIR|FILE.c",
 )

@@ -51,7 +51,7 @@ def _lines(item: Exported, loud: bool) -> Iterator[str]:
         why = f": {recurrence.why}" if loud else ""
         yield f"  recurrence {recurrence.name}: {recurrence.what}, as {recurrence.chosen}{why}"
     if item.quantization is not None:
-        yield from quantization_lines(item.quantization)
+        yield from quantization_lines(item.quantization, item.path)
     path = shlex.quote(str(item.path))
     inputs = [] if item.signature is None else [spec.name for spec in item.signature.inputs]
     held = f"   # {', '.join(inputs)} by name in inputs.npz" if inputs else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from rich import box
@@ -94,18 +95,21 @@ def _time(trial: Trial, plain: Trial) -> str:
     return f"{trial.seconds / plain.seconds:.2f}x"
 
 
-def quantization_lines(found: Quantized) -> Iterator[str]:
+def quantization_lines(found: Quantized, path: Path) -> Iterator[str]:
     """What there is to tell below the table."""
     taken = found.chosen
     limit = "" if found.max_loss is None else f", at most {found.max_loss:g}"
     yield f"  quantised as {taken.form}: loses {taken.worst.value:.2g} ({found.metric}{limit}) at {taken.worst.output}"
+    is_c = path.suffix == ".c"
+    what = "of weights and constants" if is_c else "without what it is verified by, which --proof beside keeps apart"
+    yield f"  {bytes_in_words(taken.size)} {what}"
     plain, *rest = (trial.size for trial in found.trials)
     than = f"than the float32 file of {bytes_in_words(plain)}"
     if min(rest) >= plain:
         yield f"  none is smaller {than}: its weights are too small to gain by it"
     elif taken.size >= plain:
         yield f"  larger {than}: the smaller forms lose too much"
-    yield f"  ranges from {found.calibrated_on}; measured on {found.measured_on}"
+    yield f"  {found.measured}"
     for loss in taken.losses:
         if curve := _curve(loss):
             yield f"  {loss.output} by step: {curve}"

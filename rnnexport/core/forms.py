@@ -18,12 +18,14 @@ class CForm:
         deterministic: whether products and sums are never contracted, so that every compiler gives the same bits.
         max_bytes: what its weights and constants may take; None for any size. Not a part of how it is written.
         weights_beside: whether its weights lie in a file of their own, which the caller maps.
+        int8: whether products have their matrices in int8.
     """
 
     libm: bool = False
     deterministic: bool = False
     max_bytes: int | None = None
     weights_beside: bool = False
+    int8: bool = False
 
     def __post_init__(self) -> None:
         if self.libm and self.deterministic:
@@ -45,13 +47,14 @@ class CForm:
     def to_json(self) -> dict[str, bool]:
         """A value `from_json` reads back."""
         own = {"libm": self.libm, "deterministic": self.deterministic}
-        return own | ({"weights_beside": True} if self.weights_beside else {})
+        more = {"weights_beside": self.weights_beside, "int8": self.int8}
+        return own | {name: True for name, value in more.items() if value}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> CForm:
         """The inverse of `to_json`."""
-        beside = bool(value.get("weights_beside", False))
-        return CForm(bool(value["libm"]), bool(value["deterministic"]), weights_beside=beside)
+        beside, int8 = (bool(value.get(name, False)) for name in ("weights_beside", "int8"))
+        return CForm(bool(value["libm"]), bool(value["deterministic"]), weights_beside=beside, int8=int8)
 
 
 FORMS = ("fused", "rolled", "unroll")

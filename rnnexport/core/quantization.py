@@ -19,6 +19,7 @@ from rnnexport.core.user_data import UserData, user_data
 FORMS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("dynamic", "int8", "weights", "float16"),
     "tflite": ("dynamic", "int8", "weights", "float16"),
+    "c": ("int8",),
 }
 FORM_CHOICES = ("auto", "dynamic", "int8", "weights", "float16")
 METRICS = ("range", "rmse", "cosine", "top1")

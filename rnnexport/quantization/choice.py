@@ -137,7 +137,7 @@ class Quantized:
         chosen: the form it has.
         trials: every form that was made, float32 first.
         metric, max_loss: what decided.
-        calibrated_on, measured_on: which inputs.
+        calibrated_on, measured_on: which inputs; the first is empty where the form depends on none.
         alone: the loss where one operator alone is quantised, by its name, largest first; of few operators.
     """
 
@@ -148,6 +148,11 @@ class Quantized:
     calibrated_on: str
     measured_on: str
     alone: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """What it was calibrated and measured on, in words."""
+        return f"calibrated on {self.calibrated_on}, measured on {self.measured_on}".removeprefix("calibrated on , ")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, without times."""

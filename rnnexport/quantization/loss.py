@@ -47,7 +47,8 @@ class Loss:
         value: in units of the metric.
         largest: the largest error of a value.
         span: what a part of the output's range is counted in: its largest value less its smallest.
-        curve: the largest error of each so many steps in parts of that range.
+        curve: the largest error of each so many steps in parts of that range; empty where it is not known of some,
+            as of a state that is seen at the end of each call alone.
         per_point: how many steps a point of the curve has.
     """
 
@@ -109,12 +110,12 @@ class Measure:
         if last < 1:
             return (), 1
         per_point = -(-(last + 1) // POINTS)
-        points = np.zeros(last // per_point + 1)
+        points = np.full(last // per_point + 1, -1.0)
         for call in timed:
             assert call.steps is not None
             errors = _errors(call.wanted.astype(np.float64), call.found.astype(np.float64))
             np.maximum.at(points, call.steps // per_point, errors.reshape(len(errors), -1).max(axis=1, initial=0.0))
-        return tuple(float(point / span) for point in points), per_point
+        return (() if (points < 0).any() else tuple(float(point / span) for point in points)), per_point
 
 
 def metric_of(name: str) -> Metric:

@@ -80,7 +80,7 @@ def sequences(
         ]
         first, rest = by_sequence[: len(_CALIBRATED)], by_sequence[len(_CALIBRATED) :]
         small = [part for part in by_sequence if sum(map(_size, part)) <= _LARGEST]
-        told = (f"{len(first)} generated sequences", f"these and {len(rest)} others")
+        told = (f"{len(first)} generated sequences", f"{len(by_sequence)} generated sequences")
         return CalibrationSequences(_flat(first), _flat(rest), _flat(small or by_sequence[:1]), told)
     rows = open_data(data, described.signature, needs_outputs=False)
     if not rows.pieces:
@@ -89,7 +89,7 @@ def sequences(
     calls = [replace(call, outputs={}) for at in pieces for call in rows.calls(range(at, at + 1))]
     parts = [list(part) for part in _by_sequence(list(goldens_of(source, described, calls, stream=stream)))]
     carried = kept(source, described, rows, data.name)
-    told = (f"{len(parts[0::2])} of {len(parts)} calls on {data.name}", f"all {len(parts)}")
+    told = (f"{len(parts[0::2])} of {len(parts)} calls on {data.name}", f"{len(parts)} calls on {data.name}")
     return CalibrationSequences(_flat(parts[0::2]), _flat(parts[1::2]), carried, told)
 
 

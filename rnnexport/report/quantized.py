@@ -84,7 +84,8 @@ def _told(record: Mapping[str, Any], metric: str, limit: float | None) -> tuple[
     share = [] if saturated is None else [f"{float(saturated):.3%} of what is multiplied lies outside of its range"]
     return (
         f"Loss by {metric}; {bound}.",
-        f"Ranges from {record['calibrated_on']}; measured on {record['measured_on']}.",
+        *([f"Ranges from {record['calibrated_on']}."] if record["calibrated_on"] else []),
+        f"Measured on {record['measured_on']}.",
         *(f"{sentence}." for sentence in [*share, *map(str, record["chosen"]["notes"])]),
     )
 

@@ -221,11 +221,17 @@ class Quantizer(Protocol):
             What became of each weight, and of each recurrence. Raises as `Target.export`.
         """
 
+    def calibrates(self, form: str) -> bool:
+        """Whether that form depends on ranges that are taken from calls."""
+
     def separates(self, form: str) -> bool:
         """Whether one operator alone can be quantised in that form."""
 
     def saturation(self, form: str, calls: Sequence[Arrays]) -> Saturation | None:
         """How much of other calls lies outside of the ranges; None for a form that has none."""
+
+    def size(self, path: Path) -> int | None:
+        """The bytes of the artifact at `path` where it is used; None where those are the ones of its file."""
 
 
 class Quantizes(Protocol):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
     from rnnexport.targets.c import allowed as c_allowed
     from rnnexport.targets.c import export as c_export
     from rnnexport.targets.c import metadata as c_metadata
+    from rnnexport.targets.c import quantized as c_quantized
     from rnnexport.targets.c import runner as c_runner
     from rnnexport.targets.c import values as c_values
     from rnnexport.targets.numpy import allowed as numpy_allowed
@@ -72,7 +73,7 @@ if TYPE_CHECKING:  # modules of formats are imported by name, when they are call
         c_metadata,
         onnx_metadata,
     )
-    _QUANTIZES: tuple[base.Quantizes, ...] = (onnx_quantized, tflite_quantized)
+    _QUANTIZES: tuple[base.Quantizes, ...] = (onnx_quantized, tflite_quantized, c_quantized)
     _CODE: tuple[base.HoldsCode, ...] = (
         c_allowed,
         numpy_allowed,

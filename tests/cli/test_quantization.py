@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -38,10 +39,11 @@ def test_the_table_has_a_line_a_form():
 
 
 def test_the_lines_say_what_was_lost_where_and_when():
-    lines = [line.strip() for line in quantization_lines(FOUND)]
+    lines = [line.strip() for line in quantization_lines(FOUND, Path("small.onnx"))]
     assert lines == [
         "quantised as int8: loses 0.012 (range, at most 0.02) at y",
-        "ranges from 3 sequences; measured on these",
+        "1.2 KB without what it is verified by, which --proof beside keeps apart",
+        "calibrated on 3 sequences, measured on these",
         "y by step: 0.001 at 1, 0.01 at 10",
         "loses most: gru, 0.011 where it alone is quantised",
         "1% of h lie outside",
@@ -59,7 +61,8 @@ def test_the_lines_say_what_was_lost_where_and_when():
 )
 def test_a_file_that_is_no_smaller_is_told(sizes: tuple[int, int], told: str):
     other, taken = replace(TAKEN, form="dynamic", size=sizes[0]), replace(TAKEN, size=sizes[1])
-    lines = [line.strip() for line in quantization_lines(replace(FOUND, chosen=taken, trials=(PLAIN, other, taken)))]
+    found = replace(FOUND, chosen=taken, trials=(PLAIN, other, taken))
+    lines = [line.strip() for line in quantization_lines(found, Path("small.onnx"))]
     assert [line for line in lines if "float32 file" in line] == ([told] if told else [])
 
 

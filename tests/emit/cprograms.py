@@ -27,7 +27,7 @@ def written(model, name="generated", form=OWN):
     graph = ir.from_proto(copy.deepcopy(model))
     with quiet():
         infer_shapes(graph)
-    return text_of(parts_of(read_program(graph, signature_of(model), {}), name), form)
+    return text_of(parts_of(read_program(graph, signature_of(model), {}), name, int8=form.int8), form)
 
 
 def save(text: Text, folder: Path, name: str) -> Path:

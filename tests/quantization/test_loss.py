@@ -48,6 +48,11 @@ def test_calls_of_different_lengths_are_one_curve():
     assert found.curve == pytest.approx((0.0, 0.0, 0.25, 0.1, 0.0))
 
 
+def test_steps_that_no_call_shows_are_no_curve():
+    last = Found(np.ones((1, 2)), np.zeros((1, 2)), np.array([4]))
+    assert loss("range", last).curve == ()
+
+
 def test_a_long_curve_has_few_points():
     steps = 1001
     wanted = np.linspace(0, 1, steps)[:, None, None]

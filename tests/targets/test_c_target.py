@@ -54,7 +54,7 @@ def self_testing(folder):
     """The program of the cell with its companions and a self-test, without a proof."""
     path, source = folder / "cell.c", source_of(OWN)
     files.write(path, source.text({}), source)
-    files.beside(path).write_bytes(archive.to_bytes(with_self_test(path, [golden_of(CELL)])))
+    files.beside(path).write_bytes(archive.to_bytes(with_self_test(path, [golden_of(CELL)], {})))
     return path
 
 

@@ -73,6 +73,12 @@ class World(Protocol):
     def part(self, array: Array, name: str) -> str | None:
         """The name of a constant that holds what a view of a constant shows; None where it is none, or of open size."""
 
+    def rounded(self, array: Array) -> tuple[str, str] | None:
+        """The names of a constant matrix in int8 and of its scales; None where it is to be float32, or is none."""
+
+    def reads(self, op: str, base: str) -> None:
+        """Tell that an operator that is not elementwise has read an array."""
+
     def step(self, step: Iteration, results: Sequence[Term], arrays: Sequence[Array | Numbers]) -> Called:
         """Write the function of a step that gives these results, unless an equal one is."""
 
@@ -176,12 +182,31 @@ class FunctionWriter:
         if part is not None and bound is None:
             return Array(array.dtype, array.shape, solid_strides(array.shape), part)
         if part is not None:
-            if part not in self.parts:
-                self.parts[part] = Array(array.dtype, array.shape, solid_strides(array.shape), self.name(name))
-            return self.parts[part]
+            return self._part(Array(array.dtype, array.shape, solid_strides(array.shape), part), name)
         made = self.fresh(name, array.dtype, array.shape)
         self.copy(made, array)
         return made
+
+    def rounded(self, array: Array, name: str) -> tuple[Array, Array] | None:
+        """A constant matrix in int8, and its scales; None where the program has it in float32."""
+        if array.values is not None:
+            array = self._constant(array, name)
+        bound = self._bound.get(array.base)
+        whole = array if bound is None else replace(array, base=bound.base, offset=bound.offset + array.offset)
+        found = self.world.rounded(whole)
+        if found is None:
+            return None
+        kinds = zip(found, ("int8", "float32"), (array.size, array.shape[1]), strict=True)
+        matrix, scale = (Array(dtype, (size,), (1,), base) for base, dtype, size in kinds)
+        if bound is None:
+            return matrix, scale
+        return self._part(matrix, f"{array.base}_int8"), self._part(scale, f"{array.base}_scale")
+
+    def _part(self, array: Array, name: str) -> Array:
+        """A constant of the program as the function of a step sees it, by a name of its own."""
+        if array.base not in self.parts:
+            self.parts[array.base] = replace(array, base=self.name(name))
+        return self.parts[array.base]
 
     def shape(self, term: Term) -> Shape:
         """Of any term that was visited."""
@@ -326,6 +351,11 @@ class FunctionWriter:
             raise NoFormError("no row of C writes it")
         self._comment(term)
         write(self, term)
+        for part in term.operands:
+            array = self._known.get(part)
+            if array is not None and len(array.shape) > 1:
+                bound = self._bound.get(array.base)
+                self.world.reads(term.op, array.base if bound is None else bound.base)
 
     def _comment(self, term: Term) -> None:
         header = self.world.header(term) if self._step is None else ""

@@ -14,6 +14,7 @@ from rnnexport.core.forms import CForm
 from rnnexport.core.signature import StateSpec
 from rnnexport.emit.c.arrays import C_TYPES, Size, factor, shape_text, text
 from rnnexport.emit.c.elementwise import number
+from rnnexport.emit.c.integers import INCLUDED, PAIRED
 from rnnexport.emit.c.interface import Argument, Interface
 from rnnexport.emit.c.prelude import library_calls, needs_math, parts_for
 from rnnexport.emit.c.program import CFunction, TranslationUnit, comment_text
@@ -235,17 +236,23 @@ def _program(
     if needs_math(code + prelude):
         yield "#include <math.h>"
     yield "#include <string.h>"
+    if "pair_sums" in names:
+        yield INCLUDED.replace("{macro}", face.macro)
     yield ""
     yield f"#ifndef {face.macro}_VARIANT"
     yield from _once(parts, form, names, outside)
-    yield from _variants(face)
+    yield from _variants(face, paired="pair_sums" in names)
     yield "#endif"
     yield ""
     yield f"#define LANES {face.macro}_LANES"
+    if "pair_sums" in names:
+        yield PAIRED.replace("{macro}", face.macro)
     yield ""
     yield prelude
     yield from functions
     yield "#undef LANES"
+    if "pair_sums" in names:
+        yield "#undef PAIRED"
     yield ""
     yield f"#ifdef {face.macro}_LAST"
     yield from _public(parts, outside)
@@ -348,7 +355,7 @@ def weight(value: np.generic) -> str:
 _X86 = {"avx512": (16, ("avx512f", "avx512vl", "avx512bw", "avx512dq")), "avx2": (8, ("avx2", "fma"))}
 
 
-def _variants(face: Interface) -> Iterator[str]:
+def _variants(face: Interface, *, paired: bool) -> Iterator[str]:
     macro = face.macro
     yield "/* On x86 the functions are there for wider vectors too; a call takes the widest that the processor has."
     yield f" * {macro}_NO_DISPATCH leaves that out, {macro}_NO_VECTORS all that is no C99. */"
@@ -360,6 +367,8 @@ def _variants(face: Interface) -> Iterator[str]:
         yield f"#define {macro}_DISPATCH_{name.upper()}"
         yield f"#define {macro}_VARIANT {name}"
         yield f"#define {macro}_LANES {lanes}"
+        if paired:
+            yield f"#define {macro}_DISPATCHED"
         yield "#ifdef __clang__"
         yield f'#pragma clang attribute push(__attribute__((target("{_target(needed)}"))), apply_to = function)'
         yield "#else"
@@ -374,6 +383,8 @@ def _variants(face: Interface) -> Iterator[str]:
         yield "#endif"
         yield f"#undef {macro}_VARIANT"
         yield f"#undef {macro}_LANES"
+        if paired:
+            yield f"#undef {macro}_DISPATCHED"
         yield "#endif"
     yield "#endif"
     yield ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from rnnexport.emit.c import integers
+
 _TYPES = """\
 #if LANES > 1
 typedef float vec __attribute__((vector_size(4 * LANES)));
@@ -455,6 +457,7 @@ _PARTS = {
     "total_of": _TOTAL,
     "sum_of": _SUM_OF,
     "dots": _DOTS,
+    **integers.PARTS,
     "multiply_doubles": _MULTIPLY_DOUBLES,
     "exps_of": _EXPS_OF,
     "softmax_of": _SOFTMAX,
@@ -474,9 +477,14 @@ _PARTS = {
     "double_rest": _DOUBLE_REST,
 }
 # What a part defines besides its own name.
-_MORE = {"columns_of": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED")}
+_MORE = {"columns_of": ("multiply_4", "multiply_2", "multiply_1", "BLOCK", "UNROLLED"), **integers.MORE}
 NAMES = frozenset((*_PARTS, "vec", "vmask", *(name for names in _MORE.values() for name in names)))
-_MACROS = frozenset(("whole_quotient", "truncated_rest", "turned", "whole_rest", "whole_below", "BLOCK", "UNROLLED"))
+_MACROS = frozenset(
+    (
+        *("whole_quotient", "truncated_rest", "turned", "whole_rest", "whole_below"),
+        *("BLOCK", "UNROLLED", "INT8_BLOCK", "SIDE_BY_SIDE"),
+    )
+)
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # Functions of <math.h> that a text may call.

@@ -14,6 +14,7 @@ from rnnexport.core.signature import Signature, unique_names
 from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, letters, shape_text, solid_strides, text
 from rnnexport.emit.c.body import Called, FunctionWriter
 from rnnexport.emit.c.elements import Numbers
+from rnnexport.emit.c.integers import paired
 from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
 from rnnexport.emit.c.prelude import NAMES
 from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
@@ -21,6 +22,7 @@ from rnnexport.emit.numpy.naming import identifier as python_identifier
 from rnnexport.emit.numpy.tokens import TokenNames, WeightName
 from rnnexport.ir.program import Iteration, Program
 from rnnexport.ir.terms import Term
+from rnnexport.quantization.weights import per_channel
 
 # Indices of loops and what else stands in functions beside names of the model.
 _LOCALS = (
@@ -40,6 +42,8 @@ _LOCALS = (
     "length",
     "step",
 )
+# Operators that have weights.
+_WEIGHED = ("Conv", "ConvTranspose", "Einsum", "Gather", "Gemm", "MatMul")
 _INDEX = re.compile(r"[korp]\d+|batch_\d+|[ncm]")
 
 
@@ -75,6 +79,8 @@ class TranslationUnit:
         functions: of its steps.
         main: what the model computes.
         constants: weights and constants by their name in C, with what they are called in a comment.
+        rounded: of those in int8, the bytes that each has in float32.
+        weighed: of the others, the operator that multiplies with each, or looks up in it.
     """
 
     interface: Interface
@@ -82,32 +88,37 @@ class TranslationUnit:
     functions: tuple[CFunction, ...]
     main: CFunction
     constants: Mapping[str, tuple[np.ndarray, str]]
+    rounded: Mapping[str, int]
+    weighed: Mapping[str, str]
 
 
-def parts_of(program: Program, name: str) -> TranslationUnit:
+def parts_of(program: Program, name: str, *, int8: bool = False) -> TranslationUnit:
     """Write the functions of a model.
 
     Args:
         program: the model.
         name: of the model.
+        int8: whether products have their matrices in int8.
 
     Raises:
         ConversionError: an operator has no C form; names it and the layer it is in.
     """
-    return _UnitWriter(program, name).parts()
+    return _UnitWriter(program, name, int8=int8).parts()
 
 
 class _UnitWriter:
     """See `body.World`."""
 
-    def __init__(self, program: Program, name: str) -> None:
-        self._program, names = program, program.names
+    def __init__(self, program: Program, name: str, *, int8: bool) -> None:
+        self._program, names, self._int8 = program, program.names, int8
         self._interface = interface_of(program.signature, name)
         self._origins = Origins(names, program.origins)
         self._functions: list[CFunction] = []
         self._constants: dict[str, tuple[np.ndarray, str]] = {}
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._parts: dict[tuple[str | int, ...], str] = {}
+        self._rounded: dict[tuple[str | int, ...], tuple[str, str]] = {}
+        self._weighed: dict[str, str] = {}
         leaves = program.parameters
         self._given: dict[Term, Array | Numbers] = {}
         found = self._weights(names, program.weights, leaves)
@@ -151,7 +162,11 @@ class _UnitWriter:
         body = "\n".join([*main.lines, *(line for each in self._functions for line in each.lines)])
         words = set(re.findall(r"\b\w+\b", body))
         constants = {name: found for name, found in self._constants.items() if name in words}
-        return TranslationUnit(self._interface, self._program.signature, tuple(self._functions), main, constants)
+        sizes = {q: self._constants[scale][0].size * int(key[2]) * 4 for key, (q, scale) in self._rounded.items()}
+        rounded = {name: size for name, size in sizes.items() if name in constants}
+        weighed = {name: op for name, op in self._weighed.items() if name in constants}
+        functions = tuple(self._functions)
+        return TranslationUnit(self._interface, self._program.signature, functions, main, constants, rounded, weighed)
 
     def _main(self) -> CFunction:
         results = self._program.main.results
@@ -204,23 +219,48 @@ class _UnitWriter:
 
     def part(self, array: Array, name: str) -> str | None:
         del name
-        whole = self._constants.get(array.base)
-        sizes = [size for size in (array.offset, *array.shape, *array.strides) if isinstance(size, int)]
-        if whole is None or len(sizes) != 1 + 2 * len(array.shape):
-            return None
-        key: tuple[str | int, ...] = (array.base, *sizes)
-        if key not in self._parts:
-            values, (start, *more) = whole[0], sizes
-            shape, strides = more[: len(more) // 2], more[len(more) // 2 :]
-            places = sum(
-                (np.arange(size).reshape([-1] + [1] * (len(shape) - at - 1)) * stride)
-                for at, (size, stride) in enumerate(zip(shape, strides, strict=True))
-            )
-            made = np.broadcast_to(values.ravel()[start + places], shape).copy()
+        key = self._view(array)
+        if key is not None and key not in self._parts:
+            made = self._seen(array)
             (called,) = unique_names([f"{array.base}_part"], {*self._constants, *self._taken()})
-            self._constants[called] = (made, f"a part of {array.base}, {shape_text(tuple(shape))}")
+            self._constants[called] = (made, f"a part of {array.base}, {shape_text(array.shape)}")
             self._parts[key] = called
-        return self._parts[key]
+        return None if key is None else self._parts[key]
+
+    def rounded(self, array: Array) -> tuple[str, str] | None:
+        key = self._view(array)
+        if not self._int8 or key is None or array.dtype != "float32" or len(array.shape) != 2:
+            return None
+        if key not in self._rounded:
+            q, scale = per_channel(self._seen(array), axis=1)
+            taken = {*self._constants, *self._taken()}
+            made = tuple(unique_names([f"{array.base}_int8", f"{array.base}_scale"], taken))
+            of = comment_text(self._constants[array.base][1])
+            self._constants[made[0]] = (paired(q), f"{of}, {shape_text(array.shape)} in int8, two rows in one another")
+            self._constants[made[1]] = (scale, f"what 1 is in each column of {made[0]}")
+            self._rounded[key] = (made[0], made[1])
+        return self._rounded[key]
+
+    def reads(self, op: str, base: str) -> None:
+        if op in _WEIGHED:
+            self._weighed.setdefault(base, op)
+
+    def _view(self, array: Array) -> tuple[str | int, ...] | None:
+        """What a view of a constant is known by; None where it is none, or of open size."""
+        sizes = [size for size in (array.offset, *array.shape, *array.strides) if isinstance(size, int)]
+        if array.base not in self._constants or len(sizes) != 1 + 2 * len(array.shape):
+            return None
+        return (array.base, *sizes)
+
+    def _seen(self, array: Array) -> np.ndarray:
+        """What a view of a constant shows, its sizes being numbers."""
+        start, *more = (int(size) for size in (array.offset, *array.shape, *array.strides) if isinstance(size, int))
+        shape, strides = more[: len(more) // 2], more[len(more) // 2 :]
+        places = sum(
+            (np.arange(size).reshape([-1] + [1] * (len(shape) - at - 1)) * stride)
+            for at, (size, stride) in enumerate(zip(shape, strides, strict=True))
+        )
+        return np.broadcast_to(self._constants[array.base][0].ravel()[start + places], shape).copy()
 
     def name(self, term: Term, step: Iteration | None) -> str:
         found = self._origins.variable(term)

@@ -24,19 +24,22 @@ class SelfTest:
         lengths: the number for each letter.
         given: inputs and states before, in the order of the interface.
         wanted: outputs and states after.
+        bounds: what a value of each of these may be off; empty for the usual bound of all.
     """
 
     lengths: Mapping[str, int]
     given: tuple[np.ndarray, ...]
     wanted: tuple[np.ndarray, ...]
+    bounds: tuple[float, ...] = ()
 
     @staticmethod
-    def blank(face: Interface, lengths: Mapping[str, int]) -> SelfTest:
+    def blank(face: Interface, lengths: Mapping[str, int], bounds: tuple[float, ...] = ()) -> SelfTest:
         """All numbers 0."""
         return SelfTest(
             lengths,
             tuple(_zeros(each, lengths) for each in (*face.inputs, *face.states)),
             tuple(_zeros(each, lengths) for each in (*face.outputs, *face.states)),
+            bounds,
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -55,12 +58,12 @@ def _zeros(each: Argument, lengths: Mapping[str, int]) -> np.ndarray:
 
 
 _LOOK = """\
-#define SELF_TEST_LOOK(found, wanted)                                             \\
+#define SELF_TEST_LOOK(found, wanted, bound)                                      \\
     for (size_t at = 0; at < sizeof(found) / sizeof *(found); at++) {             \\
         const double right = (double)(wanted)[at];                                \\
         const double difference = (double)(found)[at] - right;                    \\
         const double error = difference < 0 ? -difference : difference;           \\
-        wrong += !(error <= {bound} + {bound} * (right < 0 ? -right : right));        \\
+        wrong += !(error <= (bound));                                             \\
         largest = error > largest ? error : largest;                              \\
     }
 """
@@ -81,7 +84,7 @@ def self_test_text(face: Interface, test: SelfTest, arrays: Sequence[str], needs
     yield "/* An input, and what the source of this program gave for it. */"
     yield from arrays
     yield ""
-    yield from _LOOK.replace("{bound}", BOUND).rstrip("\n").split("\n")
+    yield from _LOOK.rstrip("\n").split("\n")
     yield ""
     yield "int main(void)"
     yield "{"
@@ -107,8 +110,10 @@ def self_test_text(face: Interface, test: SelfTest, arrays: Sequence[str], needs
     yield "        return 1;"
     yield "    }"
     found = [*names, *(f"state.{each.name}" for each in face.states)]
-    for number, name in enumerate(found, 1):
-        yield f"    SELF_TEST_LOOK({name}, self_test_wanted_{number})"
+    usual = f"{BOUND} + {BOUND} * (right < 0 ? -right : right)"
+    bounds = [repr(bound) for bound in test.bounds] or [usual] * len(found)
+    for number, (name, bound) in enumerate(zip(found, bounds, strict=True), 1):
+        yield f"    SELF_TEST_LOOK({name}, self_test_wanted_{number}, {bound})"
     yield f'    printf("{face.name}: largest error %.3g, %lu wrong\\n", largest, wrong);'
     yield "    return wrong != 0;"
     yield "}"

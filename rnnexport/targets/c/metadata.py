@@ -35,7 +35,8 @@ _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 def write(path: Path, proof: Proof) -> None:
     """Put the proof beside the program at `path`, in place of one that is there, and a self-test into the program."""
     provenance, goldens = proof.blobs()
-    entries = with_self_test(path, proof.goldens)
+    atols = proof.provenance.override.get("atols", {}) if proof.provenance.quantization else {}
+    entries = with_self_test(path, proof.goldens, atols)
     entries[_HOLDER] = to_entry(provenance.encode())
     entries.pop(archive.entry_name(_GOLDENS), None)
     if goldens:

@@ -37,6 +37,7 @@ class Source:
         form: how the program is written.
         lengths: of the call that it tests itself by, a number a letter; None where it has no such test.
         weights: the name of the file of its weights, which lies beside it; empty where they stand in the program.
+        bounds: see `SelfTest`.
     """
 
     graph: bytes
@@ -46,6 +47,7 @@ class Source:
     form: CForm
     lengths: Mapping[str, int] | None = None
     weights: str = ""
+    bounds: tuple[float, ...] = ()
 
     @staticmethod
     def of(converted: Converted, name: str, form: CForm, weights: str = "") -> Source:
@@ -55,7 +57,8 @@ class Source:
 
     def parts(self, weights: Mapping[str, np.ndarray]) -> TranslationUnit:
         """The functions of the program. Raises as `parts_of`."""
-        return parts_of(read_program(_model(self.graph), self.signature, weights, self.names), self.name)
+        program = read_program(_model(self.graph), self.signature, weights, self.names)
+        return parts_of(program, self.name, int8=self.form.int8)
 
     def text(self, weights: Mapping[str, np.ndarray]) -> Text:
         """The program. Raises as `parts_of`."""
@@ -70,7 +73,7 @@ class Source:
         found = constants_in(program)
         outside = Outside.of(parts).read(blob) if self.form.weights_beside else {}
         if test is None and self.lengths is not None:
-            blank = SelfTest.blank(parts.interface, self.lengths)
+            blank = SelfTest.blank(parts.interface, self.lengths, self.bounds)
             given = {name: _parsed(found[name][1], array) for name, array in blank.arrays().items()}
             test = blank.with_arrays(given)
         constants = {}
@@ -106,7 +109,8 @@ class Source:
             "form": self.form.to_json(),
             "self_test": None if self.lengths is None else dict(self.lengths),
         }
-        return json.dumps(value | ({"weights_file": self.weights} if self.weights else {}), sort_keys=True)
+        more = {"weights_file": self.weights, "self_test_bounds": list(self.bounds)}
+        return json.dumps(value | {name: each for name, each in more.items() if each}, sort_keys=True)
 
     @staticmethod
     def from_json(graph: bytes, text: bytes) -> Source:
@@ -123,7 +127,8 @@ class Source:
         form, weights = CForm.from_json(value["form"]), str(value.get("weights_file", ""))
         if form.weights_beside != bool(weights) or PurePath(weights).name != weights:
             raise ValueError(f"weights in {weights!r}")
-        return Source(graph, signature, names, str(value["name"]), form, known, weights)
+        bounds = tuple(map(float, value.get("self_test_bounds", ())))
+        return Source(graph, signature, names, str(value["name"]), form, known, weights, bounds)
 
 
 def _model(graph: bytes) -> ir.Model:

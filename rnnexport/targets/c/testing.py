@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +20,14 @@ _MOST = 2048  # numbers; a board has little memory
 _LARGEST = 8.0  # of a number that is given: what is larger says little of the equations
 
 
-def with_self_test(path: Path, goldens: Sequence[Golden]) -> dict[str, bytes]:
-    """Write a self-test into the program at `path`, where a golden is small enough; the entries of its archive."""
+def with_self_test(path: Path, goldens: Sequence[Golden], atols: Mapping[str, float]) -> dict[str, bytes]:
+    """Write a self-test into the program at `path`, where a golden is small enough; the entries of its archive.
+
+    Args:
+        path: of the program.
+        goldens: of its proof.
+        atols: what a value of each output may be off, where that is another bound than the usual one.
+    """
     entries, source = dict(archive.read(beside(path))), read_source(path)
     program = read_text(path).decode()
     if source.form.weights_beside or source.text_like(program, b"").program != program:
@@ -33,7 +39,8 @@ def with_self_test(path: Path, goldens: Sequence[Golden]) -> dict[str, bytes]:
         return entries
     # Two timesteps or more, that states have gone on, and few of them.
     chosen = min(tests, key=lambda test: (min(test.lengths.values(), default=2) < 2, _count(test)))
-    source = replace(source, lengths=chosen.lengths)
+    bounds = tuple(float(atols[name]) for name in names) if set(names) <= set(atols) else ()
+    chosen, source = replace(chosen, bounds=bounds), replace(source, lengths=chosen.lengths, bounds=bounds)
     path.write_bytes(source.text_like(program, b"", chosen).program.encode())
     return {**entries, archive.entry_name(DETAILS): to_entry(source.to_json().encode())}
 

@@ -94,6 +94,9 @@ class Quantizer:
         write_model(path, *with_arrays(copy))
         return parts, lowered
 
+    def calibrates(self, form: str) -> bool:
+        return form in _INTEGER
+
     def separates(self, form: str) -> bool:
         return True
 
@@ -101,6 +104,9 @@ class Quantizer:
         if form != "int8" or self._ranges is None:
             return None
         return outside(self._model(form)[0], self._ranges, calls)
+
+    def size(self, path: Path) -> int | None:
+        return None
 
     def _model(self, form: str) -> tuple[ir.Model, tuple[LoweringDecision, ...]]:
         from rnnexport.targets.onnx.export import lowered_model

@@ -65,8 +65,14 @@ class Quantizer:
     def saturation(self, form: str, calls: Sequence[Arrays]) -> Saturation | None:
         return None
 
+    def calibrates(self, form: str) -> bool:
+        return form == "int8"
+
     def separates(self, form: str) -> bool:
         return form != "int8"
+
+    def size(self, path: Path) -> int | None:
+        return None
 
     def _require_straight(self) -> None:
         form = self._options.tflite.form

@@ -11,13 +11,17 @@ from rnnexport.emit.c.arrays import Array, Size, broadcast, broadcast_strides, f
 from rnnexport.emit.c.body import FunctionWriter, loops
 from rnnexport.emit.c.elementwise import NoFormError, number
 from rnnexport.emit.c.groups import place
+from rnnexport.emit.c.integers import levels
 from rnnexport.ir.terms import Term
 
 _FUNCTIONS = {"float32": "multiply", "float64": "multiply_doubles"}
 
 
 def _matmul(body: FunctionWriter, term: Term) -> None:
-    left, right = body.dense(term.operands[0]), body.solid(term.operands[1])
+    rounded = _rounded(body, term)
+    left, right = body.dense(term.operands[0]), body.array(term.operands[1])
+    if rounded is None:
+        right = body.made_solid(right, body.name_of(term.operands[1]))
     if left.dtype not in _FUNCTIONS:
         raise NoFormError(f"its numbers are {left.dtype}")
     columns = right.shape[-1] if len(right.shape) > 1 else 1
@@ -29,7 +33,28 @@ def _matmul(body: FunctionWriter, term: Term) -> None:
     many = right.shape[:-2] if len(right.shape) > len(left.shape) else ()
     shape = (*many, *left.shape[:-1], *right.shape[-1:]) if len(right.shape) > 1 else left.shape[:-1]
     made = body.made(term, _ranked(shape, left, right))
+    if rounded is not None:
+        _write_int8(body, made, left, rounded, (rows, depth, columns))
+        return
     _write(body, made.pointer, left.pointer, right.pointer, (rows, depth, columns), left.dtype)
+
+
+def _rounded(body: FunctionWriter, term: Term) -> tuple[Array, Array] | None:
+    """The matrix on the right in int8, and its scales; None where it is no constant matrix, or is to be float32."""
+    right = body.array(term.operands[1])
+    return body.rounded(right, body.name_of(term.operands[1])) if len(right.shape) == 2 else None
+
+
+def _write_int8(
+    body: FunctionWriter, y: Array, x: Array, w: tuple[Array, Array], sizes: tuple[Size, Size, Size]
+) -> None:
+    rows, depth, columns = sizes
+    assert isinstance(depth, int)  # that of a constant
+    body.uses(rows)
+    row = body.fresh("rounded", "int16", (depth + 1,))
+    most, (matrix, scale) = number(np.float32(levels(depth))), w
+    places = ", ".join([y.pointer, x.pointer, row.base, most, matrix.pointer, scale.pointer])
+    body.line(f"multiply_int8({places}, {text(rows)}, {depth}, {text(columns)});")
 
 
 def _ranked(shape: tuple[Size, ...], left: Array, right: Array) -> tuple[Size, ...]:
@@ -79,20 +104,25 @@ def _pointer(body: FunctionWriter, array: Array, strides: tuple[Size, ...] | Non
 
 
 def _gemm(body: FunctionWriter, term: Term) -> None:
-    left, right = (body.array(part) for part in term.operands[:2])
-    sides = []
-    for array, name in ((left, "transA"), (right, "transB")):
-        found = body.pointed(array, "matrix")
-        if term.attribute(name, 0):
-            found = found.seen(found.shape[::-1], found.strides[::-1])
-        sides.append(body.made_solid(found, "matrix"))
-    rows, depth = sides[0].shape
-    columns = sides[1].shape[1]
+    sides = [_side(body, term, at, name) for at, name in enumerate(("transA", "transB"))]
+    rounded = body.rounded(sides[1], "matrix")
+    sides[0] = body.made_solid(sides[0], "matrix")
+    (rows, depth), columns = sides[0].shape, sides[1].shape[1]
     made = body.made(term, (rows, columns))
     if made.dtype not in _FUNCTIONS:
         raise NoFormError(f"its numbers are {made.dtype}")
-    _write(body, made.pointer, sides[0].pointer, sides[1].pointer, (rows, depth, columns), made.dtype)
+    if rounded is not None:
+        _write_int8(body, made, sides[0], rounded, (rows, depth, columns))
+    else:
+        right = body.made_solid(sides[1], "matrix")
+        _write(body, made.pointer, sides[0].pointer, right.pointer, (rows, depth, columns), made.dtype)
     _scaled_and_added(body, term, made)
+
+
+def _side(body: FunctionWriter, term: Term, at: int, turned: str) -> Array:
+    """An operand of a Gemm as it is multiplied."""
+    found = body.pointed(body.array(term.operands[at]), "matrix")
+    return found.seen(found.shape[::-1], found.strides[::-1]) if term.attribute(turned, 0) else found
 
 
 def _scaled_and_added(body: FunctionWriter, term: Term, made: Array) -> None:
