@@ -39,6 +39,7 @@ from onnxscript.optimizer import FOLDED_FROM_KEY, fold_constants_ir
 from rnnexport.conversion.boundary import constant_of, forget_invented_dims
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.ir.loop_body import subgraphs
+from rnnexport.ir.terms import OPEN_END
 
 # What is folded: operators that move numbers, or whose result IEEE 754 and integers leave no choice in. Others (Exp,
 # MatMul, ...) have last digits of their own in each implementation, and onnx's own evaluator, which folds, computes an
@@ -206,9 +207,6 @@ def _failed(model: ir.Model, step: Callable[[ir.Model], None], error: BaseExcept
     )
 
 
-_END = 2**31 - 1  # or more: beyond the end of any axis
-
-
 def leave_whole_axes_out(model: ir.Model) -> None:
     """Let no slice go over an axis from end to end, in bodies too; in place. One that cuts nothing is an identity."""
     for node in list(model.graph.all_nodes()):
@@ -222,7 +220,7 @@ def _shorten(node: ir.Node) -> None:
         return
     arrays = [tensor.numpy() for tensor in bounds if tensor is not None]
     starts, ends, steps = arrays[0], arrays[1], arrays[3] if len(arrays) > 3 else np.ones_like(arrays[0])
-    cut = ~((starts == 0) & (ends >= _END) & (steps == 1))
+    cut = ~((starts == 0) & (ends >= OPEN_END) & (steps == 1))
     if cut.all():
         return
     if not cut.any():

@@ -15,7 +15,7 @@ from functools import reduce
 import numpy as np
 
 from rnnexport.ir import vectorize_time as batching
-from rnnexport.ir.terms import Term, broadcast
+from rnnexport.ir.terms import OPEN_END, Term, broadcast
 
 # Sizes are numbers, names of open ones, or not known.
 OpenShape = tuple[int | str | None, ...]
@@ -148,7 +148,7 @@ def slice_index(rank: int, given: Sequence[np.ndarray]) -> tuple[slice, ...]:
     index = [slice(None)] * rank
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         # An end before the first element, stepping back, is what None means to Python.
-        stop = None if step < 0 and end < -(1 << 30) else int(end)
+        stop = None if step < 0 and end <= -OPEN_END else int(end)
         index[int(axis)] = slice(int(start), stop, int(step))
     return tuple(index)
 

@@ -27,6 +27,7 @@ Shape = tuple[int | None, ...]
 Dim = TypeVar("Dim", bound=int | str | None)
 Result = tuple[ir.DataType | None, Shape | None]
 _DIGESTED = 1 << 10  # bytes of an array that are compared as they are
+OPEN_END = 10**9  # what converters write for the open end of a slice is as much or more, and no axis is as long
 LEAVES = ("State", "Element", "Step", "Outer", "Input", "Const")
 
 

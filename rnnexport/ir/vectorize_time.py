@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.terms import Term
+from rnnexport.ir.terms import OPEN_END, Term
 
 if TYPE_CHECKING:
     from rnnexport.ir.loop_invariants import Batching
@@ -167,7 +167,7 @@ def by_sample(batch: Batching, term: Term) -> Term | None:
     if batched is None or first.shape is None:
         return None
     vector = [(ir.DataType.INT64, (None,))]
-    cut = [terms.const([at], np.int64) for at in (0, 2, 1 << 30)]
+    cut = [terms.const([at], np.int64) for at in (0, 2, OPEN_END)]
     (shape,) = terms.call("Shape", [batched], results=vector)
     (outer,) = terms.call("Slice", [shape, cut[0], cut[1]], results=vector)
     (inner,) = terms.call("Slice", [shape, cut[1], cut[2]], results=vector)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import is_zero
 from rnnexport.ir.operators import slice_index
-from rnnexport.ir.terms import Term, Terms, below
+from rnnexport.ir.terms import OPEN_END, Term, Terms, below
 from rnnexport.lowering import algebra
 from rnnexport.lowering.activations import (
     Row,
@@ -185,7 +185,7 @@ class NormalForms:
             raise Unreadable("a slice at places that are no constants")
         index = slice_index(whole.rank, [bound for bound in bounds if bound is not None])
         if any(
-            (part.start or 0) != 0 or (part.stop or 1 << 30) < 1 << 30 or part.step not in (1, None)
+            (part.start or 0) != 0 or (part.stop or OPEN_END) < OPEN_END or part.step not in (1, None)
             for part in index[:-1]
         ):
             raise Unreadable("a slice that is not of lanes")

@@ -27,6 +27,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def traced_sample(name):
+    """A sample whose layers are counted from the first, whatever was built in this process before."""
+    import keras
+    import tf_keras
+
+    keras.utils.clear_session(free_memory=False)
+    tf_keras.backend.reset_uids()
     source = load(SAMPLES_BY_NAME[name].build())
     return trace(source, describe(source, Boundary()), unroll=False)
 

@@ -22,9 +22,7 @@ from rnnexport.emit.c.arrays import (
 )
 from rnnexport.emit.c.body import FunctionWriter, copy_lines, loops
 from rnnexport.emit.c.elementwise import NoFormError
-from rnnexport.ir.terms import Term
-
-_FAR = 10**9  # what converters write for an open end is as much or more, and no length is
+from rnnexport.ir.terms import OPEN_END, Term
 
 
 def viewed(body: FunctionWriter, term: Term, array: Array) -> Array:
@@ -145,12 +143,12 @@ def sliced(array: Array, axis: int, start: Size, end: Size, step: int) -> Array:
 
 def _bound(number: int, step: int) -> int | None:
     """A bound as Python's slices have it: below all, which ONNX says as a number, there is None."""
-    return None if abs(number) >= _FAR and (number < 0) == (step < 0) else number
+    return None if abs(number) >= OPEN_END and (number < 0) == (step < 0) else number
 
 
 def _from_start(number: Size, size: Size, step: int) -> Size:
     """A place counted from the first element; one beyond either end is that end, -1 before the first."""
-    if isinstance(number, int) and abs(number) >= _FAR:
+    if isinstance(number, int) and abs(number) >= OPEN_END:
         if step > 0:
             return size if number > 0 else 0
         return size - 1 if number > 0 else -1

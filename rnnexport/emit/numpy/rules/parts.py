@@ -18,9 +18,7 @@ from rnnexport.emit.numpy.rules.common import (
 )
 from rnnexport.emit.numpy.rules.shapes import size_at
 from rnnexport.emit.numpy.rules.sizes import elements_of, known_integers, minus, plus, tuple_of, written
-
-# An end so far away says "to the end": graphs have the largest integers there.
-_FAR = 2**31 - 1
+from rnnexport.ir.terms import OPEN_END
 
 
 def _concat(use: Use) -> Expression:
@@ -104,12 +102,12 @@ def _is_after(index: Size, size: Size | None, spare: int = 0) -> bool:
     """Whether an index is at the end of an axis or after it."""
     if size is not None and index == minus(size, spare):
         return True
-    return isinstance(index, int) and (index >= _FAR or (isinstance(size, int) and index >= size - spare))
+    return isinstance(index, int) and (index >= OPEN_END or (isinstance(size, int) and index >= size - spare))
 
 
 def _is_before(index: Size, size: Size | None, spare: int = 0) -> bool:
     """Whether an index from the end is at the start of an axis or, by `spare`, before it."""
-    return isinstance(index, int) and (index <= -_FAR or (isinstance(size, int) and index <= -size - spare))
+    return isinstance(index, int) and (index <= -OPEN_END or (isinstance(size, int) and index <= -size - spare))
 
 
 def _computed_slice(use: Use) -> Expression:
