@@ -1,6 +1,8 @@
 """Running export jobs: what several targets can share is computed once, and each artifact is verified.
 
 describe the source -> run it in Keras -> trace -> convert -> verify beside the destination -> put in place
+
+What a new artifact records of where it comes from.
 """
 
 from __future__ import annotations
@@ -10,27 +12,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnexport.api.diagnose import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
 from rnnexport.api.expectations import Beside, with_data
 from rnnexport.api.jobs import Exported, ExportJob, Options, check_destination_of
-from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import writing
 from rnnexport.artifact.beside import proof_file
 from rnnexport.artifact.goldens import Arrays
 from rnnexport.artifact.provenance import Proof, Provenance, require_unaltered
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.progress import Detail, Progress
-from rnnexport.core.signature import Extent
+from rnnexport.core.signature import Extent, Signature
 from rnnexport.core.user_data import UserData
+from rnnexport.core.versions import installed
 from rnnexport.isolation.limits import Limits
+from rnnexport.targets.base import Target
 from rnnexport.verification.report import ArtifactReport
 from rnnexport.verification.run_artifact import Expectation, verify_artifact
-from rnnexport.verification.tolerance import Tolerance, Tolerances
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
 from rnnexport.verification.where import Where
 
 if TYPE_CHECKING:
+    from rnnexport.reference.describe import Described
     from rnnexport.reference.prepare import Reference
     from rnnexport.source.model import SourceModel
     from rnnexport.source.trace import Graphs, TracedModel
@@ -274,3 +278,47 @@ def _require_passed(report: ArtifactReport, destination: Path) -> None:
 def _why(report: ArtifactReport) -> str:
     located = report.located
     return report.first_problem() + ("" if located is None else f". {located.sentence}")
+
+
+def provenance_of(
+    source: SourceModel,
+    known: Described,
+    kind: Target,
+    options: Mapping[str, Any],
+    override: Override,
+    sequence: Signature | None,
+) -> Provenance:
+    """The provenance of an artifact of that format.
+
+    Args:
+        source: the model that was called, or its stream.
+        known: its boundary, and how closely it can be met.
+        kind: the format.
+        options: of the export, as plain values.
+        override: what the user asked of the tolerance instead.
+        sequence: of a stream, the boundary of the model on whole sequences.
+    """
+    from rnnexport.source.api import layers_by_dtype
+
+    file = source.file
+    return Provenance(
+        target=kind.name,
+        source={
+            "name": source.name,
+            "sha256": file.sha256 if file else "",
+            "writer": str(file.origin) if file else f"{source.api.name} {source.api.version}, a live model",
+            **source.parameters.recorded(),
+        },
+        keras_api=source.api.name,
+        options=options,
+        versions=installed("rnnexport", "numpy", "tensorflow", source.api.package) | dict(kind.versions()),
+        signature=known.signature,
+        tolerance={"rtol": known.tolerance.rtol, "atol": known.tolerance.atol},
+        semantics=source.semantics,
+        computed_in=layers_by_dtype(source.api.layers(source.model)),
+        no_truth=known.no_truth,
+        coverage=known.coverage,
+        no_witness=known.no_witness,
+        override=override.to_json(),
+        sequence=sequence,
+    )

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnexport.api.expectations import Beside, SourceTruth, extent_of, require_harmless
+from rnnexport.api.export_job import provenance_of
 from rnnexport.api.jobs import Exported
-from rnnexport.api.provenance_record import provenance_of
 from rnnexport.artifact.atomic_write import staged, writing
 from rnnexport.artifact.beside import PLACES, ProofPlace, proof_file
 from rnnexport.artifact.provenance import Proof, Provenance, own_proof, without_goldens

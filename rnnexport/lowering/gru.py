@@ -20,8 +20,19 @@ from rnnexport.lowering.algebra import (
     split_by,
     total,
 )
-from rnnexport.lowering.cells import Cell, CellState, as_linear, over, shared
-from rnnexport.lowering.gates import LINEAR, Gate, Linear, candidate_of, gate_of, linear
+from rnnexport.lowering.cells import (
+    LINEAR,
+    Cell,
+    CellState,
+    Gate,
+    Linear,
+    as_linear,
+    candidate_of,
+    gate_of,
+    linear,
+    over,
+    shared,
+)
 
 
 def rnn(part: CellState) -> Cell:

@@ -19,8 +19,20 @@ from rnnexport.lowering.algebra import (
     split_by,
     times,
 )
-from rnnexport.lowering.cells import Cell, CellState, as_linear, over, shared
-from rnnexport.lowering.gates import LINEAR, Activation, Gate, Linear, candidate_of, gate_of, linear
+from rnnexport.lowering.cells import (
+    LINEAR,
+    Activation,
+    Cell,
+    CellState,
+    Gate,
+    Linear,
+    as_linear,
+    candidate_of,
+    gate_of,
+    linear,
+    over,
+    shared,
+)
 
 
 def lstm(hidden: CellState, cell: CellState) -> Cell:

@@ -19,11 +19,10 @@ from rnnexport.ir.sequences import length_term, steps_term, turn_round, turned
 from rnnexport.ir.terms import Shape, Term, Terms, below, substituted
 from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, CellState, attributes_of, peepholes_of, weights_of
-from rnnexport.lowering.compaction import Compaction
+from rnnexport.lowering.compaction import Compaction, Masked, masked
 from rnnexport.lowering.forms import Form
 from rnnexport.lowering.gru import gru, rnn
 from rnnexport.lowering.lstm import lstm
-from rnnexport.lowering.masks import Masked, masked
 from rnnexport.lowering.normal_form import NormalForms
 
 # Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless

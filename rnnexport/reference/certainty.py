@@ -11,10 +11,9 @@ import numpy as np
 
 from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.signature import Signature
-from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import excess, excesses
 from rnnexport.verification.feeds import DARING, Feed, rounded
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.tolerance import Tolerance, leeway
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel

@@ -20,9 +20,8 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import BATCH, Signature
 from rnnexport.reference.certainty import tolerance_for
 from rnnexport.reference.rounding import Rounding
-from rnnexport.verification.bounds import bounds, leeway, uncertain
 from rnnexport.verification.compare import excesses
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.tolerance import Tolerance, bounds, leeway, uncertain
 
 if TYPE_CHECKING:
     from rnnexport.reference.float64 import Exact

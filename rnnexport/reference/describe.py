@@ -22,9 +22,8 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.signature import Boundary, Signature
 from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of, without_daring
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
-from rnnexport.reference.determinacy import require_determined
 from rnnexport.reference.domain import Judge, Learner
-from rnnexport.reference.eager_runs import beside_runs, require_repeatable, runs_of
+from rnnexport.reference.eager_runs import beside_runs, require_determined, require_repeatable, runs_of
 from rnnexport.reference.float64 import Exact, doubt, with_truth
 from rnnexport.reference.search import Chosen, Sides, search
 from rnnexport.verification.feeds import Feed

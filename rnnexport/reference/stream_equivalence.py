@@ -30,8 +30,8 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.progress import Progress
 from rnnexport.core.signature import BATCH, Boundary, Length, Range, Signature, time_axis
 from rnnexport.reference.certainty import tolerance_of
-from rnnexport.reference.determinacy import require_determined
 from rnnexport.reference.domain import Learner
+from rnnexport.reference.eager_runs import require_determined
 from rnnexport.verification.chunks import cut, in_turn, joined, sequence_length, splits, untimed
 from rnnexport.verification.compare import excess
 from rnnexport.verification.domain import Domain

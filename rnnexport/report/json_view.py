@@ -10,11 +10,10 @@ from typing import Any
 from rnnexport.artifact.provenance import Provenance
 from rnnexport.core.placement import Placement
 from rnnexport.report.words import against_truth, bounds_of, wrong
-from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Located, Report
 from rnnexport.verification.statistics import EDGES, Errors
-from rnnexport.verification.tolerance import Tolerance, Tolerances
+from rnnexport.verification.tolerance import Bounds, Tolerance, Tolerances
 from rnnexport.version import __version__
 
 SCHEMA = 2

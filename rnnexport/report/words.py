@@ -10,11 +10,10 @@ from functools import reduce
 from pathlib import Path
 
 from rnnexport.core.placement import Placement
-from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import ArtifactReport, FeedReport, Report, Status
 from rnnexport.verification.statistics import Errors
-from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.tolerance import Bounds, Tolerances
 
 # What no text can hold, what a terminal would obey, and what would turn the reading direction of the text around it.
 _HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -17,8 +17,7 @@ import tensorflow as tf
 from rnnexport.compat.tensorflow import rewriter_config_pb2
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.expression import meant
-from rnnexport.source.elementary import Meaning
-from rnnexport.source.float64_safety import GraphDef, narrow_left, obstacle
+from rnnexport.source.float64_safety import GraphDef, Meaning, narrow_left, obstacle
 from rnnexport.source.floats import widened
 from rnnexport.source.freezing import array_of, needed
 from rnnexport.source.trace import TracedModel

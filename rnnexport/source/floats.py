@@ -31,8 +31,18 @@ import tensorflow as tf
 from rnnexport.compat.tensorflow import attr_value_pb2, op_def_registry, types_pb2
 from rnnexport.core.signature import TEXT
 from rnnexport.emit.numpy.expression import meant
-from rnnexport.source.elementary import Meaning, elementary
-from rnnexport.source.float64_safety import FLOATS, REFERENCES, WIDER, AttrValue, GraphDef, NodeDef, complete, is_narrow
+from rnnexport.source.float64_safety import (
+    FLOATS,
+    REFERENCES,
+    WIDER,
+    AttrValue,
+    GraphDef,
+    Meaning,
+    NodeDef,
+    complete,
+    elementary,
+    is_narrow,
+)
 from rnnexport.source.freezing import imported
 from rnnexport.source.graphs import every_node
 from rnnexport.source.trace import TracedModel

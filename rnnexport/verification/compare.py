@@ -10,10 +10,8 @@ import numpy as np
 
 from rnnexport.artifact.goldens import KeptValues
 from rnnexport.core.errors import UsageError
-from rnnexport.verification.bounds import Bounds, allowed, bounds
-from rnnexport.verification.statistics import Errors, measure, nothing
-from rnnexport.verification.tolerance import Tolerance
-from rnnexport.verification.units import UnitErrors, unit_errors
+from rnnexport.verification.statistics import Errors, UnitErrors, measure, nothing, unit_errors
+from rnnexport.verification.tolerance import Bounds, Tolerance, allowed, bounds
 
 _USUAL = Bounds()
 

@@ -13,10 +13,9 @@ from rnnexport.core.errors import ForeignCode, MismatchError, reason
 from rnnexport.core.signature import Signature, time_axis, timesteps
 from rnnexport.targets.base import Runner
 from rnnexport.user_data.recordings import cut, joined
-from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
-from rnnexport.verification.tolerance import Tolerances
+from rnnexport.verification.tolerance import Tolerances, leeway
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from itertools import chain
 
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import FeedReport
+from rnnexport.verification.statistics import UnitErrors
 from rnnexport.verification.tolerance import Tolerances
-from rnnexport.verification.units import UnitErrors
 
 # How many times as far from the truth as its source an artifact may be: other kernels round in another order, and take
 # other approximations of tanh and the logistic function. Measured by `make mutation` on artifacts that are right.

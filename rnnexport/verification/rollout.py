@@ -16,11 +16,11 @@ import numpy as np
 from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.errors import MismatchError, UsageError
 from rnnexport.core.signature import time_axis
-from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Comparison, Wanted, compare, failed, merged_by_name
 from rnnexport.verification.entry_point import Entry, carry
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
+from rnnexport.verification.tolerance import leeway
 
 POINTS = 200  # of a curve at most
 _CALLS = 64  # measured at once at most, and fewer of many values

@@ -14,8 +14,7 @@ from rnnexport.reference import conditioning
 from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.describe import describe_with_truth
 from rnnexport.reference.float64 import Exact
-from rnnexport.verification.bounds import leeway
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.tolerance import Tolerance, leeway
 
 INPUTS, H = 4, 5
 

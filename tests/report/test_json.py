@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from rnnexport.report.json_view import SCHEMA, to_json
-from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.report import Report
 from rnnexport.verification.statistics import EDGES
+from rnnexport.verification.tolerance import Bounds
 from tests.report import reports
 from tests.report.reports import ABSENT, BAD, EMPTY, GOOD, LONG
 

@@ -12,8 +12,8 @@ from rich.errors import MarkupError
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.report.text import matrix_table, recurrences_table, report_table, signature_table
 from rnnexport.report.words import bounds_line
-from rnnexport.verification.bounds import Bounds
 from rnnexport.verification.report import Report
+from rnnexport.verification.tolerance import Bounds
 from tests.report import reports
 from tests.report.reports import BAD, GOOD, LONG, LOWERED
 

@@ -12,7 +12,7 @@ import rnnexport
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Boundary
-from rnnexport.reference.determinacy import require_determined
+from rnnexport.reference.eager_runs import require_determined
 from rnnexport.source.describe import describe
 from rnnexport.source.eager import reference
 from rnnexport.source.load import load_source

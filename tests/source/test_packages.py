@@ -126,7 +126,7 @@ def test_code_that_was_not_given_is_found_beside_the_model_before_tensorflow_sta
     source.write_text("import keras\n\nclass WiredCell(keras.layers.Layer): ...\nraise SystemExit('this ran')\n")
     program = (
         "import sys\n"
-        "from rnnexport.api.preflight import check_model\n"
+        "from rnnexport.api.export import check_model\n"
         "from rnnexport.core.errors import ConversionError\n"
         "from rnnexport.core.load_options import LoadOptions\n"
         "try:\n"

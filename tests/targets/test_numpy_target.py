@@ -19,9 +19,8 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec, argument_name
 from rnnexport.targets.numpy import program
 from rnnexport.targets.numpy.runner import NumpyRunner
-from rnnexport.verification.bounds import allowed, leeway
 from rnnexport.verification.run_artifact import whole_feed
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.tolerance import Tolerance, allowed, leeway
 from rnnexport.verification.verdict import boundary_problems
 from tests.perturb import copied, perturb
 from tests.targets.numpy_programs import NUMPY, TEXT, artifact, equations, npz, weights

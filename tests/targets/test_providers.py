@@ -12,7 +12,7 @@ import pytest
 
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.placement import PlacedNode
-from rnnexport.targets.onnx import profiling, runner, trial
+from rnnexport.targets.onnx import profiling, runner
 from rnnexport.targets.onnx.profiling import Partition, read_placement
 from rnnexport.targets.onnx.providers import PROVIDERS, RUNTIMES, execution_chain, prepared, settings
 from rnnexport.targets.onnx.runner import open_runner
@@ -246,10 +246,10 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_provider_that_crashes_does_not_take_this_process_with_it(loops, monkeypatch):
-    assert trial.crash(loops, execution_chain("cpu")) is None
-    assert trial.crash(loops.with_name("missing.onnx"), execution_chain("cpu")) is None  # an error is no crash
-    monkeypatch.setattr(trial, "_CODE", CRASH)
-    assert trial.crash(loops, execution_chain("cpu")) == "SIGSEGV"
+    assert runner.crash(loops, execution_chain("cpu")) is None
+    assert runner.crash(loops.with_name("missing.onnx"), execution_chain("cpu")) is None  # an error is no crash
+    monkeypatch.setattr(runner, "_CODE", CRASH)
+    assert runner.crash(loops, execution_chain("cpu")) == "SIGSEGV"
     monkeypatch.setattr(runner, "FRAGILE", ("cpu",))
     with (
         pytest.raises(ProviderError, match=r"cpu can't start on loops\.onnx: its process ended with SIGSEGV"),

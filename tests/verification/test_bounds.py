@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnexport.verification.bounds import Bounds, allowed, bounds, leeway
 from rnnexport.verification.compare import Wanted, compare, excess
-from rnnexport.verification.tolerance import Tolerance
+from rnnexport.verification.tolerance import Bounds, Tolerance, allowed, bounds, leeway
 
 T = Tolerance(rtol=1e-5, atol=2e-6)
 VALUE = np.array([1.0, -2.0, 0.0, 100.0], "float32")

@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnexport.verification.bounds import leeway
 from rnnexport.verification.compare import Comparison, Wanted, compare
 from rnnexport.verification.precision import LIMIT, Precision, precision, precision_problems
 from rnnexport.verification.report import FeedReport
-from rnnexport.verification.statistics import Errors, Sums
-from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
-from rnnexport.verification.units import UnitErrors
+from rnnexport.verification.statistics import Errors, Sums, UnitErrors
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances, leeway
 
 RNG = np.random.default_rng(2)
 TRUTH = RNG.standard_normal((4, 9, 5))

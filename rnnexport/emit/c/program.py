@@ -17,9 +17,8 @@ from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.integers import paired
 from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
 from rnnexport.emit.c.prelude import NAMES
-from rnnexport.emit.numpy.naming import CONSTANTS, Origins, attributes_of
+from rnnexport.emit.numpy.naming import CONSTANTS, Origins, TokenNames, WeightName, attributes_of
 from rnnexport.emit.numpy.naming import identifier as python_identifier
-from rnnexport.emit.numpy.tokens import TokenNames, WeightName
 from rnnexport.ir.program import Iteration, Program
 from rnnexport.ir.terms import Term
 from rnnexport.quantization.weights import per_channel

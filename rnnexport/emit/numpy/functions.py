@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from rnnexport.emit.numpy.expression import Expression, Shape, Size
 from rnnexport.emit.numpy.layout import LINE, Legend, block, bracketed, commented, statement
-from rnnexport.emit.numpy.naming import LOCALS, NamesInScope, Origins, shown
+from rnnexport.emit.numpy.naming import LOCALS, NamesInScope, Origins, TokenNames, WeightName, shown
 from rnnexport.emit.numpy.operators import names_of_all
-from rnnexport.emit.numpy.tokens import TokenNames, WeightName
 from rnnexport.emit.numpy.writing import TOKEN, Assignment, Context, WrittenFunction, write_body
 from rnnexport.ir.operators import operator
 from rnnexport.ir.program import If, Iteration, Scan

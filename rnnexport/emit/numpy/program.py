@@ -24,6 +24,7 @@ from rnnexport.emit.numpy.naming import (
     RESERVED,
     START,
     Origins,
+    WeightName,
     attributes_of,
     camel,
     identifier,
@@ -31,7 +32,6 @@ from rnnexport.emit.numpy.naming import (
     shown,
 )
 from rnnexport.emit.numpy.operators import closure_of, source_of
-from rnnexport.emit.numpy.tokens import WeightName
 from rnnexport.ir.program import Program, Scan, is_literal
 from rnnexport.ir.terms import Term, below
 from rnnexport.version import __version__

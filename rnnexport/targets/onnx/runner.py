@@ -1,9 +1,19 @@
-"""An ONNX file in ONNX Runtime, on one execution provider."""
+"""An ONNX file in ONNX Runtime, on one execution provider.
+
+Loading a file in a process of its own first, for a provider that may end the process it runs in.
+
+A provider that crashes takes with it the verdicts on all other artifacts, and a release job sees no report at all.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +29,6 @@ from rnnexport.targets.onnx.other_runtimes import OTHERS, OtherRunner, open_othe
 from rnnexport.targets.onnx.profiling import parts, read_placement
 from rnnexport.targets.onnx.providers import execution_chain, full_name, has_provider, prepared, settings, short_name
 from rnnexport.targets.onnx.repeated import RepeatedRunner
-from rnnexport.targets.onnx.trial import FRAGILE, crash
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -122,3 +131,37 @@ def _runtime_tensor(argument: onnxruntime.NodeArg) -> RuntimeTensor:
     kind = argument.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64", "string": TEXT}.get(kind, kind)
     return RuntimeTensor(argument.name, dtype, tuple(argument.shape))
+
+
+# Seen: onnxruntime-openvino 1.24.1 ends with SIGSEGV while it loads a Loop.
+FRAGILE = ("openvino",)
+_CODE = """
+import json, sys
+import onnxruntime
+path, chain = json.loads(sys.argv[1])
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+onnxruntime.InferenceSession(path, options, providers=[tuple(item) for item in chain], enable_fallback=0)
+"""
+# What Python ends with: without an error, and with one, which the session in this process will raise too.
+_TOLD = (0, 1)
+
+
+def crash(path: Path, chain: Sequence[tuple[str, Mapping[str, str]]]) -> str | None:
+    """How the process that loads `path` ended, such as `SIGSEGV`; None where it did not crash.
+
+    Args:
+        path: the file.
+        chain: the argument `providers` of the session.
+    """
+    argument = json.dumps([str(path), [(name, dict(options)) for name, options in chain]])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _CODE, argument],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode in _TOLD:
+        return None
+    return signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode:#x}"

@@ -23,8 +23,7 @@ from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.loop_invariants import is_zero, without_twins
 from rnnexport.ir.recurrence import Recurrence, recognise
 from rnnexport.ir.terms import Terms
-from rnnexport.lowering.cells import Cell
-from rnnexport.lowering.gates import LINEAR, Activation
+from rnnexport.lowering.cells import LINEAR, Activation, Cell
 from rnnexport.lowering.native import native
 from rnnexport.source.trace import Graphs
 
