@@ -186,7 +186,7 @@ def test_states_that_are_wired_crosswise_are_caught_and_named(artifact, tmp_path
     wrong = tmp_path / "wrong.onnx"
     onnx.save(model, wrong)
     proof = target("onnx").read_proof(path)
-    target("onnx").write_proof(wrong, Proof(proof.provenance, proof.goldens, proof.trail))
+    target("onnx").write_proof(wrong, Proof(proof.provenance, proof.goldens, proof.layer_map))
     report = rnnexport.verify(wrong).artifacts[0]
     assert report.status == "mismatch"
     assert f"{h} holds what {c} should" in report.first_problem()

@@ -14,29 +14,29 @@ from rnnexport.core.errors import RnnExportError, UsageError
 from rnnexport.isolation.runner import inner_values
 from rnnexport.targets.base import Target
 from rnnexport.verification.diagnosis.locate import Location, Step, locate
-from rnnexport.verification.diagnosis.record import lay_trail
+from rnnexport.verification.diagnosis.record import layer_map_of
 from rnnexport.verification.diagnosis.search import search
 from rnnexport.verification.report import ArtifactReport, Located
 from rnnexport.verification.run_artifact import whole_feed
 from rnnexport.verification.tolerance import Tolerance
 from rnnexport.verification.where import Where
 
-# The golden that trails are laid on: one with padding and states of its own, where the model has these.
-TRAIL_GOLDEN = 2
+# The golden that layer maps are made of: one with padding and states of its own, where the model has these.
+LAYER_MAP_GOLDEN = 2
 _COLUMNS = ("layer", "class", "value", "computed by", "max abs error", "allowed", "verdict")
 _SHOWN = 12  # rows of the table: those around the departure
 
 
-def trail_of(
+def recorded_layer_map(
     target: Target, path: Path, layers: Sequence[LayerValue], feed: Arrays, tolerance: Tolerance, where: Where
 ) -> LayerMap | None:
-    """The trail of a finished artifact; None where nothing inside it can be looked at.
+    """The layer map of a finished artifact; None where nothing inside it can be looked at.
 
     Args:
         target: its format.
         path: where it is.
         layers: what the source's layers gave for `feed`.
-        feed: of the golden `TRAIL_GOLDEN`.
+        feed: of the golden `LAYER_MAP_GOLDEN`.
         tolerance: of the verification.
         where: it is run, on the CPU.
     """
@@ -45,8 +45,8 @@ def trail_of(
     try:
         inner = inner_values(target, path, feed, where.provider, where.tf32, where.limits)
     except RnnExportError:
-        return None  # a trail is a help; whether the artifact runs is for the verification to say
-    found = lay_trail(layers, inner, TRAIL_GOLDEN, rtol=tolerance.rtol, atol=tolerance.atol)
+        return None  # a layer map is a help; whether the artifact runs is for the verification to say
+    found = layer_map_of(layers, inner, LAYER_MAP_GOLDEN, rtol=tolerance.rtol, atol=tolerance.atol)
     return found if found.marks else None
 
 
@@ -72,21 +72,21 @@ def with_departure(report: ArtifactReport, *searches: Callable[[], Location]) ->
     return replace(report, located=located)
 
 
-def along_the_trail(own: Proof, tolerance: Tolerance, target: Target, path: Path, where: Where) -> Location:
-    """The first value of the trail inside the artifact that is another one now.
+def by_layer_map(own: Proof, tolerance: Tolerance, target: Target, path: Path, where: Where) -> Location:
+    """The first value of the layer map inside the artifact that is another one now.
 
     Raises:
         UsageError: it has none; and as `Target.inner_values`.
     """
-    trail = own.trail()
-    if trail is None:
-        raise UsageError("the artifact tells nothing of its layers", "a trail", "give --source MODEL")
-    feed = whole_feed(own.goldens[trail.golden], own.provenance.signature)
+    layer_map = own.layer_map()
+    if layer_map is None:
+        raise UsageError("the artifact tells nothing of its layers", "a layer map", "give --source MODEL")
+    feed = whole_feed(own.goldens[layer_map.golden], own.provenance.signature)
     inner = inner_values(target, path, feed, where.provider, where.tf32, where.limits)
-    return locate(trail, inner, rtol=tolerance.rtol, atol=tolerance.atol)
+    return locate(layer_map, inner, rtol=tolerance.rtol, atol=tolerance.atol)
 
 
-def among_the_layers(
+def by_layers(
     layers: Sequence[LayerValue], feed: Arrays, tolerance: Tolerance, target: Target, path: Path, where: Where
 ) -> Location:
     """The first value of the source's layers for `feed` that is nowhere in the artifact. Raises as the other."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnexport.api.diagnose import TRAIL_GOLDEN, among_the_layers, trail_of, with_departure
+from rnnexport.api.diagnose import LAYER_MAP_GOLDEN, by_layers, recorded_layer_map, with_departure
 from rnnexport.api.expectations import Beside, with_data
 from rnnexport.api.jobs import Exported, ExportJob, Options, check_destination_of
 from rnnexport.artifact.atomic_write import writing
@@ -61,7 +61,7 @@ def described(
     """
     from rnnexport.reference.prepare import references
 
-    return references(source, [(_extent(job), job.kind) for job in jobs], TRAIL_GOLDEN if truth else None, progress)
+    return references(source, [(_extent(job), job.kind) for job in jobs], LAYER_MAP_GOLDEN if truth else None, progress)
 
 
 def run_jobs(
@@ -202,10 +202,10 @@ def _exported(form: Form, job: ExportJob, path: Path, options: Options, progress
     proof = Proof(recorded(form, job, options), goldens, place=options.proof)
     with writing(job.destination):
         lowering = job.kind.export(graphs, feeds, path, replace(options.form, tflite=job.form))
-        trail = trail_of(
-            job.kind, path, reference.layers, feeds[TRAIL_GOLDEN], reference.known.tolerance, where_of(job)
+        layer_map = recorded_layer_map(
+            job.kind, path, reference.layers, feeds[LAYER_MAP_GOLDEN], reference.known.tolerance, where_of(job)
         )
-        proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), trail=lambda: trail)
+        proof = replace(proof, provenance=replace(proof.provenance, lowering=lowering), layer_map=lambda: layer_map)
         job.kind.write_proof(path, proof)
     report = _verified(form, proof, job, path, options, progress) if options.verify else None
     beside = tuple(job.destination.with_name(file.name) for file in job.kind.every_file(path)[1:])
@@ -240,8 +240,8 @@ def _verified(
     except (UsageError, CrashError) as error:
         # The runtime refuses a file that was made this moment, or ends: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error
-    feed = proof.goldens[TRAIL_GOLDEN].feed
-    look = partial(among_the_layers, form.reference.layers, feed, tolerances.default, job.kind, path, where_of(job))
+    feed = proof.goldens[LAYER_MAP_GOLDEN].feed
+    look = partial(by_layers, form.reference.layers, feed, tolerances.default, job.kind, path, where_of(job))
     report = with_departure(report, look)
     _require_passed(report, job.destination)
     return replace(report, artifact=str(job.destination))

@@ -91,22 +91,22 @@ def judged(
 def _located(
     report: ArtifactReport, kind: Target, path: Path, claim: Expectation, where: Where, truth: SourceTruth | None
 ) -> ArtifactReport:
-    """The report of a mismatch with the place where it begins, by the trail in the file or the layers of the source."""
-    from rnnexport.api.diagnose import TRAIL_GOLDEN, along_the_trail, among_the_layers, with_departure
+    """The report of a mismatch with where it begins, by the layer map in the file or the layers of the source."""
+    from rnnexport.api.diagnose import LAYER_MAP_GOLDEN, by_layer_map, by_layers, with_departure
 
     searches: list[Callable[[], Location]] = []
     tolerance = claim.tolerances.default
     if claim.own is not None:
-        searches.append(partial(along_the_trail, claim.own, tolerance, kind, path, where))
+        searches.append(partial(by_layer_map, claim.own, tolerance, kind, path, where))
     if truth is not None:
-        feed, source = claim.goldens[TRAIL_GOLDEN].feed, truth.at(truth.extent(claim.own)).source
+        feed, source = claim.goldens[LAYER_MAP_GOLDEN].feed, truth.at(truth.extent(claim.own)).source
 
         def by_source() -> Location:
-            """Runs the source once more, which a trail that leads to the place spares."""
+            """Runs the source once more, which a layer map that leads to the place spares."""
             from rnnexport.source.eager import layer_values
 
             layers = layer_values(source, claim.signature, feed)
-            return among_the_layers(layers, feed, tolerance, kind, path, where)
+            return by_layers(layers, feed, tolerance, kind, path, where)
 
         searches.append(by_source)
     return with_departure(report, *searches)

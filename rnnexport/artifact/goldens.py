@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnnexport.artifact.layer_map import LayerMap
 
 LIMIT = 4096
-_ABOUT, _TRAIL = "about", "trail/"
+_ABOUT, _LAYER_MAP = "about", "trail/"
 _INFINITE = 0x7F80  # the upper half of a float32 that is infinite
 # No goldens come near: each array has up to `LIMIT` values.
 _MOST_ARRAYS, _MOST_BYTES = 50_000, 1 << 28
@@ -124,11 +124,11 @@ def digest_of(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def to_bytes(goldens: Sequence[Golden], trail: LayerMap | None = None) -> bytes:
-    """The goldens, and the trail that was laid on one of them, as one compressed `.npz`: no pickles, no times."""
-    about = {"goldens": [_about(one) for one in goldens], "trail": trail and trail.to_json()}
+def to_bytes(goldens: Sequence[Golden], layer_map: LayerMap | None = None) -> bytes:
+    """The goldens, and the layer map of one of them, as one compressed `.npz`: no pickles, no times."""
+    about = {"goldens": [_about(one) for one in goldens], "trail": layer_map and layer_map.to_json()}
     arrays: dict[str, np.ndarray] = {_ABOUT: np.array(json.dumps(about, sort_keys=True))}
-    arrays |= {f"{_TRAIL}{name}": array for name, array in (trail.arrays() if trail else {}).items()}
+    arrays |= {f"{_LAYER_MAP}{name}": array for name, array in (layer_map.arrays() if layer_map else {}).items()}
     for index, golden in enumerate(goldens):
         arrays |= {f"{index}/feed/{name}": array for name, array in golden.feed.items()}
         arrays |= {f"{index}/expected/{name}": array for name, array in golden.expected.items()}
@@ -142,7 +142,7 @@ def to_bytes(goldens: Sequence[Golden], trail: LayerMap | None = None) -> bytes:
 
 def from_bytes(data: bytes) -> tuple[Golden, ...]:
     """The goldens in what `to_bytes` gave. Raises what zipfile, json and NumPy raise where `data` is damaged."""
-    about, arrays = _opened(data, trail=False)
+    about, arrays = _opened(data, layer_map=False)
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
@@ -153,24 +153,24 @@ def from_bytes(data: bytes) -> tuple[Golden, ...]:
     )
 
 
-def trail_from_bytes(data: bytes) -> LayerMap | None:
-    """The trail in what `to_bytes` gave, which only a mismatch asks for. Raises as `from_bytes`."""
+def layer_map_from_bytes(data: bytes) -> LayerMap | None:
+    """The layer map in what `to_bytes` gave, which only a mismatch asks for. Raises as `from_bytes`."""
     from rnnexport.artifact.layer_map import read
 
-    about, arrays = _opened(data, trail=True)
+    about, arrays = _opened(data, layer_map=True)
     if about["trail"] is None:
         return None
-    trail = read(about["trail"], {key.removeprefix(_TRAIL): array for key, array in arrays.items()})
-    if trail.golden not in range(len(about["goldens"])):
-        raise ValueError(f"a trail on golden {trail.golden} of {len(about['goldens'])}")
-    return trail
+    layer_map = read(about["trail"], {key.removeprefix(_LAYER_MAP): array for key, array in arrays.items()})
+    if layer_map.golden not in range(len(about["goldens"])):
+        raise ValueError(f"a layer map on golden {layer_map.golden} of {len(about['goldens'])}")
+    return layer_map
 
 
-def _opened(data: bytes, *, trail: bool) -> tuple[Any, dict[str, np.ndarray]]:
-    """What is told in the file, and the arrays of the trail, or those of the goldens."""
+def _opened(data: bytes, *, layer_map: bool) -> tuple[Any, dict[str, np.ndarray]]:
+    """What is told in the file, and the arrays of the layer map, or those of the goldens."""
     _check_totals(data)
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        wanted = [key for key in archive.files if key != _ABOUT and key.startswith(_TRAIL) == trail]
+        wanted = [key for key in archive.files if key != _ABOUT and key.startswith(_LAYER_MAP) == layer_map]
         return json.loads(str(archive[_ABOUT])), {key: archive[key] for key in wanted}
 
 

@@ -1,8 +1,8 @@
 """Where the values of the source's layers are found inside an artifact, with a sample of what they must be.
 
-A trail is laid at export, on the artifact that was verified, and rides in its proof. On an artifact that mismatches
-later, following it says which layer departs first: names inside an artifact mean nothing without it, because
-conversion and lowering rename, fuse and move values.
+The layer map is made at export, of the artifact that was verified, and rides in its proof. If the artifact mismatches
+later, it says which layer departs first: names inside an artifact mean nothing without it, because conversion and
+lowering rename, fuse and move values.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class LayerMap:
 
 
 def read(value: Mapping[str, Any], arrays: Arrays) -> LayerMap:
-    """The inverse of `Trail.to_json` and `Trail.arrays`.
+    """The inverse of `LayerMap.to_json` and `LayerMap.arrays`.
 
     Raises:
         ValueError, LookupError, TypeError: they are not as they were written.
@@ -239,7 +239,7 @@ def _mark_from_json(value: Mapping[str, Any], index: int, arrays: Arrays) -> Mar
         sum_noise=float(value["sum_noise"]),
     )
     if not (_shaped(mark) and _sampled(mark)):
-        raise ValueError(f"mark {index} of the trail is not as it was written")
+        raise ValueError(f"mark {index} of the layer map is not as it was written")
     return mark
 
 

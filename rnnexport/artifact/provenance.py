@@ -102,8 +102,8 @@ class Provenance:
         return self.sequence if entry and self.sequence is not None else self.signature
 
 
-def no_trail() -> LayerMap | None:
-    """The trail of what has none."""
+def no_layer_map() -> LayerMap | None:
+    """The layer map of what has none."""
     return None
 
 
@@ -114,7 +114,7 @@ class Proof:
     Attributes:
         provenance: where the artifact comes from.
         goldens: inputs and what must come out for them.
-        trail: gives where the values of the source's layers are inside the artifact, or None where that is not known.
+        layer_map: gives where the values of the source's layers are inside the artifact, None if that is not known.
             It is read when it is asked for, which only a mismatch does. Raises UsageError where it is damaged.
         altered: whether the file around them is not the one that was sealed.
         seal: of the file as it was sealed; empty for one that was not read from a file.
@@ -124,7 +124,7 @@ class Proof:
 
     provenance: Provenance
     goldens: tuple[Golden, ...]
-    trail: Callable[[], LayerMap | None] = no_trail
+    layer_map: Callable[[], LayerMap | None] = no_layer_map
     altered: bool = False
     seal: str = ""
     place: ProofPlace = "inside"
@@ -132,10 +132,10 @@ class Proof:
 
     @cached_property
     def golden_bytes(self) -> bytes:
-        """The goldens, slimmed to what rides in a file, and the trail; empty where there are none."""
+        """The goldens, slimmed to what rides in a file, and the layer map; empty where there are none."""
         if self.blob or not self.goldens:
             return self.blob
-        return golden_file.to_bytes([slim(golden) for golden in self.goldens], self.trail())
+        return golden_file.to_bytes([slim(golden) for golden in self.goldens], self.layer_map())
 
     def blobs(self) -> tuple[str, bytes]:
         """The provenance, with a place for the seal of the file, and the goldens, empty where they are not inside."""
@@ -200,8 +200,8 @@ def read_proof(
                 raise _others_goldens(path, inside=place == "inside")
             found_goldens = golden_file.from_bytes(goldens)
             _check_outputs(told, found_goldens)
-            trail = partial(_trail, artifact, goldens)
-            return Proof(told, found_goldens, trail, altered, seal, place, goldens)
+            layer_map = partial(_layer_map, artifact, goldens)
+            return Proof(told, found_goldens, layer_map, altered, seal, place, goldens)
     except _DAMAGE as error:
         raise _damaged(artifact, error) from error
     raise UsageError(
@@ -249,9 +249,9 @@ def without_goldens(path: Path) -> UsageError:
     )
 
 
-def _trail(artifact: str, goldens: bytes) -> LayerMap | None:
+def _layer_map(artifact: str, goldens: bytes) -> LayerMap | None:
     try:
-        return golden_file.trail_from_bytes(goldens)
+        return golden_file.layer_map_from_bytes(goldens)
     except _DAMAGE as error:
         raise _damaged(artifact, error) from error
 

@@ -33,7 +33,7 @@ class Reference:
     Attributes:
         source: the model, or its stream.
         known: its boundary, its goldens, its truth.
-        layers: what its layers give for the golden that trails are laid on.
+        layers: what its layers give for the golden that layer maps are made of.
         sequence: of a stream, the boundary of the model on whole sequences; None for what is no stream.
         whole: the model, and what it gives for whole sequences, where a format asks for a stream and has a signature
             for these.
@@ -91,7 +91,7 @@ class Reference:
 def references(
     source: SourceModel,
     wanted: Sequence[tuple[Extent, Target]],
-    trail_golden: int | None,
+    layer_map_golden: int | None,
     progress: Progress,
 ) -> dict[Extent, Reference]:
     """The references of these extents, each made once for all formats that ask for it.
@@ -99,7 +99,7 @@ def references(
     Args:
         source: the model.
         wanted: what each artifact is called with.
-        trail_golden: the golden that trails are laid on; None where nothing will be verified, which spares the truth.
+        layer_map_golden: the golden that layer maps are made of; None if nothing will be verified: no truth is needed.
         progress: is told what goes on.
 
     Raises:
@@ -112,7 +112,7 @@ def references(
 
     stream = cache(lambda sizes: streamed(source, sizes.batch, progress, sizes.ranges))
     cast = cache(lambda dtype: cast_source(source, dtype))
-    known_of = describe_with_truth if trail_golden is not None else describe_unverified
+    known_of = describe_with_truth if layer_map_golden is not None else describe_unverified
     described = cache(lambda boundary, dtype: known_of(cast(dtype), boundary))
     found = {}
     for one in dict.fromkeys(extent for extent, _ in wanted):
@@ -124,8 +124,8 @@ def references(
         known = whole_known() if one.stream is None else known_of(model, one.called)
         require_same_at_sizes(model, known)
         layers: tuple[LayerValue, ...] = ()
-        if trail_golden is not None:
-            layers = layer_values(model, known.signature, known.goldens[trail_golden].feed)
+        if layer_map_golden is not None:
+            layers = layer_values(model, known.signature, known.goldens[layer_map_golden].feed)
         if one.stream is None:
             found[one] = Reference(model, known, layers, None, None)
         elif any(extent == one and kind.entries for extent, kind in wanted):

@@ -20,7 +20,7 @@ from rnnexport.source.eager import layer_values
 from rnnexport.targets.onnx.values import inner_values
 from rnnexport.targets.registry import target
 from rnnexport.verification.diagnosis.locate import locate
-from rnnexport.verification.diagnosis.record import lay_trail, sampled
+from rnnexport.verification.diagnosis.record import layer_map_of, sampled
 from rnnexport.verification.diagnosis.search import search
 from samples.catalog import SAMPLES_BY_NAME
 from samples.cgru_cell import CGRUCell, with_random_weights
@@ -59,11 +59,11 @@ def changed(arrays, name, index, amount):
 
 def test_a_fault_is_found_at_its_layer_timestep_row_and_unit():
     layers, arrays = two_layers()
-    trail = lay_trail(layers, inner(**arrays), 2, **BOUNDS)
-    assert [(mark.layer, mark.place.names) for mark in trail.marks] == [("first", ("one",)), ("second", ("two",))]
-    assert locate(trail, inner(**arrays), **BOUNDS).departure is None
+    layer_map = layer_map_of(layers, inner(**arrays), 2, **BOUNDS)
+    assert [(mark.layer, mark.place.names) for mark in layer_map.marks] == [("first", ("one",)), ("second", ("two",))]
+    assert locate(layer_map, inner(**arrays), **BOUNDS).departure is None
     wrong = changed(changed(arrays, "one", (4, 1, 3), 1e-3), "two", (2, 0, 1), 1e-2)
-    location = locate(trail, inner(**wrong), **BOUNDS)
+    location = locate(layer_map, inner(**wrong), **BOUNDS)
     assert [step.state for step in location.steps] == ["departs", "departs"]
     assert location.departure is not None
     assert (location.departure.step.layer, location.departure.timestep, location.departure.index) == (
@@ -79,60 +79,60 @@ def test_a_fault_is_found_at_its_layer_timestep_row_and_unit():
 
 def test_the_first_timestep_counts_even_where_a_later_one_is_off_by_more():
     layers, arrays = two_layers()
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
     wrong = changed(changed(arrays, "one", (2, 0, 0), 1e-4), "one", (3, 0, 1), 1e-1)
-    departure = locate(trail, inner(**wrong), **BOUNDS).departure
+    departure = locate(layer_map, inner(**wrong), **BOUNDS).departure
     assert departure is not None
     assert (departure.timestep, departure.unit) == (2, (0,))
 
 
 def test_rounding_points_at_nobody_and_what_is_no_number_departs():
     layers, arrays = two_layers()
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
     rounded = {name: array * np.float32(1 + 4e-7) for name, array in arrays.items()}
-    location = locate(trail, inner(**rounded), **BOUNDS)
+    location = locate(layer_map, inner(**rounded), **BOUNDS)
     assert location.departure is None
     assert (
         location.sentence() == "All 2 values of layers that were found agree on the feed that was followed: "
         "the fault is behind second, or shows on others."
     )
-    hinted = locate(trail, inner(**changed(arrays, "one", (0, 0, 0), 1e-5)), **BOUNDS)
+    hinted = locate(layer_map, inner(**changed(arrays, "one", (0, 0, 0), 1e-5)), **BOUNDS)
     assert hinted.departure is None
     assert "or it is one that first shows first, off by " in hinted.sentence()
     broken = changed(arrays, "two", (1, 0, 0), np.nan)
-    departure = locate(trail, inner(**broken), **BOUNDS).departure
+    departure = locate(layer_map, inner(**broken), **BOUNDS).departure
     assert departure is not None
     assert (departure.step.layer, departure.step.error) == ("second", math.inf)
 
 
 def test_a_small_fault_is_blamed_on_the_first_layer_that_shows_it_but_rounding_before_a_large_one_is_not():
     layers, arrays = two_layers()
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
     small = changed(changed(arrays, "one", (0, 0, 0), 4e-5), "two", (0, 0, 0), 1e-4)
-    location = locate(trail, inner(**small), **BOUNDS)
+    location = locate(layer_map, inner(**small), **BOUNDS)
     assert [step.state for step in location.steps] == ["moved", "departs"]
     assert location.departure is not None
     assert location.departure.step.layer == "first"
     large = changed(changed(arrays, "one", (0, 0, 0), 3e-5), "two", (0, 0, 0), 2e-1)
-    departure = locate(trail, inner(**large), **BOUNDS).departure
+    departure = locate(layer_map, inner(**large), **BOUNDS).departure
     assert departure is not None
     assert departure.step.layer == "second"
 
 
 def test_one_unit_that_was_not_sampled_is_told_by_the_sums():
     layers, arrays = two_layers((B, T, 700))
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
-    mark = trail.marks[0]
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
+    mark = layer_map.marks[0]
     assert mark.indices is not None
     assert mark.values.size <= 1024 < mark.sums.size + B * T * 700
     seen = set(mark.indices.tolist())
     unit = next(u for u in range(700) if np.ravel_multi_index((2, 3, u), mark.shape) not in seen)
-    departure = locate(trail, inner(**changed(arrays, "one", (3, 2, unit), 1e-2)), **BOUNDS).departure
+    departure = locate(layer_map, inner(**changed(arrays, "one", (3, 2, unit), 1e-2)), **BOUNDS).departure
     assert departure is not None
     assert departure.index == (2, 3, unit)
     assert departure.wanted == pytest.approx(layers[0].array[2, 3, unit], abs=1e-4)
     several = changed(changed(arrays, "one", (3, 2, unit), 1e-2), "one", (3, 2, unit + 1), 2.17e-2)
-    told = locate(trail, inner(**several), **BOUNDS)
+    told = locate(layer_map, inner(**several), **BOUNDS)
     if np.ravel_multi_index((2, 3, unit + 1), mark.shape) not in seen:
         assert told.sentence() == "The first to depart is first (Some), at timestep 3, several units of row 2."
 
@@ -152,14 +152,14 @@ def test_values_are_matched_in_any_layout_and_steps_one_by_one():
     first, steps = some(B, T, U), some(B, T, 4, seed=1)
     values = inner(backwards=np.flip(np.moveaxis(first, 1, 0), 0), **{f"t{t}": steps[:, t].T for t in range(T)})
     layers = [layer("first", first, 1), layer("cell", steps, 1, "rnn")]
-    trail = lay_trail(layers, values, 0, **BOUNDS)
-    assert [mark.place.backwards for mark in trail.marks] == [True, False]
-    assert trail.marks[1].place.names == tuple(f"t{t}" for t in range(T))
+    layer_map = layer_map_of(layers, values, 0, **BOUNDS)
+    assert [mark.place.backwards for mark in layer_map.marks] == [True, False]
+    assert layer_map.marks[1].place.names == tuple(f"t{t}" for t in range(T))
     arrays = {value.name: value.array for value in values.values}
-    departure = locate(trail, inner(**changed(arrays, "backwards", (0, 1, 2), 1)), **BOUNDS).departure
+    departure = locate(layer_map, inner(**changed(arrays, "backwards", (0, 1, 2), 1)), **BOUNDS).departure
     assert departure is not None
     assert departure.index == (1, T - 1, 2)
-    departure = locate(trail, inner(**changed(arrays, "t3", (2, 1), 1)), **BOUNDS).departure
+    departure = locate(layer_map, inner(**changed(arrays, "t3", (2, 1), 1)), **BOUNDS).departure
     assert departure is not None
     assert departure.index == (1, 3, 2)
 
@@ -167,29 +167,29 @@ def test_values_are_matched_in_any_layout_and_steps_one_by_one():
 def test_constants_are_no_marks_and_the_first_layer_of_equal_ones_is():
     value = some(B, U)
     layers = [layer("zeros", np.zeros((B, U), np.float32)), layer("dense", value), layer("dropout", value)]
-    trail = lay_trail(layers, inner(start=np.zeros((B, U)), dense=value), 0, **BOUNDS)
-    assert [mark.layer for mark in trail.marks] == ["dense"]
+    layer_map = layer_map_of(layers, inner(start=np.zeros((B, U)), dense=value), 0, **BOUNDS)
+    assert [mark.layer for mark in layer_map.marks] == ["dense"]
 
 
 def test_in_a_loop_an_earlier_step_comes_before_an_earlier_layer():
     one, two = some(B, T, U), some(B, T, 4, seed=1)
     layers = [layer("rnn/one", one, 1, "rnn"), layer("rnn/two", two, 1, "rnn")]
     arrays = {"one": one, "two": two}
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
     wrong = changed(changed(arrays, "one", (0, 3, 0), 1e-2), "two", (0, 2, 1), 1e-2)
-    departure = locate(trail, inner(**wrong), **BOUNDS).departure
+    departure = locate(layer_map, inner(**wrong), **BOUNDS).departure
     assert departure is not None
     assert (departure.step.layer, departure.timestep) == ("rnn/two", 2)
 
 
-def test_a_trail_survives_its_journey_and_a_damaged_one_is_refused():
+def test_a_layer_map_survives_its_journey_and_a_damaged_one_is_refused():
     layers, arrays = two_layers((B, T, 400))
-    trail = lay_trail(layers, inner(**arrays), 3, **BOUNDS)
-    value, blobs = json.loads(json.dumps(trail.to_json())), trail.arrays()
+    layer_map = layer_map_of(layers, inner(**arrays), 3, **BOUNDS)
+    value, blobs = json.loads(json.dumps(layer_map.to_json())), layer_map.arrays()
     again = read(value, blobs)
     assert (again.golden, again.to_json()) == (3, value)
     wrong = inner(**changed(arrays, "one", (1, 2, 3), 1))
-    assert locate(again, wrong, **BOUNDS) == locate(trail, wrong, **BOUNDS)
+    assert locate(again, wrong, **BOUNDS) == locate(layer_map, wrong, **BOUNDS)
     for key, blob in (
         ("0/indices", blobs["0/indices"] + 10**6),
         ("0/sums", blobs["0/sums"][:, :1]),
@@ -204,13 +204,13 @@ def test_a_trail_survives_its_journey_and_a_damaged_one_is_refused():
 
 def test_an_artifact_without_the_values_can_t_be_followed():
     layers, arrays = two_layers()
-    trail = lay_trail(layers, inner(**arrays), 0, **BOUNDS)
-    location = locate(trail, inner(other=some(2, 2), one=some(T, B, U + 1)), **BOUNDS)
+    layer_map = layer_map_of(layers, inner(**arrays), 0, **BOUNDS)
+    location = locate(layer_map, inner(other=some(2, 2), one=some(T, B, U + 1)), **BOUNDS)
     assert {step.state for step in location.steps} == {"absent"}
     assert location.sentence() == "No value of any layer was found in the artifact, so that the fault can't be located."
 
 
-def test_without_a_trail_the_first_value_that_is_lost_and_not_only_fused_is_found():
+def test_without_a_layer_map_the_first_value_that_is_lost_and_not_only_fused_is_found():
     values = [some(B, T, U, seed=seed) for seed in range(5)]
     left, right, fused, joined = values[0], values[1], values[2], values[3] + values[0]
     layers = [
@@ -281,7 +281,7 @@ def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tm
     proof = target("onnx").read_proof(path)
     signature, feed = proof.provenance.signature, proof.goldens[2].feed
     before = layer_values(stacked_source, signature, feed)
-    trail = lay_trail(before, inner_values(path, feed), 2, **proof.provenance.tolerance)
+    layer_map = layer_map_of(before, inner_values(path, feed), 2, **proof.provenance.tolerance)
     wanted, told = [], []
     for weight in stacked_source.model.weights:
         index = tuple(size // 2 for size in weight.shape)
@@ -289,7 +289,7 @@ def test_a_weight_of_each_layer_is_located_in_each_form(form, stacked_source, tm
         first = first_change(stacked_source, signature, feed, before, weight, index, 0.02)
         if changed_file is None or first is None:
             continue  # a bias that became part of another constant; an id that does not occur
-        departure = locate(trail, inner_values(changed_file, feed), **proof.provenance.tolerance).departure
+        departure = locate(layer_map, inner_values(changed_file, feed), **proof.provenance.tolerance).departure
         assert departure is not None, weight.path
         wanted.append(first)
         told.append((departure.step.layer, departure.timestep))
@@ -309,13 +309,13 @@ def test_a_weight_that_changed_is_located_in_each_format(to, exported, saved, tm
     proof = target(to).read_proof(path)
     feed, bounds = proof.goldens[2].feed, proof.provenance.tolerance
     layers = layer_values(source, proof.provenance.signature, feed)
-    trail = lay_trail(layers, INNER[to](path, feed), 2, **bounds)
+    layer_map = layer_map_of(layers, INNER[to](path, feed), 2, **bounds)
     # Keras numbers a cell that was not named.
-    cell, readout = [mark.layer for mark in trail.marks]
+    cell, readout = [mark.layer for mark in layer_map.marks]
     assert (cell.startswith("cgru/cgru_cell"), readout) == (True, "readout")
-    assert locate(trail, INNER[to](path, feed), **bounds).departure is None
+    assert locate(layer_map, INNER[to](path, feed), **bounds).departure is None
     wrong = INNER[to](perturb(path, tmp_path, 1e-2), feed)
-    departure = locate(trail, wrong, **bounds).departure
+    departure = locate(layer_map, wrong, **bounds).departure
     assert departure is not None
     # The largest tensor holds recurrent weights: the state is 0 before timestep 0.
     assert (departure.step.layer, departure.timestep) == (cell, 1)

@@ -1,8 +1,8 @@
 """Where an artifact that mismatches departs from its source: the first layer, timestep and unit.
 
-laying.lay_trail    at export, on the artifact that passed: where each value of the source is in it, with samples
-locate              later, on one that mismatches: the first value of the trail that is another one now
-searching.search    where the artifact never passed, so that there is no trail: the first value that is nowhere in it
+record.layer_map_of    at export, of the artifact that passed: where each value of the source is in it, with samples
+locate                 later, on one that mismatches: the first value of the layer map that is different now
+search.search          if the artifact never passed, so without a layer map: the first value that is nowhere in it
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Departure:
 
 @dataclass(frozen=True)
 class Location:
-    """What following a trail gave.
+    """What comparing with a layer map gave.
 
     Attributes:
         steps: every value that was looked at, in the order in which the source computes.
@@ -121,11 +121,11 @@ class Location:
 
 
 def locate(found: LayerMap, inner: InnerValues, *, rtol: float, atol: float) -> Location:
-    """Follow a trail through an artifact.
+    """Compare the values inside an artifact with its layer map.
 
     Args:
-        found: the trail that was laid on the artifact when it was verified.
-        inner: the values inside the artifact now, for the feed of the trail's golden.
+        found: that of the artifact when it was verified.
+        inner: the values inside the artifact now, for the feed of the layer map's golden.
         rtol: of the verification.
         atol: the same.
     """

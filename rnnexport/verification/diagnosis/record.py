@@ -1,4 +1,4 @@
-"""Laying a trail: where each value of the source is in an artifact that was verified. See `locate`."""
+"""The layer map: where each value of the source is in an artifact that was verified. See `locate`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from rnnexport.artifact.layer_map import (
 from rnnexport.verification.diagnosis.locate import WIDER, error_of
 from rnnexport.verification.diagnosis.match import Matcher
 
-# Numbers in a trail: of one mark, and of all, but for a few of each.
+# Numbers in a layer map: of one mark, and of all, but for a few of each.
 _MOST_OF_ONE, _MOST_OF_ALL, _LEAST_OF_ONE = 1024, 8192, 64
 # Values that a mark samples at each timestep at least; where there are too many timesteps for that, some are left out.
 _LEAST_OF_A_STEP = 8
 
 
-def lay_trail(layers: Sequence[LayerValue], inner: InnerValues, golden: int, *, rtol: float, atol: float) -> LayerMap:
-    """Lay a trail: for each value of the source that the artifact has, where it has it, and a sample of it.
+def layer_map_of(
+    layers: Sequence[LayerValue], inner: InnerValues, golden: int, *, rtol: float, atol: float
+) -> LayerMap:
+    """The layer map: for each value of the source that the artifact has, where it has it, and a sample of it.
 
     Args:
         layers: what the source's layers gave for the golden's feed.
