@@ -21,7 +21,7 @@ from benchmarks.mutation.faults import FAULTS
 from benchmarks.mutation.subjects import FORMS, OTHERS, Artifact, prepare
 from benchmarks.mutation.truth import Figures, Runs, figures, run_all
 from benchmarks.mutation.view import mutants
-from rnnexport.api.expectations import Requested, claim_of
+from rnnexport.api.expectations import Requested, expectation_of
 from rnnexport.artifact.checksum import sealed
 from rnnexport.artifact.goldens import Golden
 from rnnexport.core.errors import MismatchError, UsageError
@@ -149,8 +149,10 @@ def changes(artifact: Artifact, faults: Sequence[str]) -> Iterator[Change]:
 def unmutated(artifact: Artifact, goldens: Sequence[Golden]) -> ArtifactReport:
     """What verification says of the artifact itself on other calls than its own."""
     known = artifact.proof.provenance
-    claim = Expectation(known.signature, goldens, Tolerances(Tolerance(**known.tolerance)), no_truth=known.no_truth)
-    return verify_artifact(artifact.target, artifact.path, claim)
+    expectation = Expectation(
+        known.signature, goldens, Tolerances(Tolerance(**known.tolerance)), no_truth=known.no_truth
+    )
+    return verify_artifact(artifact.target, artifact.path, expectation)
 
 
 def precision_of(report: ArtifactReport) -> float:
@@ -175,10 +177,10 @@ class Bench:
         self._original: Runs | None = None
 
     @cached_property
-    def _claim(self) -> Expectation:
-        claim = claim_of(self._kind, self._artifact.path, Requested(None, None, Override()))
-        assert isinstance(claim, Expectation), claim
-        return claim
+    def _expectation(self) -> Expectation:
+        expectation = expectation_of(self._kind, self._artifact.path, Requested(None, None, Override()))
+        assert isinstance(expectation, Expectation), expectation
+        return expectation
 
     def verdict(self, change: Change) -> Verdict:
         """A verdict on the artifact with that change."""
@@ -189,7 +191,7 @@ class Bench:
         path = copied_to(self._folder, self._kind, self._artifact.path)
         change.apply(path)
         try:
-            report = verify_artifact(self._kind, path, self._claim)
+            report = verify_artifact(self._kind, path, self._expectation)
         except UsageError as error:
             return verdict("refused", error.found)
         if report.status != "passed":

@@ -146,7 +146,7 @@ def require_harmless(kind: Target, path: Path) -> None:
     kind.check_code(path)
 
 
-def claim_of(kind: Target, path: Path, asked: Requested) -> Expectation | ProviderError:
+def expectation_of(kind: Target, path: Path, asked: Requested) -> Expectation | ProviderError:
     """What the artifact at `path` has to show. One that this host can't even read is not run: others are.
 
     Raises:
@@ -163,20 +163,20 @@ def claim_of(kind: Target, path: Path, asked: Requested) -> Expectation | Provid
 
         require_states(proof.provenance.signature, path.name)
     if asked.source is None:
-        beside, claim = None, _from_goldens(path, proof)
+        beside, expectation = None, _from_goldens(path, proof)
     else:
         beside = asked.source.at(asked.source.extent(proof))
-        claim = _from_source(f"source {asked.source.source.name}", beside, proof)
-    asked.override.require_known([spec.name for spec in claim.signature.all_outputs], path.name)
+        expectation = _from_source(f"source {asked.source.source.name}", beside, proof)
+    asked.override.require_known([spec.name for spec in expectation.signature.all_outputs], path.name)
     if asked.override:
-        claim = replace(claim, tolerances=replace(claim.tolerances, override=asked.override))
+        expectation = replace(expectation, tolerances=replace(expectation.tolerances, override=asked.override))
     if asked.data is not None:
-        claim = with_data(claim, asked.data, beside)
-        if asked.shared and asked.source is not None and claim.data is not None:
-            claim = replace(claim, data=asked.source.kept(asked.source.extent(proof), claim.data))
+        expectation = with_data(expectation, asked.data, beside)
+        if asked.shared and asked.source is not None and expectation.data is not None:
+            expectation = replace(expectation, data=asked.source.kept(asked.source.extent(proof), expectation.data))
     if asked.steps is not None and asked.source is not None:
-        claim = replace(claim, steps=asked.source.steps(asked.source.extent(proof), asked.steps))
-    return claim
+        expectation = replace(expectation, steps=asked.source.steps(asked.source.extent(proof), asked.steps))
+    return expectation
 
 
 def extent_of(proof: Proof | None) -> Extent:
@@ -240,14 +240,14 @@ def _damaged(error: BaseException) -> UsageError:
     return UsageError(f"a damaged provenance ({reason(error)})", "what rnnexport wrote", "export the model again")
 
 
-def with_data(claim: Expectation, data: UserData, beside: Beside | None) -> Expectation:
-    """The claim, and the user's own data besides."""
+def with_data(expectation: Expectation, data: UserData, beside: Beside | None) -> Expectation:
+    """The expectation, and the user's own data besides."""
     from rnnexport.user_data.rows import open_data
 
-    rows = open_data(data, claim.signature, needs_outputs=beside is None)
-    run = partial(_goldens_of, rows, beside, stream=claim.sequence is not None)
+    rows = open_data(data, expectation.signature, needs_outputs=beside is None)
+    run = partial(_goldens_of, rows, beside, stream=expectation.sequence is not None)
     label = f"data of {data.name}, {rows.count} rows"
-    return replace(claim, data=run, data_label=label, fingerprint=rows.fingerprint, shard=data.shard)
+    return replace(expectation, data=run, data_label=label, fingerprint=rows.fingerprint, shard=data.shard)
 
 
 def _goldens_of(rows: Rows, beside: Beside | None, *, stream: bool) -> Iterator[Golden]:

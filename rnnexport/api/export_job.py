@@ -220,7 +220,7 @@ def _verified(
     progress(f"verifying {job.destination.name}")
     known = proof.provenance
     tolerances = Tolerances(Tolerance(**known.tolerance), options.override)
-    claim = Expectation(
+    expectation = Expectation(
         known.signature,
         proof.goldens,
         tolerances,
@@ -232,11 +232,13 @@ def _verified(
     )
     if options.data is not None:
         reference = form.reference
-        claim = with_data(claim, options.data, Beside(reference.source, reference.known, reference.sequence))
+        expectation = with_data(
+            expectation, options.data, Beside(reference.source, reference.known, reference.sequence)
+        )
     try:
         require_unaltered(job.destination.name, read_back(job, path))
         job.kind.check_code(path)
-        report = verify_artifact(job.kind, path, claim, where_of(job))
+        report = verify_artifact(job.kind, path, expectation, where_of(job))
     except (UsageError, CrashError) as error:
         # The runtime refuses a file that was made this moment, or ends: the model can't be converted.
         raise ConversionError(error.found, error.expected, "export it to another target") from error

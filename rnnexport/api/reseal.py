@@ -82,22 +82,22 @@ def reseal(
 
     progress("loading")
     beside = SourceTruth(load(source, loading), _GOLDENS_SEED, progress).at(extent_of(before))
-    claim = _claim(beside, tolerance, path.name)
+    expectation = _expectation(beside, tolerance, path.name)
     progress(f"verifying {path.name}")
-    report = _passed(kind, path, claim, limits)
+    report = _passed(kind, path, expectation, limits)
     changed = _changed(kind, path, before, note, report)
     proof = Proof(_provenance(kind, beside, before, tolerance, changed), beside.described.goldens)
     with copy_with(proof, kind, path, destination) as built:
         progress(f"verifying {destination.name}")
         own = kind.read_proof(built)
         assert own is not None, "it was written a moment ago"
-        alone = replace(claim, goldens=own.goldens, truth="goldens", own=own)
+        alone = replace(expectation, goldens=own.goldens, truth="goldens", own=own)
         report = replace(_passed(kind, built, alone, limits), artifact=str(destination))
     beside_it = kind.files(destination)[1:]
     return Exported(destination, report, (), beside_it, proof.provenance.signature, watch.seconds)
 
 
-def _claim(beside: Beside, tolerance: Override, name: str) -> Expectation:
+def _expectation(beside: Beside, tolerance: Override, name: str) -> Expectation:
     known = beside.described
     tolerance.require_known([spec.name for spec in known.signature.all_outputs], name)
     return Expectation(
@@ -112,9 +112,9 @@ def _claim(beside: Beside, tolerance: Override, name: str) -> Expectation:
     )
 
 
-def _passed(kind: Target, path: Path, claim: Expectation, limits: Limits) -> ArtifactReport:
+def _passed(kind: Target, path: Path, expectation: Expectation, limits: Limits) -> ArtifactReport:
     """The report of a run that passed; raises where it did not."""
-    report = verify_artifact(kind, path, claim, Where(limits=limits))
+    report = verify_artifact(kind, path, expectation, Where(limits=limits))
     if report.status == "not run":
         raise ProviderError(f"{path.name} could not be run: {report.first_problem()}", "its runtime", "install it")
     if report.status == "mismatch":

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rnnexport.api.expectations import Requested, SourceTruth, claim_of
+from rnnexport.api.expectations import Requested, SourceTruth, expectation_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.notebook import ShownReport
 from rnnexport.core.errors import CrashError, ProviderError, in_python_words
@@ -53,12 +53,12 @@ def verify(artifacts: str | Path | Sequence[str | Path], **keywords: Unpack[Veri
     shared = len(asked.artifacts) * len(asked.places) > 1
     wanted = Requested(truth, asked.data, asked.tolerance, asked.steps, shared)
     # All of them before the first runs: a file that can't be read must not hide the verdict on another.
-    claims = [claim_of(kind, path, wanted) for kind, path in asked.artifacts]
+    expectations = [expectation_of(kind, path, wanted) for kind, path in asked.artifacts]
     found = []
-    for (kind, path), claim in zip(asked.artifacts, claims, strict=True):
+    for (kind, path), expectation in zip(asked.artifacts, expectations, strict=True):
         for where in asked.places:
             asked.progress(f"verifying {path.name} on {where.provider}")
-            found.append(judged(kind, path, claim, where, truth))
+            found.append(judged(kind, path, expectation, where, truth))
     return _recorded(found, asked, watch) if asked.record else ShownReport(tuple(found))
 
 
@@ -76,36 +76,36 @@ def _recorded(found: Sequence[ArtifactReport], asked: Verification, watch: Watch
 
 
 def judged(
-    kind: Target, path: Path, claim: Expectation | ProviderError, where: Where, truth: SourceTruth | None
+    kind: Target, path: Path, expectation: Expectation | ProviderError, where: Where, truth: SourceTruth | None
 ) -> ArtifactReport:
     """The verdict on one artifact on one provider. One that ends its process is wrong, and no other is."""
-    if isinstance(claim, ProviderError):
-        return not_run(kind, path, where.provider, None, str(claim))
+    if isinstance(expectation, ProviderError):
+        return not_run(kind, path, where.provider, None, str(expectation))
     try:
-        report = verify_artifact(kind, path, claim, where)
+        report = verify_artifact(kind, path, expectation, where)
     except CrashError as error:
-        return replace(not_run(kind, path, where.provider, claim, error.found), status="mismatch")
-    return report if report.status != "mismatch" else _located(report, kind, path, claim, where, truth)
+        return replace(not_run(kind, path, where.provider, expectation, error.found), status="mismatch")
+    return report if report.status != "mismatch" else _located(report, kind, path, expectation, where, truth)
 
 
 def _located(
-    report: ArtifactReport, kind: Target, path: Path, claim: Expectation, where: Where, truth: SourceTruth | None
+    report: ArtifactReport, kind: Target, path: Path, expectation: Expectation, where: Where, truth: SourceTruth | None
 ) -> ArtifactReport:
     """The report of a mismatch with where it begins, by the layer map in the file or the layers of the source."""
     from rnnexport.api.diagnose import LAYER_MAP_GOLDEN, by_layer_map, by_layers, with_departure
 
     searches: list[Callable[[], Location]] = []
-    tolerance = claim.tolerances.default
-    if claim.own is not None:
-        searches.append(partial(by_layer_map, claim.own, tolerance, kind, path, where))
+    tolerance = expectation.tolerances.default
+    if expectation.own is not None:
+        searches.append(partial(by_layer_map, expectation.own, tolerance, kind, path, where))
     if truth is not None:
-        feed, source = claim.goldens[LAYER_MAP_GOLDEN].feed, truth.at(truth.extent(claim.own)).source
+        feed, source = expectation.goldens[LAYER_MAP_GOLDEN].feed, truth.at(truth.extent(expectation.own)).source
 
         def by_source() -> Location:
             """Runs the source once more, which a layer map that leads to the place spares."""
             from rnnexport.source.eager import layer_values
 
-            layers = layer_values(source, claim.signature, feed)
+            layers = layer_values(source, expectation.signature, feed)
             return by_layers(layers, feed, tolerance, kind, path, where)
 
         searches.append(by_source)

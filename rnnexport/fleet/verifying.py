@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from rnnexport.api.expectations import Requested, SourceTruth, claim_of
+from rnnexport.api.expectations import Requested, SourceTruth, expectation_of
 from rnnexport.api.judging import Verification, VerifyKeywords
 from rnnexport.api.verify import judged, source_truth
 from rnnexport.artifact.goldens import Golden
@@ -74,12 +74,14 @@ def verify_on_ray(
     with cluster(address) as ray:
         count = _shards(kinds[0], paths[0], asked, int(ray.cluster_resources().get("CPU", 1)))
         shards = [_shard_of(asked.data, at, count) for at in range(1, count + 1)]
-        claims = _claims(ray, paths, asked, [Requested(None, shard, asked.tolerance, shared=True) for shard in shards])
+        expectations = _expectations(
+            ray, paths, asked, [Requested(None, shard, asked.tolerance, shared=True) for shard in shards]
+        )
         verify = task(ray, _unit)
         units = {
-            verify.remote(path, claim, where): (at, number, shard)
-            for shard, row in enumerate(claims)
-            for at, (path, claim) in enumerate(zip(paths, row, strict=True))
+            verify.remote(path, expectation, where): (at, number, shard)
+            for shard, row in enumerate(expectations)
+            for at, (path, expectation) in enumerate(zip(paths, row, strict=True))
             for number, where in enumerate(asked.places)
         }
         found: dict[tuple[int, int, int], ArtifactReport] = {}
@@ -120,7 +122,7 @@ def _shard_of(data: UserData | None, index: int, count: int) -> UserData | None:
     return replace(data, place=place, shard=Shard(index, count).within(data.shard))
 
 
-def _claims(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequence[Requested]) -> list[list[Any]]:
+def _expectations(ray: Any, paths: Sequence[Path], asked: Verification, shards: Sequence[Requested]) -> list[list[Any]]:
     """For each shard what each artifact has to show: references to what a task with the source makes, or how to."""
     if asked.source is None:
         return [[one] * len(paths) for one in shards]
@@ -138,32 +140,37 @@ def _prepared(paths: Sequence[Path], source: _Source, asked: Requested) -> Any:
     steps = source.steps if asked.data is None or asked.data.shard is None or asked.data.shard.index == 1 else None
     asked = replace(asked, source=truth, steps=steps)
     kinds = [target_of(path) for path in paths]
-    claims = [claim_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
+    expectations = [expectation_of(kind, path, asked) for kind, path in zip(kinds, paths, strict=True)]
     known: dict[Any, _Goldens] = {}
-    sent = [claim if isinstance(claim, ProviderError) else _sendable(claim, truth, known) for claim in claims]
+    sent = [
+        expectation if isinstance(expectation, ProviderError) else _sendable(expectation, truth, known)
+        for expectation in expectations
+    ]
     return sent[0] if len(paths) == 1 else sent
 
 
-def _sendable(claim: Expectation, truth: SourceTruth, known: dict[Any, _Goldens]) -> Expectation:
-    """The claim with what the source gave in place of the source; `known` is what it gave at each extent."""
-    extent = truth.extent(claim.own)
-    if claim.data is not None:
+def _sendable(expectation: Expectation, truth: SourceTruth, known: dict[Any, _Goldens]) -> Expectation:
+    """The expectation with what the source gave in place of the source; `known` is what it gave at each extent."""
+    extent = truth.extent(expectation.own)
+    if expectation.data is not None:
         if extent not in known:
-            known[extent] = _Goldens(tuple(claim.data()))
-        claim = replace(claim, data=known[extent])
-    if claim.steps is not None:
-        if (extent, claim.steps.count) not in known:
-            known[extent, claim.steps.count] = _Goldens(tuple(claim.steps.calls()))
-        claim = replace(claim, steps=replace(claim.steps, calls=known[extent, claim.steps.count]))
-    return claim
+            known[extent] = _Goldens(tuple(expectation.data()))
+        expectation = replace(expectation, data=known[extent])
+    if expectation.steps is not None:
+        if (extent, expectation.steps.count) not in known:
+            known[extent, expectation.steps.count] = _Goldens(tuple(expectation.steps.calls()))
+        expectation = replace(
+            expectation, steps=replace(expectation.steps, calls=known[extent, expectation.steps.count])
+        )
+    return expectation
 
 
-def _unit(path: Path, claim: _Claim | Requested, where: Where) -> ArtifactReport:
+def _unit(path: Path, expectation: _Claim | Requested, where: Where) -> ArtifactReport:
     """One artifact on one provider and one shard."""
     kind = target_of(path)
-    if isinstance(claim, Requested):
-        claim = claim_of(kind, path, claim)
-    return judged(kind, path, claim, where, None)
+    if isinstance(expectation, Requested):
+        expectation = expectation_of(kind, path, expectation)
+    return judged(kind, path, expectation, where, None)
 
 
 def _checked(found: Any) -> ArtifactReport:

@@ -28,9 +28,9 @@ from rnnexport.verification.verdict import (
     boundary_problems,
     other_boundaries,
     other_problems,
-    placed,
     problems_of,
     status_of,
+    with_placement,
 )
 from rnnexport.verification.where import Where
 
@@ -93,7 +93,7 @@ class Expectation:
 _HERE = Where()
 
 
-def verify_artifact(target: Target, path: Path, claim: Expectation, where: Where = _HERE) -> ArtifactReport:
+def verify_artifact(target: Target, path: Path, expectation: Expectation, where: Where = _HERE) -> ArtifactReport:
     """Run the artifact at `path` on every golden and compare names, shapes, dtypes and values.
 
     The first golden is run once more at the end: an artifact that keeps something from one call to the next is wrong.
@@ -103,42 +103,44 @@ def verify_artifact(target: Target, path: Path, claim: Expectation, where: Where
         UsageError: the file can't be loaded, or there is nothing to compare with.
         CrashError: it ended the process that ran it, or went over one of its limits.
     """
-    if not claim.goldens and claim.data is None:
+    if not expectation.goldens and expectation.data is None:
         raise UsageError(f"no goldens in {path.name} and no --source", "one of the two", "give --source MODEL")
     if where.provider not in target.providers:
         problem = f"{target.name} does not run on {where.provider}; it runs on {', '.join(target.providers)}"
-        return not_run(target, path, where.provider, claim, problem)
+        return not_run(target, path, where.provider, expectation, problem)
     try:
         with opened(target, path, where.provider, where.tf32, where.limits) as runner:
-            boundary = _boundaries(runner, claim, target.input_name)
+            boundary = _boundaries(runner, expectation, target.input_name)
             # A file with another boundary can't be fed; saying so is the verdict.
-            ran = _AllCalls() if boundary else _ran(runner, claim)
+            ran = _AllCalls() if boundary else _ran(runner, expectation)
             placement, settings = runner.placement(), runner.settings
     except ProviderError as error:
-        return not_run(target, path, where.provider, claim, str(error))
-    report = replace(not_run(target, path, where.provider, claim), feeds=ran.feeds)
+        return not_run(target, path, where.provider, expectation, str(error))
+    report = replace(not_run(target, path, where.provider, expectation), feeds=ran.feeds)
     problems = problems_of(report, boundary, ran.wiring)
     status = status_of(problems, ran.feeds)
     report = replace(report, status=status, problems=problems, placement=placement, settings=settings)
-    return placed(report, where.provider, where.placement)
+    return with_placement(report, where.provider, where.placement)
 
 
-def not_run(target: Target, path: Path, provider: str, claim: Expectation | None, *problems: str) -> ArtifactReport:
+def not_run(
+    target: Target, path: Path, provider: str, expectation: Expectation | None, *problems: str
+) -> ArtifactReport:
     """The report of an artifact that this host could not run, and why."""
-    claim = claim or Expectation(Signature((), ()), ())
+    expectation = expectation or Expectation(Signature((), ()), ())
     return ArtifactReport(
         artifact=str(path),
         target=target.name,
         provider=provider,
         status="not run",
-        truth=claim.truth,
-        tolerances=claim.tolerances,
+        truth=expectation.truth,
+        tolerances=expectation.tolerances,
         problems=tuple(Problem("run", text) for text in problems),
-        provenance=None if claim.own is None else claim.own.provenance,
-        no_truth=claim.no_truth,
-        coverage=claim.coverage,
-        no_witness=claim.no_witness,
-        data=claim.fingerprint,
+        provenance=None if expectation.own is None else expectation.own.provenance,
+        no_truth=expectation.no_truth,
+        coverage=expectation.coverage,
+        no_witness=expectation.no_witness,
+        data=expectation.fingerprint,
     )
 
 
@@ -167,11 +169,11 @@ def whole_feed(golden: Golden, signature: Signature) -> Arrays:
     return {**golden.feed, **{name: made[name] for name in recipe.digests}}
 
 
-def _boundaries(runner: Runner, claim: Expectation, input_name: Callable[[str], str]) -> list[str]:
+def _boundaries(runner: Runner, expectation: Expectation, input_name: Callable[[str], str]) -> list[str]:
     """What is wrong with the boundary of each signature, and which there are not, in words."""
-    problems = boundary_problems(runner, claim.signature, input_name)
-    problems += other_problems(runner, claim.signature, claim.sequence, input_name)
-    called = dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry)
+    problems = boundary_problems(runner, expectation.signature, input_name)
+    problems += other_problems(runner, expectation.signature, expectation.sequence, input_name)
+    called = dict.fromkeys(golden.entry for golden in expectation.goldens if golden.entry)
     return problems + [f"no signature {entry}, which goldens call" for entry in called if entry not in runner.entries]
 
 
@@ -199,69 +201,69 @@ class _AllCalls:
         return (*self.main, *others, *(replace(feed, kind="derived") for feed in self.derived), *self.last)
 
 
-def _ran(runner: Runner, claim: Expectation) -> _AllCalls:
-    own = Entry(runner, claim.signature, claim.tolerances)
-    if claim.shard is not None and claim.shard.index > 1:  # all but the data is for the first shard
-        return _AllCalls(last=tuple(_data(own, claim)))
-    main = tuple(own.reports(claim.called("")))
-    wiring = "" if agree(main) or not claim.signature.states else _wiring(own, claim)
+def _ran(runner: Runner, expectation: Expectation) -> _AllCalls:
+    own = Entry(runner, expectation.signature, expectation.tolerances)
+    if expectation.shard is not None and expectation.shard.index > 1:  # all but the data is for the first shard
+        return _AllCalls(last=tuple(_data(own, expectation)))
+    main = tuple(own.reports(expectation.called("")))
+    wiring = "" if agree(main) or not expectation.signature.states else _wiring(own, expectation)
     others = []
-    for name in dict.fromkeys(golden.entry for golden in claim.goldens if golden.entry):
-        entry = Entry(runner.at(name), claim.boundary_of(name), claim.tolerances)
-        others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(claim.called(name)))))
-    return _AllCalls(main, tuple(others), tuple(_derived(own, claim)), tuple(_last(own, claim)), wiring)
+    for name in dict.fromkeys(golden.entry for golden in expectation.goldens if golden.entry):
+        entry = Entry(runner.at(name), expectation.boundary_of(name), expectation.tolerances)
+        others.append((name, tuple(_labelled(name, feed) for feed in entry.reports(expectation.called(name)))))
+    return _AllCalls(main, tuple(others), tuple(_derived(own, expectation)), tuple(_last(own, expectation)), wiring)
 
 
 def _labelled(entry: str, feed: FeedReport) -> FeedReport:
     return replace(feed, label=f"{entry}: {feed.label}")
 
 
-def _derived(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+def _derived(own: Entry, expectation: Expectation) -> Iterator[FeedReport]:
     """What an artifact with states, or a stream, has to show beside its goldens."""
-    if not claim.signature.states and claim.sequence is None:
+    if not expectation.signature.states and expectation.sequence is None:
         return
     from rnnexport.verification.states import initial_report, stream_reports
 
-    boundaries = other_boundaries(own.runner, claim.signature, claim.sequence)
+    boundaries = other_boundaries(own.runner, expectation.signature, expectation.sequence)
     if INITIAL_STATE in boundaries:
-        initial = Entry(own.runner.at(INITIAL_STATE), boundaries[INITIAL_STATE], claim.tolerances)
-        yield initial_report(initial, claim.signature.states)
-    if boundaries.get(SIGNATURE) is claim.signature:
-        same = Entry(own.runner.at(SIGNATURE), claim.signature, claim.tolerances)
-        yield from (_labelled(SIGNATURE, feed) for feed in same.reports(_first(claim)))
-    if claim.sequence is not None:
-        yield from stream_reports(own, list(claim.called("")))
+        initial = Entry(own.runner.at(INITIAL_STATE), boundaries[INITIAL_STATE], expectation.tolerances)
+        yield initial_report(initial, expectation.signature.states)
+    if boundaries.get(SIGNATURE) is expectation.signature:
+        same = Entry(own.runner.at(SIGNATURE), expectation.signature, expectation.tolerances)
+        yield from (_labelled(SIGNATURE, feed) for feed in same.reports(_first(expectation)))
+    if expectation.sequence is not None:
+        yield from stream_reports(own, list(expectation.called("")))
 
 
-def _last(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+def _last(own: Entry, expectation: Expectation) -> Iterator[FeedReport]:
     """The first golden once more, then the user's data as one call, then a long sequence as one."""
-    for golden in _first(claim):
+    for golden in _first(expectation):
         yield from own.reports([replace(golden, label=f"{golden.label}, again after all others")])
-    yield from _data(own, claim)
-    if claim.steps is not None:
+    yield from _data(own, expectation)
+    if expectation.steps is not None:
         from rnnexport.verification.rollout import follow
 
-        yield follow(own, claim.steps)
+        yield follow(own, expectation.steps)
 
 
-def _data(own: Entry, claim: Expectation) -> Iterator[FeedReport]:
+def _data(own: Entry, expectation: Expectation) -> Iterator[FeedReport]:
     """The user's data as one call; one without outputs for a shard where there are fewer pieces than shards.
 
     Raises:
         UsageError: there are no data in what the user gave.
     """
-    if claim.data is not None:
-        report = merged(claim.data_label, own.reports(claim.data()))
-        if not report.outputs and claim.shard is None:
-            raise UsageError(f"no rows in {claim.data_label}", "at least one", "change --data")
+    if expectation.data is not None:
+        report = merged(expectation.data_label, own.reports(expectation.data()))
+        if not report.outputs and expectation.shard is None:
+            raise UsageError(f"no rows in {expectation.data_label}", "at least one", "change --data")
         yield replace(report, kind="data")
 
 
-def _first(claim: Expectation) -> Iterator[Golden]:
-    return islice(claim.called(""), 1)
+def _first(expectation: Expectation) -> Iterator[Golden]:
+    return islice(expectation.called(""), 1)
 
 
-def _wiring(own: Entry, claim: Expectation) -> str:
+def _wiring(own: Entry, expectation: Expectation) -> str:
     """What is wrong with the wiring of states, by running the goldens once more."""
     from rnnexport.verification.diagnosis.state_wiring import Observed, Wiring
 
@@ -271,7 +273,7 @@ def _wiring(own: Entry, claim: Expectation) -> str:
         except MismatchError:
             return None
 
-    goldens = [golden for golden in claim.called("") if not golden.carries]
+    goldens = [golden for golden in expectation.called("") if not golden.carries]
     found = [(golden, run(golden.feed)) for golden in goldens]
     calls = [Observed(golden.feed, one, own.wanted(golden)) for golden, one in found if one is not None]
-    return Wiring(claim.signature, calls, run, claim.tolerances.of).problem()
+    return Wiring(expectation.signature, calls, run, expectation.tolerances.of).problem()

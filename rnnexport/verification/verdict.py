@@ -143,7 +143,7 @@ def _side(
 _TOLD = 5  # nodes named in a line
 
 
-def placed(report: ArtifactReport, provider: str, least: float | None) -> ArtifactReport:
+def with_placement(report: ArtifactReport, provider: str, least: float | None) -> ArtifactReport:
     """The report, `not run` where it passed and the nodes ran elsewhere: no verdict on the provider that was asked for.
 
     A mismatch stays one, wherever it was computed.

@@ -20,7 +20,7 @@ from benchmarks.mutation.results import from_json, to_json
 from benchmarks.mutation.subjects import Artifact
 from benchmarks.mutation.truth import Figures, figures, run_all
 from benchmarks.mutation.view import copied, mutants
-from rnnexport.api.expectations import Requested, claim_of
+from rnnexport.api.expectations import Requested, expectation_of
 from rnnexport.artifact.goldens import Golden
 from rnnexport.targets.registry import target
 from rnnexport.verification.run_artifact import verify_artifact
@@ -139,8 +139,8 @@ def check(path, kinds, folder):
 @pytest.mark.parametrize("name", OTHERS)
 def test_faults_of_other_formats_are_caught(name, exported, tmp_path):
     path, kind = exported("cgru_fused_reset_after")[name].path, target(name)
-    claim = claim_of(kind, path, Requested(None, None, Override()))
-    calls = [golden for golden in claim.goldens if not golden.carries][:3]
+    expectation = expectation_of(kind, path, Requested(None, None, Override()))
+    calls = [golden for golden in expectation.goldens if not golden.carries][:3]
     original, before = run_all(kind, path, calls), [file.read_bytes() for file in files(kind, path)]
     by_kind = {}
     for change in changes_of(name, path):
@@ -150,7 +150,7 @@ def test_faults_of_other_formats_are_caught(name, exported, tmp_path):
         for change in changes[:FIRST:2]:
             mutant = copied_to(tmp_path, kind, path)
             change.apply(mutant)
-            report = verify_artifact(kind, mutant, claim)
+            report = verify_artifact(kind, mutant, expectation)
             caught |= {fault} if report.status == "mismatch" else set()
             assert report.status == "mismatch" or same(run_all(kind, mutant, calls), original), change.where
     assert caught >= OTHERS[name]

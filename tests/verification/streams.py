@@ -156,8 +156,8 @@ def verified(artifact, calls=None, stream=True, **changes):
     """The report of an artifact: by default a stream, and its own goldens."""
     boundary = artifact.boundary
     shown = goldens(boundary) if calls is None else calls
-    claim = Expectation(boundary, shown, sequence=whole(boundary) if stream else None)
-    return verify_artifact(artifact, Path("m"), replace(claim, **changes))
+    expectation = Expectation(boundary, shown, sequence=whole(boundary) if stream else None)
+    return verify_artifact(artifact, Path("m"), replace(expectation, **changes))
 
 
 def labels(report):

@@ -68,8 +68,8 @@ def goldens():
 
 
 def verified(artifact, where=None, **changes):
-    claim = Expectation(SIGNATURE, changes.pop("goldens", goldens()), **changes)
-    return verify_artifact(artifact, Path("m"), claim, where or Where())
+    expectation = Expectation(SIGNATURE, changes.pop("goldens", goldens()), **changes)
+    return verify_artifact(artifact, Path("m"), expectation, where or Where())
 
 
 def test_what_is_right_passes_with_every_golden_and_the_first_once_more():

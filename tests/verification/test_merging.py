@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rnnexport
-from rnnexport.api.expectations import Requested, SourceTruth, claim_of
+from rnnexport.api.expectations import Requested, SourceTruth, expectation_of
 from rnnexport.api.merge import ShardResult, merge, part_of
 from rnnexport.artifact.goldens import digest_of
 from rnnexport.core.errors import UsageError
@@ -49,8 +49,8 @@ def truth(saved):
 
 def run(paths, truth, data, override=None):
     asked = Requested(truth, data, override or Override())
-    claims = [claim_of(ONNX, path, asked) for path in paths]
-    found = [verify_artifact(ONNX, path, claim) for path, claim in zip(paths, claims, strict=True)]
+    expectations = [expectation_of(ONNX, path, asked) for path in paths]
+    found = [verify_artifact(ONNX, path, expectation) for path, expectation in zip(paths, expectations, strict=True)]
     report = Report(tuple(replace(one, files=file_records([path])) for one, path in zip(found, paths, strict=True)))
     return part_of(report, data.shard) if data.shard else report
 
@@ -83,11 +83,11 @@ def test_shards_beside_a_source_say_what_a_single_run_says(exported, truth, reco
 @GROUP
 def test_the_source_is_run_once_for_all_artifacts_and_gives_the_same_again(truth, recordings, exported):
     path = exported("lstm")["onnx"].path
-    claim = claim_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
-    other = claim_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
-    assert claim.data is other.data
-    next(claim.data())  # and leaves
-    first, again = list(claim.data()), list(claim.data())
+    expectation = expectation_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
+    other = expectation_of(ONNX, path, Requested(truth, recordings, Override(), shared=True))
+    assert expectation.data is other.data
+    next(expectation.data())  # and leaves
+    first, again = list(expectation.data()), list(expectation.data())
     for one, two in zip(first, again, strict=True):
         for part in ("feed", "expected", "truth", "spread"):
             mine, its = getattr(one, part), getattr(two, part)

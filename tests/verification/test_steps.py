@@ -237,14 +237,14 @@ def test_the_judge_tells_the_steps_as_one_feed_that_has_no_part_in_the_precision
         return found | {"y": found["y"] + np.float32(8e-7)} if step >= start else found
 
     first = next(iter(steps(5, 5).calls()))
-    claim = Expectation(SIGNATURE, [first], steps=steps(60))
-    report = verify_artifact(Artifact(), Path("m"), claim)
+    expectation = Expectation(SIGNATURE, [first], steps=steps(60))
+    report = verify_artifact(Artifact(), Path("m"), expectation)
     assert report.status == "passed"
     assert [feed.steps for feed in report.feeds] == [0, 0, 60]
     assert report.feeds[-1].label == "60 steps from the initial state"
     # The golden is run twice before the steps are.
-    along_the_steps = verify_artifact(Artifact(partial(too_far, start=10)), Path("m"), claim)
+    along_the_steps = verify_artifact(Artifact(partial(too_far, start=10)), Path("m"), expectation)
     assert (along_the_steps.status, along_the_steps.problems) == ("passed", ())
-    throughout = verify_artifact(Artifact(partial(too_far, start=0)), Path("m"), claim)
+    throughout = verify_artifact(Artifact(partial(too_far, start=0)), Path("m"), expectation)
     assert throughout.status == "mismatch"
     assert "times as far from the float64 truth" in throughout.problems[0].text

@@ -123,7 +123,7 @@ class Use:
         assert found is not None, f"{self.op} without input {at}"
         return found
 
-    def given(self, at: int) -> Operand | None:
+    def optional(self, at: int) -> Operand | None:
         """The input of that number, or None where it is left out."""
         return self.inputs[at] if at < len(self.inputs) else None
 

@@ -108,7 +108,7 @@ class Functions:
         for longest in _LENGTHS:
             self.steps = []
             body = write_body(results, (*given, *states), self._context(given, known, longest))
-            names = self._tokens.given(body, wanted, [*taken, *self._taken()], None)
+            names = self._tokens.names(body, wanted, [*taken, *self._taken()], None)
             lines = list(self._lines(body, names, known, 2, headers=True))
             if max(map(len, lines), default=0) <= LINE:
                 break
@@ -126,7 +126,7 @@ class Functions:
             self.steps = list(others)
             context = self._context({}, _numbers_alone(known), longest)
             body = write_body(function.results, function.parameters, context)
-            names = self._tokens.given(body, wanted, self._taken(), call)
+            names = self._tokens.names(body, wanted, self._taken(), call)
             lines = [*self._lines(body, names, known, 1), *self._returned(call, body, names)]
             if max(map(len, lines), default=0) <= LINE:
                 break

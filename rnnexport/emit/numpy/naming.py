@@ -236,7 +236,7 @@ class TokenNames:
     def __init__(self, origins: Origins, weights: Mapping[Term, WeightName], inputs: Mapping[Term, str]) -> None:
         self._origins, self._weights, self._inputs = origins, weights, inputs
 
-    def given(
+    def names(
         self, body: WrittenFunction, wanted: Mapping[int, str], taken: Sequence[str], call: Iteration | None
     ) -> list[str]:
         """The name of each token."""

@@ -165,5 +165,5 @@ def shifted(value: Expression, amount: Expression) -> Expression:
 
 def helper(function: str, use: Use, *settings: str, inputs: Iterable[int] = (0,)) -> Expression:
     """`function(input, ..., setting, ...)` of a function of `operators`; of the inputs, those that are there."""
-    values = [as_array(given) for at in inputs if (given := use.given(at)) is not None]
+    values = [as_array(given) for at in inputs if (given := use.optional(at)) is not None]
     return call(function, *(value.text for value in values), *settings, uses=values, helper=True)

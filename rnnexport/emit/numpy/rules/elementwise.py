@@ -122,7 +122,7 @@ def _sum(use: Use) -> Expression:
 
 
 def _clip(use: Use) -> Expression:
-    x, low, high = use.operand(0), use.given(1), use.given(2)
+    x, low, high = use.operand(0), use.optional(1), use.optional(2)
     whole = with_an_array([x, *(bound for bound in (low, high) if bound is not None)])
     texts = [part.text for part in whole]
     if low is None and high is None:

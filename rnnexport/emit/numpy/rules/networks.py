@@ -89,7 +89,7 @@ def _global_pool(name: str) -> Rule:
 
 def _dropout(use: Use) -> Expression | tuple[Expression, ...]:
     """What goes in, unless it may be training; the mask, if it is wanted, says that all of it comes out."""
-    x, training = use.operand(0).expression, use.given(2)
+    x, training = use.operand(0).expression, use.optional(2)
     if training is not None and (training.value is None or training.value.any()):
         raise UnwrittenError("in training")
     return x if len(use.results) == 1 else (x, call("np.ones_like", x.text, "bool", uses=[x]))
@@ -136,7 +136,7 @@ def _gemm(use: Use) -> Expression:
     left = _turned(use.operand(0), bool(use.attributes.get("transA", 0)))
     right = _turned(use.operand(1), bool(use.attributes.get("transB", 0)))
     product = scaled(number(use, "alpha", 1), _product(left, right))
-    added = use.given(2)
+    added = use.optional(2)
     if added is None or use.attributes.get("beta", 1) == 0:
         return product
     term = scaled(number(use, "beta", 1), added.expression)
@@ -175,7 +175,7 @@ _COORDINATES = ("align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel
 
 
 def _resize(use: Use) -> Expression:
-    settings, scales, sizes = _settings(use), _filled(use.given(2)), _filled(use.given(3))
+    settings, scales, sizes = _settings(use), _filled(use.optional(2)), _filled(use.optional(3))
     x, axes = use.operand(0), use.attributes.get("axes")
     if sizes is not None and sizes.elements is None:
         text = sizes.expression.text

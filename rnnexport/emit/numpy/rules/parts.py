@@ -33,7 +33,7 @@ def _concat(use: Use) -> Expression:
 
 
 def _split(use: Use) -> Expression | tuple[Expression, ...]:
-    x, given = use.operand(0), use.given(1)
+    x, given = use.operand(0), use.optional(1)
     axis, count = int(use.attributes.get("axis", 0)), len(use.results)
     whole = x.expression
     if count == 1:
@@ -68,7 +68,7 @@ def _equal_parts(x: Operand, axis: int, count: int) -> tuple[Size, ...] | None:
 
 def _slice(use: Use) -> Expression:
     x, starts, ends = use.operand(0), use.operand(1), use.operand(2)
-    given, stepped = use.given(3), use.given(4)
+    given, stepped = use.optional(3), use.optional(4)
     firsts, lasts = elements_of(starts), elements_of(ends)
     axes = known_integers(elements_of(given)) if given is not None else tuple(range(len(firsts or ())))
     steps = known_integers(elements_of(stepped)) if stepped is not None else (1,) * len(firsts or ())
@@ -115,7 +115,7 @@ def _computed_slice(use: Use) -> Expression:
     parts = [use.operand(0).expression, *(use.operand(at).expression for at in (1, 2))]
     more = []
     for at, name in ((3, "axes"), (4, "steps")):
-        operand = use.given(at)
+        operand = use.optional(at)
         if operand is not None:
             parts.append(operand.expression)
             elements = elements_of(operand)
@@ -124,17 +124,17 @@ def _computed_slice(use: Use) -> Expression:
 
 
 def _pad(use: Use) -> Expression:
-    x, given, value = use.operand(0), use.operand(1), use.given(2)
+    x, given, value = use.operand(0), use.operand(1), use.optional(2)
     elements, mode = elements_of(given), use.attributes.get("mode", "constant")
     if mode not in ("constant", "reflect", "edge", "wrap"):
         raise UnwrittenError(f"of mode {mode}")
     if elements is None:
-        if use.given(3) is not None:
+        if use.optional(3) is not None:
             raise UnwrittenError("with widths that are computed for some axes")
         widths = f"{given.expression.within(Binding.ATOM)}.reshape(2, -1).T"
         return _padded(x.expression, widths, mode, value, given.expression)
     rank = rank_of(x)
-    axes = integers(use.operand(3), "axes") if use.given(3) is not None else tuple(range(rank))
+    axes = integers(use.operand(3), "axes") if use.optional(3) is not None else tuple(range(rank))
     before: list[Size] = [0] * rank
     after: list[Size] = [0] * rank
     for number, axis in enumerate(axes):

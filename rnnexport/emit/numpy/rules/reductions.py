@@ -21,7 +21,7 @@ _ADDED = ("int64", "uint64", None)
 
 def axes_of(use: Use) -> tuple[int, ...] | None:
     """The axes to reduce, from an input or an attribute; None for all of them."""
-    given = use.given(1)
+    given = use.optional(1)
     axes = use.attributes.get("axes") if given is None else integers(given, "axes")
     return tuple(int(axis) for axis in axes) if axes is not None and len(axes) else None
 

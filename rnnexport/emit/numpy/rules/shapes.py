@@ -155,7 +155,7 @@ def _rest(sizes: Sequence[Size | None]) -> str:
 
 
 def _squeeze(use: Use) -> Expression:
-    x, given = use.operand(0), use.given(1)
+    x, given = use.operand(0), use.optional(1)
     axes = integers(given, "axes") if given is not None else None
     if axes is None and x.shape is not None and None not in x.shape:
         axes = tuple(axis for axis, size in enumerate(x.shape) if size == 1)
