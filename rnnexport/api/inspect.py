@@ -183,7 +183,7 @@ def inspect_program(path: Path, loading: LoadOptions = _LOADING) -> str:
         RnnExportError: see `rnnexport.export`.
     """
     from rnnexport.conversion.convert import converted
-    from rnnexport.ir.printer import printed
+    from rnnexport.ir.program import printed
     from rnnexport.source.describe import describe
     from rnnexport.source.trace import trace
 

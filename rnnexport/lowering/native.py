@@ -21,9 +21,8 @@ from rnnexport.lowering.algebra import Lanes, Sum, Unreadable, lanes, stretched
 from rnnexport.lowering.cells import Cell, CellState, attributes_of, peepholes_of, weights_of
 from rnnexport.lowering.compaction import Compaction, Masked, masked
 from rnnexport.lowering.forms import Form
-from rnnexport.lowering.gru import gru, rnn
-from rnnexport.lowering.lstm import lstm
 from rnnexport.lowering.normal_form import NormalForms
+from rnnexport.lowering.recurrent_operators import gru, lstm, rnn
 
 # Added to the update gate of a GRU in a step that a mask leaves out: the gate is then 1, and the state stays, unless
 # the sum of the gate is below -1e9, which takes a state of that size: the input is 0 there.

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from rnnexport.compat.keras2 import Conv, SafeModeScope, backend
-from rnnexport.compat.layers import inner_layers
+from rnnexport.compat.supported import inner_layers
 from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (
     Layer,

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from rnnexport.compat.keras3 import backend, to_snake_case
-from rnnexport.compat.layers import inner_layers
+from rnnexport.compat.supported import inner_layers
 from rnnexport.core.errors import UsageError
 from rnnexport.core.signature import unique_names
 from rnnexport.source.api import (

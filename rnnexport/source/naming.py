@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from rnnexport.compat.layers import inner_layers
+from rnnexport.compat.supported import inner_layers
 from rnnexport.compat.tensorflow import function_of
 from rnnexport.core.names import LayerName, SourceNames
 from rnnexport.source.api import Layer

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.compat.standalone import module_alone
+from rnnexport.compat.supported import module_alone
 from rnnexport.core.errors import ProviderError
 from rnnexport.core.signature import BATCH, Signature, StateSpec, TensorSpec, argument_name
 from rnnexport.triton.refusals import TYPES, is_batched

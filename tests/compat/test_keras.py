@@ -7,7 +7,7 @@ import numpy as np
 import tf_keras
 
 from rnnexport.compat import keras2, keras3
-from rnnexport.compat.layers import inner_layers
+from rnnexport.compat.supported import inner_layers
 
 
 class Held3(keras.layers.Layer):

@@ -19,7 +19,7 @@ ELEMENTWISE = [row for row in OPERATORS.values() if isinstance(row, Elementwise)
 # and what the lowering alone makes, of which no program is written.
 TEXT = {"ai.onnx.ml.LabelEncoder"}
 BY_DATA = {"Compress", "NonZero", "Unique"}
-KNOWN = {"Constant", "Shape", "Size"}
+KNOWN = {"Shape", "Size"}
 LOWERED = {"LayerNormalization"}
 
 

@@ -12,8 +12,7 @@ import pytest
 from rnnexport.core.signature import Signature, TensorSpec
 from rnnexport.emit.numpy.loading import opened
 from rnnexport.emit.numpy.program import write_module
-from rnnexport.ir.printer import printed
-from rnnexport.ir.program import Carried, Function, If, Program, While, scan
+from rnnexport.ir.program import Carried, Function, If, Program, While, printed, scan
 from rnnexport.ir.terms import Terms
 
 FLOAT, BOOL, INT64 = ir.DataType.FLOAT, ir.DataType.BOOL, ir.DataType.INT64

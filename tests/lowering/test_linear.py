@@ -9,7 +9,7 @@ import pytest
 from rnnexport.ir.loop_body import Constants
 from rnnexport.ir.terms import Terms
 from rnnexport.lowering.cost_model import CHUNKED_FROM, CHUNKED_TO
-from rnnexport.lowering.intervals import ALL, interval
+from rnnexport.lowering.linear import ALL, interval
 from tests.lowering.small import compared, drawn, loop, lowered, node_of, operators, refused, same
 
 WEIGHTS = drawn(Wz=(3, 4), Wn=(3, 4), Wr=(3, 4), b=(4,), d=(4,), R=(4, 4)) | {

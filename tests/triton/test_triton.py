@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 import rnnexport
 from rnnexport.artifact.goldens import Golden
 from rnnexport.artifact.provenance import Proof, Provenance
-from rnnexport.compat import standalone as alone
+from rnnexport.compat import supported as alone
 from rnnexport.core.errors import ConversionError, ProviderError, UsageError
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.onnx import metadata

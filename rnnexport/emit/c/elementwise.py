@@ -216,7 +216,6 @@ _TEXTS: dict[str, Callable[[Term, Sequence[CExpression]], str]] = {
     "Clip": _clip,
     "Max": _folded("vmaximum"),
     "Min": _folded("vminimum"),
-    "Sum": lambda term, parts: f"({' + '.join(part.vec for part in parts)})",
     "Pow": _pow,
     "Mod": _mod,
 }
@@ -288,8 +287,6 @@ def _several(term: Term, texts: Sequence[str], suffix: str, floating: bool) -> s
         return f"pow{suffix}({texts[0]}, {texts[1]})"
     if term.op == "BitShift":
         return f"({texts[0]} {_SHIFTS[term.attribute('direction')]} {texts[1]})"
-    if term.op == "Sum":
-        return f"({' + '.join(texts)})"
     raise NoFormError("no row of C writes it for these dtypes")
 
 

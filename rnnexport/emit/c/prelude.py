@@ -135,7 +135,6 @@ _SIMPLE = {
     "vsqrt": "static INLINE vec vsqrt(vec x) {\n    return vmap(sqrtf, x);\n}\n",
     "vsoftsign": "static INLINE vec vsoftsign(vec x) {\n    return x / (1.0f + vabs(x));\n}\n",
     "vleaky": "static INLINE vec vleaky(vec x, float slope) {\n    return choose(x < splat(0.0f), slope * x, x);\n}\n",
-    "vprelu": "static INLINE vec vprelu(vec x, vec slope) {\n    return choose(x < splat(0.0f), slope * x, x);\n}\n",
     "velu": "static INLINE vec velu(vec x, float alpha) {\n"
     "    return choose(x < splat(0.0f), alpha * vmap(expm1f, vmin(x, splat(0.0f))), x);\n}\n",
     "vsoftplus": "static INLINE vec vsoftplus(vec x) {\n    return vrelu(x) + vmap(log1pf, vexp(-vabs(x)));\n}\n",

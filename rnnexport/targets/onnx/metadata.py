@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from rnnexport.artifact.checksum import Data, mapped, place_of, seal_of
 from rnnexport.artifact.provenance import Proof, read_proof
-from rnnexport.compat.standalone import module_alone
+from rnnexport.compat.supported import module_alone
 from rnnexport.core.errors import UsageError
 from rnnexport.targets.onnx.wire import BESIDE, skeleton, write_properties
 

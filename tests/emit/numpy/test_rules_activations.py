@@ -50,12 +50,6 @@ def test_an_activation_gives_what_onnx_runtime_gives(op, attributes, text):
             assert expression.text == text
 
 
-def test_a_slope_is_a_number_or_an_array():
-    check("PRelu", drawn(2, 3, 4), drawn(3, 1, seed=1), known=KNOWN, rtol=1e-6)
-    check("PRelu", drawn(2, 3, 4), drawn(seed=1), constant=(1,), known=KNOWN, rtol=1e-6)
-    assert text_of("PRelu", drawn(2, 3), float32(0.25)[0], constant=(1,)) == "leaky_relu(x0, np.asarray(0.25, dtype))"
-
-
 def test_attributes_have_their_shortest_decimal_form():
     assert text_of("LeakyRelu", drawn(2), attributes={"alpha": 0.2}) == "leaky_relu(x0, 0.2)"
     assert text_of("LeakyRelu", drawn(2)) == "leaky_relu(x0, 0.01)"

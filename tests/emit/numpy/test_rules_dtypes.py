@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from tests.emit.numpy.rendering import (
     BFLOAT16,
@@ -15,7 +15,6 @@ from tests.emit.numpy.rendering import (
     evaluated,
     float32,
     int64,
-    onnx_runtime,
     refused,
     tensor,
     text_of,
@@ -72,22 +71,3 @@ def test_half_is_not_rounded_in_float64():
     np.testing.assert_array_equal(exact, X.astype(np.float64))
     made = text_of("ConstantOfShape", int64(2), constant=(0,), attributes={"value": tensor(0, dtype=np.float16)})
     assert made == "np.zeros((2,), half(dtype))"
-
-
-def test_constants():
-    for attributes in (
-        {"value": tensor(0.2, -1.5)},
-        {"value": numpy_helper.from_array(X[:, :2])},
-        {"value": numpy_helper.from_array(np.float32(0.2))},
-        {"value": tensor(1, 2, dtype=np.int32)},
-        {"value": tensor(True, False, dtype=bool)},
-        {"value": numpy_helper.from_array(np.zeros((0, 3), np.float32))},
-        {"value_float": 0.5},
-        {"value_floats": [0.5, 1.5]},
-        {"value_int": 3},
-        {"value_ints": [3, 4]},
-    ):
-        node = Node("Constant", (), attributes)
-        (wanted,) = onnx_runtime(node)
-        (value,) = evaluated(written(node, SHAPES, [wanted]), {}, np.float32)
-        np.testing.assert_array_equal(np.asarray(value, wanted.dtype), wanted, strict=True)

@@ -184,39 +184,7 @@ def _axes(letters: str, hidden: int) -> list[str]:
     return [*before, *(f"e{at}" for at in reversed(range(hidden)) if dots), *after]
 
 
-def _determinant(body: FunctionWriter, term: Term) -> None:
-    """Of each matrix, by elimination with the largest pivot of a column."""
-    array = body.solid(term.operands[0])
-    if array.dtype not in _FUNCTIONS:
-        raise NoFormError(f"its numbers are {array.dtype}")
-    size, magnitude = array.shape[-1], "fabsf" if array.dtype == "float32" else "fabs"
-    made, rows = body.made(term, array.shape[:-2]), body.fresh("rows", array.dtype, array.shape[-2:])
-    n, r = factor(size), rows.base
-    body.uses(size)
-    with body.loop("matrix", product(made.shape)):
-        body.line(f"memcpy({r}, {array.pointer} + matrix * {n} * {n}, {n} * {n} * sizeof({made.ctype}));")
-        body.line(f"{made.ctype} total = 1;")
-        with body.loop("at", size):
-            body.line("size_t pivot = at;")
-            with body.block(f"for (size_t row = at + 1; row < {text(size)}; row++)"):
-                body.line(f"if ({magnitude}({r}[row * {n} + at]) > {magnitude}({r}[pivot * {n} + at])) pivot = row;")
-            with body.block("if (pivot != at)"):
-                body.line("total = -total;")
-                with body.loop("k", size):
-                    body.line(f"const {made.ctype} other = {r}[at * {n} + k];")
-                    body.line(f"{r}[at * {n} + k] = {r}[pivot * {n} + k];")
-                    body.line(f"{r}[pivot * {n} + k] = other;")
-            body.line(f"const {made.ctype} first = {r}[at * {n} + at];")
-            body.line("total *= first;")
-            with body.block(f"for (size_t row = at + 1; row < {text(size)} && first != 0; row++)"):
-                body.line(f"const {made.ctype} share = {r}[row * {n} + at] / first;")
-                with body.block(f"for (size_t k = at; k < {text(size)}; k++)"):
-                    body.line(f"{r}[row * {n} + k] -= share * {r}[at * {n} + k];")
-        body.line(f"{made.base}[matrix] = total;")
-
-
 OPERATORS: dict[str, Callable[[FunctionWriter, Term], None]] = {
-    "Det": _determinant,
     "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": _matmul,

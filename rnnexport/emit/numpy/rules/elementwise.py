@@ -114,13 +114,6 @@ def _extreme(function: str) -> Rule:
     return rule
 
 
-def _sum(use: Use) -> Expression:
-    first, *rest = with_an_array([operand for operand in use.inputs if operand is not None])
-    for other in rest:
-        first = added(first, other)
-    return first
-
-
 def _clip(use: Use) -> Expression:
     x, low, high = use.operand(0), use.optional(1), use.optional(2)
     whole = with_an_array([x, *(bound for bound in (low, high) if bound is not None)])
@@ -248,7 +241,6 @@ _OWN: Mapping[str, Rule] = {
     "Pow": _power,
     "Reciprocal": _reciprocal,
     "Sub": _subtract,
-    "Sum": _sum,
     "Where": _where,
 }
 _ROWS = [row for row in OPERATORS.values() if isinstance(row, Elementwise)]

@@ -17,7 +17,7 @@ from rnnexport.emit.numpy.rules.common import (
     result_dtype,
     unchanged,
 )
-from rnnexport.emit.numpy.rules.sizes import elements_of, sized, tuple_of
+from rnnexport.emit.numpy.rules.sizes import elements_of, tuple_of
 
 # TensorProto.DataType, by number.
 _DTYPES = {
@@ -64,37 +64,6 @@ def converted(x: Operand, name: str) -> Expression:
 
 def _cast(use: Use) -> Expression:
     return converted(use.operand(0), dtype_named(int(use.attributes["to"])))
-
-
-def _constant(use: Use) -> Expression:
-    kind, value = next(iter(use.attributes.items()))
-    made = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
-    if kind != "value" and kind not in made:
-        raise UnwrittenError(f"of kind {kind}")
-    return array_of(np.asarray(value, made.get(kind)))
-
-
-def array_of(value: np.ndarray) -> Expression:
-    """A constant, written out."""
-    name = str(value.dtype)
-    if value.ndim == 0:
-        return sized((int(value),), 0) if value.dtype.kind in "iu" else literal(value)
-    if value.ndim == 1 and value.dtype.kind in "iu" and elements_of(_known(value)) is not None:
-        return sized(tuple(int(item) for item in value), 1, name)
-    if value.size == 0:
-        return filled(Expression(str(value.shape)), 0, name)
-    dtype = dtype_of(name)
-    return call("np.array", _nested(value), dtype.text, uses=[dtype])
-
-
-def _known(value: np.ndarray) -> Operand:
-    return Operand(Expression(""), str(value.dtype), value.shape, value)
-
-
-def _nested(value: np.ndarray) -> str:
-    if value.ndim == 0:
-        return literal(value).text
-    return f"[{', '.join(_nested(part) for part in value)}]"
 
 
 def filled(shape: Expression, value: Any, name: str) -> Expression:
@@ -162,7 +131,6 @@ def _one_hot(use: Use) -> Expression:
 
 RULES: Mapping[str, Rule] = {
     "Cast": _cast,
-    "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "EyeLike": _eye,
     "OneHot": _one_hot,

@@ -255,16 +255,10 @@ def _call(function: str, x: Operand, what: str, settings: Sequence[str], uses: S
     return call(function, array.text, what, *settings, uses=[array, *uses], helper=True)
 
 
-def _determinant(use: Use) -> Expression:
-    x = as_array(use.operand(0))
-    return call("np.linalg.det", x.text, uses=[x])
-
-
 RULES: Mapping[str, Rule] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "Det": _determinant,
     "Dropout": _dropout,
     "GlobalAveragePool": _global_pool("mean"),
     "GlobalMaxPool": _global_pool("max"),
