@@ -28,7 +28,7 @@ from rnnexport.core.versions import installed
 from rnnexport.reference.certainty import narrowest
 from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.describe import describe_with_truth
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.source.model import SourceModel
 from rnnexport.targets.base import Target
@@ -183,7 +183,7 @@ def _fresh(source: SourceModel, boundary: Boundary, seeds: int) -> list[tuple[Go
     Those that say something of the source for every seed: calls of one place are of one kind.
     """
     described = describe_with_truth(source, boundary, FIRST_SEED)
-    run = Exact(described.traced, described.no_truth)
+    run = Float64Run(described.traced, described.no_truth)
     signature = described.signature
     conditioning = Conditioning(run, signature, narrowest(source))
     found = [_calls(source, signature, FIRST_SEED + at, run.truth) for at in range(seeds)]

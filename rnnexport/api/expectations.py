@@ -257,7 +257,9 @@ def _goldens_of(rows: Rows, beside: Beside | None, *, stream: bool) -> Iterator[
 
         yield from goldens_of(beside.source, beside.described, rows, stream=stream)
         return
-    from rnnexport.user_data.recordings import chunk_of, given_golden
+    from rnnexport.user_data.recordings import chunk_of, recorded_golden
 
     for call in rows:
-        yield given_golden(call.feed, call.outputs, rows.signature, chunk_of(call.feed, rows.signature, stream=stream))
+        yield recorded_golden(
+            call.feed, call.outputs, rows.signature, chunk_of(call.feed, rows.signature, stream=stream)
+        )

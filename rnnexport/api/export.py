@@ -246,7 +246,7 @@ def check_model(model: Any, loading: LoadOptions) -> SourceFile | None:
         return None
     require_path(Path(model), "a saved Keras model")
     from rnnexport.source.files import identify
-    from rnnexport.source.whereabouts import check_code_given
+    from rnnexport.source.whereabouts import check_code_supplied
 
     file = identify(Path(model), loading)
     if not isinstance(loading.custom_objects, dict):
@@ -254,7 +254,7 @@ def check_model(model: Any, loading: LoadOptions) -> SourceFile | None:
             check_code(str(source), "--custom-objects")
     if isinstance(loading.builder, str):
         check_code(loading.builder, "--builder")
-    check_code_given(file, loading)
+    check_code_supplied(file, loading)
     return file
 
 

@@ -13,7 +13,7 @@ from rnnexport.core.errors import UsageError, closest, did_you_mean
 from rnnexport.core.forms import CForm, TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
-from rnnexport.core.names import Given, Names
+from rnnexport.core.names import Names, RequestedNames
 from rnnexport.core.progress import Progress
 from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.core.signature import Boundary, Extent, Length, Range
@@ -43,8 +43,8 @@ class Shape(TypedDict, total=False):
     timesteps: Length
     stream: Length
     cast: Literal["float32"] | None
-    input_names: Given
-    output_names: Given
+    input_names: RequestedNames
+    output_names: RequestedNames
 
 
 class Checks(TypedDict, total=False):

@@ -36,7 +36,7 @@ from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.expression import meant
 from rnnexport.ir.from_onnx import Converted, NotConverted
 from rnnexport.source.double import plain_session
-from rnnexport.source.float64_safety import narrow_left, obstacle
+from rnnexport.source.float64_safety import obstacle, remaining_narrow_type
 from rnnexport.source.floats import widened
 from rnnexport.source.graphs import every_node
 from rnnexport.source.trace import Graphs, TracedModel
@@ -307,7 +307,7 @@ def _is_plain(operation: tf.Operation) -> bool:
 
 def _in_float64(graph_def: GraphDef, tensors: list[str]) -> list[np.ndarray]:
     """The values of tensors of a graph without inputs; none where TensorFlow can't compute them so."""
-    if obstacle(graph_def) or narrow_left(wide := widened(graph_def)):
+    if obstacle(graph_def) or remaining_narrow_type(wide := widened(graph_def)):
         return []
     graph = tf.Graph()
     try:

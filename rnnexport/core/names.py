@@ -18,7 +18,7 @@ STATE = "state_"  # what the names of inputs that are states begin with
 _OF_STATES = (STATE, f"next_{STATE}")
 # (the Keras name, the new one); the first is empty for the name of a lone input or output.
 Pairs = tuple[tuple[str, str], ...]
-Given = str | Mapping[str, str]
+RequestedNames = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Names:
     outputs: Pairs = ()
 
     @staticmethod
-    def of(inputs: Given, outputs: Given) -> Names:
+    def of(inputs: RequestedNames, outputs: RequestedNames) -> Names:
         """Of new names by the Keras ones, or of the one new name of a lone tensor. UsageError where one is no name."""
         return Names(_pairs("--input-names", inputs), _pairs("--output-names", outputs))
 
@@ -44,7 +44,7 @@ class Names:
         return Names.of(dict(value.get("input_names", {})), dict(value.get("output_names", {})))
 
 
-def _pairs(option: str, given: Given) -> Pairs:
+def _pairs(option: str, given: RequestedNames) -> Pairs:
     pairs = (("", given),) if isinstance(given, str) and given else tuple(dict(given or {}).items())
     for _, new in pairs:
         if not _PLAIN.fullmatch(new):

@@ -213,7 +213,7 @@ def _dims(value: ir.Value) -> list[int | str | None]:
     return [dim.value if isinstance(dim, ir.SymbolicDim) else dim for dim in value.shape or ()]
 
 
-def size_told(model: ir.Model, size: tuple[int, int]) -> str:
+def size_text(model: ir.Model, size: tuple[int, int]) -> str:
     """The size that is measured, in words: what the model fixes can't be chosen."""
     names = {dim for value in model.graph.inputs for dim in _dims(value) if not isinstance(dim, int)}
     parts = [

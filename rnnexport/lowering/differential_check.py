@@ -178,7 +178,7 @@ def untouched(loop: ir.Node, boundary: LoopInterface, sample: Sequence[np.ndarra
     return _model(inputs, outputs, [*emission.nodes, node], initializers, boundary, model)
 
 
-def alone(
+def standalone_model(
     form: Form, constants: Constants, boundary: LoopInterface, sample: Sequence[np.ndarray], model: ir.Model
 ) -> ir.Model:
     """One form alone."""
@@ -220,6 +220,11 @@ def _model(
         value.name, value.type = f"out_{at}", known.type
         value.shape = None
     graph = ir.Graph(
-        inputs, outputs, nodes=nodes, initializers=initializers, opset_imports=model.graph.opset_imports, name="alone"
+        inputs,
+        outputs,
+        nodes=nodes,
+        initializers=initializers,
+        opset_imports=model.graph.opset_imports,
+        name="alone",
     )
     return ir.Model(graph, ir_version=model.ir_version)

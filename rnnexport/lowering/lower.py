@@ -27,17 +27,17 @@ from rnnexport.lowering.cost_model import (
     in_chunks,
     measured,
     resized,
-    size_told,
+    size_text,
     split,
 )
 from rnnexport.lowering.differential_check import (
     Feed,
     LoopInterface,
     Run,
-    alone,
     boundary_of,
     disagreement,
     nudged,
+    standalone_model,
     trials,
     untouched,
 )
@@ -175,7 +175,7 @@ class _Lowering:
         return True
 
     def _alone(self, form: Form, sample: Sequence[np.ndarray]) -> ir.Model:
-        return alone(form, self._derived.constants, self._boundary, sample, self._model)
+        return standalone_model(form, self._derived.constants, self._boundary, sample, self._model)
 
     def _seen(self, feeds: Sequence[Feed]) -> list[list[np.ndarray]]:
         """What the inputs of the recurrence are while the model runs."""
@@ -202,7 +202,7 @@ class _Lowering:
             (arrays,) = self._seen([resized(self._model, self._feeds[0], request.tune)])
             models = {name: self._alone(form, arrays) for name, form in forms.items()}
             models["loop"] = untouched(self._loop, self._boundary, arrays, self._model)
-            return measured(models, _fed(arrays), size_told(self._model, request.tune), measure)
+            return measured(models, _fed(arrays), size_text(self._model, request.tune), measure)
         costs = {name: cost for name, cost in self._derived.costs.items() if name in forms or name == "loop"}
         choice = choose(costs, request.provider, self._derived.off_cuda)
         one_form = request.provider != "cpu" or request.portable or request.without

@@ -24,7 +24,7 @@ from rnnexport.verification.compare import excesses
 from rnnexport.verification.tolerance import Tolerance, bounds, leeway, uncertain
 
 if TYPE_CHECKING:
-    from rnnexport.reference.float64 import Exact
+    from rnnexport.reference.float64 import Float64Run
 
 # Of the dtypes that are narrower than float64: binary digits, with the one that is not written, and the smallest number
 # that no kernel takes for 0.
@@ -69,7 +69,7 @@ class Conditioning:
         signature: what goes in and comes out.
     """
 
-    def __init__(self, run: Exact, signature: Signature, dtype: str) -> None:
+    def __init__(self, run: Float64Run, signature: Signature, dtype: str) -> None:
         self.signature, self._tolerance = signature, tolerance_for(dtype)
         self._run_of, self._dtype = run, dtype
         self._first: Sample | None = None
@@ -194,7 +194,9 @@ class Sample:
         copies: of each row, each with errors of its own.
     """
 
-    def __init__(self, run: Exact, signature: Signature, dtype: tuple[int, float], seed: int, copies: int = 1) -> None:
+    def __init__(
+        self, run: Float64Run, signature: Signature, dtype: tuple[int, float], seed: int, copies: int = 1
+    ) -> None:
         self._signature, self._copies = signature, copies
         digits, least = dtype
         self._rounds = [Rounding(digits, least, sign * _ERRORS * 2.0**-digits, seed) for sign in (1, -1)]

@@ -24,8 +24,8 @@ from rnnexport.reference.certainty import narrowest, tolerance_for, tolerance_of
 from rnnexport.reference.conditioning import Conditioning, require_conditioned, with_luck
 from rnnexport.reference.domain import Judge, Learner
 from rnnexport.reference.eager_runs import beside_runs, require_determined, require_repeatable, runs_of
-from rnnexport.reference.float64 import Exact, doubt, with_truth
-from rnnexport.reference.search import Chosen, Sides, search
+from rnnexport.reference.float64 import Float64Run, doubt, with_truth
+from rnnexport.reference.search import BranchFeed, Sides, search
 from rnnexport.verification.feeds import Feed
 from rnnexport.verification.tolerance import Tolerance
 
@@ -82,15 +82,15 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
     converted = None if traced is None else _converted(traced)
-    run, dtype = Exact(traced, no_truth, converted), narrowest(source)
+    run, dtype = Float64Run(traced, no_truth, converted), narrowest(source)
     tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found
     require_conditioned(source.name, goldens, tolerance, cast=bool(source.cast))
     if not any(golden.spread for golden in goldens):
         tolerance = tolerance_of(source, signature, runs)
-    notes = learner.notes() + uncertain(found, goldens)
-    asked = asked_for(source, traced, goldens, seed, learner)
+    notes = learner.notes() + uncertain_outputs(found, goldens)
+    asked = branch_goldens(source, traced, goldens, seed, learner)
     more = asked.goldens
     if not no_truth:
         more, no_truth = _measured(more, run, conditioning, tolerance)
@@ -108,7 +108,7 @@ def _converted(traced: TracedModel) -> Converted | NotConverted:
 
 
 def _measured(
-    goldens: tuple[Golden, ...], run: Exact, conditioning: Conditioning, tolerance: Tolerance
+    goldens: tuple[Golden, ...], run: Float64Run, conditioning: Conditioning, tolerance: Tolerance
 ) -> tuple[tuple[Golden, ...], str]:
     """The goldens with their truth and its spread, and why that can't be the truth; empty where it can."""
     found = conditioning.with_spreads(with_truth(goldens, conditioning.signature, run))
@@ -127,7 +127,7 @@ def golden_of(feed: Feed, expected: Arrays, seed: int) -> Golden:
     return Golden(feed.label, feed.arrays, expected, recipe=recipe, carries=feed.carries)
 
 
-def uncertain(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...]:
+def uncertain_outputs(found: Sequence[Golden], kept: Sequence[Golden]) -> tuple[str, ...]:
     """Which goldens were not kept, a sentence each."""
     labels = [golden.label for golden in kept]
     return tuple(
@@ -177,7 +177,7 @@ class BranchGoldens:
         return Coverage(notes, unknown=self.unknown) if self.sides is None else self.sides.coverage(notes)
 
 
-def asked_for(
+def branch_goldens(
     source: SourceModel, traced: TracedModel | None, goldens: Sequence[Golden], seed: int, learner: Learner
 ) -> BranchGoldens:
     """What the model asks for besides the goldens, which have whole feeds."""
@@ -197,7 +197,7 @@ def asked_for(
     return BranchGoldens(tuple(found), sides)
 
 
-def _expected(source: SourceModel, traced: TracedModel, chosen: Chosen) -> Arrays | None:
+def _expected(source: SourceModel, traced: TracedModel, chosen: BranchFeed) -> Arrays | None:
     """What the source gives; None where it raises, or is not finite."""
     from rnnexport.source.eager import reference
 

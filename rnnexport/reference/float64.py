@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LUCK = 1e-3
 
 
-class Exact:
+class Float64Run:
     """A model in float64, or why there is none.
 
     Args:
@@ -80,13 +80,13 @@ class Exact:
         """The bytes of the weights of the program, in the dtype of the source; 0 where there is none."""
         return self._program.nbytes if self._program else 0
 
-    def program(self) -> Exact:
+    def program(self) -> Float64Run:
         """The program alone; nothing where there is none."""
-        run = Exact(None, self.no_truth or ("" if self._program else "there is no program"))
+        run = Float64Run(None, self.no_truth or ("" if self._program else "there is no program"))
         run._program = self._program
         return run
 
-    def rounding(self, rounds: Rounds) -> Exact:
+    def rounding(self, rounds: Rounds) -> Float64Run:
         """The program alone, in an arithmetic that rounds; nothing where there is none."""
         run = self.program()
         run._program = self._program and self._program.rounding(rounds)
@@ -148,7 +148,7 @@ class Exact:
             return {}
 
 
-def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Exact) -> tuple[Golden, ...]:
+def with_truth(goldens: tuple[Golden, ...], signature: Signature, run: Float64Run) -> tuple[Golden, ...]:
     """The goldens with their float64 truth; with none at all where one of them has none."""
     found: list[Golden] = []
     for golden in goldens:

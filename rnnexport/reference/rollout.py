@@ -122,13 +122,13 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     """Each call with what the source gave from its own states, and the float64 run from its own."""
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.conditioning import Conditioning
-    from rnnexport.reference.float64 import Exact
+    from rnnexport.reference.float64 import Float64Run
     from rnnexport.source.eager import reference
 
     signature, domain = described.signature, domain_of(described)
     # A float64 run that the goldens showed to be no truth of this source is none here.
     traced = None if described.no_truth else described.traced
-    run = Exact(traced, described.no_truth, described.converted)
+    run = Float64Run(traced, described.no_truth, described.converted)
     conditioning = Conditioning(run, signature, narrowest(source))
     expected: Arrays = {}
     truth: Arrays = {}

@@ -63,12 +63,12 @@ class Sides:
         """What is told of it."""
         branches, gates = ([site for site in self.sites if site.kind == kind] for kind in ("branch", "gate"))
         saturated = 2 * len(gates) - len(self.missing("gate"))
-        unreached = tuple(map(told, self.missing("branch")))
+        unreached = tuple(map(side_text, self.missing("branch")))
         return Coverage(notes, len(branches), unreached, gates=len(gates), saturated=saturated)
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class BranchFeed:
     """A feed that a model asks for.
 
     Attributes:
@@ -84,11 +84,11 @@ class Chosen:
     @property
     def label(self) -> str:
         """Of the feed, for reports."""
-        first, *others = sorted(map(told, self.sides or self.near))
+        first, *others = sorted(map(side_text, self.sides or self.near))
         return f"chosen {'for' if self.sides else 'near'} {first}" + (f" and {len(others)} more" if others else "")
 
 
-def told(side: Side) -> str:
+def side_text(side: Side) -> str:
     """A side of a branch in words."""
     site, which = side
     if site.kind == "curve":
@@ -98,7 +98,9 @@ def told(side: Side) -> str:
     return f"{site} {'above' if which == ABOVE else 'below'}"
 
 
-def search(traced: TracedModel, goldens: Sequence[Golden], seed: int, domain: Domain) -> tuple[Sequence[Chosen], Sides]:
+def search(
+    traced: TracedModel, goldens: Sequence[Golden], seed: int, domain: Domain
+) -> tuple[Sequence[BranchFeed], Sides]:
     """Feeds that reach sides of branches which the goldens do not, and the sides that the goldens reach.
 
     Args:
@@ -135,9 +137,11 @@ def _look(observer: Observer, sides: Sides, goldens: Sequence[Golden], signature
         sides.see(observed(observer, golden.feed))
 
 
-def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int, domain: Domain) -> Sequence[Chosen]:
+def _searched(
+    observer: Observer, sides: Sides, signature: Signature, seed: int, domain: Domain
+) -> Sequence[BranchFeed]:
     wanted = [side for kind in KINDS for side in sides.missing(kind)]
-    rows: list[Chosen] = []
+    rows: list[BranchFeed] = []
     nearest: dict[Side, Reached] = {}
     ordinary: dict[Side, Reached] = {}
     for feed in candidates(signature, seed, domain) if wanted else ():
@@ -151,12 +155,12 @@ def _searched(observer: Observer, sides: Sides, signature: Signature, seed: int,
             _keep_nearest(ordinary, side, feed, margins, int(np.argmax(np.where(is_ordinary, margins, -np.inf))))
             if margins[at] > 0:
                 row = nearest[side].row
-                rows.append(Chosen(row, frozenset(one for one in wanted if one in best and best[one][at] > 0)))
+                rows.append(BranchFeed(row, frozenset(one for one in wanted if one in best and best[one][at] > 0)))
         wanted = [side for side in wanted if not any(side in row.sides for row in rows)]
     left = [side for side in wanted if side[0].kind == "branch"]
     for side in [side for side in left if side in nearest][:_CLIMBED]:
         climbed = _climb(observer, side, nearest[side].row, signature, domain)
-        rows += [] if climbed is None else [Chosen(climbed, frozenset([side]))]
+        rows += [] if climbed is None else [BranchFeed(climbed, frozenset([side]))]
     near = {side: ordinary[side].row for side in left if side in ordinary}
     return _feeds(rows, signature) + _near(near, frozenset().union(*(row.sides for row in rows)), signature)
 
@@ -174,31 +178,31 @@ def _keep_nearest(nearest: dict[Side, Reached], side: Side, feed: Arrays, margin
         nearest[side] = Reached(float(margins[at]), {name: array[at : at + 1] for name, array in feed.items()})
 
 
-def _near(rows: Mapping[Side, Arrays], reached: frozenset[Side], signature: Signature) -> list[Chosen]:
+def _near(rows: Mapping[Side, Arrays], reached: frozenset[Side], signature: Signature) -> list[BranchFeed]:
     """Feeds of the rows that come nearest to sides that are not reached, each row once."""
     sides: dict[bytes, list[Side]] = {}
     for side, row in rows.items():
         if side not in reached:
             sides.setdefault(b"".join(array.tobytes() for array in row.values()), []).append(side)
-    kept = [Chosen(rows[each[0]], frozenset(), frozenset(each)) for each in list(sides.values())[:_MOST_CHOSEN]]
+    kept = [BranchFeed(rows[each[0]], frozenset(), frozenset(each)) for each in list(sides.values())[:_MOST_CHOSEN]]
     return _in_batches(kept, signature)
 
 
-def _feeds(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
+def _feeds(rows: Sequence[BranchFeed], signature: Signature) -> list[BranchFeed]:
     """Rows that each reach what those before do not, put together in feeds of the batch."""
-    kept: list[Chosen] = []
+    kept: list[BranchFeed] = []
     for row in sorted(rows, key=lambda one: min(KINDS.index(site.kind) for site, _ in one.sides)):
         if len(kept) < _MOST_CHOSEN and not row.sides <= frozenset().union(*(one.sides for one in kept)):
             kept.append(row)
     return _in_batches(kept, signature)
 
 
-def _in_batches(rows: Sequence[Chosen], signature: Signature) -> list[Chosen]:
+def _in_batches(rows: Sequence[BranchFeed], signature: Signature) -> list[BranchFeed]:
     batch = signature.inputs[0].shape[0]
     size = batch if isinstance(batch, int) else max(1, len(rows))
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     return [
-        Chosen(
+        BranchFeed(
             next(cut(joined([one.feed for one in part]), size)),
             frozenset().union(*(one.sides for one in part)),
             frozenset().union(*(one.near for one in part)),
@@ -272,14 +276,14 @@ def candidates(signature: Signature, seed: int, domain: Domain) -> list[Arrays]:
     if sum(array.size for array in made.values()) > _LARGEST:
         return []
     states = {state.input.name for state in signature.states}
-    told = {
+    side_text = {
         spec.name: with_ends(
             rng, _patterned(rng, made[spec.name], spec, domain, state=spec.name in states), spec, domain
         )
         for spec in signature.all_inputs
     }
     batch = first[0] if isinstance(first[0], int) else ROWS
-    return list(cut(told, batch))[:: max(1, ROWS // batch // _MOST_CALLS)]
+    return list(cut(side_text, batch))[:: max(1, ROWS // batch // _MOST_CALLS)]
 
 
 def cut(rows: Arrays, batch: int) -> Iterator[Arrays]:

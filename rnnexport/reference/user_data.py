@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from rnnexport.artifact.goldens import Arrays, Golden
 from rnnexport.core.signature import BATCH, Signature, timesteps
 from rnnexport.reference.conditioning import Conditioning, with_luck
-from rnnexport.user_data.recordings import chunk_of, cut, given_golden
+from rnnexport.user_data.recordings import chunk_of, cut, recorded_golden
 
 if TYPE_CHECKING:
     from rnnexport.reference.describe import Described
-    from rnnexport.reference.float64 import Exact
+    from rnnexport.reference.float64 import Float64Run
     from rnnexport.source.model import SourceModel
     from rnnexport.user_data.rows import RowBatch, Rows
 
@@ -64,9 +64,9 @@ def goldens_of(
         stream: whether the model is one, so that a long recording may be cut anywhere.
     """
     from rnnexport.reference.certainty import narrowest
-    from rnnexport.reference.float64 import Exact
+    from rnnexport.reference.float64 import Float64Run
 
-    run, dtype = Exact(described.traced, described.no_truth, described.converted), narrowest(source)
+    run, dtype = Float64Run(described.traced, described.no_truth, described.converted), narrowest(source)
     for _, piece in groupby(calls, key=lambda call: call.piece):
         own = copy(run)  # a reading that fails on one piece is there again for the next
         conditioning = Conditioning(own, described.signature, dtype)
@@ -76,7 +76,7 @@ def goldens_of(
                 golden = with_luck(conditioning.with_spread(golden), described.tolerance)
                 yield golden
             if call.outputs and chunk:  # the data say what they expect, too
-                yield given_golden(call.feed, call.outputs, described.signature, chunk)
+                yield recorded_golden(call.feed, call.outputs, described.signature, chunk)
             elif call.outputs:
                 yield replace(golden, expected={**golden.expected, **call.outputs}, truth={})
 
@@ -99,7 +99,9 @@ def kept(source: SourceModel, described: Described, rows: Rows, name: str) -> tu
     return tuple(found)
 
 
-def _goldens(source: SourceModel, signature: Signature, call: RowBatch, chunk: int, run: Exact) -> Iterator[Golden]:
+def _goldens(
+    source: SourceModel, signature: Signature, call: RowBatch, chunk: int, run: Float64Run
+) -> Iterator[Golden]:
     """The calls of one recording. The source and the float64 run each go on from their own states."""
     from rnnexport.source.eager import reference
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from rnnexport.compat.tensorflow import rewriter_config_pb2
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.emit.numpy.expression import meant
-from rnnexport.source.float64_safety import GraphDef, Meaning, narrow_left, obstacle
+from rnnexport.source.float64_safety import GraphDef, Meaning, obstacle, remaining_narrow_type
 from rnnexport.source.floats import widened
 from rnnexport.source.freezing import array_of, needed
 from rnnexport.source.trace import TracedModel
@@ -96,7 +96,7 @@ class _UnbuiltError(Exception):
 def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
     """The model in float64, or why there is none.
 
-    Nothing in the graph that is run is narrower than float64: `narrow_left` has looked at every node and function.
+    Nothing in the graph that is run is narrower than float64: `remaining_narrow_type` looked at every node.
 
     Args:
         traced: the model as `trace` gives it with `unroll=False`; any batch and length that it takes can be run.
@@ -107,7 +107,7 @@ def double(traced: TracedModel, meaning: Meaning = meant) -> Double | NoDouble:
     if problem := obstacle(graph_def):
         return NoDouble(problem)
     wide = widened(graph_def, traced.names.weights, meaning)
-    if problem := narrow_left(wide):
+    if problem := remaining_narrow_type(wide):
         return NoDouble(problem)
     try:
         with ForeignCode(lambda error: _UnbuiltError(reason(error))):
@@ -128,7 +128,7 @@ def _opened(traced: TracedModel, graph_def: GraphDef, outputs: Mapping[str, str]
         tf.import_graph_def(_without(graph_def, arrays), input_map=given, name="")
     # Again, of what was imported: TensorFlow has written out what the graph left open.
     ours = {op.name for op in graph.get_operations() if op.name.partition("/held")[0] in arrays}
-    if problem := narrow_left(_without(graph.as_graph_def(), ours)):
+    if problem := remaining_narrow_type(_without(graph.as_graph_def(), ours)):
         return NoDouble(problem)
     session = plain_session(graph)
     for name, weight in weights.items():

@@ -65,7 +65,7 @@ def obstacle(graph_def: GraphDef) -> str | None:
     return None
 
 
-def narrow_left(graph_def: GraphDef) -> str | None:
+def remaining_narrow_type(graph_def: GraphDef) -> str | None:
     """The first node that is not wide throughout, or that has no kernel, in a few words; None where there is none."""
     functions = {function.signature.name for function in graph_def.library.function}
     for function in graph_def.library.function:

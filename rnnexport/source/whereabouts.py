@@ -36,7 +36,7 @@ class Definition:
     registers: bool
 
 
-def check_code_given(file: SourceFile, loading: LoadOptions) -> None:
+def check_code_supplied(file: SourceFile, loading: LoadOptions) -> None:
     """Refuse a file that names classes or functions of the user's where no code was given at all.
 
     Loading the file refuses it, too, and knows what the user's code defines; this needs no TensorFlow. What a process

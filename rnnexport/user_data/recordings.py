@@ -59,7 +59,7 @@ def cut(feed: Arrays, signature: Signature, chunk: int) -> Iterator[dict[str, np
         }
 
 
-def given_golden(feed: Arrays, outputs: Arrays, signature: Signature, chunk: int) -> Golden:
+def recorded_golden(feed: Arrays, outputs: Arrays, signature: Signature, chunk: int) -> Golden:
     """What the data themselves expect of a recording, fed in chunks of that many timesteps, or at once for 0.
 
     Raises:

@@ -70,7 +70,7 @@ class ExactSum:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums side by side, each as a `ExactSum`: those of 50,000 units in a fraction of the time of as many of these.
+    """Sums side by side, each as an `ExactSum`: those of 50,000 units in a fraction of the time of as many of these.
 
     Attributes:
         quanta, rest: see `ExactSum`.

@@ -13,7 +13,7 @@ from rnnexport.core.signature import Boundary
 from rnnexport.reference import conditioning
 from rnnexport.reference.conditioning import Conditioning
 from rnnexport.reference.describe import describe_with_truth
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.verification.tolerance import Tolerance, leeway
 
 INPUTS, H = 4, 5
@@ -125,7 +125,7 @@ def centred():
 @pytest.mark.parametrize(("build", "alone"), [(tame, True), (centred, False)])
 def test_rows_are_computed_together_only_where_none_tells_of_another(build, alone):
     known = described(build)
-    runs = Conditioning(Exact(known.traced, "", known.converted), known.signature, "float32")
+    runs = Conditioning(Float64Run(known.traced, "", known.converted), known.signature, "float32")
     golden = next(one for one in known.goldens if len(one.feed["x"]) > 1 and not one.carries)
     assert runs._is_row_by_row(golden) is alone
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import rnnexport
 from rnnexport.core.errors import ConversionError
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.source.eager import reference
 from tests.emit.numpy.doubles import described, normal, traced_functions, with_random_weights
 from tests.reference.faults import attribute, before, formula, plant, swapped, with_constant
@@ -99,7 +99,7 @@ FAULTS = {
 def run_of(function, **inputs):
     """The two readings of a function, run on its inputs and asked what it gives there."""
     traced = traced_functions({"y": function}, **inputs)
-    run = Exact(traced)
+    run = Float64Run(traced)
     run.run(inputs, {"y": tf.function(function)(**inputs).numpy()})
     return run
 
@@ -141,7 +141,7 @@ def traced_recurrent():
 def test_a_fault_in_a_cell_is_named(op, traced_recurrent, monkeypatch):
     traced, feed, expected = traced_recurrent
     plant(monkeypatch, {op: IN_A_CELL[op]})
-    run = Exact(traced)
+    run = Float64Run(traced)
     run.run(feed, expected)
     assert re.match(rf"{op} in m\S*/gru\S*/while/\S+, in float64 readout\[", run.fault), run.fault
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from rnnexport.conversion import forms
 from rnnexport.conversion.forms.values import ComplexPair
 from rnnexport.conversion.handlers import HANDLERS
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from tests.emit.numpy.doubles import normal, traced_functions
 from tests.reference.faults import Fault, miswritten, plant
 
@@ -170,7 +170,7 @@ def run_of(names):
     traced = traced_functions(
         {y: lambda x, n, f=f: f(tf.identity(x) * 1.5, n + 0) for y, f in functions.items()}, **inputs
     )
-    run = Exact(traced)
+    run = Float64Run(traced)
     run.run(inputs, {y: tf.function(f)(X * np.float32(1.5), N).numpy() for y, f in functions.items()})
     return run
 

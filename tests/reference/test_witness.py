@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.reference.witness import disagreement, moves_of, where_numbers
 from rnnexport.source.double import double
 from tests.emit.numpy.doubles import IMAGE, normal, traced_function, traced_functions
@@ -61,7 +61,7 @@ def test_both_readings_have_a_number_s_sign_where_that_alone_is_read():
     """`keras.ops.argmax` takes -0 for less than 0; it reads the sign bit of float32."""
     rows = np.array([[-0.0, 0.0, -1.0], [0.0, -0.0, 0.0], [-0.0, -1.0, -0.0], [-2.0, -1.0, -3.0]], "float32")
     traced = traced_function(lambda x: keras.ops.argmax(x, -1), x=rows)
-    exact = Exact(traced)
+    exact = Float64Run(traced)
     found = exact.run({"x": rows}, {"y": np.zeros(4, np.int32)})["y"]
     np.testing.assert_array_equal(found, [1, 0, 0, 1])
     assert (exact.no_truth, exact.no_witness, exact.fault) == ("", "", "")
@@ -75,7 +75,7 @@ def test_other_bits_of_a_number_are_of_its_type(mask):
         sign = tf.bitwise.bitwise_and(bits, tf.constant(-(2**31)))
         return tf.cast(sign + tf.bitwise.bitwise_and(bits, tf.constant(mask)), tf.float32)
 
-    assert "Bitcast reads the bits" in Exact(traced_function(call, x=normal(3))).no_truth
+    assert "Bitcast reads the bits" in Float64Run(traced_function(call, x=normal(3))).no_truth
 
 
 @GROUP
@@ -119,7 +119,7 @@ def chaotic(x):
     ids=["images", "volumes", "rows", "chaotic", "constants", "mask", "half"],
 )
 def test_the_readings_of_a_right_converter_agree(functions, x):
-    run = Exact(traced_functions(functions, x=x))
+    run = Float64Run(traced_functions(functions, x=x))
     expected = {name: tf.function(function)(tf.constant(x)).numpy() for name, function in functions.items()}
     assert run.run({"x": x}, expected)
     assert (run.fault, run.no_witness, run.no_truth) == ("", "", "")
@@ -137,14 +137,14 @@ REFUSED = {
 def test_an_operator_without_a_float64_form_is_named(op, inside):
     function, why = REFUSED[op]
     within = (lambda x: tf.cond(x[0, 0, 0, 0] > 0, lambda: function(x), lambda: function(x))) if inside else function
-    run = Exact(traced_function(within, x=IMAGE))
+    run = Float64Run(traced_function(within, x=IMAGE))
     assert f"operator {op} {why}" in (run.no_witness or run.no_truth)
 
 
 @GROUP
 def test_a_model_without_a_program_has_the_graph_for_truth():
     x = normal(4, 4)
-    run = Exact(traced_function(lambda x: tf.linalg.inv(x) * 0.2, x=x))
+    run = Float64Run(traced_function(lambda x: tf.linalg.inv(x) * 0.2, x=x))
     found = run.run({"x": x}, {"y": np.zeros((4, 4), "float32")})["y"]
     np.testing.assert_allclose(found @ x.astype("float64"), 0.2 * np.eye(4), rtol=0, atol=1e-12)
     assert "MatrixInverse" in run.no_witness

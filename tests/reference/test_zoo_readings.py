@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.source.eager import reference
 from rnnexport.verification.feeds import feeds
 from tests.emit.numpy.doubles import described, with_random_weights
@@ -85,7 +85,7 @@ def test_the_two_readings_of_a_right_model_agree(models, package):
     keras = import_module(package)
     for number, model in enumerate(models(keras)):
         source, signature, traced = described(with_random_weights(model, seed=number, low=0.05))
-        run = Exact(traced)
+        run = Float64Run(traced)
         for feed in islice(feeds(signature), 2):
             for scale in SCALES:
                 arrays = {name: _times(array, scale) for name, array in feed.arrays.items()}

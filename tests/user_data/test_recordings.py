@@ -11,7 +11,7 @@ from rnnexport.core.errors import UsageError
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.signature import Signature, StateSpec, TensorSpec
 from rnnexport.targets.registry import target
-from rnnexport.user_data.recordings import CHUNK, chunk_of, cut, given_golden, joined
+from rnnexport.user_data.recordings import CHUNK, chunk_of, cut, joined, recorded_golden
 from rnnexport.verification.chunks import in_turn
 from rnnexport.verification.entry_point import Entry
 from rnnexport.verification.tolerance import Tolerances
@@ -64,7 +64,7 @@ def test_chunks_of_an_artifact_give_what_the_whole_gives(length, steps):
     assert chunk == (LENGTH if length == LENGTH else CHUNK)
     runner = Leaky()
     entry = Entry(runner, signature(length), Tolerances())
-    golden = given_golden(feed, wanted, signature(length), chunk)
+    golden = recorded_golden(feed, wanted, signature(length), chunk)
     (report,) = entry.reports([golden])
     assert [one.passed for one in report.outputs] == [True] * 3
     assert {one.name: one.errors.count for one in report.outputs} == {"y": 8 * steps, "last": 8, "n": 8}
@@ -88,7 +88,7 @@ def test_the_end_is_filled_with_the_last_timestep():
     np.testing.assert_array_equal(second["x"], np.repeat(feed["x"][:, -1:], LENGTH, axis=1))
     np.testing.assert_array_equal(second["gain"], feed["gain"])
     with pytest.raises(UsageError, match="4 timesteps with outputs of its own; expected a multiple of 3"):
-        given_golden(feed, {}, signature(LENGTH), LENGTH)
+        recorded_golden(feed, {}, signature(LENGTH), LENGTH)
 
 
 def test_inputs_of_different_lengths_are_refused():

@@ -15,7 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.progress import silent
 from rnnexport.core.signature import Boundary, Signature, TensorSpec
 from rnnexport.reference.describe import describe_with_truth
-from rnnexport.reference.float64 import Exact
+from rnnexport.reference.float64 import Float64Run
 from rnnexport.reference.rollout import Recorded, require_states, steps_of
 from rnnexport.reference.stream_equivalence import streamed
 from rnnexport.targets.registry import TARGET_NAMES
@@ -86,7 +86,7 @@ def test_the_source_goes_on_from_its_own_states_and_the_truth_from_its_own(model
     assert 0 < max(distance) < 2e-6
     # Were the truth started from the states of the source at each step, it would be this:
     states = {state.input.name: calls[-2].expected[state.output.name] for state in described.signature.states}
-    restarted = Exact(described.traced).run({**calls[-1].feed, **states}, calls[-1].expected)
+    restarted = Float64Run(described.traced).run({**calls[-1].feed, **states}, calls[-1].expected)
     assert np.abs(restarted[output] - calls[-1].truth[output]).max() > 1e-9
 
 
