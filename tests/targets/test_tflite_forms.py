@@ -34,6 +34,10 @@ def found():
         "normal": lambda x: keras.ops.normalize(tf.where(x > 0.0, 0.0, 0.0)),
         "most": lambda x: keras.ops.argmax(tf.where(tf.constant([[True] * 2 + [False] * 4] * 2), 0.0 * x, -1.0), -1),
         "loop": softplus_twice,
+        "parts": lambda x: tf.concat(tf.split(x, np.array([2, 4]), -1)[::-1], -1),
+        "equal_parts": lambda x: tf.cast(tf.concat(tf.split(x > 0.0, 3, -1)[::-1], -1), tf.float32),
+        "parts_of_truths": lambda x: tf.cast(tf.concat(tf.split(x > 0.0, [2, -1], -1)[::-1], -1), tf.float32),
+        "mean": lambda x: tf.raw_ops.Mean(input=x, axis=tf.constant([-1], tf.int64)),
     }
     outputs = run(TFLITE, [Case(name, "", "x", function) for name, function in functions.items()], {"x": x})
     assert {one.refused for one in outputs.values()} == {""}
@@ -50,6 +54,10 @@ def found():
         ("is_inf", np.isinf),
         ("quotient", lambda x: np.floor(x / np.abs(x))),
         ("loop", lambda x: np.logaddexp(np.logaddexp(x, 0), 0)),
+        ("parts", lambda x: np.hstack([x[:, 2:], x[:, :2]])),
+        ("equal_parts", lambda x: np.hstack([x[:, 4:], x[:, 2:4], x[:, :2]]) > 0),
+        ("parts_of_truths", lambda x: np.hstack([x[:, 2:], x[:, :2]]) > 0),
+        ("mean", lambda x: x.mean(-1)),
     ],
 )
 def test_the_form_is_right_at_the_edges(name, function, found):

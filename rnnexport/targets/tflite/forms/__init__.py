@@ -13,6 +13,7 @@ from rnnexport.targets.tflite.forms.einsum import EINSUM
 from rnnexport.targets.tflite.forms.form import Form
 from rnnexport.targets.tflite.forms.functions import FUNCTIONS
 from rnnexport.targets.tflite.forms.orders import ORDERS
+from rnnexport.targets.tflite.forms.parts import PARTS
 from rnnexport.targets.tflite.forms.pictures import PICTURES
 
-FORMS: Mapping[str, Form] = {**BITS, **EINSUM, **FUNCTIONS, **ORDERS, **PICTURES}
+FORMS: Mapping[str, Form] = {**BITS, **EINSUM, **FUNCTIONS, **ORDERS, **PARTS, **PICTURES}
