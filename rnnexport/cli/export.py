@@ -12,10 +12,12 @@ from rnnexport.cli import options
 from rnnexport.cli.checks import check_reports
 from rnnexport.cli.choices import TargetChoice
 from rnnexport.cli.grouping import OptionGroup, grouped
+from rnnexport.cli.quantization import quantize_options
 from rnnexport.cli.session import session_of
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.load_options import LoadOptions
 from rnnexport.core.lowering import LoweringRequest
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.verification.tolerance import Override
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _TFLITE_TIMESTEPS = click.Option(
     options.opset_options(),
     options.lowering_options(form=True),
     options.tflite_options(runtime=False),
+    quantize_options(),
     options.export_data_options(),
     options.tolerance_options(),
     OptionGroup(options.OUTPUT, (_TARGETS, _FOLDER)),
@@ -61,6 +64,7 @@ def command(
     opset: int,
     request: LoweringRequest,
     tflite: TFLiteForm,
+    quantize: QuantizeRequest | None,
     checks: Checks,
     tolerance: Override,
     reports: Mapping[str, Path],
@@ -72,15 +76,18 @@ def command(
     The artifacts are named after the model: model.onnx, model.tflite, model_saved_model, model.py with model.npz. They
     are put in place when all of them are verified; if one fails, nothing is written.
 
+    With --quantize or --max-loss each of them is quantised, of ONNX, TFLite and C, in the form that it takes.
+
     \b
-    Example:
+    Examples:
       rnnexport export model.keras --to onnx --to saved-model --to tflite --tflite-timesteps 50 -o artifacts
+      rnnexport export model.keras --to onnx --to c --max-loss 0.02 --calibrate recordings.npz
     """
     from rnnexport.api import export as pipeline
     from rnnexport.api.keywords import steps_of
 
     session = session_of(ctx)
-    session.plan(steps_of({**shape, **checks}, len(set(targets))))
+    session.plan(steps_of({**shape, **checks, "quantize": quantize}, len(set(targets))))
     check_reports(reports, [model])
     exported = pipeline.export_all(
         model,
@@ -90,6 +97,7 @@ def command(
         opset=opset,
         lowering=request,
         tflite=tflite,
+        quantize=quantize,
         **shape,
         **checks,
         tflite_timesteps=tflite_timesteps,

@@ -35,7 +35,7 @@ def print_exported(session: Session, exported: Sequence[Exported], reports: Mapp
         session.show(report_table(Report(verified)))
     for item in exported:
         if item.quantization is not None:
-            session.show(quantization_table(item.quantization))
+            session.show(quantization_table(item.quantization, item.path.name if len(exported) > 1 else None))
         for line in _lines(item, session.loudness > 0):
             session.show(said(line))
         warn_of_faults(session, item.lowering)

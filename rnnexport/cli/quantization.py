@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.core.errors import UsageError
-from rnnexport.core.quantization import FORMS, METRICS, QuantizeRequest
+from rnnexport.core.quantization import FORM_CHOICES, FORMS, METRICS, QuantizeRequest
 from rnnexport.core.run_record import bytes_in_words
 from rnnexport.core.user_data import UserData
 from rnnexport.quantization.choice import Quantized, Trial
@@ -23,13 +23,13 @@ _TITLE = "Quantization"
 _STEPS = (1, 10, 100, 1000, 10_000)  # at which a curve is told
 
 
-def quantize_options(target: str) -> OptionGroup:
-    """Those of a format with quantised forms."""
-    forms = FORMS[target]
+def quantize_options(target: str | None = None) -> OptionGroup:
+    """Those of a format with quantised forms; None for those of any."""
+    forms = FORM_CHOICES if target is None else ("auto", *FORMS[target])
     options = (
         click.Option(
             ["--quantize"],
-            type=click.Choice(("auto", *forms)),
+            type=click.Choice(forms),
             help="Make a quantised artifact of that form, which says what it loses; auto, which --max-loss alone is "
             "too, tries all from the smallest on and takes the first that holds.",
         ),
@@ -73,9 +73,9 @@ def _request(
     return QuantizeRequest(quantize or "auto", data, max_loss, metric or "range", allow_partial)
 
 
-def quantization_table(found: Quantized) -> RenderableType:
-    """A line a form: its size, the time of a call, what it loses and where."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def quantization_table(found: Quantized, title: str | None = None) -> RenderableType:
+    """A line a form: its size, the time of a call, what it loses and where; the title where there are several."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     table.add_column("form", no_wrap=True)
     for title in ("size", "a call", f"loss ({found.metric})"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -67,7 +67,9 @@ class QuantizeRequest:
         """Those that are tried. UsageError where the format has none, or not this one."""
         known = FORMS.get(target, ())
         if not known:
-            raise UsageError(f"--quantize for {target}", f"one of {', '.join(FORMS)}", "leave it out")
+            raise UsageError(
+                f"--quantize for {target}, which has no quantised form", f"one of {', '.join(FORMS)}", "leave it out"
+            )
         if self.form == "auto":
             return known
         if self.form not in known:

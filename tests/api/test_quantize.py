@@ -180,3 +180,15 @@ def test_a_weight_that_stays_float32_has_to_be_allowed(tmp_path):
     assert caught.value.exit_code == 3
     done = rnnexport.export(model, tmp_path / "m.onnx", quantize=replace(request, allow_partial=True))
     assert len(done.quantization.chosen.left) == 1
+
+
+@GROUP
+@pytest.mark.long
+def test_several_targets_at_once_take_a_form_each(recordings, tmp_path):
+    request = QuantizeRequest(max_loss=0.06, calibrate=recordings)
+    done = rnnexport.export_all(gru(), ["onnx", "tflite", "c"], tmp_path, tflite_timesteps=25, quantize=request)
+    assert [one.path.suffix for one in done] == [".onnx", ".tflite", ".c"]
+    for one in done:
+        assert one.report.status == "passed"
+        assert one.quantization.chosen.form in FORMS[one.report.target]
+        assert one.quantization.chosen.worst.value <= 0.06

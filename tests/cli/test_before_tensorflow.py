@@ -67,6 +67,11 @@ CASES = {
     "onnx lstm.keras --quantize int8 --metric mse": (2, ["--metric mse", "range, rmse, cosine, top1"]),
     "onnx lstm.keras --quantize int8 --metric gone.py:f": (2, ["no file gone.py"]),
     "onnx lstm.keras --quantize int8 --calibrate nowhere.npz": (2, ["no file nowhere.npz"]),
+    "export lstm.keras --to onnx --to numpy --max-loss 0.1": (
+        2,
+        ["numpy, which has no quantised form", "onnx, tflite, c"],
+    ),
+    "export lstm.keras --to onnx --to c --quantize dynamic": (2, ["--quantize dynamic for c", "one of int8"]),
     "onnx lstm.keras --custom-objects folder.py": (2, ["folder.py is a folder"]),
     "run lstm.keras folder.py": (2, ["folder.py is a folder; expected an .npz of inputs"]),
     "run lstm.keras nowhere.npz": (2, ["no file nowhere.npz"]),
