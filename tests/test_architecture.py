@@ -68,6 +68,7 @@ TENSORFLOW_MODULES = {
     "rnnexport.targets.tflite.forms.form",
     "rnnexport.targets.tflite.forms.functions",
     "rnnexport.targets.tflite.forms.orders",
+    "rnnexport.targets.tflite.forms.parts",
     "rnnexport.targets.tflite.forms.pictures",
     "rnnexport.targets.tflite.fusing",
     "rnnexport.targets.tflite.looping",

@@ -162,7 +162,7 @@ class Conditioning:
             return False
         found = self._run_of.program().run(_beside(golden.feed), _beside(golden.expected))
         return bool(found) and all(
-            np.allclose(array, found[name], rtol=0, atol=_ALIKE * np.max(np.abs(array), initial=1.0), equal_nan=True)
+            np.allclose(array, found[name], rtol=0, atol=_ALIKE * _largest(array), equal_nan=True)
             for name, array in _beside(golden.truth).items()
         )
 
@@ -247,6 +247,11 @@ def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
 def _copied(arrays: Arrays, copies: int) -> dict[str, np.ndarray]:
     """The arrays with so many copies of their rows behind each other."""
     return {name: np.concatenate([array] * copies) if copies > 1 else array for name, array in arrays.items()}
+
+
+def _largest(array: np.ndarray) -> float:
+    """The largest size of its numbers, or 1."""
+    return float(np.max(np.abs(array), initial=1.0, where=np.isfinite(array)))
 
 
 def _beside(arrays: Arrays) -> dict[str, np.ndarray]:
