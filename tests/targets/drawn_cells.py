@@ -42,6 +42,7 @@ OPERATORS = {
     "Neg": tf.negative,
     "Reciprocal": tf.math.reciprocal,
     "ReduceMean": lambda value, axes=(-1,), keepdims=1: tf.reduce_mean(value, list(axes), bool(keepdims)),
+    "ReduceSum": lambda value, axes=(-1,), keepdims=1: tf.reduce_sum(value, np.ravel(axes), bool(keepdims)),
     "Relu": tf.nn.relu,
     "Sigmoid": tf.sigmoid,
     "Slice": _slice,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.edges.artifacts import traced
-from rnnexport.core.errors import ConversionError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.tflite.export import converted
-from rnnexport.targets.tflite.fusing import fusion_of
-from tests.lowering.activations import LINEAR, RELU, SIGMOID, TANH
+from rnnexport.targets.tflite.fusing import possible
+from tests.lowering.activations import RELU, SIGMOID, TANH
+from tests.lowering.changes import Decays
 from tests.lowering.draws import LSTM_KINDS, random_lstm
 from tests.lowering.lookalikes import LOOKALIKES
 from tests.lowering.wrappers import Packed
@@ -22,7 +24,9 @@ GROUP = pytest.mark.xdist_group("tflite_drawn")
 pytestmark = pytest.mark.long
 BATCH, FEATURES = 2, 3
 WIDTHS = (2, 4, 5, 6)
-OTHERS = [name for name in LOOKALIKES if name.startswith("LSTM but")]
+# But for what a cell of Keras is not: one that reads the number of the step, and one whose carries all leave the loop.
+_NO_CELLS = (str(Decays.__doc__), "every carry is an output")
+OTHERS = [name for name in LOOKALIKES if name.startswith("LSTM but") and not name.endswith(_NO_CELLS)]
 FORMS = ("fused", "rolled", "unroll")
 
 
@@ -44,10 +48,11 @@ def look_alikes(seed):
 
 
 def is_an_lstm_of_litert(cell):
-    """Whether the operator computes it, by how it was drawn."""
-    cell = cell.cell if isinstance(cell, Packed) else cell
+    """Whether the operator computes it, by how it was drawn; it gives h, which one that packs h and c does not keep."""
+    if isinstance(cell, Packed):
+        return False
     gates = {str(activation) for name, activation in cell.activations.items() if name != "g"}
-    return gates == {str(SIGMOID)} and cell.activations["g"] == cell.out and cell.out in (TANH, RELU, LINEAR)
+    return gates == {str(SIGMOID)} and cell.activations["g"] == cell.out and cell.out in (TANH, RELU)
 
 
 def feed_of(steps):
@@ -79,9 +84,8 @@ def test_random_lstms_are_right_in_each_form(steps):
         data, fusion = converted(Graphs(model), TFLiteForm(form))
         require_right(data, cells, steps)
         if form == "fused":
-            why = dict(zip(cells, fusion.why_not.values(), strict=True))
-            assert not [name for name, cell in cells.items() if not why[name] and not is_an_lstm_of_litert(cell)]
-            assert not why["plain"]
+            wanted = {f"rnn_{name.replace(' ', '_')}" for name, cell in cells.items() if is_an_lstm_of_litert(cell)}
+            assert {re.sub(r"(_\d+)?/while$", "", name) for name, why in fusion.why_not.items() if not why} == wanted
 
 
 @GROUP
@@ -98,9 +102,8 @@ def test_random_lstms_are_right_in_long_sequences(seed, form):
 def test_no_look_alike_is_fused_and_each_is_right_as_a_loop(seed):
     cells, steps = look_alikes(seed), 7
     model = traced_cells(cells, steps)
-    with pytest.raises(ConversionError, match="has no recurrence with a fused form") as caught:
-        fusion_of(Graphs(model))
-    assert caught.value.found.count("rnn_x") == len(OTHERS)
+    why_not = possible(Graphs(model)).why_not.values()
+    assert (len(why_not), all(why_not)) == (len(OTHERS), True)
     data, _ = converted(Graphs(model), TFLiteForm("rolled"))
     for name, found, wanted in zip(cells, called(data, steps), model.run(feed_of(steps)).values(), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -173,6 +173,7 @@ REFUSED = {
         "its gates are HardSigmoid",
     ),
     "two activations": (partial(of_layers, layers.LSTM(4, activation="softsign")), "Softsign"),
+    "no activation": (partial(of_layers, layers.LSTM(4, activation=None)), "its activations are none and none"),
     "a mask": (partial(of_layers, layers.Masking(), layers.LSTM(4)), "a mask leaves steps out"),
     "states": (partial(of_layers, layers.LSTM(4, stateful=True)), "it does not begin at zero"),
     "an open batch": (partial(of_layers, layers.LSTM(4), batch=None), "its batch is open"),

@@ -65,7 +65,7 @@ def possible(graphs: Graphs) -> Fusion:
     for loop in recurrences(graphs.main):
         try:
             lstm = _required(cells.get(loop.name, "its equation is not read"))
-            where = places(graphs.main, loop, one_state=lstm.one_state)
+            where = places(graphs.main, loop)
             if loop.inputs[where.sequence].op.inputs[0].shape[1] is None:
                 raise NotFusedError(_OPEN_BATCH)
         except NotFusedError as error:

@@ -36,18 +36,17 @@ class Places:
     last: int | None
 
 
-def places(traced: TracedModel, loop: Any, *, one_state: bool) -> Places:
+def places(traced: TracedModel, loop: Any) -> Places:
     """The parts of a loop.
 
     Args:
         traced: the model.
         loop: a loop of its graph that is an LSTM.
-        one_state: whether h and c are one.
 
     Raises:
         NotFusedError: it has others, or something reads what the operator does not give.
     """
-    return _Reading(traced, loop).places(one_state)
+    return _Reading(traced, loop).places()
 
 
 class _Reading:
@@ -62,10 +61,10 @@ class _Reading:
         self._changed = [at for at in carried if self._after[at] is not self._body.inputs[at]]
         self._counters = [at for at in self._changed if self._counts(at)]
 
-    def places(self, one_state: bool) -> Places:
+    def places(self) -> Places:
         sequence, filled = self._sequence(), [at for at in self._lists if at in self._changed]
         self._require_all_steps(sequence)
-        hidden = self._hidden(one_state)
+        hidden = self._hidden()
         if len(filled) > 1 or any(not self._keeps(at, hidden) for at in filled):
             raise NotFusedError("it keeps something else than its output")
         self._require_unread({hidden, *filled})
@@ -87,10 +86,10 @@ class _Reading:
             raise NotFusedError("it reads a list that is no sequence")
         return read[0]
 
-    def _hidden(self, one_state: bool) -> int:
+    def _hidden(self) -> int:
         """The state that products read: of an LSTM whose units read each other that is h, and c is read by none."""
         states = [at for at in self._changed if at not in self._lists and self._body.inputs[at].shape.rank]
-        if len(states) != (1 if one_state else 2):
+        if len(states) != 2:
             raise NotFusedError("its states are not those of the cell one by one")
         hidden = [at for at in states if _is_multiplied(self._body.inputs[at])]
         if len(hidden) != 1:

@@ -2,8 +2,9 @@
 
     i, f = S(W x + R h + p c + b);  c' = f c + i g(W x + R h + b);  o = S(W x + R h + p c' + b);  h' = o g(c')
 
-S is the logistic function, g tanh, relu or nothing, the same in both places. States begin at zero, no step is left out.
-The equation is that of `reference_ops` and `lstm_eval` of LiteRT; the weights are those of the cell, gate by gate.
+S is the logistic function, g tanh or relu, the same in both places. States begin at zero, no step is left out. The
+equation is that of `lstm_eval` of LiteRT. That takes no g as well, and is wrong there: it multiplies o with what its
+memory held before instead of c' (seen with ai-edge-litert 2.3.0). The weights are those of the cell, gate by gate.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rnnexport.lowering.native import native
 from rnnexport.source.trace import Graphs
 
 # The function g by the name of what the operator calls its fused activation.
-_SQUASHED = {Activation("Tanh"): "TANH", Activation("Relu"): "RELU", LINEAR: "NONE"}
+_SQUASHED = {Activation("Tanh"): "TANH", Activation("Relu"): "RELU"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,6 @@ class LSTM:
         bias: (U,) each.
         peephole: (U,) each; empty where there is none, `g` has none.
         squash: g, as the operator calls it.
-        one_state: whether h and c are one.
     """
 
     what: str
@@ -51,7 +51,6 @@ class LSTM:
     bias: Mapping[str, np.ndarray]
     peephole: Mapping[str, np.ndarray]
     squash: str
-    one_state: bool
 
     @property
     def width(self) -> int:
@@ -97,7 +96,8 @@ def _reason(recurrence: Recurrence, cell: Cell) -> str:
     if gate != Activation("Sigmoid"):
         return f"its gates are {gate.name}, and those of the operator are Sigmoid"
     if inner != outer or inner not in _SQUASHED:
-        return f"its activations are {inner.name} and {outer.name}, and the operator has one, Tanh or Relu, for both"
+        names = " and ".join("none" if one == LINEAR else one.name for one in (inner, outer))
+        return f"its activations are {names}, and the operator has one, Tanh or Relu, for both"
     if not all(is_zero(state.initial) for state in recurrence.states):
         return "it does not begin at zero, where the operator begins"
     leaves = {leaf for gate in cell.gates for leaf in gate.inputs}
@@ -128,5 +128,4 @@ def _lstm(cell: Cell) -> LSTM:
         single({name: gate.bias for name, gate in gates.items()}),
         single(peepholes) if any(np.any(array) for array in peepholes.values()) else {},
         _SQUASHED[cell.functions[1]],
-        cell.cell is not None and cell.cell.lanes.leaf is cell.hidden.lanes.leaf,
     )
