@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -16,11 +17,14 @@ import pytest
 import rnnexport
 from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.forms import TFLiteForm
+from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target
+from rnnexport.targets.tflite.arena import least_arena
 from rnnexport.targets.tflite.export import converted
+from tests.streams import with_random_weights
 
 GROUP = pytest.mark.xdist_group("tflite_micro")
 STEPS, FEATURES = 9, 3
@@ -85,6 +89,7 @@ def test_an_artifact_for_it_is_verified_there(board):
     assert rnnexport.inspect(path).facts["options"] == "batch 1, for tflm, form fused, timesteps 9"
     (report,) = rnnexport.verify(path, providers=["tflm"]).artifacts
     assert report.status == "passed"
+    assert report.settings == {"arena": f"{least_arena(path, 1 << 20):,} bytes"}
 
 
 def compiled(folder, *options):
@@ -103,7 +108,7 @@ def test_a_header_for_a_board_has_the_file_its_operators_and_its_goldens(board, 
     (tmp_path / "board.h").write_text(runpy.run_path(str(EXAMPLE / "header.py"))["header"](path))
     checks = """#include "board.h"
 #include <cstdio>
-struct Resolver { void AddUnidirectionalSequenceLSTM() { puts("lstm"); } void AddTranspose() { puts("transpose"); } };
+struct Resolver { void AddUnidirectionalSequenceLSTM() { puts("lstm"); } void AddReshape() { puts("reshape"); } };
 int main() {
   Resolver resolver;
   board::AddOperators(resolver);
@@ -113,26 +118,56 @@ int main() {
     (tmp_path / "main.cc").write_text(checks)
     *operators, told = compiled(tmp_path).stdout.splitlines()
     size, count, number = told.split()
-    assert sorted(operators) == ["lstm", "transpose"]
+    assert sorted(operators) == ["lstm", "reshape"]
     assert (int(count), int(size) < path.stat().st_size) == (2, True)
     golden = target("tflite").read_proof(path).goldens[0]
     np.testing.assert_allclose(float(number), golden.expected["y"].ravel()[1], rtol=1e-4)
     assert exported.report.status == "passed"
 
 
-@GROUP
-def test_the_program_for_a_board_gives_what_the_model_gives(board, tmp_path):
-    """`TFLM_ROOT` is a tree of tflite-micro in which `make microlite` was run for this host."""
+@pytest.fixture(scope="module")
+def library():
+    """Options that compile a program with the library: `TFLM_ROOT` is a tree in which `make microlite` was run."""
     if not (root := os.environ.get("TFLM_ROOT")):
         pytest.skip("TFLM_ROOT is not set")
-    (tmp_path / "board.h").write_text(runpy.run_path(str(EXAMPLE / "header.py"))["header"](board[0]))
-    shutil.copy(EXAMPLE / "main.cc", tmp_path)
     downloads = Path(root) / "tensorflow/lite/micro/tools/make/downloads"
     folders = [root, downloads / "flatbuffers/include", downloads / "gemmlowp", downloads / "ruy"]
-    (library,) = Path(root).glob("gen/*/lib/libtensorflow-microlite.a")
-    done = compiled(tmp_path, "-DTF_LITE_STATIC_MEMORY", *(f"-I{folder}" for folder in folders), str(library))
+    (archive,) = Path(root).glob("gen/*/lib/libtensorflow-microlite.a")
+    return ["-DTF_LITE_STATIC_MEMORY", *(f"-I{folder}" for folder in folders), str(archive)]
+
+
+def of_a_gru(folder, quantize=None):
+    x = keras.Input((STEPS, FEATURES), batch_size=1, name="x")
+    y = keras.layers.GRU(6, return_sequences=True, name="gru")(x)
+    model = with_random_weights(keras.Model(x, keras.layers.Dense(4, name="y")(y), name="gru"), 7)
+    form = TFLiteForm("unroll", "tflm")
+    return rnnexport.export(model, "tflite", folder / "gru.tflite", tflite=form, quantize=quantize).path
+
+
+# What makes an artifact for a board, by its kind.
+BOARDS = {
+    "fused": lambda request, folder: request.getfixturevalue("board")[0],
+    "unroll": lambda request, folder: of_a_gru(folder),
+    "int8": lambda request, folder: of_a_gru(folder, QuantizeRequest("int8", allow_partial=True)),
+}
+
+
+@GROUP
+@pytest.mark.parametrize("kind", BOARDS)
+def test_the_program_for_a_board_gives_what_the_model_gives_and_notices_another_golden(
+    kind, library, request, tmp_path
+):
+    pytest.importorskip("tflite_micro")
+    text = runpy.run_path(str(EXAMPLE / "header.py"))["header"](BOARDS[kind](request, tmp_path))
+    (tmp_path / "board.h").write_text(text)
+    shutil.copy(EXAMPLE / "main.cc", tmp_path)
+    done = compiled(tmp_path, *library)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "goldens, largest error" in done.stdout
+    assert re.match(r"[1-9]\d* goldens, 0 values wrong", done.stdout)
+    for number in ("9.5f", "NAN"):
+        (tmp_path / "board.h").write_text(re.sub(r"( out_0_0\[\] = \{)[^,]*", rf"\g<1>{number}", text))
+        done = compiled(tmp_path, *library)
+        assert (done.returncode, " 1 values wrong" in done.stdout) == (1, True)
 
 
 def test_the_documentation_has_that_program():

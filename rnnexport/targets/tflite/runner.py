@@ -1,10 +1,7 @@
-"""A TFLite file in the LiteRT interpreter, and in TensorFlow Lite Micro, as the tflite-micro package runs it here."""
+"""A TFLite file in the LiteRT interpreter; `micro` has the other one."""
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -14,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, one_line
+from rnnexport.core.errors import ProviderError, UsageError
 from rnnexport.core.signature import argument_name
-from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
-from rnnexport.targets.tflite.metadata import holds_state, parse
+from rnnexport.targets.base import SIGNATURE, STEP, Runner, RuntimeTensor
+from rnnexport.targets.tflite.metadata import holds_state
+from rnnexport.targets.tflite.micro import open_micro
 
 PLAIN = "no-xnnpack"
 TFLM = "tflm"
-_STDERR = 2
-# What it says of an operator that it lacks, and of one whose use it does not support.
-_LACKS = re.compile(r"Didn't find op for builtin opcode '(\w+)'|Node (\w+) \(number")
-_ARENA = re.compile(r"Arena allocation total (\d+) bytes")
 Open = Callable[[], Any]  # an interpreter of the file, new
 Shapes = tuple[tuple[int, ...], ...]
 _FAILED: Shapes = ((-1,),)
@@ -93,56 +87,8 @@ class TFLiteRunner:
         return None
 
 
-class MicroRunner:
-    """See `Runner`. Its sizes are those of the file; what it holds is reset before each call.
-
-    `settings` has the bytes of memory that it takes, the arena: those for the weights, which stay in the file, are none
-    of it.
-    """
-
-    ordered = False
-
-    def __init__(self, path: Path, interpreter: Any, said: Path) -> None:
-        self._interpreter, self._said = interpreter, said
-        model, _ = parse(path)
-        signatures = [model.SignatureDefs(at) for at in range(model.SignatureDefsLength())]
-        self.entries = tuple(one.SignatureKey().decode() for one in signatures if one.SubgraphIndex() == 0)
-        (main,) = (one for one in signatures if one.SignatureKey().decode() == self._main())
-        graph = model.Subgraphs(0)
-        self._inputs = _places([main.Inputs(at) for at in range(main.InputsLength())], graph.InputsAsNumpy())
-        self._outputs = _places([main.Outputs(at) for at in range(main.OutputsLength())], graph.OutputsAsNumpy())
-        self.inputs = tuple(_described(name, interpreter.get_input_details(at)) for name, at in self._inputs.items())
-        self.outputs = tuple(_described(name, interpreter.get_output_details(at)) for name, at in self._outputs.items())
-        self.settings: Mapping[str, str] = MappingProxyType({"arena": f"{self._arena():,} bytes"})
-
-    def _main(self) -> str:
-        return STEP if STEP in self.entries else SIGNATURE
-
-    def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        self._interpreter.reset()
-        for name, array in feed.items():
-            self._interpreter.set_input(np.ascontiguousarray(array), self._inputs[argument_name(name)])
-        self._interpreter.invoke()
-        return {name: np.array(self._interpreter.get_output(at)) for name, at in self._outputs.items()}
-
-    def at(self, entry: str) -> MicroRunner:
-        if entry not in self.entries:
-            raise KeyError(entry)
-        return self
-
-    def placement(self) -> None:
-        return None
-
-    def _arena(self) -> int:
-        """The bytes that it took, which it prints."""
-        with _kept(self._said):
-            self._interpreter.print_allocations()
-        found = _ARENA.findall(self._said.read_text(errors="replace"))
-        return int(found[-1]) if found else 0
-
-
 @contextmanager
-def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLiteRunner | MicroRunner]:
+def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Runner]:
     """Load the file.
 
     Args:
@@ -171,76 +117,6 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[TFLit
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
     yield runner
-
-
-@contextmanager
-def open_micro(path: Path) -> Iterator[MicroRunner]:
-    """Load the file.
-
-    Raises:
-        ProviderError: tflite-micro is not installed; or it lacks an operator, which is named, or open sizes.
-        UsageError: it is no TFLite file.
-    """
-    try:
-        from tflite_micro import runtime
-    except ModuleNotFoundError as error:
-        raise ProviderError(
-            "tflite-micro is not installed", "TensorFlow Lite Micro", "pip install 'rnnexport[tflm]'"
-        ) from error
-    _require_fixed(path)
-    with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "said.txt"
-        with _kept(said), ForeignCode(partial(_refused, path, said)):
-            interpreter = runtime.Interpreter.from_bytes(path.read_bytes())
-        yield MicroRunner(path, interpreter, said)
-
-
-def _require_fixed(path: Path) -> None:
-    model, _ = parse(path)
-    graph = model.Subgraphs(0)
-    for at in graph.InputsAsNumpy():
-        tensor = graph.Tensors(int(at))
-        if tensor.ShapeSignatureLength() and (np.asarray(tensor.ShapeSignatureAsNumpy()) < 0).any():
-            raise ProviderError(
-                f"{path.name} has open sizes, in {tensor.Name().decode()}",
-                "fixed sizes for TensorFlow Lite Micro",
-                "export it with --batch 1 and --timesteps N",
-            )
-
-
-def _refused(path: Path, said: Path, error: BaseException) -> ProviderError:
-    text = said.read_text(errors="replace") if said.is_file() else ""
-    lacks = dict.fromkeys(name for pair in _LACKS.findall(text) for name in pair if name)
-    first = one_line(next(iter(text.strip().splitlines()), str(error)), 160)
-    why = f"it has no {', '.join(lacks)} of this kind: {first}" if lacks else first
-    return ProviderError(
-        f"TensorFlow Lite Micro refuses {path.name}: {why}",
-        "operators that it has",
-        "export it again for this runtime, with another --form",
-    )
-
-
-@contextmanager
-def _kept(file: Path) -> Iterator[None]:
-    """Inside this block what C++ prints on descriptor 2 goes to a file."""
-    before = os.dup(_STDERR)
-    with file.open("wb") as stream:
-        os.dup2(stream.fileno(), _STDERR)
-        try:
-            yield
-        finally:
-            os.dup2(before, _STDERR)
-            os.close(before)
-
-
-def _places(named: list[Any], order: Any) -> dict[str, int]:
-    """The place of each tensor of a signature among those of the graph, by its name."""
-    places = {int(tensor): at for at, tensor in enumerate(order)}
-    return {one.Name().decode(): places[int(one.TensorIndex())] for one in named}
-
-
-def _described(name: str, detail: Mapping[str, Any]) -> RuntimeTensor:
-    return RuntimeTensor(name, np.dtype(detail["dtype"]).name, tuple(map(int, detail["shape"])))
 
 
 def main_signature(interpreter: Any) -> str:
