@@ -21,8 +21,7 @@ from rnnexport.artifact.goldens import Golden
 from rnnexport.core.signature import Signature, argument_name, timesteps
 from rnnexport.targets.registry import target
 from rnnexport.targets.tflite.metadata import parse
-from rnnexport.verification.bounds import allowed, leeway
-from rnnexport.verification.tolerance import Override, Tolerance, Tolerances
+from rnnexport.verification.tolerance import Override, Tolerance, Tolerances, allowed, leeway
 
 _CALLED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM"}
 _TYPES = {"float32": "float", "int32": "int32_t", "int8": "int8_t", "bool": "bool"}
