@@ -150,7 +150,9 @@ def _opened(value: Sum) -> Iterator[tuple[float, Gate]]:
 
 
 def _multiple(value: Sum, cell: Sum) -> float | None:
-    """The number b with value = b * cell."""
+    """The number b with value = b * cell; None if there is none."""
+    if value.width != cell.width:  # states of two cells in one layer
+        return None
     for kind, product in value.products.items():
         if kind in cell.products:
             ratios = _ratio(product.weight, cell.products[kind].weight)

@@ -48,25 +48,26 @@ def test_it_computes_what_keras_computes(stacks):
         np.testing.assert_allclose(found[spec.name], array, rtol=1e-5, atol=2e-6, err_msg=spec.name)
 
 
-def test_cells_that_read_each_other_stay_together(tmp_path):
-    """Each reads what the other had before: no order of theirs would do."""
+@pytest.mark.parametrize("width", [4, 3])
+def test_cells_that_read_each_other_stay_together(width, tmp_path):
+    """Each reads what the other had before: no order of theirs would do. A state of another width is no cell state."""
 
     class Crossed(keras.layers.Layer):
-        state_size = (4, 4)
-        output_size = 4
+        state_size = (4, width)
+        output_size = width
 
         def build(self, shape):
-            self.one = self.add_weight(shape=(shape[-1] + 4, 4), name="one", initializer="random_normal")
-            self.other = self.add_weight(shape=(shape[-1] + 4, 4), name="other", initializer="random_normal")
+            self.one = self.add_weight(shape=(shape[-1] + width, 4), name="one", initializer="random_normal")
+            self.other = self.add_weight(shape=(width + 4, width), name="other", initializer="random_normal")
 
         def call(self, x, states):
             a, b = states
-            a_next = keras.ops.tanh(keras.ops.concatenate([x, b], -1) @ self.one)
-            b_next = keras.ops.tanh(keras.ops.concatenate([x, a], -1) @ self.other)
-            return a_next, [a_next, b_next]
+            a_next = keras.ops.concatenate([x, b], -1) @ self.one
+            b_next = keras.ops.tanh(keras.ops.concatenate([a, b], -1) @ self.other)
+            return b_next, [a_next, b_next]
 
         def get_initial_state(self, batch_size=None):
-            return [keras.ops.zeros((batch_size, 4)) for _ in range(2)]
+            return [keras.ops.zeros((batch_size, size)) for size in self.state_size]
 
     x = keras.Input((None, 3), name="x")
     exported = rnnexport.export(keras.Model(x, keras.layers.RNN(Crossed())(x)), tmp_path / "m.onnx")
