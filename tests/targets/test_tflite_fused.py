@@ -14,7 +14,7 @@ from keras import ops
 import rnnexport
 from benchmarks.lookalikes import lookalike
 from rnnexport.api.inspect import inspect_tflite
-from rnnexport.core.errors import ConversionError, UsageError
+from rnnexport.core.errors import ConversionError, MismatchError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
@@ -120,8 +120,18 @@ def test_a_runtime_whose_states_can_not_be_reset_is_noticed(fused):
     _, path, _ = fused
     opened = partial(NeverReset, model_path=str(path))
     x = np.random.default_rng(2).standard_normal((BATCH, 6, FEATURES)).astype(np.float32)
-    with pytest.raises(UsageError, match="something else in a second call"):
+    with pytest.raises(MismatchError, match="gives something else, after a reset"):
         TFLiteRunner(opened, "serving_default", holds_state=True).run({"x": x})
+
+
+@GROUP
+def test_a_file_that_gives_something_else_in_a_later_call_is_wrong(fused):
+    """As LiteRT does with some files of an open batch; here one that goes on from the call before."""
+    _, path, _ = fused
+    opened = partial(Interpreter, model_path=str(path))
+    x = np.random.default_rng(2).standard_normal((BATCH, 6, FEATURES)).astype(np.float32)
+    with pytest.raises(MismatchError, match=r"a later call of the same inputs gives something else \(--batch N"):
+        TFLiteRunner(opened, "serving_default", holds_state=False).run({"x": x})
 
 
 def reason(model):
