@@ -238,7 +238,7 @@ def _model_facts(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
 
 def _loaded_by(file: SourceFile, loading: LoadOptions) -> dict[str, str]:
     """Which Keras will load it, why, and what that means for the numbers."""
-    from rnnexport.source.origin import choose_api
+    from rnnexport.source.configs import choose_api
     from rnnexport.source.semantics import interpret
 
     if loading.builder:

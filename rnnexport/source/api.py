@@ -17,9 +17,8 @@ from typing import Any, Literal, Protocol
 import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, UsageError
-from rnnexport.source.configs import Config
+from rnnexport.source.configs import Config, KerasApiName
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.origin import KerasApiName
 
 SEQUENCE_RANK = 3  # batch, timesteps, features
 RANK_OF_IDS = 2

@@ -25,9 +25,8 @@ from typing import Any, BinaryIO, Literal, cast
 from rnnexport.core.errors import ConversionError, UsageError, require_path
 from rnnexport.core.file_kinds import ONNX, TFLITE, kind_of
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.source.configs import Config, name_in, nested_deeper, serialised_objects, without_key
+from rnnexport.source.configs import Config, Origin, name_in, nested_deeper, parsed, serialised_objects, without_key
 from rnnexport.source.keras1 import looks_like_keras1
-from rnnexport.source.origin import Origin, parsed
 from rnnexport.source.safety import CONFIG_LIMIT, check_archive, check_config, check_hdf5, import_h5py
 from rnnexport.source.saved_model_file import SavedModelFile, digest, is_saved_model, read_saved_model
 from rnnexport.source.stored import WEIGHTS_ENTRY, StoredWeights, stored_weights, text_of

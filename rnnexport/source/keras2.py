@@ -28,9 +28,8 @@ from rnnexport.source.api import (
     rows_of_states,
 )
 from rnnexport.source.carrying import StateCell
-from rnnexport.source.configs import Config
+from rnnexport.source.configs import Config, KerasApiName
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.origin import KerasApiName
 from rnnexport.source.time_distributed import steps_of_tf_keras
 from rnnexport.source.unrolling import recurrences_written
 from rnnexport.source.updated import variables_in_cells

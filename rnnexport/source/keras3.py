@@ -28,9 +28,8 @@ from rnnexport.source.api import (
     opened,
     rows_of_states,
 )
-from rnnexport.source.configs import Config
+from rnnexport.source.configs import Config, KerasApiName
 from rnnexport.source.custom_objects import CustomObjects
-from rnnexport.source.origin import KerasApiName
 from rnnexport.source.time_distributed import steps_of_keras_3
 from rnnexport.source.unrolling import recurrences_written, scans_that_carry_values
 from rnnexport.source.while_traced import convolutions_written, known_filters

@@ -24,13 +24,12 @@ from rnnexport.core.errors import ConversionError, ForeignCode, UsageError, reas
 from rnnexport.core.load_options import InputShape, LoadOptions
 from rnnexport.core.signature import Boundary
 from rnnexport.source.api import KerasApi, Model, api_named, api_of
-from rnnexport.source.configs import without_key
+from rnnexport.source.configs import choose_api, without_key
 from rnnexport.source.custom_objects import CustomObjects, import_code, objects_for
 from rnnexport.source.describe import describe
 from rnnexport.source.files import SourceFile, check_weights, identify
 from rnnexport.source.held import live, loaded
 from rnnexport.source.model import SourceModel
-from rnnexport.source.origin import choose_api
 from rnnexport.source.packages import ObjectName
 from rnnexport.source.probe import LENGTHS, lengths_around
 from rnnexport.source.program import SavedModelProgram, load_program

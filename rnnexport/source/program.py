@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
 from rnnexport.source.api import Layer, Model, NamedTensor, StateVariable
+from rnnexport.source.configs import KerasApiName
 from rnnexport.source.files import SourceFile
-from rnnexport.source.origin import KerasApiName
 from rnnexport.source.saved_model_file import SERVING
 
 

@@ -20,9 +20,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.source.configs import Config, changed, label, serialised_objects
+from rnnexport.source.configs import Config, KerasApiName, Origin, changed, label, serialised_objects
 from rnnexport.source.keras1 import in_keras2_words
-from rnnexport.source.origin import KerasApiName, Origin
 from rnnexport.source.stored import StoredWeights
 
 _GRU = ("GRU", "GRUCell", "GRUV1", "GRUV2", "GRUCellV1", "GRUCellV2")  # tf.keras of TensorFlow 2.0 numbered them

@@ -20,8 +20,7 @@ from typing import Any, Literal
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.run_record import Parameters
-from rnnexport.source.configs import Config, label, serialised_objects
-from rnnexport.source.origin import Origin, parsed
+from rnnexport.source.configs import Config, Origin, label, parsed, serialised_objects
 from rnnexport.source.safety import import_h5py
 
 Shape = tuple[int, ...]

@@ -24,9 +24,8 @@ from pathlib import Path
 from rnnexport.core.errors import ConversionError, ForeignCode, UsageError, reason
 from rnnexport.core.load_options import WeightsBy
 from rnnexport.source.api import KerasApi, Model
-from rnnexport.source.configs import Config
+from rnnexport.source.configs import Config, Origin
 from rnnexport.source.files import SourceFile
-from rnnexport.source.origin import Origin
 from rnnexport.source.safety import import_h5py
 from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
 

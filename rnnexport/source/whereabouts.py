@@ -11,9 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rnnexport.core.load_options import LoadOptions
-from rnnexport.source.configs import Config, without_key
+from rnnexport.source.configs import Config, choose_api, without_key
 from rnnexport.source.files import SourceFile
-from rnnexport.source.origin import choose_api
 from rnnexport.source.packages import LIBRARIES, ObjectName, references, top_of
 from rnnexport.source.safety import check_names
 

@@ -11,9 +11,9 @@ import pytest
 
 from rnnexport.core.errors import ConversionError, UsageError
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.source.configs import choose_api
 from rnnexport.source.files import identify
 from rnnexport.source.load import load_source
-from rnnexport.source.origin import choose_api
 
 LAMBDA = {"class_name": "Lambda", "config": {"function": "..."}}
 

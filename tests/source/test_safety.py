@@ -13,9 +13,9 @@ import pytest
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.core.load_options import LoadOptions
+from rnnexport.source.configs import Origin
 from rnnexport.source.files import check_weights, identify
 from rnnexport.source.load import load_source
-from rnnexport.source.origin import Origin
 from rnnexport.source.safety import _CALLS, _LOADERS, _LOOKUPS, check_names
 
 GROUP = pytest.mark.xdist_group("safety")

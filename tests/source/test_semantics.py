@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rnnexport.core.errors import ConversionError
+from rnnexport.source.configs import Origin, choose_api, parsed
 from rnnexport.source.keras1 import in_keras2_words
-from rnnexport.source.origin import Origin, choose_api, parsed
 from rnnexport.source.semantics import interpret
 from rnnexport.source.stored import StoredLayer, StoredWeights
 
