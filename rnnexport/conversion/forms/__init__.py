@@ -14,17 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnnexport.conversion.forms import (
-    arrays,
-    complex_numbers,
-    decompositions,
-    fourier,
-    pictures,
-    reductions,
-    solving,
-    special,
-    text,
-)
+from rnnexport.conversion.forms import arrays, complex_numbers, decompositions, fourier, reductions, special, text
 from rnnexport.conversion.forms.replay import FormReplay, has_known_branch
 from rnnexport.conversion.forms.values import ComplexPair, Form, Value
 from rnnexport.core.errors import ConversionError
@@ -38,9 +28,7 @@ _FORMS: Mapping[str, Form] = {
     **arrays.FORMS,
     **decompositions.FORMS,
     **fourier.FORMS,
-    **pictures.FORMS,
     **reductions.FORMS,
-    **solving.FORMS,
     **special.FORMS,
 }
 _LEFT: Mapping[str, Form] = {**arrays.LEFT, **text.FORMS}

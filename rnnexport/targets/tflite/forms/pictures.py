@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from rnnexport.conversion.forms.pictures import resampled
+from rnnexport.conversion.forms.arrays import resampled
 from rnnexport.targets.tflite.forms.form import Form, Operation, fixed, known
 
 
