@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
 
 _LOADING = LoadOptions()
+_CODE = "a .py file or a module"
 
 
 @in_python_words()
@@ -229,9 +230,6 @@ def _check_opset(kinds: Sequence[Target], opset: int) -> None:
             allowed = f"{kind.opsets.start} to {kind.opsets.stop - 1}"
             why = OLDER_OPSETS if opset < kind.opsets.start else NEWER_OPSETS
             raise UsageError(f"--opset {opset} for {kind.name}", allowed, f"choose one of these: {why}")
-
-
-_CODE = "a .py file or a module"
 
 
 def check_model(model: Any, loading: LoadOptions) -> SourceFile | None:

@@ -13,6 +13,8 @@ import click
 from rnnexport.artifact.atomic_write import check_destination, writing
 from rnnexport.core.errors import UsageError, closest, did_you_mean
 
+_PLACES = ("local", "ray")
+
 
 def _is_folder(path: Path) -> bool:
     """Whether it is a folder; what can't be looked at is refused where it is read."""
@@ -37,9 +39,6 @@ def check_reports(reports: Mapping[str, Path], inputs: Sequence[Path], companion
             plain = file.is_file() or file.is_dir() or not file.exists()
         if plain:
             check_destination(file)
-
-
-_PLACES = ("local", "ray")
 
 
 def on_option() -> click.Option:

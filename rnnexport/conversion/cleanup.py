@@ -61,6 +61,7 @@ _RECURRENT_OUTPUTS = {"LSTM": 3, "GRU": 2, "RNN": 2}
 _LARGE = 1 << 20
 _LOGGERS = ("onnx_ir", "onnxscript")
 _lock = threading.RLock()
+_Dims = list[int | str]
 
 
 def clean_up(model: ir.Model) -> None:
@@ -231,9 +232,6 @@ def _shorten(node: ir.Node) -> None:
     assert node.graph is not None, "it is part of the model"
     for at, array in enumerate(arrays):
         node.replace_input_with(at + 1, constant_of(node.graph, array[cut], f"{node.name}/{at}"))
-
-
-_Dims = list[int | str]
 
 
 def ask_inputs_for_sizes(model: ir.Model, inputs: Sequence[ir.Value]) -> None:

@@ -43,6 +43,16 @@ from rnnexport.source.trace import Graphs, TracedModel
 
 # The newest that tf2onnx writes.
 NEWEST_OPSET = 18
+GraphDef = Any
+# Operators that move numbers.
+_MOVES = frozenset(
+    (
+        *("BroadcastTo", "ConcatV2", "ExpandDims", "Fill", "GatherV2", "Identity", "Pack", "Pad", "PadV2", "Reshape"),
+        *("ReverseV2", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"),
+    )
+)
+_SHORT, _LARGE = 4, 10**6
+_SUFFIX = "in_float64"
 
 
 def converted(traced: TracedModel, opset: int = NEWEST_OPSET) -> Converted:
@@ -183,19 +193,6 @@ def _unconvertible(name: str, error: BaseException) -> ConversionError:
         "operations that tf2onnx can convert",
         "report it; TFLite and SavedModel are made without that converter; --debug shows the traceback",
     )
-
-
-GraphDef = Any
-
-# Operators that move numbers.
-_MOVES = frozenset(
-    (
-        *("BroadcastTo", "ConcatV2", "ExpandDims", "Fill", "GatherV2", "Identity", "Pack", "Pad", "PadV2", "Reshape"),
-        *("ReverseV2", "Slice", "Squeeze", "StridedSlice", "Tile", "Transpose"),
-    )
-)
-_SHORT, _LARGE = 4, 10**6
-_SUFFIX = "in_float64"
 
 
 def with_exact_constants(graph_def: GraphDef, weights: Collection[str]) -> None:

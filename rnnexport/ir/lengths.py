@@ -28,6 +28,8 @@ _WIDE = (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DO
 _SAME_NUMBER = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"}
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SAME_SHAPE = {"Cast", "Identity", "ReverseSequence", "Neg", "Not", "Tanh", "Relu", "Sigmoid"}
+_GREATER = {"Greater": (0, 1, 0), "GreaterOrEqual": (0, 1, 1), "Less": (1, 0, 0), "LessOrEqual": (1, 0, 1)}
+_LOGIC = {"And", "Not", "Cast", "Identity", *_GREATER}
 
 
 @dataclass(frozen=True)
@@ -236,10 +238,6 @@ def size_term(size: Size, terms: Terms) -> Term:
         (wide,) = terms.call("Cast", [found], {"to": ir.DataType.INT64.value}, [(ir.DataType.INT64, None)])
         (scalar,) = terms.call("Reshape", [wide, terms.const(np.zeros(0), np.int64)], results=kind)
     return terms.elementwise("Add", scalar, terms.const(size.offset, np.int64)) if size.offset else scalar
-
-
-_GREATER = {"Greater": (0, 1, 0), "GreaterOrEqual": (0, 1, 1), "Less": (1, 0, 0), "LessOrEqual": (1, 0, 1)}
-_LOGIC = {"And", "Not", "Cast", "Identity", *_GREATER}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLik
 
 
 Inline = Callable[[ir.Node, Mapping[ir.Value, Term], Terms], "dict[ir.Value, Term] | None"]
+# No constant is folded to more elements than this: a weight of 256 MB.
+_LARGEST = 1 << 26
 
 
 def read(graph: ir.Graph, inputs: Mapping[ir.Value, Term], terms: Terms, inline: Inline) -> dict[ir.Value, Term]:
@@ -137,10 +139,6 @@ def _outside(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from (value for value in used if value not in inside)
         inside |= set(node.outputs)
     yield from (value for value in graph.outputs if value not in inside)
-
-
-# No constant is folded to more elements than this: a weight of 256 MB.
-_LARGEST = 1 << 26
 
 
 class Constants:

@@ -39,6 +39,9 @@ from rnnexport.ir.terms import LEAVES, Call, Element, Input, Leaf, Result, Shape
 
 # Constants of so many elements are written where they are used, if they are integers.
 _SHORT = 8
+_SHOWN = 6  # numbers of a constant; of larger ones the shape is shown
+_KINDS = {"Element": "x_t", "State": "h", "Step": "step"}
+_SHORT_TEXT = {"float": "float32", "double": "float64"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,10 +263,6 @@ def _by_port(elements: Sequence[Term]) -> list[Term]:
     return sorted(elements, key=lambda term: (first[term.sequence.call], term.sequence.port))
 
 
-_SHOWN = 6  # numbers of a constant; of larger ones the shape is shown
-_KINDS = {"Element": "x_t", "State": "h", "Step": "step"}
-
-
 def printed(program: Program) -> str:
     """The functions of a program: those of its steps in the order in which they are needed, the model's own last."""
     return "\n\n".join(_Printer().model(program.main)) + "\n"
@@ -362,9 +361,6 @@ def _type(term: Term) -> str:
     if term.shape is None:
         return f"{_SHORT_TEXT.get(dtype, dtype)}[...]"
     return f"{_SHORT_TEXT.get(dtype, dtype)}[{', '.join('?' if size is None else str(size) for size in term.shape)}]"
-
-
-_SHORT_TEXT = {"float": "float32", "double": "float64"}
 
 
 def _attribute(attribute: ir.Attr) -> str:

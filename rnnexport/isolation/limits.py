@@ -24,6 +24,8 @@ GIGABYTE = 10**9
 _LEAST_MEMORY = 4 * GIGABYTE
 _TIMES_THE_FILE = 8
 TIMEOUT = 600.0
+_PR_SET_PDEATHSIG = 1
+_BYTES = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,6 @@ class Limits:
         return _LEAST_MEMORY + _TIMES_THE_FILE * sum(file.stat().st_size for file in files)
 
 
-_PR_SET_PDEATHSIG = 1
-
-
 def end_with(parent: int) -> None:
     """Let the calling process be killed when its parent ends. On Linux alone; elsewhere nothing happens.
 
@@ -60,9 +59,6 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-
-
-_BYTES = struct.Struct("<Q")
 
 
 class Allowance:

@@ -31,6 +31,7 @@ from rnnexport.lowering.reassociate import LARGE, is_one
 
 # f(-x) = -f(x), and f(-x) = 1 - f(x): of a sum and its negative, one is the normal form.
 ODD = {"Tanh", "Softsign"}
+Row = tuple[Sum, ...]
 
 
 def activation(function: str, argument: Sum, parameter: float = 0.0) -> Sum:
@@ -126,9 +127,6 @@ def _cut_factor(factor: Factor, start: int, stop: int) -> Sum:
     if isinstance(factor, Lanes):
         return lanes(factor.leaf, factor.start + start, factor.start + stop, is_mask=factor.is_mask)
     return activation(factor.function, cut(factor.argument, start, stop), factor.parameter)
-
-
-Row = tuple[Sum, ...]
 
 
 def vector(value: np.ndarray) -> Sum:

@@ -47,6 +47,12 @@ from rnnexport.lowering.emit import replace_value
 from rnnexport.lowering.normal_form import NormalForms
 
 _INT64 = ir.DataType.INT64
+# Of the indices and lengths of plans.
+_SMALL = 64
+# A step compares and combines few flags; each is tried in both senses.
+_MOST_FLAGS = 8
+_MOVES = ("Cast", "Tile", "Expand", "Unsqueeze", "Squeeze", "Reshape", "Identity")
+_OPERATIONS = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "And": np.logical_and, "Or": np.logical_or}
 
 
 class Compaction:
@@ -159,10 +165,6 @@ class Compaction:
         return self._terms.call(op, inputs, attributes, [(dtype, shape)])[0]
 
 
-# Of the indices and lengths of plans.
-_SMALL = 64
-
-
 def compact_once(model: ir.Model) -> None:
     """Take the result of a layer as it is where the next one would move its steps as they were. In place.
 
@@ -270,11 +272,6 @@ def _same(known: ir.TensorProtocol, term: Term) -> bool:
     return array.shape == term.array.shape and bool((array == term.array).all())
 
 
-# A step compares and combines few flags; each is tried in both senses.
-_MOST_FLAGS = 8
-_MOVES = ("Cast", "Tile", "Expand", "Unsqueeze", "Squeeze", "Reshape", "Identity")
-
-
 @dataclass(frozen=True, eq=False)
 class Masked:
     """A recurrence with a mask.
@@ -377,9 +374,6 @@ def _simplified(terms: Terms, term: Term) -> Term:
         if term.op == "Mul" and number == 0:
             return _constant(terms, term, 0.0)
     return term
-
-
-_OPERATIONS = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "And": np.logical_and, "Or": np.logical_or}
 
 
 def _uniform(term: Term) -> float | None:

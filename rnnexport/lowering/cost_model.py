@@ -50,6 +50,8 @@ _SLACK = 1.05
 CHUNKED_FROM, CHUNKED_TO = 64, 128
 # Two forms are worth their weights where the better one of both gains so much.
 _GAIN = 1.25
+# Seconds that one call of each model takes on the feed, the models interleaved; the median.
+Measure = Callable[[Sequence[ir.Model], Feed], list[float]]
 
 
 @dataclass(frozen=True)
@@ -190,10 +192,6 @@ def _told(form: str, costs: Mapping[str, Mapping[int, float]], batches: list[int
     others = ", ".join(f"{name} {numbers(name)}" for name in costs if name != form)
     at = " and ".join(map(str, batches))
     return f"predicted {numbers(form)} us a step at batch {at} ({others})"
-
-
-# Seconds that one call of each model takes on the feed, the models interleaved; the median.
-Measure = Callable[[Sequence[ir.Model], Feed], list[float]]
 
 
 def resized(model: ir.Model, feed: Feed, size: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -34,6 +34,8 @@ _SCALES = (1.0, 1e-3, 30.0)
 # Numbers in all that is seen of a recurrence from which random inputs have the shapes of the smaller half of it alone:
 # of one that is wide, each step costs, and the long sequences are among what is seen.
 _MUCH = 1 << 17
+# Values of the graph around as terms of others, where a form was derived across what stands between them.
+Links = Mapping[ir.Value, Term]
 
 
 def trials(seen: Sequence[Sequence[np.ndarray]], frozen: Sequence[bool], seed: int) -> Iterator[list[np.ndarray]]:
@@ -116,10 +118,6 @@ def _worst(right: np.ndarray, near: np.ndarray, ours: np.ndarray) -> tuple[float
     ratio = np.where(np.isnan(error), np.inf, error / allowed)
     at = np.unravel_index(int(ratio.argmax()), ratio.shape)
     return float(ratio[at]), float(error[at])
-
-
-# Values of the graph around as terms of others, where a form was derived across what stands between them.
-Links = Mapping[ir.Value, Term]
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from rnnexport.ir.terms import Call, Result, Term, Terms, below, substituted
 # More steps than this would make a file of many megabytes that takes minutes to load.
 MOST_UNROLLED = 512
 Form = Mapping[ir.Value, Term]
+_INT64 = ir.DataType.INT64
 
 
 def scan(lean: Recurrence) -> Form | Refusal:
@@ -108,9 +109,6 @@ def _captured(needed: list[Term]) -> list[Term]:
         if term.of_step or term.of_state:
             found |= {part: None for part in term.operands if not part.of_step}
     return list(found)
-
-
-_INT64 = ir.DataType.INT64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

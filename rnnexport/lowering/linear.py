@@ -40,6 +40,8 @@ _END = np.iinfo(np.int64).max
 
 # The next value of a state as (factor, added), factor * before + added; None for a zero.
 Line = tuple[Term | None, Term | None]
+Interval = tuple[float, float]
+ALL: Interval = (-np.inf, np.inf)
 
 
 def chunked(lean: Recurrence, constants: Constants) -> Form | Refusal:
@@ -311,10 +313,6 @@ class _Chunks:
     def _number(self, value: int) -> Term:
         assert self._state.before.dtype is not None
         return self._terms.const(np.full((), value, self._state.before.dtype.numpy()))
-
-
-Interval = tuple[float, float]
-ALL: Interval = (-np.inf, np.inf)
 
 
 def interval(term: Term, constants: Constants) -> Interval:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rnnexport.source.trace import TracedModel
 
 _COVERAGE = Coverage()
+_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +208,6 @@ def _expected(source: SourceModel, traced: TracedModel, chosen: BranchFeed) -> A
         return None
     real = [array for array in expected.values() if np.issubdtype(array.dtype, np.inexact)]
     return expected if all(np.all(np.isfinite(array)) for array in real) else None
-
-
-_SEED = 0
 
 
 def describe_unverified(source: SourceModel, boundary: Boundary) -> Described:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 Runs = list[tuple[Feed, Arrays]]
 # Timesteps to add where a model takes none of the planned lengths: it may cut its sequence into frames.
 _LONGER = (0, 64, 256, 1024, 4096)
+_RUNS = 4  # of the first feeds, the one of large values among them
+_TODO = (
+    "compute them in call() and train again, or make them weights (add_weight(trainable=False)), or export the trained "
+    "model itself, from Python"
+)
 
 
 def runs_of(source: SourceModel, signature: Signature, seed: int, judge: Judge | None = None) -> tuple[Runs, Learner]:
@@ -93,13 +98,6 @@ def require_repeatable(source: SourceModel, signature: Signature, run: tuple[Fee
 def _are_values(array: np.ndarray) -> np.ndarray:
     """Which values are numbers; all of what is text."""
     return np.ones(array.shape, bool) if array.dtype.kind == "U" else np.isfinite(array)
-
-
-_RUNS = 4  # of the first feeds, the one of large values among them
-_TODO = (
-    "compute them in call() and train again, or make them weights (add_weight(trainable=False)), or export the trained "
-    "model itself, from Python"
-)
 
 
 def require_determined(source: SourceModel, signature: Signature, runs: Iterable[tuple[Feed, Arrays]]) -> None:

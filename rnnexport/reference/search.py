@@ -34,6 +34,12 @@ _ORDINARY = 100.0  # what no value is larger than, of a row that is kept for bei
 ABOVE, BELOW = 1, -1
 KINDS: tuple[Kind, ...] = ("branch", "curve", "gate")  # what matters most first
 Side = tuple["Site", int]
+_TIMESTEPS = 16  # where the length is open
+_SCALES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4)  # the smallest first: it is where a source is most certain
+_PATTERNS = 4
+ROWS = len(_SCALES) * _PATTERNS
+_LARGEST = 1 << 22  # values of all rows together
+_MOST_CALLS = 8  # where the batch is fixed
 
 
 @dataclass(eq=False)
@@ -253,14 +259,6 @@ def _size(feed: Arrays) -> float:
     return max(
         (float(np.abs(array).max(initial=0.0)) for array in feed.values() if array.dtype.kind == "f"), default=0.0
     )
-
-
-_TIMESTEPS = 16  # where the length is open
-_SCALES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4)  # the smallest first: it is where a source is most certain
-_PATTERNS = 4
-ROWS = len(_SCALES) * _PATTERNS
-_LARGEST = 1 << 22  # values of all rows together
-_MOST_CALLS = 8  # where the batch is fixed
 
 
 def candidates(signature: Signature, seed: int, domain: Domain) -> list[Arrays]:

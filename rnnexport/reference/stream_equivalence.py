@@ -46,6 +46,11 @@ _SEED = 2  # neither that of the goldens nor that of `verify --source`
 _SHORT, _LONG = 6, 9  # in the plan of feeds: 4 steps, padded where there is a mask; 41 large ones
 _UNEVEN = (1, 16, 3)
 _DO = "stream the part of the model before it, or export without --stream"
+LONGEST = 512
+_CHUNKS = (1, 200, 3, 117)  # and what is left
+# Tolerances that a graph may be from the float64 program that was made of it, by rounding over such a length.
+_DRIFT = 10
+Run = Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,14 +325,6 @@ def _culprit(truth: _Truth, lengths: Sequence[int], tolerance: Tolerance) -> Lay
         if not _alike(wanted.array, found, tolerance):
             return wanted
     return None
-
-
-LONGEST = 512
-_CHUNKS = (1, 200, 3, 117)  # and what is left
-_DRIFT = (
-    10  # tolerances that a graph may be from the float64 program that was made of it, by rounding over such a length
-)
-Run = Callable[[Arrays], Arrays]
 
 
 def both_ways(pair: ModelAndStream, seed: int, tolerance: Tolerance) -> tuple[Arrays, Arrays] | None:

@@ -45,6 +45,7 @@ _STYLE = {"passed": "green", "mismatch": "bold red", "not run": "yellow"}
 _WIDEST, _UNBOUND = 160, 1000
 _FIRST = 3  # values of an array that are shown
 _UNUSUAL = 100.0  # a bound of so many times the tolerance is told beside the verdict
+_CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
 
 
 def report_table(report: Report) -> RenderableType:
@@ -253,9 +254,6 @@ def _pairs(values: dict[str, str]) -> Table:
     for label, value in values.items():
         table.add_row(said(label), said(value))
     return table
-
-
-_CHOSEN, _PROVEN, _REFUSED, _FAULT = "green", "", "yellow", "bold red"
 
 
 def recurrences_table(lowering: Sequence[LoweringDecision]) -> RenderableType:

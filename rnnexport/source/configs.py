@@ -23,6 +23,8 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.core.load_options import KerasApiChoice
 
 Config = dict[str, Any]
+KerasApiName = Literal["keras", "tf_keras"]
+_VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
 def serialised_objects(node: Any, key: str = "") -> Iterator[tuple[str, Config]]:
@@ -93,10 +95,6 @@ def name_in(node: Config) -> str | None:
     inner = node["config"]
     found = [each.get("name") for each in (inner, node) if isinstance(each, dict)]
     return next((name for name in found if isinstance(name, str)), None)
-
-
-KerasApiName = Literal["keras", "tf_keras"]
-_VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
 @dataclass(frozen=True)

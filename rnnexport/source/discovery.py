@@ -35,6 +35,8 @@ _POOLINGS = tuple(
 )
 _ATTENTIONS = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention")
 _DO = "stream the part of the model before it, or export without --stream"
+# Operators that read the shape of a tensor, and none of its values.
+_SHAPE_ALONE = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,10 +280,6 @@ def _rows_differ(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _refusal(layer: Layer, reason: str) -> ConversionError:
     return ConversionError(f"layer {layer.name} ({type(layer).__name__}) {reason}", "a model that can be streamed", _DO)
-
-
-# Operators that read the shape of a tensor, and none of its values.
-_SHAPE_ALONE = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))
 
 
 def started_by_inputs(source: SourceModel, signature: Signature, layers: Sequence[Layer]) -> set[Layer]:

@@ -26,6 +26,9 @@ from rnnexport.source.carrying import LayerCall, calls_replaced
 from rnnexport.source.model import SourceModel
 
 _POOLING = "AdaptiveMaxPooling1D"
+_FLOATS = (tf.float16, tf.float32, tf.float64)
+_SEQUENCE_RANK = 3
+_lock = threading.Lock()
 
 
 def run_eager(
@@ -131,11 +134,6 @@ def _checked(call: LayerCall) -> Any:
 
 def _reads(layer: Layer) -> tuple[int, ...]:
     return tuple(rate * (size - 1) + 1 for rate, size in zip(layer.dilation_rate, layer.kernel_size, strict=True))
-
-
-_FLOATS = (tf.float16, tf.float32, tf.float64)
-_SEQUENCE_RANK = 3
-_lock = threading.Lock()
 
 
 def layer_values(source: SourceModel, signature: Signature, feed: Mapping[str, np.ndarray]) -> tuple[LayerValue, ...]:

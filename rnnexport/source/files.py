@@ -39,6 +39,8 @@ _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplemented
 _MODEL_FILE = "a model saved as .keras or .h5, weights, a JSON architecture or a SavedModel folder"
 _SAVE_AGAIN = "save it again with model.save('model.keras')"
 _DEFAULT = LoadOptions()
+_SUFFIXES = (".weights.h5", "_weights.h5", ".h5", ".hdf5")
+_ARCHITECTURE = "the JSON of model.to_json()"
 
 
 @dataclass(frozen=True)
@@ -246,10 +248,6 @@ def _sha256(*paths: Path) -> str:
             while block := stream.read(2**20):
                 total.update(block)
     return total.hexdigest()
-
-
-_SUFFIXES = (".weights.h5", "_weights.h5", ".h5", ".hdf5")
-_ARCHITECTURE = "the JSON of model.to_json()"
 
 
 def read_architecture(path: Path) -> tuple[Config, Origin]:

@@ -30,6 +30,12 @@ _DRAWS = ("Random", "Multinomial", "TruncatedNormal", "SobolSample")
 _COMPARES = frozenset({"Equal", "NotEqual"})
 # A message of protocol buffers holds less than this, and a graph is one.
 _LARGEST = 2**31 - 2**24
+Tensor = Any
+Body = Callable[..., list[Tensor]]
+Attributes = Mapping[str, Any]
+# Gives what a number that is kept in float32 means.
+Meaning = Callable[[np.ndarray], np.ndarray]
+Maker = Callable[[Attributes, Meaning], Body | None]
 
 
 def _wider() -> dict[int, int]:
@@ -205,14 +211,6 @@ def _wide_bytes(node: NodeDef) -> int:
 
 def _type_name(number: int) -> str:
     return str(tf.as_dtype(number % REFERENCES).name)
-
-
-Tensor = Any
-Body = Callable[..., list[Tensor]]
-Attributes = Mapping[str, Any]
-# Gives what a number that is kept in float32 means.
-Meaning = Callable[[np.ndarray], np.ndarray]
-Maker = Callable[[Attributes, Meaning], Body | None]
 
 
 def elementary(op: str, attributes: Attributes, meaning: Meaning) -> Body | None:

@@ -35,6 +35,11 @@ OPEN_FROM = 1 << 16
 _READ = "rnnexport_weights"
 _COMPILED = "_XlaMustCompile"
 _WHOLE = "_noinline"  # what is compiled must not be written out where it is called
+Library = Mapping[str, Any]  # the functions of a graph by name
+_CHECKS = frozenset({"Assert", "PrintV2"})
+_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
+# Without effect on a run to come, though TensorFlow has them keep their order.
+_HARMLESS = _CHECKS | _READS | BRANCHES | {"Placeholder"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +219,6 @@ def interpret_compiled(graph_def: Any) -> None:
 def _is_compiled_alone(node: Any) -> bool:
     """Whether TensorFlow has no kernel of an operator on a CPU but a compiled one."""
     return bool(node.op == "Conv3D" and node.attr["data_format"].s == b"NCDHW")
-
-
-Library = Mapping[str, Any]  # the functions of a graph by name
-
-_CHECKS = frozenset({"Assert", "PrintV2"})
-_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"})
-# Without effect on a run to come, though TensorFlow has them keep their order.
-_HARMLESS = _CHECKS | _READS | BRANCHES | {"Placeholder"}
 
 
 def live(concrete: Any, names: Mapping[int, str]) -> Any:

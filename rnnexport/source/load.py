@@ -47,6 +47,8 @@ _UNKNOWN = re.compile(
 )
 _DEFAULT = LoadOptions()
 _UNSAFE = "let in with --allow-unsafe: code in the file may have run"
+_FORM = "module:function or file.py:function"
+_FEATURES_FROM = 3  # from this rank on the last axis holds features, which no recurrent layer leaves open
 
 
 def load_source(
@@ -150,9 +152,6 @@ def _explained(
     )
 
 
-_FORM = "module:function or file.py:function"
-
-
 def build(file: SourceFile, loading: LoadOptions) -> tuple[Model, KerasApi]:
     """The model of the builder that `loading` names, and the Keras it belongs to.
 
@@ -225,9 +224,6 @@ def _failed(name: str, error: BaseException) -> ConversionError:
         "a function without arguments that returns the model",
         "mend it; --debug shows the traceback",
     )
-
-
-_FEATURES_FROM = 3  # from this rank on the last axis holds features, which no recurrent layer leaves open
 
 
 def with_inputs(source: SourceModel, api: KerasApi, inputs: Mapping[str, InputShape] | None) -> SourceModel:

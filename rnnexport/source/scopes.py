@@ -43,6 +43,8 @@ _KERAS_NAMES: Mapping[str, Mapping[str, str]] = {
 _MEANINGLESS_IN_KERAS = frozenset({"output", "outputs", "x", "inputs", "last_output"})
 
 Value = Any  # a tf.Tensor, a tuple of values, or None where it is not known
+_CUTS = frozenset({"StridedSlice", "Slice", "GatherV2", "GatherNd"})
+Step = tuple[Any, Sequence[FrameLocation]]  # an operation, and the places in code that made it, outermost first
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,11 +208,6 @@ def _is_nameable(value: Value) -> bool:
         return True
     makers = {part.op.name: part.op.type for part in value if part is not None and not isinstance(part, tuple)}
     return len(makers) != 1 or len(value) == 1 or set(makers.values()) <= _PARTS
-
-
-_CUTS = frozenset({"StridedSlice", "Slice", "GatherV2", "GatherNd"})
-
-Step = tuple[Any, Sequence[FrameLocation]]  # an operation, and the places in code that made it, outermost first
 
 
 def assigned(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:

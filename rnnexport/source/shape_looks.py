@@ -43,6 +43,18 @@ _NOT_CALLED = frozenset(
     )
 )
 _ROUNDS = 3  # a shape may go through as many functions
+# What gives a shape, of Python, TensorFlow and both Kerases.
+TELLING = frozenset(("shape", "get_shape", "int_shape", "static_shape", "as_list", "dims", "len"))
+_ANY = 2  # stands for None: whichever size there is instead
+_DECIDING_CALLS = frozenset({"min", "max", "bool", "isinstance", "any", "all"})
+_OPERATIONS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+}
+_RANKS = frozenset({"ndim", "ndims", "rank"})
+_WITHIN = (ast.expr, ast.keyword, ast.comprehension)
+Known = Callable[[ast.expr], int | None]  # the number that a name or an attribute stands for
 
 
 @dataclass(frozen=True)
@@ -221,20 +233,6 @@ def _by_line(text: str) -> dict[int, tuple[Function | ast.Lambda, ...]]:
             line = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
             found[line] = (*found.get(line, ()), node)
     return found
-
-
-# What gives a shape, of Python, TensorFlow and both Kerases.
-TELLING = frozenset(("shape", "get_shape", "int_shape", "static_shape", "as_list", "dims", "len"))
-_ANY = 2  # stands for None: whichever size there is instead
-_DECIDING_CALLS = frozenset({"min", "max", "bool", "isinstance", "any", "all"})
-_OPERATIONS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-}
-_RANKS = frozenset({"ndim", "ndims", "rank"})
-_WITHIN = (ast.expr, ast.keyword, ast.comprehension)
-Known = Callable[[ast.expr], int | None]  # the number that a name or an attribute stands for
 
 
 @dataclass(frozen=True)

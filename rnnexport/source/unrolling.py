@@ -40,6 +40,8 @@ from rnnexport.source.api import Layer, attributes_set
 # An unrolled recurrence has the operators of its step this many times at most: what is longer is never done.
 MOST_STEPS = 10_000
 _lock = threading.Lock()
+_scan_lock = threading.Lock()
+_Combine = Callable[[Any, Any], Any]
 
 
 @contextmanager
@@ -153,10 +155,6 @@ class _Joined:
         pieces = tf.split(joined, widths, axis=-1)
         shaped = [tf.reshape(piece, lead + shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
         return tf.nest.pack_sequence_as(self._structure, shaped)
-
-
-_scan_lock = threading.Lock()
-_Combine = Callable[[Any, Any], Any]
 
 
 @contextmanager

@@ -31,6 +31,9 @@ from rnnexport.source.stored import StoredLayer, StoredWeights, stored_weights
 
 _SHOWN = 5
 _NUMBERED = re.compile(r"(.*?)(?:_(\d+))?$")
+_HDF5_SUFFIXES = (".h5", ".hdf5")
+# tf_keras converts weights of exactly this version; Keras 1 wrote its full one.
+_KERAS_1 = "1"
 
 
 def load_weights(api: KerasApi, model: Model, file: SourceFile, by: WeightsBy) -> str:
@@ -218,11 +221,6 @@ def _split(part: str) -> tuple[str, int]:
     match = _NUMBERED.match(part)
     assert match is not None
     return match[1], int(match[2] or 0)
-
-
-_HDF5_SUFFIXES = (".h5", ".hdf5")
-# tf_keras converts weights of exactly this version; Keras 1 wrote its full one.
-_KERAS_1 = "1"
 
 
 @contextmanager

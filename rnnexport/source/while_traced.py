@@ -48,6 +48,13 @@ from rnnexport.source.api import attributes_set
 
 _FILTERS = "linear_to_mel_weight_matrix"
 _lock = threading.RLock()
+NUMBERS = 2**62  # that a word may become
+_CLASSES = (lookup_ops.InitializableLookupTableBase, lookup_ops.MutableHashTable)
+_tables_lock = threading.Lock()
+# The one that Keras 3 looks in, and that of tf_keras, whose SeparableConv1D looks in a third.
+_MODULES = (tf.nn, tf.compat.v2.nn)
+_OF_VOLUMES = 5  # axes of filters
+_convolutions_lock = threading.Lock()
 
 
 @contextmanager
@@ -150,11 +157,6 @@ def _loss(labels_BL: Any, labels_B: Any, steps_B: Any, scores_BTC: Any, blank: A
     return tf.where(total_B < none / 2, tf.constant(float("inf"), total_B.dtype), -total_B)
 
 
-NUMBERS = 2**62  # that a word may become
-_CLASSES = (lookup_ops.InitializableLookupTableBase, lookup_ops.MutableHashTable)
-_tables_lock = threading.Lock()
-
-
 @contextmanager
 def constant_tables() -> Iterator[None]:
     """Inside this block a table from integers to numbers is looked up so. One thread at a time."""
@@ -201,12 +203,6 @@ def _found(keys: Any, known: np.ndarray, numbers: np.ndarray, values: np.ndarray
     at = tf.minimum(places, len(known) - 1)
     found = tf.where(tf.equal(tf.gather(tf.constant(known), at), flat), tf.gather(tf.constant(values), at), default)
     return tf.ensure_shape(tf.reshape(found, tf.shape(keys)), keys.shape)
-
-
-# The one that Keras 3 looks in, and that of tf_keras, whose SeparableConv1D looks in a third.
-_MODULES = (tf.nn, tf.compat.v2.nn)
-_OF_VOLUMES = 5  # axes of filters
-_convolutions_lock = threading.Lock()
 
 
 @contextmanager

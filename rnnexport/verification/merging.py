@@ -22,6 +22,8 @@ from rnnexport.verification.verdict import problems_of, status_of
 
 # What each shard says of itself; all else is the same in all of them.
 _OWN = {"artifact", "status", "feeds", "problems", "placement", "settings", "located"}
+Value = TypeVar("Value")
+_WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # what JSON has no numbers for
 
 
 def merged(parts: Sequence[ArtifactReport]) -> ArtifactReport:
@@ -63,10 +65,6 @@ def _difference(one: ArtifactReport, other: ArtifactReport) -> str:
     """The first thing in which they differ and must not; empty where there is none."""
     names = [field.name for field in fields(one) if field.name not in _OWN]
     return next((name for name in names if plain(getattr(one, name)) != plain(getattr(other, name))), "")
-
-
-Value = TypeVar("Value")
-_WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # what JSON has no numbers for
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,14 @@ from rnnexport.verification.tolerance import Tolerance
 EDGES = tuple(10.0**power for power in range(-12, 3))
 _QUANTA = 1 << 1074  # the least positive float64 is one over it
 _INTS = {2: np.int16, 4: np.int32, 8: np.int64}
+# A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place at the
+# size of its unit, by a whole one at the size of each value: TensorFlow rounds exp and its kin better than runtimes do,
+_HALF_A_UNIT, _A_UNIT = 2.0**-25, 2.0**-24
+# or by what rounding usually makes of a value: this part of its spread.
+_USUAL_PART = 0.075
+# How many times its own size a unit is measured at, where the other units are that much larger.
+_FAR = 10.0
+_USUAL = Tolerance()
 
 
 @dataclass(frozen=True)
@@ -286,14 +294,6 @@ def _larger(one: float, other: float) -> float:
     return math.nan if math.isnan(one) or math.isnan(other) else max(one, other)
 
 
-# A source that happens to round to the truth itself is taken to be off by half a unit of a float32's last place at the
-# size of its unit, by a whole one at the size of each value: TensorFlow rounds exp and its kin better than runtimes do,
-_HALF_A_UNIT, _A_UNIT = 2.0**-25, 2.0**-24
-# or by what rounding usually makes of a value: this part of its spread.
-_USUAL_PART = 0.075
-# How many times its own size a unit is measured at, where the other units are that much larger.
-_FAR = 10.0
-_USUAL = Tolerance()
 _NONE = Sums()
 
 

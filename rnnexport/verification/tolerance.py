@@ -16,6 +16,11 @@ from rnnexport.core.errors import UsageError
 
 # Every timestep rounds once more, and independent roundings add up as their root: lengths up to this one share a bound.
 _SHORT = 24
+# How many times its spread, which is that of errors several times as large as those of rounding, a value may be from
+# its source.
+_SPREADS = 1.5
+# A bound of a larger part of the value, or of the usual size of the output, tells right from wrong no more.
+_COARSE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -142,13 +147,6 @@ class Tolerances:
         told = [str(self.of("", 0))]
         told += [f"{name}: {self.of(name, 0)}" for name in sorted(self.override.names())]
         return "; ".join(told)
-
-
-# How many times its spread, which is that of errors several times as large as those of rounding, a value may be from
-# its source.
-_SPREADS = 1.5
-# A bound of a larger part of the value, or of the usual size of the output, tells right from wrong no more.
-_COARSE = 1e-2
 
 
 @dataclass(frozen=True)

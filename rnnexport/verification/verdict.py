@@ -22,6 +22,7 @@ from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, P
 
 # Formats whose runtime sums in one order, see `precision`: XNNPACK, in LiteRT.
 _IN_ORDER = ("tflite",)
+_TOLD = 5  # nodes named in a line
 
 
 def agree(feeds: Sequence[FeedReport]) -> bool:
@@ -138,9 +139,6 @@ def _side(
     specs = dict(wanted)
     told = [(tensor.name, tensor.disagrees(specs[tensor.name], may_be_open=kind == "output")) for tensor in found]
     return [f"{kind} {name}: {problem}" for name, problem in told if problem]
-
-
-_TOLD = 5  # nodes named in a line
 
 
 def with_placement(report: ArtifactReport, provider: str, least: float | None) -> ArtifactReport:

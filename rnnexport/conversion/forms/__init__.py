@@ -33,6 +33,8 @@ _FORMS: Mapping[str, Form] = {
 }
 _LEFT: Mapping[str, Form] = {**arrays.LEFT, **text.FORMS}
 _COMPLEX = frozenset({tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum})
+# Made of the same graph, whose operators it keeps.
+_ANYWAY = "or export to saved-model, which keeps every operator"
 
 
 def in_forms(traced: TracedModel) -> TracedModel:
@@ -134,10 +136,6 @@ def _parts(weights: Mapping[str, str], source: tf.Graph) -> Iterator[tuple[str, 
             yield from ((f"{node}/{part}", f"{path}_{part}") for part in ("real", "imag"))
         else:
             yield node, path
-
-
-# Made of the same graph, whose operators it keeps.
-_ANYWAY = "or export to saved-model, which keeps every operator"
 
 
 def no_form(operators: Iterable[tuple[str, str]], layers: Sequence[LayerName], opset: int | None) -> ConversionError:

@@ -25,6 +25,8 @@ from rnnexport.conversion.forms.values import Form, FormError, Tensor, Value
 _LARGEST = 32
 Turned = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # a matrix and vectors after one round
 _SWEEPS = 10  # they converge quadratically: seven are enough for 32 columns in float64
+# Each unknown is some twenty operators.
+_MOST_UNKNOWNS = 32
 
 
 def _lu(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
@@ -227,10 +229,6 @@ def _general(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
 
 # Computed by TensorFlow where they depend on constants alone.
 FOLDED = frozenset({"Eig", "Lu", "MatrixLogarithm", "MatrixSquareRoot", "Qr", "SelfAdjointEigV2", "Svd"})
-
-
-# Each unknown is some twenty operators.
-_MOST_UNKNOWNS = 32
 
 
 def _solved(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:

@@ -29,6 +29,11 @@ from rnnexport.source.graphs import CALLS, CASES, CHOICES, LOOPS
 
 _LOWERED = "_lower_using_switch_merge"
 _RUNS = LOOPS | CHOICES | CALLS
+GraphDef = Any
+# So many numbers are computed, no more.
+_FEW = 64
+# What takes elements out of a shape, of which some are not known: there is no such number among indices and sizes.
+_PICKS, _OPEN = frozenset({"GatherV2", "Slice", "StridedSlice"}), -(2**31) + 1
 
 
 class Replay:
@@ -251,14 +256,6 @@ def _formless(operation: tf.Operation, name: str, why: str) -> ConversionError:
         "operators that can be written in real numbers",
         f"{fixed}write the layer with other operations, or export to saved-model, which keeps every operator",
     )
-
-
-GraphDef = Any
-
-# So many numbers are computed, no more.
-_FEW = 64
-# What takes elements out of a shape, of which some are not known: there is no such number among indices and sizes.
-_PICKS, _OPEN = frozenset({"GatherV2", "Slice", "StridedSlice"}), -(2**31) + 1
 
 
 def has_known_branch(graph_def: GraphDef) -> bool:

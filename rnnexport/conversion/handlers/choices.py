@@ -20,6 +20,7 @@ from rnnexport.conversion.handlers.making import Handler, Rewrite, Tensor
 _INT64 = onnx.TensorProto.INT64
 # ONNX Runtime has no Where of these; the wider type holds them all.
 _WIDER = {np.dtype("int16"): onnx.TensorProto.INT32, np.dtype("uint16"): onnx.TensorProto.INT32}
+_FIRST_OPSET = 16
 
 
 def _select(node: Rewrite) -> None:
@@ -104,9 +105,6 @@ def _decoded(words: Sequence[bytes | str]) -> list[str] | None:
         return [word.decode() if isinstance(word, bytes) else word for word in words]
     except UnicodeDecodeError:
         return None
-
-
-_FIRST_OPSET = 16
 
 
 def _scattered(node: Rewrite) -> None:

@@ -20,6 +20,9 @@ from rnnexport.ir.terms import Term
 # A size that the program knows is a number, or Python for one: `B`, `T - 1`, `x.shape[1]`.
 Size = int | str
 Shape = tuple[Size | None, ...]
+_MANY_DIGITS = 7
+# The dtypes that NumPy gives a list of literals.
+_OWN = (np.bool_, np.int64, np.float64)
 
 
 class Binding(IntEnum):
@@ -149,11 +152,6 @@ def combined(
     return Expression(
         text, binding, helpers.union(*(part.helpers for part in uses)), any(part.needs_dtype for part in uses)
     )
-
-
-_MANY_DIGITS = 7
-# The dtypes that NumPy gives a list of literals.
-_OWN = (np.bool_, np.int64, np.float64)
 
 
 def literal(value: Any) -> Expression:

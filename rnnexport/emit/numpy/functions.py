@@ -22,6 +22,8 @@ from rnnexport.ir.terms import Term, below, broadcast
 FUNCTIONS = frozenset((*names_of_all(), "load_weights", "checked", "main"))
 # The longest expression that is no assignment, in characters: shorter ones are tried where a line gets too long.
 _LENGTHS = (60, 40, 24, 0)
+_WHOLE = of_numbers(64)
+KnownShapes = dict[Term, Shape | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,10 +224,6 @@ def _filled(text: str, names: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-_WHOLE = of_numbers(64)
-KnownShapes = dict[Term, Shape | None]
 
 
 def shapes_of(roots: Iterable[Term], given: Mapping[Term, Shape | None]) -> KnownShapes:

@@ -41,6 +41,8 @@ LOCALS = ("dtype", "outputs", "self", "sizes", "states", "w")
 # The groups of the archive that hold no layer's weights: constants, and first states that are not one number.
 _NOWHERE = SourceOp("")
 CONSTANTS, START = "constants", "start"
+# How far behind a mask a state is looked for, in operators.
+_DEEP = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +212,6 @@ def gates_behind(term: Term, results: Sequence[Term], origins: Origins) -> str:
         seen |= set(new)
         queue += new
     return "".join(found)
-
-
-# How far behind a mask a state is looked for, in operators.
-_DEEP = 3
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,21 @@ from rnnexport.version import __version__
 
 # Constants of so many numbers are written where they are used; larger ones are in the archive.
 _SHORT = 4
+_SKELETON = (skeleton.load_weights, skeleton.checked)
+_IMPORTS = """from __future__ import annotations
+
+import argparse
+import sys
+import zipfile
+import zlib
+{callable}from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+WEIGHTS = Path(__file__).with_suffix(".npz")
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,23 +151,6 @@ class _ModuleWriter:
                         name = identifier(call.step.scope.rpartition("/")[2]) if layer is None else layer.name
                         found.setdefault(state.shape[-1], name)
         return found
-
-
-_SKELETON = (skeleton.load_weights, skeleton.checked)
-_IMPORTS = """from __future__ import annotations
-
-import argparse
-import sys
-import zipfile
-import zlib
-{callable}from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
-
-import numpy as np
-
-WEIGHTS = Path(__file__).with_suffix(".npz")
-"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,42 @@ FRAME = {
     "main": frozenset(("123231baffb3df53e1d0775fa81d33372916b2a4834a595e01cc1f8429db2208",)),
     "__init__": frozenset(("6feba56a8ca5bfefab610ff3b3454dc2b6602ae8b7941b150396a298e2798233",)),
 }
+_BUILTINS = frozenset(
+    """
+    ValueError abs all any bool dict divmod enumerate float int isinstance len list map max min range reversed round
+    slice sorted str sum tuple zip
+    """.split()  # noqa: SIM905 - one long list
+)
+# Of NumPy, beside every ufunc and every numeric dtype.
+_FUNCTIONS = frozenset(
+    """
+    all any arange argmax argmin argsort array array_equal asarray broadcast_arrays broadcast_shapes broadcast_to
+    can_cast clip compress concatenate copy cumprod cumsum diag diagonal diff dot dtype e einsum empty empty_like
+    expand_dims eye finfo flip full full_like iinfo indices inf interp isclose linalg.det linalg.inv linalg.norm
+    lib.stride_tricks.sliding_window_view linspace max mean min moveaxis nan nan_to_num ndim ndindex newaxis nonzero
+    ones ones_like outer pad pi polynomial.chebyshev.chebval prod promote_types put_along_axis ravel repeat reshape
+    result_type roll round searchsorted shape size sort split squeeze stack std sum swapaxes take take_along_axis
+    tensordot tile trace transpose tri tril triu unique var vstack where zeros zeros_like
+    """.split()  # noqa: SIM905
+)
+_ATTRIBUTES = frozenset(
+    """
+    T accumulate all any append argmax argmin argsort astype at clip compress copy cumprod cumsum diagonal dot dtype
+    fill flatten get imag item items itemsize keys kind max mean min ndim nonzero outer prod ravel real reduce repeat
+    reshape round setdefault shape size sort squeeze std sum swapaxes take tolist transpose values var view
+    """.split()  # noqa: SIM905
+)
+_OF_SELF = frozenset(("dtype", "initial_state", "states", "step", "weights"))
+_NODES = (
+    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return, ast.If, ast.For, ast.While, ast.Raise, ast.Pass),
+    *(ast.Break, ast.Continue, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.comprehension),
+    *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Call, ast.keyword, ast.Starred),
+    *(ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.JoinedStr, ast.FormattedValue),
+)
+_READS_WEIGHTS = "w = self.weights"
+_LAYER_AND_NAME = 2
+_SHOWN = 60
 
 
 def check_code(path: Path) -> None:
@@ -165,43 +201,6 @@ def _refused(path: Path, error: BaseException) -> UsageError:
         "the computation of a model and nothing else",
         "export the model again, or give --allow-unsafe if you trust whoever wrote it",
     )
-
-
-_BUILTINS = frozenset(
-    """
-    ValueError abs all any bool dict divmod enumerate float int isinstance len list map max min range reversed round
-    slice sorted str sum tuple zip
-    """.split()  # noqa: SIM905 - one long list
-)
-# Of NumPy, beside every ufunc and every numeric dtype.
-_FUNCTIONS = frozenset(
-    """
-    all any arange argmax argmin argsort array array_equal asarray broadcast_arrays broadcast_shapes broadcast_to
-    can_cast clip compress concatenate copy cumprod cumsum diag diagonal diff dot dtype e einsum empty empty_like
-    expand_dims eye finfo flip full full_like iinfo indices inf interp isclose linalg.det linalg.inv linalg.norm
-    lib.stride_tricks.sliding_window_view linspace max mean min moveaxis nan nan_to_num ndim ndindex newaxis nonzero
-    ones ones_like outer pad pi polynomial.chebyshev.chebval prod promote_types put_along_axis ravel repeat reshape
-    result_type roll round searchsorted shape size sort split squeeze stack std sum swapaxes take take_along_axis
-    tensordot tile trace transpose tri tril triu unique var vstack where zeros zeros_like
-    """.split()  # noqa: SIM905
-)
-_ATTRIBUTES = frozenset(
-    """
-    T accumulate all any append argmax argmin argsort astype at clip compress copy cumprod cumsum diagonal dot dtype
-    fill flatten get imag item items itemsize keys kind max mean min ndim nonzero outer prod ravel real reduce repeat
-    reshape round setdefault shape size sort squeeze std sum swapaxes take tolist transpose values var view
-    """.split()  # noqa: SIM905
-)
-_OF_SELF = frozenset(("dtype", "initial_state", "states", "step", "weights"))
-_NODES = (
-    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return, ast.If, ast.For, ast.While, ast.Raise, ast.Pass),
-    *(ast.Break, ast.Continue, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.comprehension),
-    *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Call, ast.keyword, ast.Starred),
-    *(ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
-    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.JoinedStr, ast.FormattedValue),
-)
-_READS_WEIGHTS = "w = self.weights"
-_LAYER_AND_NAME = 2
 
 
 class OtherError(Exception):
@@ -329,6 +328,3 @@ def shown(node: ast.AST) -> str:
     """A piece of a program for a message: its first line, cut short."""
     text = ast.unparse(node).splitlines()[0] if isinstance(node, ast.stmt | ast.expr) else type(node).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-_SHOWN = 60

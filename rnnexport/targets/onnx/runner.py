@@ -38,6 +38,18 @@ _SILENT = 4  # what it would log it raises too
 _BAD_FILE = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile")
 # The reason of a provider is at the end of what it raises, behind the names of its functions and source files.
 _GIST = 240
+# Seen: onnxruntime-openvino 1.24.1 ends with SIGSEGV while it loads a Loop.
+FRAGILE = ("openvino",)
+_CODE = """
+import json, sys
+import onnxruntime
+path, chain = json.loads(sys.argv[1])
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+onnxruntime.InferenceSession(path, options, providers=[tuple(item) for item in chain], enable_fallback=0)
+"""
+# What Python ends with: without an error, and with one, which the session in this process will raise too.
+_TOLD = (0, 1)
 
 
 class OnnxRunner:
@@ -131,20 +143,6 @@ def _runtime_tensor(argument: onnxruntime.NodeArg) -> RuntimeTensor:
     kind = argument.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64", "string": TEXT}.get(kind, kind)
     return RuntimeTensor(argument.name, dtype, tuple(argument.shape))
-
-
-# Seen: onnxruntime-openvino 1.24.1 ends with SIGSEGV while it loads a Loop.
-FRAGILE = ("openvino",)
-_CODE = """
-import json, sys
-import onnxruntime
-path, chain = json.loads(sys.argv[1])
-options = onnxruntime.SessionOptions()
-options.log_severity_level = 4
-onnxruntime.InferenceSession(path, options, providers=[tuple(item) for item in chain], enable_fallback=0)
-"""
-# What Python ends with: without an error, and with one, which the session in this process will raise too.
-_TOLD = (0, 1)
 
 
 def crash(path: Path, chain: Sequence[tuple[str, Mapping[str, str]]]) -> str | None:
