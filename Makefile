@@ -47,6 +47,7 @@ bench: $(READY) ## Time recurrences, steps, NumPy and C programs beside other ru
 	@$(BIN)/python -m benchmarks.programs --json build/bench/programs.json
 	@$(BIN)/python -m benchmarks.c --json build/bench/c.json
 	@$(BIN)/python -m benchmarks.tflite --json build/bench/tflite.json
+	@$(BIN)/python -m benchmarks.quantization --quick
 
 mutation: $(READY) ## Put faults into verified artifacts: is every one caught, and nothing else? Takes minutes
 	@$(BIN)/python -m benchmarks.mutation --json build/mutation/report.json

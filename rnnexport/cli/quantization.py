@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rnnexport.cli.grouping import OptionGroup
 from rnnexport.core.errors import UsageError
-from rnnexport.core.quantization import FORM_CHOICES, FORMS, METRICS, QuantizeRequest
+from rnnexport.core.quantization import FORM_CHOICES, FORMS, METRICS, REFUSED, QuantizeRequest
 from rnnexport.core.run_record import bytes_in_words
 from rnnexport.core.user_data import UserData
 from rnnexport.quantization.choice import Quantized, Trial
@@ -25,7 +25,7 @@ _STEPS = (1, 10, 100, 1000, 10_000)  # at which a curve is told
 
 def quantize_options(target: str | None = None) -> OptionGroup:
     """Those of a format with quantised forms; None for those of any."""
-    forms = FORM_CHOICES if target is None else ("auto", *FORMS[target])
+    forms = FORM_CHOICES if target is None else ("auto", *FORMS[target], *REFUSED.get(target, ()))
     options = (
         click.Option(
             ["--quantize"],

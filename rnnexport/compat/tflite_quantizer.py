@@ -1,7 +1,7 @@
 """What the TFLite converter quantises with, which has no public name: seen with TensorFlow 2.21.
 
 The public way there is a converter with `optimizations` and a `representative_dataset`. It does what is here to the
-file that it made, and takes no file.
+file that it made, and takes no file. A file with a loop is none for it: the calibrator ends the process on WHILE.
 """
 
 from __future__ import annotations

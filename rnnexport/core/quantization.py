@@ -21,7 +21,14 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "tflite": ("dynamic", "int8", "weights", "float16"),
     "c": ("int8",),
 }
-FORM_CHOICES = ("auto", "dynamic", "int8", "weights", "float16")
+FORM_CHOICES = ("auto", "dynamic", "int8", "weights", "float16", "int16x8")
+# Forms that a format has by its name, and why they are not made.
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "tflite": {
+        "int16x8": "int8 or weights: TensorFlow's quantiser gives activations of 16 bits a zero point of -1, and "
+        "LiteRT's FULLY_CONNECTED takes none but 0; the older quantiser mixes 8 and 16 bits in MUL"
+    }
+}
 METRICS = ("range", "rmse", "cosine", "top1")
 
 
@@ -72,6 +79,8 @@ class QuantizeRequest:
             )
         if self.form == "auto":
             return known
+        if why := REFUSED.get(target, {}).get(self.form):
+            raise UsageError(f"--quantize {self.form} for {target}", why, "change it")
         if self.form not in known:
             raise UsageError(f"--quantize {self.form} for {target}", f"one of {', '.join(known)}", "change it")
         return (self.form,)

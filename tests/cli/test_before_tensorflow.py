@@ -71,6 +71,8 @@ CASES = {
         2,
         ["numpy, which has no quantised form", "onnx, tflite, c"],
     ),
+    "tflite lstm.keras --quantize int16x8": (2, ["zero point of -1", "FULLY_CONNECTED takes none but 0"]),
+    "onnx lstm.keras --quantize int16x8": (2, ["'int16x8' is not one of"]),
     "export lstm.keras --to onnx --to c --quantize dynamic": (2, ["--quantize dynamic for c", "one of int8"]),
     "onnx lstm.keras --custom-objects folder.py": (2, ["folder.py is a folder"]),
     "run lstm.keras folder.py": (2, ["folder.py is a folder; expected an .npz of inputs"]),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rnnexport
+from rnnexport.core.errors import ConversionError
 from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.quantization import FORMS, QuantizeRequest
 from rnnexport.targets.registry import target_of
@@ -68,6 +69,17 @@ def test_a_fused_lstm(tmp_path):
     x = keras.Input((STEPS, FEATURES), batch_size=1, name="x")
     y = keras.layers.LSTM(8, return_sequences=True, name="lstm")(x)
     model = with_random_weights(keras.Model(x, keras.layers.Dense(4, name="head")(y)), 7)
-    request = QuantizeRequest("weights", allow_partial=True)
-    done = rnnexport.export(model, tmp_path / "m.tflite", tflite=TFLiteForm("fused"), quantize=request)
-    assert done.report.status == "passed"
+    for form in ("weights", "int8"):
+        request = QuantizeRequest(form, allow_partial=True)
+        done = rnnexport.export(model, tmp_path / "m.tflite", tflite=TFLiteForm("fused"), quantize=request)
+        assert done.report.status == "passed"
+        assert target_of(done.path).operators(done.path)["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
+        assert done.quantization.chosen.worst.value < 0.05
+
+
+@pytest.mark.long
+def test_a_loop_is_refused(tmp_path):
+    rolled = TFLiteForm("rolled")
+    with pytest.raises(ConversionError, match=r"has a loop; expected .* runs no loops"):
+        rnnexport.export(gru(), tmp_path / "m.tflite", tflite=rolled, quantize=QuantizeRequest("int8"), verify=False)
+    assert not list(tmp_path.iterdir())

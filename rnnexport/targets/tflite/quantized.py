@@ -29,7 +29,7 @@ from rnnexport.quantization.calibration import Saturation
 from rnnexport.source.trace import Graphs
 from rnnexport.targets.base import SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.export import converted
-from rnnexport.targets.tflite.quantized_weights import narrowed, parts_of, with_used_codes
+from rnnexport.targets.tflite.quantized_weights import has_loops, narrowed, parts_of, with_used_codes
 from rnnexport.targets.tflite.recurrences import decisions
 
 _MOST_ROWS = 64  # rows that ranges are taken from, a call each
@@ -52,7 +52,7 @@ class Quantizer:
     ) -> tuple[tuple[QuantizedPart, ...], tuple[LoweringDecision, ...]]:
         plain = self._float32()
         if form == "int8":
-            self._require_straight()
+            self._require_straight(plain)
             rows = partial(_rows, self._graphs.main.signature, calls)
             with ForeignCode(partial(_refused, self._graphs.main.name, form)):
                 data = calibrated_int8(with_used_codes(plain), rows)
@@ -74,13 +74,13 @@ class Quantizer:
     def size(self, path: Path) -> int | None:
         return None
 
-    def _require_straight(self) -> None:
-        form = self._options.tflite.form
-        if form != "unroll":
+    def _require_straight(self, plain: bytes) -> None:
+        written, name = self._options.tflite.form, self._graphs.main.name
+        if has_loops(plain):
             raise ConversionError(
-                f"--quantize int8 with --form {form}",
-                "--form unroll, whose operators the TFLite quantiser takes",
-                "give it, or --quantize weights or dynamic",
+                f"--quantize int8 with --form {written}, in which {name} has a loop",
+                "operators one behind the other: the calibrator of TensorFlow runs no loops",
+                "give --form unroll and --timesteps, or --quantize weights or dynamic",
             )
 
     def _float32(self) -> bytes:

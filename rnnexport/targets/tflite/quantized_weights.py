@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,14 @@ def with_used_codes(model: bytes) -> bytes:
     for operator in operators:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
     return bytes(utils.convert_object_to_bytearray(tree))
+
+
+def has_loops(model: bytes) -> bool:
+    """Whether the file has a loop."""
+    schema, utils = flatbuffer_classes()
+    tree = utils.convert_bytearray_to_object(bytearray(model))
+    operators = [operator for graph in tree.subgraphs for operator in graph.operators]
+    return any(_code(tree, operator) == schema.BuiltinOperator.WHILE for operator in operators)
 
 
 def parts_of(model: bytes, plain: bytes) -> tuple[QuantizedPart, ...]:
@@ -182,8 +191,6 @@ def _buffer(tree: Any, array: np.ndarray) -> int:
 
 def _behind_dequantize(tree: Any, schema: Any, one: Constant, kind: int, array: np.ndarray, scales: Any) -> None:
     """Let the tensor be what a DEQUANTIZE makes of a new one, which stands in front of all operators."""
-    from copy import copy
-
     graph, tensor = one.graph, one.tensor
     stored = copy(tensor)
     stored.name = f"{one.name}/stored".encode()
