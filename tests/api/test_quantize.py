@@ -129,10 +129,10 @@ def test_a_bad_calibration_is_shown_to_be_worse(recordings, tmp_path):
 
 @GROUP
 @pytest.mark.long
-@pytest.mark.parametrize("form", ["int8", "dynamic", "weights"])
-def test_states_are_carried_for_ten_thousand_steps(form, recordings, tmp_path):
+@pytest.mark.parametrize(("to", "form"), [("onnx", "int8"), ("onnx", "dynamic"), ("onnx", "weights"), ("c", "int8")])
+def test_states_are_carried_for_ten_thousand_steps(to, form, recordings, tmp_path):
     request = QuantizeRequest(form, recordings)
-    path = tmp_path / "stream.onnx"
+    path = tmp_path / f"stream.{to}"
     model = gru()
     done = rnnexport.export(model, path, stream="dynamic", quantize=request)
     report = rnnexport.verify(path, source=model, steps=10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from rnnexport.quantization.calibration import ObservedRange
@@ -210,3 +211,25 @@ def test_steps_that_are_written_out_share_a_matrix():
     copy, parts = rewritten(model(text, R=RECURRENT), "dynamic")
     assert len(parts) == 2
     assert sum(value.const_value.dtype == ir.DataType.INT8 for value in copy.graph.initializers.values()) == 1
+
+
+@pytest.mark.parametrize(("op", "weights"), [("Tanh", 0), ("MatMul", 1), ("GRU", 2), ("LSTM", 2)])
+def test_onnx_runtime_computes_no_float16_on_a_cpu(op, weights, tmp_path):
+    """Why `float16` is a form of weights alone: a change here is a reason to compute in it."""
+    gates = {"GRU": 3, "LSTM": 4}.get(op, 1)
+    shape = (5, 2, 4) if weights == 2 else (2, 4)
+    shapes = [(1, 4 * gates, 4)] * 2 if weights == 2 else [(4, 4)] * weights
+    held = [onnx.numpy_helper.from_array(np.ones(one, np.float16), f"w{at}") for at, one in enumerate(shapes)]
+    node = onnx.helper.make_node(op, ["x", *(one.name for one in held)], ["y"])
+    if weights == 2:
+        node.attribute.append(onnx.helper.make_attribute("hidden_size", 4))
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT16, None) for name in ("x", "y")]
+    ends[0] = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, shape)
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], held)
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "seen.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "seen.onnx").graph.node]
+    assert sorted(kinds) == sorted([op, *["Cast"] * (2 + weights)])
