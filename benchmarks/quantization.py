@@ -27,6 +27,7 @@ from rich.table import Table
 
 import rnnexport
 from benchmarks.timing import Budget, interleaved_medians
+from rnnexport.core.forms import TFLiteForm
 from rnnexport.core.quantization import FORMS, QuantizeRequest
 from rnnexport.targets.c.quantized import constant_bytes
 from rnnexport.targets.registry import target_of
@@ -108,12 +109,13 @@ def of_tflite(model: Any, folder: Path) -> Iterator[tuple[str, Made]]:
     data = folder / "calibration.npz"
     np.savez(data, x=sequences(1))
     plain = folder / "float32.tflite"
-    rnnexport.export(model, plain, timesteps=STEPS)
+    unrolled = TFLiteForm("unroll")
+    rnnexport.export(model, plain, timesteps=STEPS, tflite=unrolled)
     yield "float32", Made(plain)
     for form in FORMS["tflite"]:
         path = folder / f"{form}.tflite"
         request = QuantizeRequest(form, data, allow_partial=True)
-        rnnexport.export(model, path, timesteps=STEPS, quantize=request)
+        rnnexport.export(model, path, timesteps=STEPS, tflite=unrolled, quantize=request)
         yield f"rnnexport {form}", Made(path)
     for form in ("dynamic", "float16", "int8"):
         path = folder / f"peer_{form}.tflite"

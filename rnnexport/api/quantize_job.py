@@ -201,14 +201,19 @@ def _bound(loss: Loss, request: QuantizeRequest) -> float:
 
 
 def _ranges(bench: Bench) -> list[list[object]]:
-    """The ends of each real input and state over all sequences: a fresh comparison is made inside of them."""
+    """The ends of each real input and state over all sequences: a fresh comparison is made inside of them.
+
+    Of a state also what it ends with: sequences of one call begin at one value alone.
+    """
     feeds = bench.feeds(bench.sequences.measured)
+    after = {state.input.name: state.output.name for state in bench.signature.states}
     found: list[list[object]] = []
     for spec in bench.signature.all_inputs:
         if np.dtype(spec.dtype).kind != "f" or spec.mask is not None:
             continue
-        low = min(float(feed[spec.name].min()) for feed in feeds)
-        high = max(float(feed[spec.name].max()) for feed in feeds)
+        seen = [feed[spec.name] for feed in feeds]
+        seen += [golden.expected[after[spec.name]] for golden in bench.sequences.measured if spec.name in after]
+        low, high = min(float(array.min()) for array in seen), max(float(array.max()) for array in seen)
         if low < high:
             found.append([spec.name, low, high])
     return found

@@ -73,6 +73,10 @@ def test_it_is_verified_by_its_bound_from_the_file_alone(made, python_process):
     known = target_of(made.path).read_proof(made.path).provenance
     assert known.options["quantize"] == "int8"
     assert set(known.override["atols"]) == {loss.output for loss in made.quantization.chosen.losses}
+    # Fresh inputs stay where the sequences were, states as well: all of these began at 0.
+    ends = {name: (low, high) for name, low, high in known.options["ranges"]}
+    assert set(ends) == {"x", "state_gru_00"}
+    assert -1 <= ends["state_gru_00"][0] < -0.1 < 0.1 < ends["state_gru_00"][1] <= 1
 
 
 def test_its_self_test_has_the_bounds_of_the_file(made, tmp_path):
