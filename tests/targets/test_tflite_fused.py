@@ -20,7 +20,9 @@ from rnnexport.core.signature import Boundary
 from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target
+from rnnexport.targets.tflite.export import converted
 from rnnexport.targets.tflite.fusing import fusion_of
+from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.runner import TFLiteRunner
 
 GROUP = pytest.mark.xdist_group("tflite_fused")
@@ -65,34 +67,43 @@ def of_layers(*stack, batch=BATCH, steps=None):
 
 @pytest.fixture(scope="module")
 def fused(tmp_path_factory):
-    """(model, path, exported) of a file with LSTMs of several kinds, and a GRU."""
+    """(model, path, told) of a file with LSTMs of several kinds, and a GRU; `told` is what became of each."""
     model = of_layers(
         layers.Bidirectional(layers.LSTM(5, return_sequences=True), name="both"),
         layers.RNN(Peephole(4), return_sequences=True, name="peephole"),
         layers.GRU(6, return_sequences=True, name="gru"),
         layers.LSTM(4, activation="relu", name="last"),
     )
-    path = tmp_path_factory.mktemp("fused") / "m.tflite"
-    return model, path, rnnexport.export(model, "tflite", path, tflite=FUSED)
+    path, source = tmp_path_factory.mktemp("fused") / "m.tflite", rnnexport.load(model)
+    traced = trace(source, describe(source, Boundary()), unroll=False)
+    data, fusion = converted(graphs := Graphs(traced, rolled=traced), FUSED)
+    path.write_bytes(data)
+    return model, path, decisions(graphs, FUSED, fusion.why_not)
 
 
 @GROUP
 def test_what_is_an_lstm_is_one_operator_and_another_recurrence_a_loop(fused):
-    _, path, exported = fused
-    assert exported.report.status == "passed"
+    _, path, told = fused
     operators = target("tflite").operators(path)
     assert (operators["UNIDIRECTIONAL_SEQUENCE_LSTM"], operators["WHILE"], operators["CUSTOM"]) == (4, 2, 0)
-    told = rnnexport.inspect(path).lowering
     assert [one.chosen for one in told] == ["fused", "fused", "fused", "rolled", "fused"]
     assert "it is a GRU" in told[3].refused["fused"]
 
 
 @GROUP
-@pytest.mark.parametrize("steps", [1, 7, 100])
-def test_it_computes_what_keras_computes_in_every_call(steps, fused):
+def test_an_artifact_is_verified_and_tells_the_form_of_each(tmp_path):
+    model = of_layers(layers.LSTM(5, return_sequences=True, name="lstm"), layers.GRU(4, name="gru"), steps=6)
+    exported = rnnexport.export(model, "tflite", tmp_path / "m.tflite", tflite=FUSED)
+    assert exported.report.status == "passed"
+    assert [one.chosen for one in rnnexport.inspect(exported.path).lowering] == ["fused", "rolled"]
+
+
+@GROUP
+@pytest.mark.parametrize(("steps", "provider"), [(1, "cpu"), (7, "no-xnnpack"), (33, "cpu")])
+def test_it_computes_what_keras_computes_in_every_call(steps, provider, fused):
     model, path, _ = fused
     x = np.random.default_rng(steps).standard_normal((2, BATCH, steps, FEATURES)).astype(np.float32)
-    with target("tflite").runner(path, "cpu") as runner:
+    with target("tflite").runner(path, provider) as runner:
         for one in (*x, x[0]):
             (found,) = runner.run({"x": one}).values()
             np.testing.assert_allclose(found, np.asarray(model(one)), rtol=1e-4, atol=1e-5)
@@ -103,6 +114,7 @@ def test_the_operator_goes_on_from_the_call_before_unless_it_is_reset(fused):
     _, path, _ = fused
     x = np.random.default_rng(2).standard_normal((BATCH, 6, FEATURES)).astype(np.float32)
     interpreter = Interpreter(model_path=str(path))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["x"], "outputs": ["last"]}}
     run = interpreter.get_signature_runner("serving_default")
     first, again = (np.array(next(iter(run(x=x).values()))) for _ in range(2))
     assert np.abs(first - again).max() > 1e-3

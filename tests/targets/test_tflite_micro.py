@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 import rnnexport
 from rnnexport.core.errors import ProviderError, UsageError
@@ -90,6 +91,20 @@ def test_an_artifact_for_it_is_verified_there(board):
     (report,) = rnnexport.verify(path, providers=["tflm"]).artifacts
     assert report.status == "passed"
     assert report.settings == {"arena": f"{least_arena(path, 1 << 20):,} bytes"}
+
+
+@GROUP
+def test_a_stream_begins_with_the_states_of_the_file_there(source, tmp_path):
+    pytest.importorskip("tflite_micro")
+    path, form = tmp_path / "step.tflite", TFLiteForm("unroll", "tflm")
+    exported = rnnexport.export(source, "tflite", path, batch=1, stream=1, tflite=form)
+    assert (exported.report.status, exported.report.provider) == ("passed", "tflm")
+    with target("tflite").runner(path, "tflm") as runner:
+        states = runner.at("initial_state").run({})
+        with pytest.raises(KeyError):
+            runner.at("another")
+    assert {array.shape for array in states.values()} == {(1, 5)}
+    assert not any(array.any() for array in states.values())
 
 
 def compiled(folder, *options):
@@ -193,6 +208,16 @@ def test_what_is_not_installed_is_told(files, monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite_micro", None)
     with pytest.raises(ProviderError, match="tflite-micro is not installed"), target("tflite").runner(path, "tflm"):
         pass
+
+
+@GROUP
+def test_a_fused_state_goes_on_as_that_of_a_stateful_layer(files, source):
+    """Where nothing resets it, in LiteRT, two calls are a sequence of twice the length."""
+    path = files(Boundary(1, STEPS), TFLiteForm("fused"))
+    x = np.random.default_rng(8).standard_normal((1, 2 * STEPS, FEATURES)).astype(np.float32)
+    run = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
+    found = [np.array(run(x=half)["y"]) for half in np.split(x, 2, axis=1)]
+    np.testing.assert_allclose(np.concatenate(found, axis=1), np.asarray(source.model(x)), rtol=1e-5, atol=1e-6)
 
 
 @GROUP

@@ -52,6 +52,8 @@ def test_a_step_is_in_the_file_once_and_what_counts_steps_is_not(recurrent, tmp_
     assert operators["FULLY_CONNECTED"] in (4 * STEPS, 4 * STEPS + 2, 4 * STEPS + 4)
     assert not operators.keys() & {"WHILE", "DYNAMIC_UPDATE_SLICE", "LESS"}
     assert path.stat().st_size < 20_000 + 6_000 * STEPS
+    signatures = Interpreter(model_path=str(path)).get_signature_list()
+    assert signatures == {"serving_default": {"inputs": ["x"], "outputs": ["last"]}}
     x = np.random.default_rng(3).standard_normal((2, STEPS, FEATURES)).astype(np.float32)
     x[0, 7:30] = 0.5  # what the mask leaves out
     np.testing.assert_allclose(called(path.read_bytes(), x), np.asarray(model(x)), rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ import numpy as np
 
 from rnnexport.core.errors import ForeignCode, ProviderError, one_line
 from rnnexport.core.signature import argument_name
-from rnnexport.targets.base import SIGNATURE, STEP, RuntimeTensor
+from rnnexport.targets.base import SIGNATURE, STEP, Runner, RuntimeTensor
 from rnnexport.targets.tflite.arena import least_arena
 from rnnexport.targets.tflite.metadata import parse
 
@@ -25,6 +25,7 @@ _STDERR = 2
 _LACKS = re.compile(r"Didn't find op for builtin opcode '(\w+)'|Node (\w+) \(number")
 # Bytes of a value at most, of what is noted of a tensor or operator, and of all else.
 _VALUE, _NOTES, _ELSE = 8, 1024, 1 << 16
+_TYPES = {0: "float32", 1: "float16", 2: "int32", 4: "int64", 6: "bool", 9: "int8"}  # of states, by TensorType
 
 
 class MicroRunner:
@@ -44,17 +45,19 @@ class MicroRunner:
         self._interpreter = interpreter
         self.settings: Mapping[str, str] = MappingProxyType({"arena": f"{least_arena(path, room):,} bytes"})
         model, _ = parse(path)
-        signatures = [model.SignatureDefs(at) for at in range(model.SignatureDefsLength())]
-        self.entries = tuple(one.SignatureKey().decode() for one in signatures if one.SubgraphIndex() == 0)
-        (main,) = (one for one in signatures if one.SignatureKey().decode() == self._main())
-        graph = model.Subgraphs(0)
+        signatures = list(map(model.SignatureDefs, range(model.SignatureDefsLength())))
+        named = {one.SignatureKey().decode(): one for one in signatures}
+        self._held = {
+            name: Held(model, one)
+            for name, one in named.items()
+            if not model.Subgraphs(one.SubgraphIndex()).OperatorsLength()
+        }
+        self.entries = tuple(name for name, one in named.items() if name in self._held or not one.SubgraphIndex())
+        main, graph = named[STEP if STEP in named else SIGNATURE], model.Subgraphs(0)
         self._inputs = _places([main.Inputs(at) for at in range(main.InputsLength())], graph.InputsAsNumpy())
         self._outputs = _places([main.Outputs(at) for at in range(main.OutputsLength())], graph.OutputsAsNumpy())
         self.inputs = tuple(_described(name, interpreter.get_input_details(at)) for name, at in self._inputs.items())
         self.outputs = tuple(_described(name, interpreter.get_output_details(at)) for name, at in self._outputs.items())
-
-    def _main(self) -> str:
-        return STEP if STEP in self.entries else SIGNATURE
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         self._interpreter.reset()
@@ -63,7 +66,36 @@ class MicroRunner:
         self._interpreter.invoke()
         return {name: np.array(self._interpreter.get_output(at)) for name, at in self._outputs.items()}
 
-    def at(self, entry: str) -> MicroRunner:
+    def at(self, entry: str) -> Runner:
+        if entry not in self.entries:
+            raise KeyError(entry)
+        return self._held.get(entry, self)
+
+    def placement(self) -> None:
+        return None
+
+
+class Held:
+    """See `Runner`. A signature without an operator, as that of initial states: what it gives is in the file.
+
+    TensorFlow Lite Micro calls the first graph of a file alone; whoever calls it begins with these states.
+    """
+
+    ordered = False
+    inputs: tuple[RuntimeTensor, ...] = ()
+    settings: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, model: Any, signature: Any) -> None:
+        graph = model.Subgraphs(signature.SubgraphIndex())
+        named = [signature.Outputs(at) for at in range(signature.OutputsLength())]
+        self._arrays = {one.Name().decode(): _constant(model, graph.Tensors(one.TensorIndex())) for one in named}
+        self.outputs = tuple(RuntimeTensor(name, one.dtype.name, one.shape) for name, one in self._arrays.items())
+        self.entries: tuple[str, ...] = (signature.SignatureKey().decode(),)
+
+    def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(self._arrays)
+
+    def at(self, entry: str) -> Held:
         if entry not in self.entries:
             raise KeyError(entry)
         return self
@@ -146,6 +178,13 @@ def _places(named: list[Any], order: Any) -> dict[str, int]:
     """The place of each tensor of a signature among those of the graph, by its name."""
     places = {int(tensor): at for at, tensor in enumerate(order)}
     return {one.Name().decode(): places[int(one.TensorIndex())] for one in named}
+
+
+def _constant(model: Any, tensor: Any) -> np.ndarray:
+    """What a tensor holds."""
+    data, kind = model.Buffers(tensor.Buffer()).DataAsNumpy(), np.dtype(_TYPES[tensor.Type()])
+    shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
+    return np.frombuffer(bytes(bytearray(data)), kind).reshape(shape)
 
 
 def _described(name: str, detail: Mapping[str, Any]) -> RuntimeTensor:
