@@ -42,11 +42,11 @@ def short(why: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
-def placed(page: str, tables: str) -> str:
+def placed(page: str, tables: str, start: str = START, end: str = END) -> str:
     """A page with these tables between its marks; of one without marks the tables alone."""
-    if START not in page or END not in page:
+    if start not in page or end not in page:
         return tables
-    return page.partition(START)[0] + START + tables + END + page.partition(END)[2]
+    return page.partition(start)[0] + start + tables + end + page.partition(end)[2]
 
 
 def exact_before(page: str) -> frozenset[Subject]:
