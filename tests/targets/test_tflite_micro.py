@@ -94,6 +94,12 @@ def test_an_artifact_for_it_is_verified_there(board):
 
 
 @GROUP
+def test_where_no_arena_can_be_tried_it_says_so(tmp_path):
+    with pytest.raises(ProviderError, match="can't be tried in arenas"):
+        least_arena(tmp_path / "missing.tflite", 1 << 20)
+
+
+@GROUP
 def test_a_stream_begins_with_the_states_of_the_file_there(source, tmp_path):
     pytest.importorskip("tflite_micro")
     path, form = tmp_path / "step.tflite", TFLiteForm("unroll", "tflm")

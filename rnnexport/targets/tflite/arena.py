@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rnnexport.core.errors import ProviderError, one_line
+
 GRAIN = 256  # bytes, how exactly it is found
 _CODE = f"""
 import os, sys
@@ -37,13 +39,22 @@ def least_arena(path: Path, enough: int) -> int:
     Args:
         path: of a file that starts in `enough` bytes.
         enough: at most so many are needed.
+
+    Raises:
+        ProviderError: no process of its own can be had.
     """
     done = subprocess.run(
         [sys.executable, "-P", "-c", _CODE, str(path), str(-(-enough // GRAIN))],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        check=True,
+        check=False,
         text=True,
     )
+    if done.returncode:
+        raise ProviderError(
+            f"{path.name} can't be tried in arenas of TensorFlow Lite Micro: {one_line(done.stderr[-200:], 200)}",
+            "a process that may fork",
+            "run it on another host, or with --provider cpu",
+        )
     return int(done.stdout) * GRAIN
