@@ -20,6 +20,8 @@ from rnnexport.source.describe import describe
 from rnnexport.source.trace import Graphs, trace
 from rnnexport.targets.registry import target
 from rnnexport.targets.tflite.export import converted
+from rnnexport.targets.tflite.recurrences import decisions
+from tests.streams import with_random_weights
 
 GROUP = pytest.mark.xdist_group("tflite_rolled")
 ROLLED = TFLiteForm("rolled")
@@ -37,18 +39,30 @@ def masked_model():
 
 @pytest.fixture(scope="module")
 def rolled(tmp_path_factory):
-    """(model, path, exported) of a file of any length."""
+    """(model, path, told) of a file of any length; `told` is what became of each recurrence."""
     path, model = tmp_path_factory.mktemp("rolled") / "masked.tflite", masked_model()
-    return model, path, rnnexport.export(model, "tflite", path, tflite=ROLLED)
+    source = rnnexport.load(model)
+    traced = trace(source, describe(source, Boundary()), unroll=False)
+    graphs = Graphs(traced, rolled=traced)
+    path.write_bytes(converted(graphs, ROLLED)[0])
+    return model, path, decisions(graphs, ROLLED)
+
+
+@GROUP
+def test_an_artifact_is_verified_and_tells_its_form(tmp_path):
+    x = keras.Input((5, FEATURES), name="x")
+    model = with_random_weights(keras.Model(x, keras.layers.GRU(4, name="gru")(x), name="fixed"), 2)
+    exported = rnnexport.export(model, "tflite", tmp_path / "m.tflite", tflite=ROLLED)
+    assert exported.report.status == "passed"
+    assert [one.chosen for one in rnnexport.inspect(exported.path).lowering] == ["rolled"]
 
 
 @GROUP
 def test_a_length_may_be_open_and_each_recurrence_is_told(rolled):
-    _, path, exported = rolled
-    assert exported.report.status == "passed"
+    _, path, told = rolled
     operators = target("tflite").operators(path)
     assert operators["WHILE"] == 5  # one for the last output, two for each list that is filled
-    told = {one.name.rpartition("/")[2]: one for one in rnnexport.inspect(path).lowering}
+    told = {one.name.rpartition("/")[2]: one for one in told}
     assert {one.chosen for one in told.values()} == {"rolled"}
     assert [one.rstrip("_0123456789") for one in told] == ["forward_gru", "backward_gru", "last"]
     assert {one.what for one in told.values()} == {
