@@ -412,7 +412,7 @@ def test_inspect_tells_what_an_old_file_is_without_tensorflow(file, told, old_fi
         pytest.param(["model.h5", "--keras-api", "tf_keras"], marks=pytest.mark.long),
         pytest.param(["pair.json"], marks=pytest.mark.long),
         pytest.param(["alone.h5", "--architecture", "pair.json"], marks=pytest.mark.long),
-        ["alone.h5", "--builder", "build.py:make", "--weights-by", "order"],
+        pytest.param(["alone.h5", "--builder", "build.py:make", "--weights-by", "order"], marks=pytest.mark.long),
         ["program"],
     ],
     ids=lambda arguments: arguments[-1],

@@ -170,7 +170,9 @@ def test_bad_input(arguments, code, fragments, folder, rnnexport_command):
 
 
 @GROUP
-@pytest.mark.parametrize("to", ["onnx", "saved-model", "tflite", "numpy"])
+@pytest.mark.parametrize(
+    "to", ["onnx", *(pytest.param(to, marks=pytest.mark.long) for to in ("saved-model", "tflite", "numpy"))]
+)
 def test_a_disk_that_fills_up_leaves_the_old_file(to, folder, python_process, tmp_path):
     """Every write past 4 KiB fails, as it does on a full disk."""
     output = tmp_path / {"saved-model": "out", "numpy": "old.py"}.get(to, f"old.{to}")

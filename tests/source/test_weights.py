@@ -295,7 +295,9 @@ def test_a_builder_may_take_the_place_of_the_architecture_that_a_file_holds(kera
         np.testing.assert_array_equal(call(source.model), call(live))
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".bin", ""])
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(".h5", marks=pytest.mark.long), pytest.param(".hdf5", marks=pytest.mark.long), ".bin", ""]
+)
 def test_a_file_is_known_by_its_content_not_its_suffix(suffix, keras2, tmp_path):
     live = stack(keras2)
     live.save(tmp_path / "m.h5")
@@ -318,7 +320,7 @@ def inside(k, names=("a", "b"), frozen=()):
     return model
 
 
-@pytest.mark.parametrize("other", [{}, {"names": ("b", "a"), "frozen": ("b",)}])
+@pytest.mark.parametrize("other", [pytest.param({}, marks=pytest.mark.long), {"names": ("b", "a"), "frozen": ("b",)}])
 def test_weights_that_freezing_or_making_moved_inside_a_layer_are_not_guessed(other, keras2, tmp_path):
     """Keras stores the trainable ones first: nothing but the names tells that a and b have changed places."""
     live = inside(keras2, frozen=("a",))
