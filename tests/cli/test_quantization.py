@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rnnexport.cli.quantization import quantization_lines, quantization_table, quantize_options
 from rnnexport.core.errors import UsageError
-from rnnexport.core.quantization import FORMS, QuantizedPart
+from rnnexport.core.quantization import FORMS, REFUSED, QuantizedPart
 from rnnexport.quantization.choice import Quantized, Trial
 from rnnexport.quantization.loss import Loss
 
@@ -79,4 +79,5 @@ def test_what_the_options_ask():
 @pytest.mark.parametrize("target", FORMS)
 def test_each_format_offers_its_forms(target):
     (choice, *_) = quantize_options(target).options
-    assert tuple(choice.type.choices) == ("auto", *FORMS[target])
+    # A form that is refused is one of them, so that the reason is told.
+    assert tuple(choice.type.choices) == ("auto", *FORMS[target], *REFUSED.get(target, ()))
