@@ -78,7 +78,7 @@ def without_slow_steps(
 ) -> subprocess.CompletedProcess[str]:
     """What a command said on a host that is fast: a log names steps that took ten seconds."""
     if "-v" not in arguments:
-        done.stderr = re.sub(r"(?m)^\[\d+/\d+\] .+ \([^()]*s\)\n", "", done.stderr)
+        done.stderr = re.sub(r"(?m)^(\[\d+/\d+\] )?\w.* \((\d+ min )?[\d.]+ s\)\n", "", done.stderr)
     return done
 
 
@@ -110,7 +110,7 @@ def python_process(warm: Warm) -> Run:
 
     def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return warm.run([sys.executable, *map(str, arguments)], cwd, environment)
+        return without_slow_steps(warm.run([sys.executable, *map(str, arguments)], cwd, environment), arguments)
 
     return run
 
@@ -120,6 +120,6 @@ def rnnexport_command(python_process: Run) -> Run:
     """Run `rnnexport` with arguments in a warm process, in `cwd`; its output is captured."""
 
     def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        return without_slow_steps(python_process("-m", "rnnexport", *arguments, cwd=cwd), arguments)
+        return python_process("-m", "rnnexport", *arguments, cwd=cwd)
 
     return run
