@@ -83,6 +83,12 @@ class Stream:
         self._state: dict[str, np.ndarray] = {}
         self.reset()
 
+    def __repr__(self) -> str:
+        given, got = (", ".join(map(str, specs)) for specs in (self.signature.inputs, self.signature.outputs))
+        count = len(self._carried)
+        carried = f", {count} state{'s'[: count > 1]} carried" if count else ""
+        return f"<{type(self).__name__} of {given} to {got}{carried}>"
+
     def __enter__(self) -> Self:
         return self
 

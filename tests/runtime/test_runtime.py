@@ -61,6 +61,10 @@ START = np.array([10, 11], "float32")
 ROW = np.array([[1], [2], [3]], "float32")
 
 
+def test_it_says_what_goes_in_and_comes_out():
+    assert repr(summing()) == "<Stream of x: float32[batch, time, 2] to y: float32[batch, 2], 1 state carried>"
+
+
 def test_a_step_goes_on_from_the_one_before_and_reset_begins_anew():
     stream = summing()
     assert (stream.batch, stream.state) == (None, {})
