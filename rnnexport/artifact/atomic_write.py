@@ -105,9 +105,14 @@ def writing(destination: Path) -> Iterator[None]:
 def write_text(destination: Path, text: str) -> None:
     """Write a text file in one step; what is no regular file (a pipe, a terminal) is written to as it is.
 
+    `-` is standard output.
+
     Raises:
         UsageError: see `staged`.
     """
+    if str(destination) == "-":
+        print(text)
+        return
     if destination.exists() and not destination.is_file() and not destination.is_dir():
         with writing(destination):
             destination.write_text(text)

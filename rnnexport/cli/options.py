@@ -452,7 +452,9 @@ _REPORTS = {"json": "JSON", "junit": "JUnit XML", "html": "one HTML page"}
 def report_options(*kinds: str) -> OptionGroup:
     """The views of a report that are written to files; all of them, or those of the names given."""
     options = tuple(
-        click.Option([f"--{kind}"], type=_PATH, metavar="FILE", help=f"Write a report as {_REPORTS[kind]}.")
+        click.Option(
+            [f"--{kind}"], type=_PATH, metavar="FILE", help=f"Write a report as {_REPORTS[kind]}; - is standard output."
+        )
         for kind in kinds or _REPORTS
     )
     return OptionGroup(OUTPUT, options, "reports", _reports)

@@ -460,3 +460,5 @@ def test_the_report_says_what_computes_in_which_dtype(rnnexport_command, tmp_pat
     (artifact,) = json.loads((tmp_path / "r.json").read_text())["artifacts"]
     assert "gru" in artifact["computed_in"]["float16"]
     assert "readout" in artifact["computed_in"]["float32"]
+    done = rnnexport_command("verify", "m.onnx", "--json", "-", "-q", cwd=tmp_path)
+    assert json.loads(done.stdout)["artifacts"][0]["computed_in"] == artifact["computed_in"]
