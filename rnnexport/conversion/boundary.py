@@ -6,7 +6,6 @@ Before: x:0 [unk__764, unk__765, 5]     After: x [batch, time, 5]
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableSequence, Sequence
-from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,16 +68,6 @@ def hold_weights(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> None:
         value.const_value = ir.Tensor(array, name=value.name)
         value.shape, value.type = ir.Shape(array.shape), ir.TensorType(value.const_value.dtype)
         graph.register_initializer(value)
-
-
-def constant_of(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    """A new initializer of `graph` that holds the array, under that name or, if it is taken, one that is like it."""
-    names = chain([name], (f"{name}_{at}" for at in count(2)))
-    free = next(each for each in names if each not in graph.initializers)
-    tensor = ir.tensor(array, name=free)
-    value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value
 
 
 def _values(graph: ir.Graph) -> list[ir.Value]:

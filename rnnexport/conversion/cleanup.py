@@ -36,9 +36,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript.optimizer import FOLDED_FROM_KEY, fold_constants_ir
 
-from rnnexport.conversion.boundary import constant_of, forget_invented_dims
+from rnnexport.conversion.boundary import forget_invented_dims
 from rnnexport.core.errors import ConversionError, ForeignCode, reason
-from rnnexport.ir.loop_body import subgraphs
+from rnnexport.ir.loop_body import initializer, subgraphs
 from rnnexport.ir.terms import OPEN_END
 
 # What is folded: operators that move numbers, or whose result IEEE 754 and integers leave no choice in. Others (Exp,
@@ -231,7 +231,7 @@ def _shorten(node: ir.Node) -> None:
         return
     assert node.graph is not None, "it is part of the model"
     for at, array in enumerate(arrays):
-        node.replace_input_with(at + 1, constant_of(node.graph, array[cut], f"{node.name}/{at}"))
+        node.replace_input_with(at + 1, initializer(node.graph, array[cut], f"{node.name}/{at}"))
 
 
 def ask_inputs_for_sizes(model: ir.Model, inputs: Sequence[ir.Value]) -> None:
@@ -346,4 +346,4 @@ class _Sizes:
         return output
 
     def _number(self, number: int) -> ir.Value:
-        return constant_of(self._graph, np.array([number], np.int64), f"size_{number}")
+        return initializer(self._graph, np.array([number], np.int64), f"size_{number}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import chain, count
 
 import numpy as np
 import onnx_ir as ir
@@ -110,6 +111,19 @@ def constant(value: ir.Value) -> ir.TensorProtocol | None:
     if value.is_graph_input():
         return None
     return ir.convenience.get_const_tensor(value)
+
+
+def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """A new one of `graph` that holds the array, under that name or, if it is taken, one like it.
+
+    Both calls of a shared layer have the same weights, and so ask for the same name.
+    """
+    names = chain([name], (f"{name}_{at}" for at in count(2)))
+    free = next(each for each in names if each not in graph.initializers)
+    tensor = ir.tensor(array, name=free)
+    value = ir.Value(name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
 
 
 def shape_of(value: ir.Value) -> Shape | None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.loop_body import constant
+from rnnexport.ir.loop_body import constant, initializer
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, INITIAL_STATES
-from rnnexport.lowering.emit import initializer
 
 # W, R, B, and P of an LSTM: constants of one direction each, stacked along their first dimension.
 _WEIGHTS = {"RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3, 7)}

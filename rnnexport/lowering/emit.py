@@ -6,7 +6,6 @@ And what was derived put into the graph, in the place of a Loop.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, count
 
 import numpy as np
 import onnx_ir as ir
@@ -170,15 +169,6 @@ def bytes_of(form: Form, constants: Constants) -> int:
     for term in form.values():
         emission.value(term)
     return sum(value.const_value.nbytes for value in emission.initializers if value.const_value is not None)
-
-
-def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    """A constant of a graph, under that name, or one like it: both calls of a shared layer have the same weights."""
-    free = next(each for each in chain([name], (f"{name}_{at}" for at in count(2))) if each not in graph.initializers)
-    value = ir.Value(name=free, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
-    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-    graph.register_initializer(value)
-    return value
 
 
 def _typed(value: ir.Value, dtype: ir.DataType | None, shape: Sequence[int | None] | None) -> None:

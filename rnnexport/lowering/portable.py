@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rnnexport.ir.loop_body import captures, constant
+from rnnexport.ir.loop_body import captures, constant, initializer
 from rnnexport.ir.sequences import is_whole_reversal
 from rnnexport.lowering.cells import DEFAULT_ACTIVATIONS, INITIAL_STATES, Cell
-from rnnexport.lowering.emit import initializer, redirect, replace_value
+from rnnexport.lowering.emit import redirect, replace_value
 
 Add = Callable[..., ir.Value]
 

@@ -18,8 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.core.quantization import QuantizedPart
-from rnnexport.ir.loop_body import constant
-from rnnexport.lowering.emit import initializer
+from rnnexport.ir.loop_body import constant, initializer
 from rnnexport.quantization.calibration import ObservedRange
 from rnnexport.quantization.weights import per_channel
 

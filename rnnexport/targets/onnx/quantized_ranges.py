@@ -8,8 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from rnnexport.artifact.goldens import Arrays
-from rnnexport.ir.loop_body import constant
-from rnnexport.lowering.emit import initializer
+from rnnexport.ir.loop_body import constant, initializer
 from rnnexport.quantization.calibration import ObservedRange, Saturation
 from rnnexport.targets.onnx.session import run
 
