@@ -38,7 +38,7 @@ samples-table: $(READY) ## Print the table of samples in the README, from what t
 	@$(BIN)/python -m samples.demo build/demo >/dev/null
 	@$(BIN)/python -m samples.support build/demo/report.json
 
-support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes two hours
+support: $(READY) ## Export every layer of Keras and function of keras.ops: the table of docs/support.md. Takes 15 minutes
 	@$(BIN)/python -m benchmarks.support --json build/support/report.json --markdown docs/support.md
 
 bench: $(READY) ## Time recurrences, steps, NumPy and C programs beside other runtimes; takes an hour and a half

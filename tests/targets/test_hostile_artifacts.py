@@ -15,7 +15,7 @@ from rnnexport.core.load_options import LoadOptions
 from rnnexport.isolation.process import Worker
 from rnnexport.targets.onnx import runner as onnx_runner
 from rnnexport.targets.registry import TARGET_NAMES, target
-from rnnexport.targets.tflite.metadata import tree_of
+from rnnexport.targets.tflite.tree import tree_of
 from tests.perturb import copied, seal_folder
 
 GROUP = pytest.mark.xdist_group("lstm")

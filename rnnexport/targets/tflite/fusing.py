@@ -21,10 +21,10 @@ import tensorflow as tf
 
 from rnnexport.core.errors import ConversionError
 from rnnexport.source.trace import Graphs
-from rnnexport.targets.tflite.metadata import bytes_of, schema, tree_of
 from rnnexport.targets.tflite.places import NotFusedError, Places, places
 from rnnexport.targets.tflite.proofs import LSTM, proven
 from rnnexport.targets.tflite.recurrences import path_of, recurrences
+from rnnexport.targets.tflite.tree import bytes_of, new_buffer, schema, tree_of
 
 _PREFIX = "rnnexport.lstm."
 _OPEN_BATCH = "its batch is open, and the operator holds states of a fixed one"
@@ -180,19 +180,16 @@ class _Additions:
         operator.builtinOptions, operator.customOptions = options, None
 
     def _weight(self, name: str, array: np.ndarray) -> int:
-        buffer = schema().BufferT()
-        buffer.data = np.frombuffer(array.tobytes(), np.uint8)
-        return self._added(name, array.shape, buffer)
+        return self._added(name, array.shape, new_buffer(self.tree, array))
 
     def _state(self, name: str, shape: Sequence[int]) -> int:
-        at = self._added(name, shape, schema().BufferT())
+        at = self._added(name, shape, 0)
         self.graph.tensors[at].isVariable = True
         return at
 
-    def _added(self, name: str, shape: Sequence[int], buffer: Any) -> int:
+    def _added(self, name: str, shape: Sequence[int], buffer: int) -> int:
         tensor = schema().TensorT()
-        tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shape), len(self.tree.buffers)
+        tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shape), buffer
         tensor.type = schema().TensorType.FLOAT32
-        self.tree.buffers.append(buffer)
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,11 @@ import numpy as np
 from rnnexport.artifact.checksum import sealed
 from rnnexport.artifact.provenance import Proof, read_proof
 from rnnexport.core.errors import ForeignCode, ProviderError, UsageError, reason
+from rnnexport.targets.tflite.tree import bytes_of, schema, tree_of
 
 _PROVENANCE = "rnnexport.provenance"
 _GOLDENS = "rnnexport.artifact.goldens"
 _IDENTIFIER = b"TFL3"
-# Of LiteRT, or of TensorFlow, which has the same ones.
-_CLASSES = (
-    ("ai_edge_litert.schema_py_generated", "ai_edge_litert.tools.flatbuffer_utils"),
-    ("tensorflow.lite.python.schema_py_generated", "tensorflow.lite.tools.flatbuffer_utils"),
-)
 
 
 def write(path: Path, proof: Proof) -> None:
@@ -31,7 +25,7 @@ def write(path: Path, proof: Proof) -> None:
 
 
 def with_proof(model: bytes, proof: Proof) -> bytes:
-    """`model` with `proof` in place of one that it has. Raises as `flatbuffer_classes`."""
+    """`model` with `proof` in place of one that it has. Raises as `tree.flatbuffer_classes`."""
     tree, classes = tree_of(model), schema()
     provenance, goldens = proof.blobs()
     for name, blob in ((_PROVENANCE, provenance.encode()), (_GOLDENS, goldens)):
@@ -46,32 +40,6 @@ def with_proof(model: bytes, proof: Proof) -> bytes:
         # An array is packed as a whole, a list byte by byte. Tensors count buffers: an empty one stays in its place.
         tree.buffers[entry.buffer].data = np.frombuffer(blob, np.uint8) if blob else None
     return bytes_of(tree)
-
-
-@cache
-def flatbuffer_classes() -> tuple[Any, Any]:
-    """The module of the classes of a file, and that of functions beside them. ProviderError where there is none."""
-    for classes, functions in _CLASSES:
-        with suppress(ModuleNotFoundError):
-            return import_module(classes), import_module(functions)
-    raise ProviderError(
-        "ai-edge-litert is not installed", "LiteRT, to write a TFLite file", "pip install 'rnnexport[cpu]'"
-    )
-
-
-def schema() -> Any:
-    """The module of the classes. Raises as `flatbuffer_classes`."""
-    return flatbuffer_classes()[0]
-
-
-def tree_of(model: bytes) -> Any:
-    """The objects of a file, which may be changed. Raises as `flatbuffer_classes`."""
-    return flatbuffer_classes()[1].convert_bytearray_to_object(bytearray(model))
-
-
-def bytes_of(tree: Any) -> bytes:
-    """The file of these objects."""
-    return bytes(flatbuffer_classes()[1].convert_object_to_bytearray(tree))
 
 
 def _text(name: str | bytes) -> str:

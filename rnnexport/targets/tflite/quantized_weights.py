@@ -17,7 +17,7 @@ import numpy as np
 
 from rnnexport.core.quantization import QuantizedPart
 from rnnexport.quantization.weights import per_channel
-from rnnexport.targets.tflite.metadata import flatbuffer_classes
+from rnnexport.targets.tflite.tree import bytes_of, kind_of, new_buffer, new_operator, schema, tree_of
 
 # Elements from which a constant of two dimensions or more is a weight.
 _LEAST = 32
@@ -58,44 +58,40 @@ def narrowed(model: bytes, form: str, only: frozenset[str] | None) -> tuple[byte
         form: `dynamic`, `weights` or `float16`.
         only: the weights by name; None for all.
     """
-    schema, utils = flatbuffer_classes()
-    tree = utils.convert_bytearray_to_object(bytearray(model))
+    tree = tree_of(model)
     parts = []
-    for one in list(_constants(tree, schema)):
+    for one in list(_constants(tree)):
         if only is None or one.name in only:
-            parts.append(_narrow(tree, schema, one, form))
+            parts.append(_narrow(tree, one, form))
     _forget_unread(tree)
-    return bytes(utils.convert_object_to_bytearray(tree)), tuple(parts)
+    return bytes_of(tree), tuple(parts)
 
 
 def with_used_codes(model: bytes) -> bytes:
     """The file without kinds of operators that it has none of: the calibrator has kernels for the others alone."""
-    _, utils = flatbuffer_classes()
-    tree = utils.convert_bytearray_to_object(bytearray(model))
+    tree = tree_of(model)
     operators = [operator for graph in tree.subgraphs for operator in graph.operators]
     used = sorted({operator.opcodeIndex for operator in operators})
     tree.operatorCodes = [tree.operatorCodes[at] for at in used]
     for operator in operators:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
-    return bytes(utils.convert_object_to_bytearray(tree))
+    return bytes_of(tree)
 
 
 def has_loops(model: bytes) -> bool:
     """Whether the file has a loop."""
-    schema, utils = flatbuffer_classes()
-    tree = utils.convert_bytearray_to_object(bytearray(model))
+    tree = tree_of(model)
     operators = [operator for graph in tree.subgraphs for operator in graph.operators]
-    return any(_code(tree, operator) == schema.BuiltinOperator.WHILE for operator in operators)
+    return any(kind_of(tree, operator) == "WHILE" for operator in operators)
 
 
 def parts_of(model: bytes, plain: bytes) -> tuple[QuantizedPart, ...]:
     """What the converter's quantiser made of each weight: those that are float32 still were left so."""
-    schema, utils = flatbuffer_classes()
-    before, after = (utils.convert_bytearray_to_object(bytearray(one)) for one in (plain, model))
-    left = {one.name for one in _constants(after, schema)}
+    before, after = (tree_of(one) for one in (plain, model))
+    left = {one.name for one in _constants(after)}
     found = []
-    for one in _constants(before, schema):
-        kind = _operator(before, schema, one)
+    for one in _constants(before):
+        kind = _operator(before, one)
         stays = one.name in left
         how = "" if stays else "int8 products, calibrated ranges"
         why = "the converter's quantiser leaves it" if stays else ""
@@ -104,7 +100,7 @@ def parts_of(model: bytes, plain: bytes) -> tuple[QuantizedPart, ...]:
     return tuple(found)
 
 
-def _constants(tree: Any, schema: Any) -> Iterator[Constant]:
+def _constants(tree: Any) -> Iterator[Constant]:
     for graph in tree.subgraphs:
         readers: dict[int, list[tuple[Any, int]]] = defaultdict(list)
         for operator in graph.operators:
@@ -112,7 +108,7 @@ def _constants(tree: Any, schema: Any) -> Iterator[Constant]:
                 readers[int(index)].append((operator, at))
         for index, tensor in enumerate(graph.tensors):
             data = tree.buffers[tensor.buffer].data
-            if tensor.type != schema.TensorType.FLOAT32 or data is None or index not in readers:
+            if tensor.type != schema().TensorType.FLOAT32 or data is None or index not in readers:
                 continue
             array = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
             shape = tuple(map(int, tensor.shape if tensor.shape is not None else ()))
@@ -120,37 +116,30 @@ def _constants(tree: Any, schema: Any) -> Iterator[Constant]:
                 yield Constant(graph, index, tensor, array.reshape(shape), tuple(readers[index]))
 
 
-def _operator(tree: Any, schema: Any, one: Constant) -> str:
+def _operator(tree: Any, one: Constant) -> str:
     """The kind of the first operator that reads it."""
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    return str(names[_code(tree, one.readers[0][0])])
+    return kind_of(tree, one.readers[0][0])
 
 
-def _code(tree: Any, operator: Any) -> int:
-    code = tree.operatorCodes[operator.opcodeIndex]
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-
-
-def _narrow(tree: Any, schema: Any, one: Constant, form: str) -> QuantizedPart:
-    kind, size = _operator(tree, schema, one), one.array.nbytes
+def _narrow(tree: Any, one: Constant, form: str) -> QuantizedPart:
+    kind, size = _operator(tree, one), one.array.nbytes
     if not np.isfinite(one.array).all():
         return QuantizedPart(one.name, kind, "", "a weight is not finite", size, size)
     if form == "float16":
         largest = float(np.abs(one.array).max())
         if largest > _LARGEST_HALF:
             return QuantizedPart(one.name, kind, "", f"a weight is {largest:.3g}", size, size)
-        _behind_dequantize(tree, schema, one, schema.TensorType.FLOAT16, one.array.astype(np.float16), None)
+        _behind_dequantize(tree, one, schema().TensorType.FLOAT16, one.array.astype(np.float16), None)
         return QuantizedPart(one.name, kind, "float16 weights", "", size, size // 2)
     q, scale = per_channel(one.array, axis=0)
-    matrix = schema.BuiltinOperator.FULLY_CONNECTED
-    if form == "dynamic" and all(_code(tree, reader) == matrix and at == 1 for reader, at in one.readers):
-        _store(tree, one.tensor, schema.TensorType.INT8, q, _scales(schema, scale))
+    if form == "dynamic" and all(kind_of(tree, reader) == "FULLY_CONNECTED" and at == 1 for reader, at in one.readers):
+        _store(tree, one.tensor, schema().TensorType.INT8, q, _scales(scale))
         for reader, _ in one.readers:
             reader.builtinOptions.asymmetricQuantizeInputs = True
             code = tree.operatorCodes[reader.opcodeIndex]
             code.version = max(code.version, _VERSION)
         return QuantizedPart(one.name, kind, "int8 products, ranges of each call", "", size, size // 4)
-    _behind_dequantize(tree, schema, one, schema.TensorType.INT8, q, _scales(schema, scale))
+    _behind_dequantize(tree, one, schema().TensorType.INT8, q, _scales(scale))
     why = f"LiteRT has no {kind} that rounds as it computes" if form == "dynamic" else ""
     return QuantizedPart(one.name, kind, "int8 weights, computed in float32", why, size, size // 4)
 
@@ -164,8 +153,8 @@ def _forget_unread(tree: Any) -> None:
             buffer.data = None
 
 
-def _scales(schema: Any, scale: np.ndarray) -> Any:
-    found = schema.QuantizationParametersT()
+def _scales(scale: np.ndarray) -> Any:
+    found = schema().QuantizationParametersT()
     found.scale, found.zeroPoint = scale.astype(np.float32), np.zeros(len(scale), np.int64)
     found.quantizedDimension = 0
     return found
@@ -183,13 +172,10 @@ def _buffer(tree: Any, array: np.ndarray) -> int:
     for at, buffer in enumerate(tree.buffers):
         if buffer.data is not None and len(buffer.data) == len(data) and np.array_equal(buffer.data, data):
             return at
-    new = type(tree.buffers[0])()
-    new.data = data
-    tree.buffers.append(new)
-    return len(tree.buffers) - 1
+    return new_buffer(tree, array)
 
 
-def _behind_dequantize(tree: Any, schema: Any, one: Constant, kind: int, array: np.ndarray, scales: Any) -> None:
+def _behind_dequantize(tree: Any, one: Constant, kind: int, array: np.ndarray, scales: Any) -> None:
     """Let the tensor be what a DEQUANTIZE makes of a new one, which stands in front of all operators."""
     graph, tensor = one.graph, one.tensor
     stored = copy(tensor)
@@ -197,24 +183,6 @@ def _behind_dequantize(tree: Any, schema: Any, one: Constant, kind: int, array: 
     _store(tree, stored, kind, array, scales)
     graph.tensors.append(stored)
     tensor.buffer = 0
-    operator = schema.OperatorT()
-    operator.opcodeIndex = _opcode(tree, schema)
-    operator.inputs, operator.outputs = np.array([len(graph.tensors) - 1]), np.array([one.index])
-    operator.builtinOptionsType, operator.builtinOptions = (
-        schema.BuiltinOptions.DequantizeOptions,
-        schema.DequantizeOptionsT(),
-    )
+    options = schema().DequantizeOptionsT()
+    operator = new_operator(tree, "DEQUANTIZE", [len(graph.tensors) - 1], [one.index], options, version=5)
     graph.operators.insert(0, operator)
-
-
-def _opcode(tree: Any, schema: Any) -> int:
-    """The place of DEQUANTIZE among the kinds of operators."""
-    wanted = schema.BuiltinOperator.DEQUANTIZE
-    for at, code in enumerate(tree.operatorCodes):
-        if max(int(code.builtinCode), int(code.deprecatedBuiltinCode)) == wanted:
-            return at
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = wanted
-    code.version = 5
-    tree.operatorCodes.append(code)
-    return len(tree.operatorCodes) - 1

@@ -15,13 +15,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from rnnexport.core.errors import ConversionError
-from rnnexport.targets.tflite.metadata import bytes_of, schema, tree_of
+from rnnexport.targets.tflite.tree import (
+    bytes_of,
+    compact,
+    drop_unused_buffers,
+    kind_of,
+    like,
+    needed,
+    new_buffer,
+    new_operator,
+    schema,
+    sizes_of,
+    tree_of,
+)
 
 _MOST_OPERATORS = 100_000  # of a file: Python takes a minute to write it, and a runtime to load it
 _MOST_KNOWN = 64  # numbers of a constant that is computed with
@@ -86,7 +97,7 @@ def written_out(model: bytes) -> bytes:
     tree = tree_of(model)
     called = {one.subgraphIndex for one in tree.signatureDefs or ()} | {0}
     graphs = [tree.subgraphs[at] for at in sorted(called)]
-    if not any(_kind(tree, one) == "WHILE" for graph in graphs for one in graph.operators):
+    if not any(kind_of(tree, one) == "WHILE" for graph in graphs for one in graph.operators):
         return model
     for at in sorted(called):
         signatures = [one for one in tree.signatureDefs or () if one.subgraphIndex == at]
@@ -124,8 +135,8 @@ class _Writing:
         for entry in signatures:
             for one in entry.outputs:
                 one.tensorIndex = now[int(one.tensorIndex)]
-        graph.operators = _needed(self._operators, graph.outputs)
-        _compact(graph, signatures)
+        graph.operators = needed(self._operators, graph.outputs)
+        compact(graph, signatures)
 
     def _separate(self, outputs: Sequence[int], values: Mapping[int, Value]) -> Iterator[int]:
         """The outputs as tensors of their own: a loop may hand on what it was given, or give one thing twice."""
@@ -140,7 +151,7 @@ class _Writing:
     def _write(self, graph: Any, operator: Any, values: dict[int, Value]) -> None:
         """One operator, of the graph itself or of a step; what it gives is put into `values`."""
         given = [self._value(graph, int(at), values) for at in operator.inputs]
-        kind = _kind(self._tree, operator)
+        kind = kind_of(self._tree, operator)
         found: Sequence[Value] | None = None
         if kind == "WHILE":
             found = self._loop(graph, operator, given)
@@ -161,7 +172,7 @@ class _Writing:
         options, carried = operator.builtinOptions, list(given)
         body = self._tree.subgraphs[options.bodySubgraphIndex]
         steps = self._count(self._tree.subgraphs[options.condSubgraphIndex], body, carried)
-        over_sequence = any(_kind(self._tree, one) in _SEQUENCES for one in body.operators)
+        over_sequence = any(kind_of(self._tree, one) in _SEQUENCES for one in body.operators)
         if steps is None or not (over_sequence or graph is not self._graph):
             return None
         for _ in range(steps):
@@ -203,7 +214,7 @@ class _Writing:
 
         for one in graph.operators:
             inputs = [value(int(at)) for at in one.inputs]
-            found = None if any(i is None for i in inputs) else _folded(_kind(self._tree, one), one, inputs)
+            found = None if any(i is None for i in inputs) else _folded(kind_of(self._tree, one), one, inputs)
             values.update(zip(map(int, one.outputs), found, strict=True) if found else {})
         return [value(int(at)) for at in graph.outputs]
 
@@ -219,14 +230,14 @@ class _Writing:
         if isinstance(sequence, np.ndarray):
             return [sequence[int(place)]] if 0 <= place < len(sequence) else None
         tensor = self._graph.tensors[sequence]
-        size = _sizes(tensor)[0]
+        size = sizes_of(tensor)[0]
         if size < 0 or not 0 <= place < size or tensor.type not in _ROWS:
             return None
         if sequence not in self._unpacked:
             options = schema().UnpackOptionsT()
             options.num, options.axis = size, 0
-            rows = [self._added(tensor, f"{_short(tensor.name)}/{at}", _sizes(tensor)[1:]) for at in range(size)]
-            self._add("UNPACK", [sequence], rows, schema().BuiltinOptions.UnpackOptions, options)
+            rows = [self._added(tensor, f"{_short(tensor.name)}/{at}", sizes_of(tensor)[1:]) for at in range(size)]
+            self._add("UNPACK", [sequence], rows, options)
             self._unpacked[sequence] = rows
         return [self._unpacked[sequence][int(place)]]
 
@@ -240,22 +251,22 @@ class _Writing:
             began = began.before
         if not isinstance(began, int):
             return None
-        sizes, row = (_sizes(self._graph.tensors[at]) for at in (began, update))
+        sizes, row = (sizes_of(self._graph.tensors[at]) for at in (began, update))
         if row != [1, *sizes[1:]] or not 0 <= start[0] < sizes[0] or self._graph.tensors[update].type not in _ROWS:
             return None
         return [_Row(into, int(start[0]), self._without_axis(update))]
 
     def _without_axis(self, tensor: int) -> int:
         """A row without its first axis: what that was put in front of, if an operator did that."""
-        wanted = _sizes(self._graph.tensors[tensor])[1:]
-        if tensor in self._made and _kind(self._tree, self._made[tensor]) in ("EXPAND_DIMS", "RESHAPE"):
+        wanted = sizes_of(self._graph.tensors[tensor])[1:]
+        if tensor in self._made and kind_of(self._tree, self._made[tensor]) in ("EXPAND_DIMS", "RESHAPE"):
             inner = self._made[tensor].inputs[0]
-            if _sizes(self._graph.tensors[inner]) == wanted:
+            if sizes_of(self._graph.tensors[inner]) == wanted:
                 return int(inner)
         return self._reshaped(tensor, wanted)
 
     def _copy_of(self, tensor: int) -> int:
-        return self._reshaped(tensor, _sizes(self._graph.tensors[tensor]))
+        return self._reshaped(tensor, sizes_of(self._graph.tensors[tensor]))
 
     def _reshaped(self, tensor: int, sizes: Sequence[int]) -> int:
         if list(sizes).count(-1) > 1:
@@ -272,7 +283,7 @@ class _Writing:
         made.inputs, made.outputs = inputs, [int(at) for at in operator.outputs]
         if graph is not self._graph:
             tensors = [graph.tensors[at] for at in made.outputs]
-            made.outputs = [self._added(one, _short(one.name), _sizes(one)) for one in tensors]
+            made.outputs = [self._added(one, _short(one.name), sizes_of(one)) for one in tensors]
             self._made.update(dict.fromkeys(made.outputs, made))
         self._operators.append(made)
         _require_few(len(self._operators))
@@ -294,7 +305,7 @@ class _Writing:
             return None
         if tensor.type in _TYPES and len(data) <= _MOST_KNOWN * _TYPES[tensor.type].itemsize:
             array: np.ndarray = np.frombuffer(bytes(bytearray(data)), _TYPES[tensor.type])
-            return array.reshape(_sizes(tensor))
+            return array.reshape(sizes_of(tensor))
         self._constants[key] = at if graph is self._graph else self._appended(copy(tensor))
         return self._constants[key]
 
@@ -311,11 +322,9 @@ class _Writing:
     def _of_array(self, array: np.ndarray) -> int:
         key = _key(array)
         if key not in self._constants:
-            tensor, buffer = schema().TensorT(), schema().BufferT()
-            buffer.data = np.frombuffer(array.tobytes(), np.uint8)
-            tensor.name, tensor.shape, tensor.buffer = b"known", list(array.shape), len(self._tree.buffers)
+            tensor = schema().TensorT()
+            tensor.name, tensor.shape, tensor.buffer = b"known", list(array.shape), new_buffer(self._tree, array)
             tensor.type = next(code for code, dtype in _TYPES.items() if dtype == array.dtype)
-            self._tree.buffers.append(buffer)
             self._constants[key] = self._appended(tensor)
         return self._constants[key]
 
@@ -328,40 +337,25 @@ class _Writing:
             began = began.before
         assert isinstance(began, int)
         tensor = self._graph.tensors[began]
-        size, *item = _sizes(tensor)
+        size, *item = sizes_of(tensor)
         if size > len(rows):  # rows of what it was before
             for at in set(range(size)) - set(rows):
                 place = np.array(at, np.int32)
                 options = schema().GatherOptionsT()
                 rows[at] = self._added(tensor, f"{_short(tensor.name)}/{at}", item)
                 inputs = [began, self._tensor(place)]
-                self._add("GATHER", inputs, [rows[at]], schema().BuiltinOptions.GatherOptions, options)
+                self._add("GATHER", inputs, [rows[at]], options)
         options = schema().PackOptionsT()
         options.valuesCount, options.axis = size, 0
         made = self._added(tensor, f"{_short(tensor.name)}/list", [size, *item])
-        self._add("PACK", [rows[at] for at in range(size)], [made], schema().BuiltinOptions.PackOptions, options)
+        self._add("PACK", [rows[at] for at in range(size)], [made], options)
         return made
 
-    def _add(self, kind: str, inputs: list[int], outputs: list[int], which: int = 0, options: Any = None) -> None:
-        made, code = schema().OperatorT(), getattr(schema().BuiltinOperator, kind)
-        made.inputs, made.outputs, made.builtinOptionsType, made.builtinOptions = inputs, outputs, which, options
-        codes = self._tree.operatorCodes
-        found = [at for at, one in enumerate(codes) if one.builtinCode == code and one.version == 1]
-        if not found:
-            new = schema().OperatorCodeT()
-            new.builtinCode = new.deprecatedBuiltinCode = code
-            new.version = 1
-            codes.append(new)
-        made.opcodeIndex = found[0] if found else len(codes) - 1
-        self._operators.append(made)
+    def _add(self, kind: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> None:
+        self._operators.append(new_operator(self._tree, kind, inputs, outputs, options))
 
-    def _added(self, like: Any, name: str, sizes: Sequence[int]) -> int:
-        """A tensor of the type of another one, which holds no constant."""
-        tensor = copy(like)
-        tensor.name, tensor.buffer = name.encode(), 0
-        tensor.shape = [max(size, 1) if size < 0 else size for size in sizes]
-        tensor.shapeSignature = list(sizes) if -1 in sizes else None
-        return self._appended(tensor)
+    def _added(self, tensor: Any, name: str, sizes: Sequence[int]) -> int:
+        return self._appended(like(tensor, name, sizes))
 
     def _appended(self, tensor: Any) -> int:
         self._graph.tensors.append(tensor)
@@ -375,16 +369,6 @@ def _key(array: np.ndarray) -> tuple[Any, ...]:
     return array.dtype.str, array.shape, array.tobytes()
 
 
-@cache
-def _kinds() -> dict[int, str]:
-    return {code: name for name, code in vars(schema().BuiltinOperator).items() if not name.startswith("_")}
-
-
-def _kind(tree: Any, operator: Any) -> str:
-    code = tree.operatorCodes[operator.opcodeIndex]
-    return _kinds()[max(code.builtinCode, code.deprecatedBuiltinCode)]
-
-
 def _folded(kind: str, operator: Any, given: Sequence[Any]) -> list[Value] | None:
     """What an operator gives for constants; None where it has to be written."""
     if not all(isinstance(one, np.ndarray) for one in given):
@@ -394,13 +378,6 @@ def _folded(kind: str, operator: Any, given: Sequence[Any]) -> list[Value] | Non
     if kind not in _FOLDED or getattr(operator.builtinOptions, "fusedActivationFunction", None):
         return None
     return [np.asarray(_FOLDED[kind](*given))]
-
-
-def _sizes(tensor: Any) -> list[int]:
-    """The sizes of its axes; -1 for an open one."""
-    if tensor.shapeSignature is not None and len(tensor.shapeSignature):
-        return [int(size) for size in tensor.shapeSignature]
-    return [] if tensor.shape is None else [int(size) for size in tensor.shape]
 
 
 def _short(name: bytes) -> str:
@@ -415,30 +392,6 @@ def _require_few(count: int) -> None:
             "shorter loops",
             "give --form rolled or fewer --timesteps",
         )
-
-
-def _needed(operators: Sequence[Any], outputs: Iterable[int]) -> list[Any]:
-    """The operators that the outputs depend on, in their order."""
-    needed, kept = set(outputs), []
-    for one in reversed(operators):
-        if not needed.isdisjoint(one.outputs) or not len(one.outputs):
-            needed.update(one.inputs)
-            kept.append(one)
-    return kept[::-1]
-
-
-def _compact(graph: Any, signatures: Iterable[Any]) -> None:
-    """Leave tensors out that no operator has."""
-    named = [*graph.inputs, *graph.outputs]
-    used = {int(at) for one in graph.operators for at in (*one.inputs, *one.outputs)} | {int(at) for at in named}
-    now = {at: place for place, at in enumerate(sorted(used - {-1}))} | {-1: -1}
-    graph.tensors = [graph.tensors[at] for at in now if at >= 0]
-    graph.inputs, graph.outputs = ([now[int(at)] for at in side] for side in (graph.inputs, graph.outputs))
-    for one in graph.operators:
-        one.inputs, one.outputs = ([now[int(at)] for at in side] for side in (one.inputs, one.outputs))
-    for entry in signatures:
-        for one in (*entry.inputs, *entry.outputs):
-            one.tensorIndex = now[int(one.tensorIndex)]
 
 
 def _drop_unused(tree: Any, called: Iterable[int]) -> None:
@@ -457,15 +410,7 @@ def _drop_unused(tree: Any, called: Iterable[int]) -> None:
             setattr(one.builtinOptions, name, now[at])
     for entry in tree.signatureDefs or ():
         entry.subgraphIndex = now[entry.subgraphIndex]
-    _drop_unused_buffers(tree)
-
-
-def _drop_unused_buffers(tree: Any) -> None:
-    holders = [*(one for graph in tree.subgraphs for one in graph.tensors), *(tree.metadata or ())]
-    now = {at: place for place, at in enumerate(sorted({0} | {one.buffer for one in holders}))}
-    tree.buffers = [tree.buffers[at] for at in now]
-    for one in {id(one): one for one in holders}.values():
-        one.buffer = now[one.buffer]
+    drop_unused_buffers(tree)
 
 
 def _calls(operator: Any) -> dict[str, int]:
