@@ -25,10 +25,11 @@ from rnnexport.source.trace import Graphs, initial_state
 from rnnexport.targets.base import BATCH_ARGUMENT, INITIAL_STATE, SIGNATURE, STEP, ExportOptions
 from rnnexport.targets.tflite.elements import NotFixed
 from rnnexport.targets.tflite.fusing import Fusion, fusion_of, with_operators
-from rnnexport.targets.tflite.metadata import bytes_of, tree_of
 from rnnexport.targets.tflite.recurrences import decisions
 from rnnexport.targets.tflite.replaying import Style, in_other_forms
+from rnnexport.targets.tflite.static_shapes import with_static_shapes
 from rnnexport.targets.tflite.steps import NotWrittenError, TooManyOperatorsError, written_out
+from rnnexport.targets.tflite.tree import bytes_of, tree_of
 
 _LOCATIONS = re.compile(r'fused\["(\w+):", "([^"@]+)@')
 _OP_LISTS = re.compile(r"(?:TF Select|Custom) ops: ([\w, ]+)")
@@ -131,12 +132,12 @@ def _written(graphs: Graphs, style: Style, finish: Finish) -> bytes:
     traced, custom = in_other_forms(graphs.main, style), bool(style.fused)
     sequence = graphs.sequence and in_other_forms(graphs.sequence, replace(style, fused={}))
     if not traced.signature.states:
-        return finish(_converted({SIGNATURE: traced.function}, custom=custom))
+        return with_static_shapes(finish(_converted({SIGNATURE: traced.function}, custom=custom)))
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
     if sequence is not None:
         functions[SIGNATURE] = sequence.function
     ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
-    data = finish(_converted(ordered, custom=custom))
+    data = with_static_shapes(finish(_converted(ordered, custom=custom)))
     return _named(data, {} if graphs.is_stream else {SIGNATURE: STEP})
 
 

@@ -94,7 +94,8 @@ class _Graph:
         shape, value = map(int, operator.inputs)
         return self._filled(value, shape, int(operator.outputs[0]))
 
-    def _broadcast(self, operator: Any) -> bool:
+    def _repeated(self, operator: Any) -> bool:
+        """BROADCAST_TO; and TILE, of one row."""
         value, shape = map(int, operator.inputs)
         return self._filled(value, shape, int(operator.outputs[0]))
 
@@ -121,7 +122,10 @@ class _Graph:
         data = self._tree.buffers[tensor.buffer].data
         if tensor.type not in _TYPES or data is None or not len(data):
             return None
-        array = np.frombuffer(np.asarray(data, np.uint8).tobytes(), _TYPES[tensor.type]).reshape(sizes_of(tensor))
+        array = self._numbers(value).reshape(sizes_of(tensor))
+        shape = (1,) * (len(wanted) - array.ndim) + array.shape
+        if any(size not in (1, many) for size, many in zip(shape, wanted, strict=True)):
+            return None
         return self._constant(np.broadcast_to(array, wanted))
 
     def _has_rows(self, source: Axis) -> bool:
@@ -222,10 +226,11 @@ class _Graph:
 
 
 _WRITTEN = {
-    "BROADCAST_TO": _Graph._broadcast,
+    "BROADCAST_TO": _Graph._repeated,
     "FILL": _Graph._fill,
     "RESHAPE": _Graph._reshape,
     "SLICE": _Graph._part,
+    "TILE": _Graph._repeated,
 }
 _MOST_SLICED = 5  # axes that STRIDED_SLICE takes
 # By TensorType.
