@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -284,6 +284,8 @@ class Target:
             without.
         limited: whether an artifact holds less than 2 GiB of weights.
         runtimes: those of the modules that run an artifact that start no thread when they are imported.
+        kernel_errors: how many times as far off as those of other runtimes the kernels of some operators are, by the
+            name of the operator.
     """
 
     name: str
@@ -302,6 +304,7 @@ class Target:
     weights_beside: str = ""
     limited: bool = False
     runtimes: tuple[str, ...] = ()
+    kernel_errors: Mapping[str, float] = field(default_factory=dict)
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""
@@ -316,6 +319,12 @@ class Target:
     def every_file(self, path: Path) -> tuple[Path, ...]:
         """The artifact at `path`, its companions, and the files beside it that hold weights. Raises as `read_proof`."""
         return (*self.files(path), *self.external_files(path))
+
+    def kernel_error(self, path: Path) -> float:
+        """The largest of `kernel_errors` that the artifact at `path` has an operator of. Raises as `operators`."""
+        if not self.kernel_errors:
+            return 1.0
+        return max((self.kernel_errors.get(name, 1.0) for name in self.operators(path)), default=1.0)
 
     def check_destination(self, path: Path) -> None:
         """Raise what `staged` would raise, at once, so that no minutes of work are spent before it.

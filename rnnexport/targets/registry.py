@@ -102,6 +102,9 @@ _TARGETS = (
         opsets=OPSETS,
         providers=(*PROVIDERS, *RUNTIMES),
         weights_beside=".data",
+        # ONNX Runtime's tanh is off by 6e-7 in a GRU, and so is its 1 - z: 2 to 5 times as much as in an LSTM, an RNN,
+        # Tanh and Sigmoid (1.31.1, on a CPU; `python -m benchmarks.kernels`).
+        kernel_errors={"GRU": 2.0},
     ),
     Target(
         name="tflite",

@@ -15,7 +15,7 @@ from rnnexport.targets.base import Runner
 from rnnexport.user_data.recordings import cut, joined
 from rnnexport.verification.compare import Wanted, compare_outputs, failed, merged_by_name
 from rnnexport.verification.report import FeedReport
-from rnnexport.verification.tolerance import Tolerances, leeway
+from rnnexport.verification.tolerance import Tolerances
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +66,11 @@ class Entry:
                 time_axis(specs[name], self.signature) if name in specs else None,
                 golden.kept.get(name),
                 golden.spread.get(name),
-                self._least(name, golden),
+                self.tolerances.least(name, golden.spread.get(name)),
                 length,
             )
             for name, value in golden.expected.items()
         }
-
-    def _least(self, name: str, golden: Golden) -> np.ndarray | None:
-        """The least bound of each value; the user's own bounds are all there are."""
-        if name not in golden.spread or self.tolerances.sets(name):
-            return None
-        return leeway(golden.spread[name])
 
     def judged(self, label: str, found: Arrays, wanted: Mapping[str, Wanted]) -> FeedReport:
         """What a call gave against what it should have given."""

@@ -26,8 +26,6 @@ from rnnexport.verification.tolerance import Tolerances
 # How many times as far from the truth as its source an artifact may be: other kernels round in another order, and take
 # other approximations of tanh and the logistic function. Measured by `make mutation` on artifacts that are right.
 LIMIT = 4.0
-# How many times as far as its spread an artifact may be off, where a sum starts from a bias.
-_IN_ORDER = 2.0
 # Of few values the ratio is less certain: the limit of a unit of so many is larger by the root of 2.
 _FEW = 20.0
 
@@ -54,7 +52,7 @@ class Precision:
         return self.whole <= LIMIT and self.unit <= self.limit
 
 
-def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances, *, in_order: bool = False) -> list[str]:
+def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances, *, spreads: float = 0.0) -> list[str]:
     """What is wrong with the precision of each output, in words; nothing where the user set a wider tolerance.
 
     Long sequences don't count: where a state adds up what goes in, both sides drift as one walk at random each does.
@@ -62,36 +60,35 @@ def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances, *, i
     Args:
         feeds: with their comparisons.
         tolerances: of the artifact.
-        in_order: see `precision`.
+        spreads: see `precision`.
     """
     calls: dict[str, list[Comparison]] = {}
     for one in chain.from_iterable(feed.outputs for feed in feeds if not feed.steps):
         calls.setdefault(one.name, []).append(one)
     # Where single values are wrong already, this would only say so again.
     found = {
-        name: precision(ones, in_order=in_order)
+        name: precision(ones, spreads=spreads)
         for name, ones in calls.items()
         if all(one.passed for one in ones) and not tolerances.loosens(name)
     }
     return [_told(name, one) for name, one in found.items() if one is not None and not one.passed]
 
 
-def precision(calls: Sequence[Comparison], *, in_order: bool = False) -> Precision | None:
+def precision(calls: Sequence[Comparison], *, spreads: float = 0.0) -> Precision | None:
     """The precision of one output over its calls; None where no call has a truth, or there are no values.
 
     Args:
         calls: of that output.
-        in_order: whether the runtime adds the products of a sum to its bias, one after the other. Of K of them it is
-            off by the root of K / 3 rounding errors of the bias, and TensorFlow by a few: it may be twice as far from
-            the truth as rounding moves the values, which cancel a large bias now and then.
+        spreads: how many times as far from the truth as rounding moves the values the artifact may be, whatever its
+            source is.
     """
     measured = [one.units for one in calls if one.units is not None and any(one.units.counts)]
     if not measured:
         return None
     found = reduce(UnitErrors.merged, measured)
     artifact, source = found.artifact.floats(), found.source.floats()
-    if in_order and found.spread.quanta:
-        most = [(_IN_ORDER / LIMIT) ** 2 * moved for moved in found.spread.floats()]
+    if spreads and found.spread.quanta:
+        most = [(spreads / LIMIT) ** 2 * moved for moved in found.spread.floats()]
         source = list(map(max, source, most))
     whole, values = _root(sum(artifact), sum(source)), sum(found.counts)
     if not found.divided:

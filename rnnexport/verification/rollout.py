@@ -20,7 +20,6 @@ from rnnexport.verification.compare import Comparison, Wanted, compare, failed, 
 from rnnexport.verification.entry_point import Entry, carry
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import Errors
-from rnnexport.verification.tolerance import leeway
 
 POINTS = 200  # of a curve at most
 _CALLS = 64  # measured at once at most, and fewer of many values
@@ -142,7 +141,7 @@ def _compared(name: str, block: _Block, entry: Entry, steps: Steps) -> Compariso
     axis = next((time_axis(one, entry.signature) for one in entry.signature.outputs if one.name == name), None)
     values = _laid([golden.expected[name] for golden in block.goldens], axis)
     truth, spread = (_laid_of_all(name, parts, axis) for parts in _truths(block.goldens))
-    least = None if spread is None or entry.tolerances.sets(name) else leeway(spread)
+    least = entry.tolerances.least(name, spread)
     found_values = _laid([found[name] for found in block.found], axis)
     result = compare(name, found_values, Wanted(values, truth, spread=spread, least=least), tolerance)
     point = partial(_on_the_curve, point=block.start // steps.span, span=steps.span)

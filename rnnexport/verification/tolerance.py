@@ -116,10 +116,16 @@ class Tolerances:
     Attributes:
         default: what the export found right for the model (its dtypes, and how certain the source is), or the default.
         override: what the user asks for instead. It holds at every length.
+        kernel_error: how many times as far off as others the kernels of the artifact's runtime are.
     """
 
     default: Tolerance = field(default_factory=Tolerance)
     override: Override = field(default_factory=Override)
+    kernel_error: float = 1.0
+
+    def least(self, output: str, spread: np.ndarray | None) -> np.ndarray | None:
+        """The least bound of each value of an output; None where there is none, or the user's own is all there is."""
+        return None if spread is None or self.sets(output) else self.kernel_error * leeway(spread)
 
     def of(self, output: str, timesteps: int) -> Tolerance:
         """The tolerance of one output of a call of so many timesteps."""
