@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from rnnexport.targets.registry import target
 from rnnexport.verification.compare import Wanted, compare, excess
-from rnnexport.verification.tolerance import Bounds, Tolerance, allowed, bounds, leeway
+from rnnexport.verification.tolerance import Bounds, Override, Tolerance, Tolerances, allowed, bounds, leeway
 
 T = Tolerance(rtol=1e-5, atol=2e-6)
 VALUE = np.array([1.0, -2.0, 0.0, 100.0], "float32")
@@ -51,3 +54,36 @@ def test_whole_numbers_are_free_where_their_bound_is_infinite_and_nowhere_else()
     assert found.passed
     assert (found.bounds.wider, found.bounds.coarse, found.bounds.largest) == (1, 1, 1.0)
     assert not compare("ids", np.array([3, 2, 1, 0]), wanted, T).passed
+
+
+def recurrent(operator, gates):
+    """A file of one recurrent operator, behind an If: its branches count too."""
+    weights = {"W": (1, 2 * gates, 3), "R": (1, 2 * gates, 2)}
+    held = [helper.make_tensor(n, TensorProto.FLOAT, s, np.zeros(np.prod(s))) for n, s in weights.items()]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    branch = helper.make_graph(
+        [helper.make_node(operator, ["x", "W", "R"], ["y"], hidden_size=2)], "branch", [], [output]
+    )
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 1, 3]),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+    ]
+    return helper.make_model(helper.make_graph([node], "g", inputs, [output], held))
+
+
+@pytest.mark.parametrize(("operator", "gates", "error"), [("GRU", 3, 2.0), ("LSTM", 4, 1.0)])
+def test_a_value_of_a_file_with_a_gru_may_be_twice_as_far_off_where_rounding_decides(operator, gates, error, tmp_path):
+    onnx.save(recurrent(operator, gates), tmp_path / "m.onnx")
+    assert target("onnx").kernel_error(tmp_path / "m.onnx") == error
+    tolerances = Tolerances(T, kernel_error=error)
+    least = tolerances.least("y", SPREAD)
+    np.testing.assert_allclose(least, error * 1.5 * SPREAD)
+    np.testing.assert_allclose(allowed(T, VALUE, least), [1.2e-5, error * 1.5e-3, 2e-6, np.inf])
+
+
+def test_a_bound_of_the_user_is_all_there_is():
+    tolerances = Tolerances(T, Override(atols={"y": 1e-4}), kernel_error=2.0)
+    assert tolerances.least("y", SPREAD) is None
+    assert tolerances.least("z", SPREAD) is not None
+    assert tolerances.least("z", None) is None
