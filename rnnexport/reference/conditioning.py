@@ -33,7 +33,7 @@ _DTYPES = {"bfloat16": (8, 2.0**-126), "float16": (11, 2.0**-24), "float32": (24
 # thousand is left by all of them where it is. Of a large model, which takes long to run, the first is enough where it
 # moves all values of a call by far less than the tolerance, and none of them by a step: now and then one is on an edge
 # that another pair would have shown. Where rows do not depend on each other, all but that one are copies of each row
-# in one pair of runs, which costs a fraction.
+# in one run, which costs a fraction.
 _PAIRS = 6
 _LARGE = 1 << 24  # bytes of weights
 # The spread of six pairs over that of one, as it usually is.
@@ -146,7 +146,7 @@ class Conditioning:
         """Open the pairs that there are not yet: copies of the rows in one, where a copy gives what its row does."""
         seed = 0 if self._first is None else 1
         if self._is_row_by_row(golden):
-            self._others = [self._sample(seed, _PAIRS - seed)]
+            self._others = [self._sample(seed, 2 * (_PAIRS - seed))]
         else:
             self._others = [self._sample(one, 1) for one in range(seed, _PAIRS)]
 
@@ -184,7 +184,9 @@ class Conditioning:
 
 
 class Sample:
-    """A pair of runs of a program that rounds at random, one with the opposite errors of the other.
+    """Runs of a program that rounds at random: a pair of them, one with the opposite errors of the other.
+
+    Where each row has copies it is one run: as many copies as pairs have runs are over an edge nearby as surely.
 
     Args:
         run: of the model in float64.
@@ -199,9 +201,10 @@ class Sample:
     ) -> None:
         self._signature, self._copies = signature, copies
         digits, least = dtype
-        self._rounds = [Rounding(digits, least, sign * _ERRORS * 2.0**-digits, seed) for sign in (1, -1)]
+        signs = (1, -1) if copies == 1 else (1,)
+        self._rounds = [Rounding(digits, least, sign * _ERRORS * 2.0**-digits, seed) for sign in signs]
         self._runs = list(map(run.rounding, self._rounds))
-        self._before: list[Arrays] = [{}, {}]
+        self._before: list[Arrays] = [{} for _ in signs]
 
     @property
     def has_steps(self) -> bool:
@@ -209,7 +212,7 @@ class Sample:
         return any(one.has_steps for one in self._rounds)
 
     def of(self, golden: Golden) -> Iterator[Arrays]:
-        """What both runs give, by copy; nothing where they can't be run.
+        """What the runs give, by copy; nothing where they can't be run.
 
         Copies of much are run one after the other.
         """

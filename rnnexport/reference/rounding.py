@@ -108,7 +108,7 @@ class Rounding:
 
     def __init__(self, digits: int, least: float, unit: float, seed: int) -> None:
         self.has_steps = False
-        self._split = 2.0 ** (_DIGITS - digits) + 1
+        self._lower = np.int64((1 << (_DIGITS - digits)) - 1)
         self._least = least / abs(unit)
         self._random_numbers = unit * np.random.default_rng(seed).uniform(-1, 1, _POOL)
         self._used = 0
@@ -158,14 +158,16 @@ class Rounding:
 
     def _rounded(self, exact: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
         with np.errstate(all="ignore"):
-            off = np.abs(exact)
+            off = np.asarray(np.abs(exact))
             off += self._least
-            off = off * self._random(exact.shape)
+            off *= self._random(exact.shape)
             held = self._held(exact)
             if squares is not None:
                 off += np.sqrt(squares) * self._random(exact.shape)
                 held &= self._held(squares)  # what is left of large terms may have few digits
-            return np.where(held, exact, exact + off)
+            np.putmask(off, held, -0.0)  # which leaves a 0 of either sign as it is
+            found: np.ndarray = np.add(exact, off, out=off if off.dtype == exact.dtype else None)
+            return found
 
     def approximated(self, values: np.ndarray) -> np.ndarray:
         """The values off by a quarter of what one operation moves a 1 by, and of no other sign.
@@ -192,13 +194,12 @@ class Rounding:
         return start
 
     def _held(self, values: np.ndarray) -> np.ndarray:
-        """Where the narrower dtype has the value itself: its lower digits are 0 (Veltkamp). So are NaN and inf."""
+        """Where the narrower dtype has the value itself: its lower digits are 0, as those of inf are."""
         if values.dtype == np.complex128:
-            held: np.ndarray = self._held(values.real) & self._held(values.imag)
-            return held
-        wide = values * self._split
-        exact: np.ndarray = ~(np.abs(wide - (wide - values) - values) > 0)
-        return exact
+            both: np.ndarray = self._held(values.real) & self._held(values.imag)
+            return both
+        held: np.ndarray = (values.view(np.int64) & self._lower) == 0
+        return held
 
 
 class _Namespace:
