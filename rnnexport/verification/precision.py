@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
 
+import numpy as np
+
 from rnnexport.verification.compare import Comparison
 from rnnexport.verification.report import FeedReport
 from rnnexport.verification.statistics import UnitErrors
@@ -82,29 +84,28 @@ def precision(calls: Sequence[Comparison], *, spreads: float = 0.0) -> Precision
         spreads: how many times as far from the truth as rounding moves the values the artifact may be, whatever its
             source is.
     """
-    measured = [one.units for one in calls if one.units is not None and any(one.units.counts)]
+    measured = [one.units for one in calls if one.units is not None and one.units.counts.any()]
     if not measured:
         return None
     found = reduce(UnitErrors.merged, measured)
     artifact, source = found.artifact.floats(), found.source.floats()
-    if spreads and found.spread.quanta:
-        most = [(spreads / LIMIT) ** 2 * moved for moved in found.spread.floats()]
-        source = list(map(max, source, most))
-    whole, values = _root(sum(artifact), sum(source)), sum(found.counts)
+    if spreads:
+        source = np.fmax(source, (spreads / LIMIT) ** 2 * found.spread.floats())
+    whole, values = _root(artifact.sum(), source.sum()), int(found.counts.sum())
     if not found.divided:
-        return Precision(whole)
+        return Precision(float(whole))
     # The source is taken to be as far from the truth at each unit as it is on the average at least.
-    usual = sum(source) / values
-    by_unit = zip(found.counts, artifact, source, strict=True)
-    ratios = [_root(ours, max(theirs, usual * count)) for count, ours, theirs in by_unit]
-    worst = max(range(len(ratios)), key=ratios.__getitem__)
-    return Precision(whole, ratios[worst], worst, LIMIT * math.sqrt(1 + _FEW * len(ratios) / values))
+    usual = source.sum() / values
+    ratios = _root(artifact, np.fmax(source, usual * found.counts))
+    worst = int(np.argmax(ratios))
+    return Precision(float(whole), float(ratios[worst]), worst, LIMIT * math.sqrt(1 + _FEW * len(ratios) / values))
 
 
-def _root(artifact: float, source: float) -> float:
-    if source > 0 or math.isnan(artifact):
-        return math.sqrt(artifact / source) if source > 0 else math.nan
-    return 0.0 if artifact == 0 else math.inf
+def _root(artifact: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """The root of the ratios; infinite where only the artifact is off."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: np.ndarray = np.where(artifact == 0, 0.0, np.sqrt(artifact / source))
+    return found
 
 
 def _told(name: str, one: Precision) -> str:

@@ -95,9 +95,9 @@ def test_a_bound_of_the_user_is_not_what_errors_are_measured_in():
 def test_numbers_of_any_size_have_a_precision_and_no_values_have_none():
     huge = np.full((2, 3), 1e200)
     assert precision([compare("y", huge, Wanted(huge, huge), Tolerance())]).passed
-    nothing = Comparison(
-        "y", True, Errors(), Tolerance(), units=UnitErrors((0,), Sums((0,), (0.0,)), Sums((0,), (0.0,)), divided=False)
-    )
+    none = Sums.of(np.zeros(1))
+    units = UnitErrors(np.zeros(1, np.int64), none, none, none, divided=False)
+    nothing = Comparison("y", True, Errors(), Tolerance(), units=units)
     assert precision([nothing]) is None
     assert precision([nothing, call(0.0)]).passed
 
@@ -112,7 +112,8 @@ def test_without_a_truth_or_with_a_tolerance_of_the_user_there_is_no_verdict():
 def test_what_is_wrong_value_by_value_is_not_said_twice_and_nan_is_no_precision():
     assert precision_problems(feeds(call(1.0)), Tolerances()) == []
     assert not Precision(float("nan")).passed
-    unknown = UnitErrors((1,), Sums.of(np.array([np.nan])), Sums.of(np.array([1.0])), divided=False)
+    nan, one = Sums.of(np.array([np.nan])), Sums.of(np.array([1.0]))
+    unknown = UnitErrors(np.ones(1, np.int64), nan, one, one, divided=False)
     assert precision_problems(feeds(replace(call(0.0), units=unknown)), Tolerances())
 
 

@@ -71,6 +71,9 @@ class Artifact:
     inputs: tuple = tuple(RuntimeTensor(name, *SPECS[name]) for name in ("x", "s"))
     outputs: tuple = tuple(RuntimeTensor(name, *SPECS[name]) for name in ("y", "mean", "n"))
 
+    def kernel_error(self, path):
+        return 1.0
+
     @contextmanager
     def runner(self, path, provider, *, tf32=False):
         yield self
