@@ -223,7 +223,7 @@ CURES = {
     "size of the data in C": Case(
         of(lambda y: operation("Positive", lambda y: y[y > 0.1])(y)),
         "c",
-        r"has a size that only the data tell.*; export it to onnx, saved-model or numpy",
+        r"no C form of NonZero in .*; export to another format",
         {"to": "numpy"},
         {"batch": 1},
     ),

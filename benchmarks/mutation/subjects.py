@@ -185,7 +185,7 @@ def _fresh(source: SourceModel, boundary: Boundary, seeds: int) -> list[tuple[Go
     described = describe_with_truth(source, boundary, FIRST_SEED)
     run = Float64Run(described.traced, described.no_truth)
     signature = described.signature
-    conditioning = Conditioning(run, signature, narrowest(source))
+    conditioning = Conditioning(run, signature, narrowest(source, None))
     found = [_calls(source, signature, FIRST_SEED + at, run.truth) for at in range(seeds)]
     if run.no_truth:
         raise AssertionError(f"{source.name} has no float64 truth: {run.no_truth}")

@@ -236,7 +236,7 @@ _TRUE = ("allow-unsafe", "deterministic", "portable")
 # What stands behind an option and is its value: a placeholder, a number, a file or module, or one of its choices.
 _VALUE = (
     r"[A-Z][A-Z_]*(?:\.\w+)?\b|-?\d[\d.]*\b|\w+[./:][\w./:]*\w|(?:tf_)?keras\b|float\d+\b|native\b|scan\b|unroll\b|loop\b"
-    r"|rolled\b|fused\b|order\b|name\b|libm\b|inside\b|beside\b|none\b|dynamic\b|\w+=\w+|(?<=-names )\w[^\s,;:]*"
+    r"|auto\b|rolled\b|fused\b|order\b|name\b|libm\b|inside\b|beside\b|none\b|dynamic\b|\w+=\w+|(?<=-names )\w[^\s,;:]*"
 )
 _OPTION = re.compile(rf"(?<![\w-])(?:--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)|-(o))\b(?: ({_VALUE}))?")
 

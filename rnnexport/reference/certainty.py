@@ -17,6 +17,7 @@ from rnnexport.verification.tolerance import Tolerance, leeway
 
 if TYPE_CHECKING:
     from rnnexport.source.model import SourceModel
+    from rnnexport.source.trace import TracedModel
 
 # How far apart two right computations may be, in units of what one rounding step of the inputs does to the source.
 _ROUNDING_STEPS = 2.0
@@ -29,17 +30,23 @@ _UNCERTAIN = 4  # feeds that the certainty of a source is measured on: the first
 _WIDEST = {"bfloat16": 1e-1, "float16": 5e-2, "float32": 1e-3, "float64": 1e-3}
 
 
-def tolerance_of(source: SourceModel, signature: Signature, runs: Sequence[tuple[Feed, Arrays]]) -> Tolerance:
+def tolerance_of(
+    source: SourceModel,
+    signature: Signature,
+    runs: Sequence[tuple[Feed, Arrays]],
+    traced: TracedModel | None = None,
+) -> Tolerance:
     """The default one, or `_ROUNDING_STEPS` times what one rounding step of the inputs does to the source.
 
     Args:
         source: the model.
         signature: what goes in and comes out.
         runs: feeds, with what the source gave for them.
+        traced: see `narrowest`.
     """
     from rnnexport.source.eager import reference
 
-    dtype = narrowest(source)
+    dtype = narrowest(source, traced)
     moved = [
         largest_excess(expected, reference(source, signature, rounded(feed, 10.0 ** -_PRECISIONS[dtype]).arrays))
         for feed, expected in runs[:_UNCERTAIN]
@@ -85,11 +92,19 @@ def largest_excess(one: Arrays, other: Arrays, tolerance: Tolerance = _USUAL) ->
     return max((excess(other[name], one[name], tolerance) for name in one), default=0.0)
 
 
-def narrowest(source: SourceModel) -> str:
-    """The narrowest dtype that a layer computes in, or that an artifact does which is cast."""
-    from rnnexport.source.api import layers_by_dtype
+def narrowest(source: SourceModel, traced: TracedModel | None) -> str:
+    """The narrowest dtype that a layer computes in, or, of an artifact that is cast, that any number of its source has.
 
-    found = [*layers_by_dtype(source.api.layers(source.model)), *([source.cast] if source.cast else [])]
+    Args:
+        source: the model.
+        traced: its graph; None where there is none.
+    """
+    from rnnexport.source.api import layers_by_dtype
+    from rnnexport.source.floats import floats_in
+
+    found = {*layers_by_dtype(source.api.layers(source.model))}
+    if source.cast:
+        found |= {source.cast} | (set() if traced is None else floats_in(traced) & _PRECISIONS.keys())
     return min(found, key=_PRECISIONS.__getitem__, default="float32")
 
 

@@ -83,13 +83,13 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         for feed, expected in (*runs, *beside_runs(signature, learner), *learner.chunk_runs())
     )
     converted = None if traced is None else _converted(traced)
-    run, dtype = Float64Run(traced, no_truth, converted), narrowest(source)
+    run, dtype = Float64Run(traced, no_truth, converted), narrowest(source, traced)
     tolerance, conditioning = tolerance_for(dtype), Conditioning(run, signature, dtype)
     found, no_truth = _measured(goldens, run, conditioning, tolerance)
     goldens = without_daring(map(_bare, found)) if no_truth else found
     require_conditioned(source.name, goldens, tolerance, cast=bool(source.cast))
     if not any(golden.spread for golden in goldens):
-        tolerance = tolerance_of(source, signature, runs)
+        tolerance = tolerance_of(source, signature, runs, traced)
     notes = learner.notes() + uncertain_outputs(found, goldens)
     asked = branch_goldens(source, traced, goldens, seed, learner)
     more = asked.goldens
@@ -97,7 +97,7 @@ def describe_with_truth(source: SourceModel, boundary: Boundary, seed: int = 0) 
         more, no_truth = _measured(more, run, conditioning, tolerance)
         if no_truth:
             goldens, more = without_daring(map(_bare, goldens)), tuple(map(_bare, more))
-            tolerance = tolerance_of(source, signature, runs)
+            tolerance = tolerance_of(source, signature, runs, traced)
     known = Described(signature, (*goldens, *more), tolerance, traced, no_truth, asked.coverage(notes))
     return replace(known, no_witness=run.no_witness, fault=run.fault, converted=converted)
 
@@ -218,4 +218,4 @@ def describe_unverified(source: SourceModel, boundary: Boundary) -> Described:
     signature, traced, _ = traced_at(source, boundary)
     runs, _ = runs_of(source, signature, _SEED)
     goldens = tuple(golden_of(feed, expected, _SEED) for feed, expected in runs)
-    return Described(signature, goldens, tolerance_for(narrowest(source)), traced, "it was not verified")
+    return Described(signature, goldens, tolerance_for(narrowest(source, traced)), traced, "it was not verified")

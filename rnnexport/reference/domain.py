@@ -226,7 +226,8 @@ class Judge:
             return self._of_graph(self._traced, feed)
         expected = reference(self._source, self._signature, feed)
         if self._traced is not None:
-            tolerance = tolerance_for(narrowest(self._source)).for_length(timesteps(feed, self._signature))
+            dtype = narrowest(self._source, self._traced)
+            tolerance = tolerance_for(dtype).for_length(timesteps(feed, self._signature))
             agrees = largest_excess(expected, self._of_graph(self._traced, feed), tolerance) <= 1
             # Where it does not, eager Keras alone says what is right.
             self._traced, self._agreed = self._traced if agrees else None, self._agreed + 1

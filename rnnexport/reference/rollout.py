@@ -129,7 +129,7 @@ def _calls(source: SourceModel, described: Described, count: int, chunk: int, pr
     # A float64 run that the goldens showed to be no truth of this source is none here.
     traced = None if described.no_truth else described.traced
     run = Float64Run(traced, described.no_truth, described.converted)
-    conditioning = Conditioning(run, signature, narrowest(source))
+    conditioning = Conditioning(run, signature, narrowest(source, described.traced))
     expected: Arrays = {}
     truth: Arrays = {}
     for call in range(count // chunk):

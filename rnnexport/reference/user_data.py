@@ -66,7 +66,10 @@ def goldens_of(
     from rnnexport.reference.certainty import narrowest
     from rnnexport.reference.float64 import Float64Run
 
-    run, dtype = Float64Run(described.traced, described.no_truth, described.converted), narrowest(source)
+    run, dtype = (
+        Float64Run(described.traced, described.no_truth, described.converted),
+        narrowest(source, described.traced),
+    )
     for _, piece in groupby(calls, key=lambda call: call.piece):
         own = copy(run)  # a reading that fails on one piece is there again for the next
         conditioning = Conditioning(own, described.signature, dtype)

@@ -273,6 +273,15 @@ def hidden_state(variable_name: str) -> ConversionError:
     )
 
 
+def random_numbers(name: str) -> ConversionError:
+    """The refusal of a model that may draw random numbers as it is called."""
+    return ConversionError(
+        f"{name} may draw random numbers",
+        "a model that gives the same for the same inputs",
+        "leave that layer out of the model that is exported: what it does in training is not wanted there",
+    )
+
+
 def ragged_input(name: str, model_name: str) -> ConversionError:
     """The refusal of an input whose rows have lengths of their own, which no artifact's tensor has."""
     return ConversionError(

@@ -275,3 +275,13 @@ def _imported(traced: TracedModel, graph_def: Any) -> TracedModel:
 def _narrowed(tensor: tf.Tensor) -> tf.Tensor:
     kind = _NARROWED.get(tensor.dtype.as_datatype_enum)
     return tensor if kind is None else tf.cast(tensor, kind)
+
+
+def floats_in(traced: TracedModel) -> set[str]:
+    """The floating-point dtypes of all tensors of a graph and of the functions that it may call."""
+    graph = traced.function.graph.as_graph_def()
+    types = {
+        number for node in every_node(graph) for attr in node.attr.values() for number in (attr.type, *attr.list.type)
+    }
+    found = {tf.as_dtype(number) for number in types if number}
+    return {dtype.name for dtype in found if dtype.is_floating}

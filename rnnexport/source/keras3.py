@@ -26,6 +26,7 @@ from rnnexport.source.api import (
     inputs_of,
     names_in,
     opened,
+    random_numbers,
     rows_of_states,
 )
 from rnnexport.source.configs import Config, KerasApiName
@@ -212,6 +213,9 @@ class Keras3:
         known = {id(variable): variable for variable in [*model.variables, *self._of_metrics(model)]}
         for key in set(scope.state_mapping) - set(map(id, mapped)):
             if key not in known:
+                value = scope.state_mapping[key]
+                if value.dtype.is_integer and value.shape == (2,):  # that of a keras.random.SeedGenerator
+                    raise random_numbers("a seed generator that no layer tracks")
                 raise hidden_state("(one that no layer tracks)")
             if "seed_generator" not in known[key].path:
                 # Carried out in the graph that is traced: it is looked for there whether an output depends on it.

@@ -18,7 +18,7 @@ from rnnexport.compat.tensorflow import set_flag
 from rnnexport.core.errors import ConversionError, ForeignCode, layer_of, reason
 from rnnexport.core.names import SourceNames
 from rnnexport.core.signature import Signature, TensorSpec, argument_name, as_text
-from rnnexport.source.api import hidden_state
+from rnnexport.source.api import hidden_state, random_numbers
 from rnnexport.source.freezing import OPEN_FROM, Frozen, array_of, frozen, imported, interpret_compiled, live
 from rnnexport.source.freezing import needed as part_of
 from rnnexport.source.graphs import CASES, every_node
@@ -182,11 +182,7 @@ def _refuse_assignments(concrete: Any) -> None:
     """A write to a variable is state that the artifact would have to keep hidden; so is a random number's."""
     for node in every_node(part_of(concrete.graph.as_graph_def(), [tensor.name for tensor in concrete.outputs])):
         if node.op in ("RngReadAndSkip", "RngSkip"):
-            raise ConversionError(
-                f"{node.name} may draw random numbers",
-                "a model that gives the same for the same inputs",
-                "leave that layer out of the model that is exported: what it does in training is not wanted there",
-            )
+            raise random_numbers(node.name)
         if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
             raise hidden_state(f"written by {node.name}")
 

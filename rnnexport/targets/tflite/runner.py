@@ -14,7 +14,7 @@ import numpy as np
 from rnnexport.core.errors import MismatchError, ProviderError, UsageError
 from rnnexport.core.signature import argument_name
 from rnnexport.targets.base import SIGNATURE, STEP, Runner, RuntimeTensor
-from rnnexport.targets.tflite.metadata import holds_state
+from rnnexport.targets.tflite.metadata import holds_state, operators
 from rnnexport.targets.tflite.micro import open_micro
 
 PLAIN = "no-xnnpack"
@@ -38,8 +38,8 @@ class TFLiteRunner:
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, opened: Open, entry: str, *, holds_state: bool) -> None:
-        self._opened, self._entry, self._holds_state = opened, entry, holds_state
+    def __init__(self, opened: Open, entry: str, *, holds_state: bool, has_loops: bool = False) -> None:
+        self._opened, self._entry, self._holds_state, self._has_loops = opened, entry, holds_state, has_loops
         self._shapes: Shapes | None = None
         self._used = False
         self._interpreter = interpreter = opened()
@@ -74,7 +74,8 @@ class TFLiteRunner:
     def _require_same(self, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> None:
         reset, cure = ", after a reset of all variables", "--form rolled has no state that could be left"
         if not self._holds_state:
-            reset, cure = "", "--batch N, one size, has not been seen to do that"
+            cure = "--form unroll and --timesteps" if self._has_loops else "--batch N, one size,"
+            reset, cure = "", f"{cure} has not been seen to do that"
         if not all(np.array_equal(array, second[name], equal_nan=True) for name, array in first.items()):
             raise MismatchError(
                 f"a later call of the same inputs gives something else{reset} ({cure})",
@@ -85,7 +86,7 @@ class TFLiteRunner:
     def at(self, entry: str) -> TFLiteRunner:
         if entry not in self.entries:
             raise KeyError(entry)
-        return TFLiteRunner(self._opened, entry, holds_state=self._holds_state)
+        return TFLiteRunner(self._opened, entry, holds_state=self._holds_state, has_loops=self._has_loops)
 
     def placement(self) -> None:
         return None
@@ -117,7 +118,8 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Runne
     try:
         delegates = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if provider == PLAIN else OpResolverType.AUTO
         opened = partial(Interpreter, model_path=str(path), experimental_op_resolver_type=delegates)
-        runner = TFLiteRunner(opened, main_signature(opened()), holds_state=holds_state(path))
+        held, loops = holds_state(path), "WHILE" in operators(path)
+        runner = TFLiteRunner(opened, main_signature(opened()), holds_state=held, has_loops=loops)
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
     yield runner
