@@ -5,7 +5,8 @@ length, so it is filled in blocks, by a loop in the loop:
 
     Before: while cond: y[t] = step
     After:  while cond: block = zeros(K); while cond and k < K: block[k] = step
-                        y = concat(y, block)
+                        y = concat(y, block)            the length is open
+                        y[t : t + K] = block            it is known, and LiteRT knows all shapes before it runs
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from rnnexport.compat.tensorflow import dynamic_update_slice, smart_constant_value
 from rnnexport.targets.tflite.recurrences import counts, number_of, plain
 from rnnexport.targets.tflite.stacking import Stacked
 
@@ -51,7 +53,7 @@ class Loop:
         filled = _counted(self.body) if self.in_blocks else {}
         counted = {at: counter for at, counter in filled.items() if _is_filled(lists[at], carried[counter])}
         tensors = [
-            one if at not in lists else lists[at].zeros(0) if at in counted else lists[at].elements()
+            one if at not in lists else _empty(lists[at]) if at in counted else lists[at].elements()
             for at, one in enumerate(carried)
         ]
         found = self._loop(tensors, lists, counted) if counted else self._plain(tensors, lists)
@@ -59,7 +61,9 @@ class Loop:
 
     def _list(self, given: Stacked, tensor: tf.Tensor, counted: bool) -> Stacked:
         """A list behind the loop; one that was filled may have ended early."""
-        if counted:
+        if counted and (count := _known(given)) is not None:
+            tensor = tensor[:count]
+        elif counted:
             rest = given.zeros(given.count - tf.shape(tensor)[0])
             tensor = tf.concat([tensor, rest], 0)
         return replace(given, tensor=tensor)
@@ -83,7 +87,7 @@ class Loop:
 
         def block(*values: tf.Tensor) -> list[tf.Tensor]:
             parts = {at: replace(lists[at], base=values[counter]) for at, counter in counted.items()}
-            began = [parts[at].zeros(_BLOCK) if at in parts else one for at, one in enumerate(values)]
+            began = [_block(parts[at], one) if at in parts else one for at, one in enumerate(values)]
 
             def step(k: tf.Tensor, *inner: tf.Tensor) -> list[tf.Tensor]:
                 return [k + 1, *_tensors(self.step(_with_lists(inner, {**lists, **parts})))]
@@ -93,9 +97,12 @@ class Loop:
 
             inner_shapes = [one.shape if at in parts else shapes[at] for at, one in enumerate(began)]
             count, *ended = _while(inside, step, [tf.constant(0), *began], [tf.TensorShape(()), *inner_shapes])
-            return [tf.concat([values[at], one[:count]], 0) if at in parts else one for at, one in enumerate(ended)]
+            return [
+                _with_block(parts[at], values[at], one, count) if at in parts else one for at, one in enumerate(ended)
+            ]
 
-        grown = [tf.TensorShape([None, *one[1:]]) if at in counted else one for at, one in enumerate(shapes)]
+        grows = {at for at in counted if _known(lists[at]) is None}
+        grown = [tf.TensorShape([None, *one[1:]]) if at in grows else one for at, one in enumerate(shapes)]
         return _while(goes_on, block, tensors, grown)
 
     def _shapes(self, tensors: Sequence[tf.Tensor]) -> list[tf.TensorShape]:
@@ -104,6 +111,35 @@ class Loop:
             one.shape if given.dtype == tf.variant else given.shape
             for one, given in zip(tensors, self.operation.outputs, strict=True)
         ]
+
+
+def _known(given: Stacked) -> int | None:
+    """The length of a list; None for an open one."""
+    found = smart_constant_value(given.count) if isinstance(given.count, tf.Tensor) else given.count
+    return None if found is None else int(found)
+
+
+def _empty(given: Stacked) -> tf.Tensor:
+    """A list before its first block: whole blocks of zeros, or, of an open length, none."""
+    count = _known(given)
+    return given.zeros(0 if count is None else -(-count // _BLOCK) * _BLOCK)
+
+
+def _block(part: Stacked, elements: tf.Tensor) -> tf.Tensor:
+    """The zeros of the next block, which begins at `part.base`."""
+    if _known(part) is None:
+        return part.zeros(_BLOCK)
+    return tf.gather(elements, part.base + tf.range(_BLOCK))
+
+
+def _with_block(part: Stacked, elements: tf.Tensor, block: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The list with a block, of which `count` elements were written; the others are zeros."""
+    if _known(part) is None:
+        return tf.concat([elements, block[:count]], 0)
+    start = tf.stack([part.base, *[tf.constant(0)] * (elements.shape.rank - 1)])
+    found = dynamic_update_slice(elements, block, start)
+    found.set_shape(elements.shape)
+    return found
 
 
 def _while(

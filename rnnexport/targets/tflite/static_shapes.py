@@ -2,6 +2,7 @@
 
     Before: RESHAPE(x_B66, PACK(SHAPE(x)[0], 36))         After: RESHAPE(x_B66, [-1, 36])
     Before: FILL(PACK(SHAPE(x_B66)[0], U), 0)             After: SELECT_V2(r < r, 0_1U, 0_1U), r_B1 = x[:, 0, 0]
+    Before: WHILE(0_TBU)                                  After: WHILE(TILE(0_111, [T, B, U]))
 
 LiteRT plans the memory of a file anew behind each tensor whose shape it learns in a call, and then its XNNPACK
 delegate can be wrong in later calls (ai-edge-litert 2.3.0, see docs/runtimes.md). Where all shapes follow from those of
@@ -99,34 +100,54 @@ class _Graph:
         value, shape = map(int, operator.inputs)
         return self._filled(value, shape, int(operator.outputs[0]))
 
+    def _carried(self, operator: Any) -> bool:
+        """What a loop begins with, if that is one number again and again: the file would hold it as often."""
+        operator.inputs = [self._told_once(int(at)) for at in operator.inputs]
+        return False
+
+    def _told_once(self, value: int) -> int:
+        tensor = self._graph.tensors[value]
+        if not self._is_constant(value) or tensor.type not in _TYPES:
+            return value
+        array = self._numbers(value)
+        if array.size <= _MOST_WRITTEN or np.any(array.view(np.uint8) != np.tile(array[:1].view(np.uint8), array.size)):
+            return value
+        sizes = sizes_of(tensor)
+        made = self._new(value, "again", sizes)
+        one, times = self._constant(array[:1].reshape([1] * len(sizes))), self._constant(np.array(sizes, np.int32))
+        self._add("TILE", [one, times], [made], schema().TileOptionsT())
+        return made
+
     def _filled(self, value: int, shape: int, output: int) -> bool:
         """A value once for each row, chosen by what is never so: it has a size for each row, and no other use."""
         sizes = sizes_of(self._graph.tensors[output])
         if self._is_constant(shape) or sizes.count(-1) != 1:
             return False
         axis = sizes.index(-1)
-        source = self._source(shape, axis)
-        spread = self._spread(value, sizes, axis)
-        if source is None or spread is None or not self._has_rows(source):
+        source, row = self._source(shape, axis), self._row(value, sizes, axis)
+        if source is None or row is None or not self._has_rows(source):
             return False
         never = self._never_so(source, axis, len(sizes))
-        self._add("SELECT_V2", [never, spread, spread], [output], schema().SelectV2OptionsT())
+        own = [-1 if at == axis else size for at, size in enumerate(sizes_of(self._graph.tensors[row]))]
+        chosen = output if own == sizes else self._new(row, "rows", own)
+        self._add("SELECT_V2", [never, row, row], [chosen], schema().SelectV2OptionsT())
+        if chosen != output:
+            times = [1 if at == axis else many // size for at, (size, many) in enumerate(zip(own, sizes, strict=True))]
+            self._add("TILE", [chosen, self._constant(np.array(times, np.int32))], [output], schema().TileOptionsT())
         return True
 
-    def _spread(self, value: int, sizes: Sequence[int], axis: int) -> int | None:
-        """A tensor that has all sizes but the open one, which is 1; None where there is none."""
+    def _row(self, value: int, sizes: Sequence[int], axis: int) -> int | None:
+        """A value with the axes of `sizes`, each of that size or 1, which the open one is; None where it is no such."""
         tensor = self._graph.tensors[value]
-        wanted = [1 if at == axis else size for at, size in enumerate(sizes)]
-        if sizes_of(tensor) == wanted:
-            return value
-        data = self._tree.buffers[tensor.buffer].data
-        if tensor.type not in _TYPES or data is None or not len(data):
+        own, wanted = sizes_of(tensor), [1 if at == axis else size for at, size in enumerate(sizes)]
+        padded = [1] * (len(wanted) - len(own)) + own
+        if any(size not in (1, many) for size, many in zip(padded, wanted, strict=True)):
             return None
-        array = self._numbers(value).reshape(sizes_of(tensor))
-        shape = (1,) * (len(wanted) - array.ndim) + array.shape
-        if any(size not in (1, many) for size, many in zip(shape, wanted, strict=True)):
-            return None
-        return self._constant(np.broadcast_to(array, wanted))
+        if tensor.type not in _TYPES or not self._is_constant(value):
+            return value if padded == own else None
+        array = self._numbers(value).reshape(padded)
+        # A constant of a whole sequence of zeros would be as large as that.
+        return self._constant(np.broadcast_to(array, wanted) if np.prod(wanted) <= _MOST_WRITTEN else array)
 
     def _has_rows(self, source: Axis) -> bool:
         """Whether a tensor can be compared, and has something in each row."""
@@ -231,7 +252,9 @@ _WRITTEN = {
     "RESHAPE": _Graph._reshape,
     "SLICE": _Graph._part,
     "TILE": _Graph._repeated,
+    "WHILE": _Graph._carried,
 }
+_MOST_WRITTEN = 1024  # numbers of a constant that is written out
 _MOST_SLICED = 5  # axes that STRIDED_SLICE takes
 # By TensorType.
 _TYPES: Mapping[int, Any] = {
