@@ -326,7 +326,7 @@ CURES = {
     "steps written out": Case(
         of(lambda y: y),
         "tflite",
-        r"takes 10001 timesteps, .*; give TFLiteForm\(form='rolled'\) or fewer timesteps=",
+        r"takes 10001 timesteps, .*; give TFLiteForm\(form='rolled'\) \(.*\) or fewer timesteps=",
         {"timesteps": 12, "tflite": TFLiteForm("unroll")},
         {"timesteps": 10_001, "tflite": TFLiteForm("unroll")},
     ),

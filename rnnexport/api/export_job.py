@@ -89,7 +89,8 @@ def run_jobs(
         check_destination_of(job, None if source.file is None else source.file.path)
     require_convertible_size(source, [job.kind.name for job in jobs if job.kind.limited])
     weights = recurrent_bytes(source)
-    jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called), weights)) for job in jobs]
+    no_loop = "" if options.quantize is None else options.quantize.no_loop
+    jobs = [replace(job, form=job.form.chosen(longest_of(source, job.extent.called), weights, no_loop)) for job in jobs]
     jobs = [replace(job, extent=_extent(job)) for job in jobs]
     for job in jobs:
         _require_sizes(source, job, options)

@@ -23,7 +23,7 @@ from rnnexport.artifact.provenance import Proof, Provenance
 from rnnexport.core.coverage import Coverage
 from rnnexport.core.errors import ConversionError, CrashError, MismatchError, ProviderError, UsageError
 from rnnexport.core.lowering import LoweringDecision
-from rnnexport.core.progress import Progress
+from rnnexport.core.progress import Detail, Progress
 from rnnexport.core.quantization import QuantizeRequest
 from rnnexport.quantization.choice import Quantized, Trial, chosen, require_quantised
 from rnnexport.quantization.loss import Loss, metric_of
@@ -78,9 +78,10 @@ def _tried(
         progress(f"quantising {bench.job.destination.name} as {name}")
         try:
             files[name], parts, lowerings[name] = bench.made(name)
-        except ConversionError:
+        except ConversionError as error:
             if len(forms) == 1:
                 raise
+            progress(Detail(f"no {name}: {error.found}"))
             continue  # a form that the format has not for this model is no reason to refuse the others
         found = bench.quantizer.saturation(name, bench.feeds(bench.sequences.others or bench.sequences.calibrated))
         trial = Trial(name, file_size(bench, files[name]), bench.losses(files[name]), parts)

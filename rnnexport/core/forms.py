@@ -105,15 +105,18 @@ class TFLiteForm:
         """Whether a length has to be fixed; of `auto`, which would choose a loop for a long one, as well."""
         return self.form in ("auto", "unroll")
 
-    def chosen(self, steps: int | None, weights: int = 0) -> TFLiteForm:
+    def chosen(self, steps: int | None, weights: int = 0, no_loop: str = "") -> TFLiteForm:
         """The form of a model.
 
         Args:
             steps: of its longest sequence; None where that is open.
             weights: bytes of those of its recurrences.
+            no_loop: why the file can have none; empty where it can.
         """
         if self.form != "auto":
             return self
+        if no_loop:
+            return replace(self, form="unroll", because=no_loop)
         few = f"up to {MOST_UNROLLED}"
         if steps is not None and steps > MOST_UNROLLED:
             return replace(self, form="rolled", because=f"it has {steps} steps, and {few} are written out")

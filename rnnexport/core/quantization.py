@@ -70,6 +70,11 @@ class QuantizeRequest:
         """What `calibrate` says, as one value."""
         return user_data(self.calibrate)
 
+    @property
+    def no_loop(self) -> str:
+        """Why a TFLite file of this form has none; empty where it may, or where other forms are tried too."""
+        return "the quantiser of --quantize int8 takes no loop" if self.form == "int8" else ""
+
     def forms(self, target: str) -> tuple[str, ...]:
         """Those that are tried. UsageError where the format has none, or not this one."""
         known = FORMS.get(target, ())

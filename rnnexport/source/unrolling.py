@@ -107,7 +107,7 @@ def require_few_steps(what: str, steps: int | None) -> None:
         raise ConversionError(
             f"{what} takes {steps} timesteps, each of which is written out in this format",
             f"at most {MOST_STEPS}",
-            "give --form rolled or fewer --timesteps, or export single steps with --stream",
+            "give --form rolled (not with --quantize int8) or fewer --timesteps, or export single steps with --stream",
         )
 
 

@@ -78,8 +78,21 @@ def test_a_fused_lstm(tmp_path):
 
 
 @pytest.mark.long
+def test_auto_unrolls_for_int8_what_else_is_a_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnexport.core.forms.MOST_UNROLLED", STEPS - 1)
+    for form, written in (("weights", "rolled"), ("int8", "unroll")):
+        done = rnnexport.export(gru(), tmp_path / "m.tflite", quantize=QuantizeRequest(form, allow_partial=True))
+        (decision,) = done.lowering
+        assert decision.chosen == written
+        assert ("takes no loop" in decision.why) == (form == "int8")
+        assert target_of(done.path).read_proof(done.path).provenance.options["form"] == written
+        assert done.report.status == "passed"
+        assert done.quantization.chosen.worst.value < 0.3
+
+
+@pytest.mark.long
 def test_a_loop_is_refused(tmp_path):
     rolled = TFLiteForm("rolled")
-    with pytest.raises(ConversionError, match=r"has a loop; expected .* runs no loops"):
+    with pytest.raises(ConversionError, match=r"has a loop; expected .* runs no loops; give TFLiteForm.*unroll"):
         rnnexport.export(gru(), tmp_path / "m.tflite", tflite=rolled, quantize=QuantizeRequest("int8"), verify=False)
     assert not list(tmp_path.iterdir())

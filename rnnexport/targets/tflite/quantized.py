@@ -77,10 +77,11 @@ class Quantizer:
     def _require_straight(self, plain: bytes) -> None:
         written, name = self._options.tflite.form, self._graphs.main.name
         if has_loops(plain):
+            cure = "" if written == "unroll" else "give --form unroll and --timesteps, or "
             raise ConversionError(
                 f"--quantize int8 with --form {written}, in which {name} has a loop",
                 "operators one behind the other: the calibrator of TensorFlow runs no loops",
-                "give --form unroll and --timesteps, or --quantize weights or dynamic",
+                f"{cure or 'give '}--quantize weights or dynamic",
             )
 
     def _float32(self) -> bytes:

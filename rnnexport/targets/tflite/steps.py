@@ -390,7 +390,7 @@ def _require_few(count: int) -> None:
         raise TooManyOperatorsError(
             f"loops written out have more than {_MOST_OPERATORS:,} operators",
             "shorter loops",
-            "give --form rolled or fewer --timesteps",
+            "give --form rolled (not with --quantize int8) or fewer --timesteps",
         )
 
 
