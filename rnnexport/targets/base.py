@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -36,6 +37,12 @@ STEP = "step"
 INITIAL_STATE = "initial_state"
 # The one input of INITIAL_STATE, a number, where the batch is open; it has none where the batch is fixed.
 BATCH_ARGUMENT = "batch"
+
+# Of K products that are added to their bias in order a sum is off by the root of K / 3 rounding errors of the bias, and
+# one of TensorFlow by a few: of 256 it may be twice as far off as rounding moves the value, which cancels a large bias
+# now and then.
+_MOST_SPREADS, _TERMS_ROOT = 2.0, 8.0
+_APPROXIMATED = 1.0  # spreads, where `Target.kernel_errors` has an operator
 
 
 class Runner(Protocol):
@@ -75,6 +82,20 @@ class Repeatable(Protocol):
 
     def repeated(self) -> Runner:
         """The same artifact, for such calls."""
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How precise the kernels are that compute an artifact, beside those of other runtimes.
+
+    Attributes:
+        error: how many times as far off a value may be.
+        spreads: how many times as far from the truth as rounding moves its values an output may be, whatever its source
+            is; 0 where that says nothing.
+    """
+
+    error: float = 1.0
+    spreads: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +173,14 @@ class Exporter(Protocol):
         self, graphs: Graphs, feeds: Sequence[Arrays], path: Path, options: ExportOptions
     ) -> tuple[LoweringDecision, ...]:
         """See `Target.export`."""
+        ...
+
+
+class SumsInOrder(Protocol):
+    """The module `metadata` of a format whose runtime does that."""
+
+    def longest_sum(self, path: Path) -> int:
+        """How many products are added to one bias at most. Raises as `Target.operators`."""
         ...
 
 
@@ -286,6 +315,7 @@ class Target:
         runtimes: those of the modules that run an artifact that start no thread when they are imported.
         kernel_errors: how many times as far off as those of other runtimes the kernels of some operators are, by the
             name of the operator.
+        sums_in_order: whether its runtime adds the products of a sum to its bias, one after the other.
     """
 
     name: str
@@ -305,6 +335,7 @@ class Target:
     limited: bool = False
     runtimes: tuple[str, ...] = ()
     kernel_errors: Mapping[str, float] = field(default_factory=dict)
+    sums_in_order: bool = False
 
     def recognises(self, path: Path) -> bool:
         """Whether `path` is an artifact of this format, judged by its name and layout alone."""
@@ -320,11 +351,13 @@ class Target:
         """The artifact at `path`, its companions, and the files beside it that hold weights. Raises as `read_proof`."""
         return (*self.files(path), *self.external_files(path))
 
-    def kernel_error(self, path: Path) -> float:
-        """The largest of `kernel_errors` that the artifact at `path` has an operator of. Raises as `operators`."""
-        if not self.kernel_errors:
-            return 1.0
-        return max((self.kernel_errors.get(name, 1.0) for name in self.operators(path)), default=1.0)
+    def kernels(self, path: Path) -> Kernels:
+        """How precise those are that compute the artifact at `path`. Raises as `operators`."""
+        if self.sums_in_order:
+            holder: SumsInOrder = self._module("metadata")
+            return Kernels(spreads=min(_MOST_SPREADS, math.sqrt(holder.longest_sum(path)) / _TERMS_ROOT))
+        error = max((self.kernel_errors.get(name, 1.0) for name in self.operators(path)), default=1.0)
+        return Kernels(error, _APPROXIMATED if error > 1 else 0.0)
 
     def check_destination(self, path: Path) -> None:
         """Raise what `staged` would raise, at once, so that no minutes of work are spent before it.

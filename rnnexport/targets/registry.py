@@ -117,6 +117,7 @@ _TARGETS = (
         limited=True,
         providers=("cpu", "no-xnnpack", "tflm"),
         runtimes=("ai_edge_litert.interpreter",),
+        sums_in_order=True,
     ),
     Target(
         name="saved-model",

@@ -54,7 +54,7 @@ class Precision:
         return self.whole <= LIMIT and self.unit <= self.limit
 
 
-def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances, *, spreads: float = 0.0) -> list[str]:
+def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances) -> list[str]:
     """What is wrong with the precision of each output, in words; nothing where the user set a wider tolerance.
 
     Long sequences don't count: where a state adds up what goes in, both sides drift as one walk at random each does.
@@ -62,14 +62,13 @@ def precision_problems(feeds: Sequence[FeedReport], tolerances: Tolerances, *, s
     Args:
         feeds: with their comparisons.
         tolerances: of the artifact.
-        spreads: see `precision`.
     """
     calls: dict[str, list[Comparison]] = {}
     for one in chain.from_iterable(feed.outputs for feed in feeds if not feed.steps):
         calls.setdefault(one.name, []).append(one)
     # Where single values are wrong already, this would only say so again.
     found = {
-        name: precision(ones, spreads=spreads)
+        name: precision(ones, spreads=tolerances.kernels.spreads)
         for name, ones in calls.items()
         if all(one.passed for one in ones) and not tolerances.loosens(name)
     }

@@ -108,8 +108,8 @@ def verify_artifact(target: Target, path: Path, expectation: Expectation, where:
     if where.provider not in target.providers:
         problem = f"{target.name} does not run on {where.provider}; it runs on {', '.join(target.providers)}"
         return not_run(target, path, where.provider, expectation, problem)
-    kernel_error = target.kernel_error(path)
-    expectation = replace(expectation, tolerances=replace(expectation.tolerances, kernel_error=kernel_error))
+    tolerances = replace(expectation.tolerances, kernels=target.kernels(path))
+    expectation = replace(expectation, tolerances=tolerances)
     try:
         with opened(target, path, where.provider, where.tf32, where.limits) as runner:
             boundary = _boundaries(runner, expectation, target.input_name)

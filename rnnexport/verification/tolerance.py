@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnexport.core.errors import UsageError
+from rnnexport.targets.base import Kernels
 
 # Every timestep rounds once more, and independent roundings add up as their root: lengths up to this one share a bound.
 _SHORT = 24
@@ -116,16 +117,16 @@ class Tolerances:
     Attributes:
         default: what the export found right for the model (its dtypes, and how certain the source is), or the default.
         override: what the user asks for instead. It holds at every length.
-        kernel_error: how many times as far off as others the kernels of the artifact's runtime are.
+        kernels: how precise those are that compute the artifact.
     """
 
     default: Tolerance = field(default_factory=Tolerance)
     override: Override = field(default_factory=Override)
-    kernel_error: float = 1.0
+    kernels: Kernels = field(default_factory=Kernels)
 
     def least(self, output: str, spread: np.ndarray | None) -> np.ndarray | None:
         """The least bound of each value of an output; None where there is none, or the user's own is all there is."""
-        return None if spread is None or self.sets(output) else self.kernel_error * leeway(spread)
+        return None if spread is None or self.sets(output) else self.kernels.error * leeway(spread)
 
     def of(self, output: str, timesteps: int) -> Tolerance:
         """The tolerance of one output of a call of so many timesteps."""

@@ -20,11 +20,6 @@ from rnnexport.verification.feeds import REQUIRED
 from rnnexport.verification.precision import precision_problems
 from rnnexport.verification.report import ArtifactReport, FeedReport, Problem, ProblemKind, Status
 
-# How many times as far from the truth as rounding moves the values an artifact may be, where kernels are less precise
-# than TensorFlow's. XNNPACK, in LiteRT, adds the products of a sum to its bias, one after the other. Of K of them it is
-# off by the root of K / 3 rounding errors of the bias, TensorFlow by a few; values cancel a large bias now and then.
-_IN_ORDER = {"tflite": 2.0}
-_APPROXIMATED = 1.0  # where `Target.kernel_errors` says so
 _TOLD = 5  # nodes named in a line
 
 
@@ -67,9 +62,7 @@ def _is_narrower(report: ArtifactReport) -> bool:
 def _precision(report: ArtifactReport) -> list[str]:
     """Of each signature for itself, as each may have a fault of its own; of few calls it says nothing."""
     counted = [feed for feed in report.feeds if feed.kind != "derived"]
-    approximated = _APPROXIMATED if report.tolerances.kernel_error > 1 else 0.0
-    spreads = _IN_ORDER.get(report.target, approximated)
-    found_in = partial(precision_problems, tolerances=report.tolerances, spreads=spreads)
+    found_in = partial(precision_problems, tolerances=report.tolerances)
     problems = found_in([feed for feed in counted if not feed.entry])
     for entry in dict.fromkeys(feed.entry for feed in counted if feed.entry):
         own = [feed for feed in counted if feed.entry == entry]

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from rnnexport.targets.base import Kernels
 from rnnexport.targets.registry import target
 from rnnexport.verification.compare import Wanted, compare, excess
 from rnnexport.verification.tolerance import Bounds, Override, Tolerance, Tolerances, allowed, bounds, leeway
@@ -75,15 +76,15 @@ def recurrent(operator, gates):
 @pytest.mark.parametrize(("operator", "gates", "error"), [("GRU", 3, 2.0), ("LSTM", 4, 1.0)])
 def test_a_value_of_a_file_with_a_gru_may_be_twice_as_far_off_where_rounding_decides(operator, gates, error, tmp_path):
     onnx.save(recurrent(operator, gates), tmp_path / "m.onnx")
-    assert target("onnx").kernel_error(tmp_path / "m.onnx") == error
-    tolerances = Tolerances(T, kernel_error=error)
+    assert target("onnx").kernels(tmp_path / "m.onnx") == Kernels(error, 1.0 if error > 1 else 0.0)
+    tolerances = Tolerances(T, kernels=Kernels(error))
     least = tolerances.least("y", SPREAD)
     np.testing.assert_allclose(least, error * 1.5 * SPREAD)
     np.testing.assert_allclose(allowed(T, VALUE, least), [1.2e-5, error * 1.5e-3, 2e-6, np.inf])
 
 
 def test_a_bound_of_the_user_is_all_there_is():
-    tolerances = Tolerances(T, Override(atols={"y": 1e-4}), kernel_error=2.0)
+    tolerances = Tolerances(T, Override(atols={"y": 1e-4}), kernels=Kernels(2.0))
     assert tolerances.least("y", SPREAD) is None
     assert tolerances.least("z", SPREAD) is not None
     assert tolerances.least("z", None) is None

@@ -90,6 +90,23 @@ def operators(path: Path) -> Counter[str]:
         return Counter(labels[g.Operators(i).OpcodeIndex()] for g in graphs for i in range(g.OperatorsLength()))
 
 
+def longest_sum(path: Path) -> int:
+    """How many products FULLY_CONNECTED and convolutions add to one bias at most. Raises as `parse`."""
+    model, classes = parse(path)
+    summing = {getattr(classes.BuiltinOperator, name) for name in ("FULLY_CONNECTED", "CONV_2D", "TRANSPOSE_CONV")}
+    with ForeignCode(partial(_damaged, path)):
+        codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+        sums = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in summing for code in codes]
+        graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+        found = [
+            int(np.prod(graph.Tensors(one.Inputs(1)).ShapeAsNumpy()[1:]))
+            for graph in graphs
+            for one in (graph.Operators(i) for i in range(graph.OperatorsLength()))
+            if sums[one.OpcodeIndex()]
+        ]
+    return max(found, default=0)
+
+
 def parse(path: Path) -> tuple[Any, Any]:
     """The flatbuffer's root and the module of its classes.
 
