@@ -253,6 +253,15 @@ def test_a_name_that_is_no_name_in_c(file, prefix, tmp_path):
     assert CompiledModel(tmp_path / "any.so", signature_of(CELL.model), file).interface.name == prefix
 
 
+def test_a_file_that_is_called_as_a_cell_in_it(tmp_path):
+    """The public function of a step and that of the cell are two."""
+    text = save(written(CELL.model, "m"), tmp_path, "m").read_text()
+    (name,) = re.findall(r"#define (\w+)_step M_OF", text)
+    program = save(written(CELL.model, name), tmp_path, name)
+    assert f"void {name}_step_1(" in program.read_text()
+    compiler.find().shared(program, tmp_path / "any.so", QUICK)
+
+
 def test_inputs_whose_names_are_words_of_c(tmp_path):
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["": 18]> g (float[2, 3] int, float[2, 3] state) => (float[2, 3] class)'

@@ -27,6 +27,9 @@ KEYWORDS = frozenset(
 )
 
 
+_PUBLIC = ("state", "init", "step", "run", "check", "work_size")
+
+
 @dataclass(frozen=True, eq=False)
 class Argument:
     """An input, an output or a state in C.
@@ -69,6 +72,11 @@ class Interface:
         return self.name.upper()
 
 
+def public_names(name: str) -> frozenset[str]:
+    """The functions and types of a program of that name, which nothing else in it may be called."""
+    return frozenset(f"{identifier(name)}_{each}" for each in _PUBLIC)
+
+
 def interface_of(signature: Signature, name: str) -> Interface:
     """The interface of a model.
 
@@ -82,7 +90,7 @@ def interface_of(signature: Signature, name: str) -> Interface:
     legend = legend_of(signature, {})
     letters = {dim: shown for dim, shown in legend.dims.items() if dim != BATCH}
     lengths = tuple(letters[dim] for dim in signature.dynamic_dims if dim != BATCH)
-    taken = {*KEYWORDS, *lengths}
+    taken = {*KEYWORDS, *lengths, *public_names(name)}
     specs = [*signature.inputs, *signature.outputs]
     names = unique_names((identifier(argument_name(spec.name)) for spec in specs), taken)
     states = unique_names((identifier(argument_name(state.input.name)) for state in signature.states), taken)

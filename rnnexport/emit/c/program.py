@@ -15,7 +15,7 @@ from rnnexport.emit.c.arrays import C_TYPES, Array, Shape, Size, letters, shape_
 from rnnexport.emit.c.body import Called, FunctionWriter
 from rnnexport.emit.c.elements import Numbers
 from rnnexport.emit.c.integers import paired
-from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of
+from rnnexport.emit.c.interface import KEYWORDS, Interface, identifier, interface_of, public_names
 from rnnexport.emit.c.prelude import NAMES
 from rnnexport.emit.numpy.naming import CONSTANTS, Origins, TokenNames, WeightName, attributes_of
 from rnnexport.emit.numpy.naming import identifier as python_identifier
@@ -143,7 +143,7 @@ class _UnitWriter:
         paths = dict(zip(weights, unique_names(names.weights.get(each, each) for each in weights), strict=True))
         places = attributes_of(paths.values())
         found: dict[Term, WeightName] = {}
-        taken = {*KEYWORDS, *NAMES, *_LOCALS}
+        taken = {*KEYWORDS, *NAMES, *_LOCALS, *public_names(self._interface.name)}
         for each, array in weights.items():
             group, attribute = places[paths[each]]
             self._check(array.dtype.name, paths[each])
@@ -205,7 +205,8 @@ class _UnitWriter:
         face = self._interface
         own = {each.name for each in (*face.inputs, *face.outputs)}
         functions = {each.name for each in self._functions}
-        return {*KEYWORDS, *NAMES, *_LOCALS, *face.lengths, *own, *functions, *self._constants, "forward"}
+        named = {*face.lengths, *own, *functions, *self._constants, *public_names(face.name)}
+        return {*KEYWORDS, *NAMES, *_LOCALS, *named, "forward"}
 
     # What bodies ask.
 
