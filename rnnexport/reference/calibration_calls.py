@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # (seed, timesteps): what ranges are taken from, then what else is measured. Seeds are those of no other feeds.
 _CALIBRATED = ((11, 24), (12, 9), (13, 60))
 _MEASURED = ((14, 30), (15, 103))
+# More to take ranges from, which do not ride in the file: of a few rows these are too narrow.
+_MORE = tuple((seed, 24) for seed in range(21, 29))
 _MOST_PIECES = 64  # of data, spread over them
 _LARGEST = 1 << 16  # values of a call that rides in a file
 
@@ -72,14 +74,16 @@ def sequences(
         ConversionError: the source can't be run on them.
     """
     if data is None:
-        calls = [_call(described, seed, steps, at) for at, (seed, steps) in enumerate((*_CALIBRATED, *_MEASURED))]
+        wanted = (*_CALIBRATED, *_MEASURED, *_MORE)
+        calls = [_call(described, seed, steps, at) for at, (seed, steps) in enumerate(wanted)]
         found = list(goldens_of(source, described, calls, stream=stream))
         by_sequence = [
             [replace(golden, label=f"generated sequence {at}, from step {golden.before}") for golden in part]
             for at, part in enumerate(_by_sequence(found), 1)
         ]
-        first, rest = by_sequence[: len(_CALIBRATED)], by_sequence[len(_CALIBRATED) :]
-        small = [part for part in by_sequence if sum(map(_size, part)) <= _LARGEST]
+        first, rest = by_sequence[: len(_CALIBRATED)], by_sequence[len(_CALIBRATED) : -len(_MORE)]
+        small = [part for part in (*first, *rest) if sum(map(_size, part)) <= _LARGEST]
+        first += by_sequence[-len(_MORE) :]
         told = (f"{len(first)} generated sequences", f"{len(by_sequence)} generated sequences")
         return CalibrationSequences(_flat(first), _flat(rest), _flat(small or by_sequence[:1]), told)
     rows = open_data(data, described.signature, needs_outputs=False)

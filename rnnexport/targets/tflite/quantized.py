@@ -32,7 +32,7 @@ from rnnexport.targets.tflite.export import converted
 from rnnexport.targets.tflite.quantized_weights import has_loops, narrowed, parts_of, with_used_codes
 from rnnexport.targets.tflite.recurrences import decisions
 
-_MOST_ROWS = 64  # rows that ranges are taken from, a call each
+_MOST_ROWS = 512  # rows that ranges are taken from, a call each
 
 
 class Quantizer:
@@ -97,19 +97,23 @@ def quantizer(graphs: Graphs, feeds: Sequence[Arrays], options: ExportOptions) -
 
 
 def _rows(signature: Signature, calls: Sequence[Arrays]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Each row of the calls as one of its own, of one shape throughout, which is what the calibrator takes."""
+    """Rows of the calls as calls of their own, of one shape throughout, which is what the calibrator takes.
+
+    Those of many are spread over all: the first calls of a stream have states that nothing has moved yet.
+    """
     opened = [spec.name for spec in signature.all_inputs if spec.shape[:1] == (BATCH,)]
-    shapes: dict[str, tuple[int, ...]] = {}
     entry = STEP if signature.states else SIGNATURE
-    given = 0
-    for call in calls:
-        for row in range(len(call[opened[0]]) if opened else 1):
-            feed = {name: array[row : row + 1] if name in opened else array for name, array in call.items()}
-            found = {name: array.shape for name, array in feed.items()}
-            shapes = shapes or found
-            if found == shapes and given < _MOST_ROWS:
-                given += 1
-                yield entry, {argument_name(name): np.ascontiguousarray(array) for name, array in feed.items()}
+    shapes = _row_shapes(calls[0], opened)
+    alike = [call for call in calls if _row_shapes(call, opened) == shapes]
+    places = [(call, row) for call in alike for row in range(len(call[opened[0]]) if opened else 1)]
+    for at in np.linspace(0, len(places) - 1, min(len(places), _MOST_ROWS)).astype(int):
+        call, row = places[at]
+        feed = {name: array[row : row + 1] if name in opened else array for name, array in call.items()}
+        yield entry, {argument_name(name): np.ascontiguousarray(array) for name, array in feed.items()}
+
+
+def _row_shapes(call: Arrays, opened: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape[1:] if name in opened else array.shape for name, array in call.items()}
 
 
 def _refused(name: str, form: str, error: BaseException) -> ConversionError:
