@@ -356,6 +356,8 @@ class Target:
         if self.sums_in_order:
             holder: SumsInOrder = self._module("metadata")
             return Kernels(spreads=min(_MOST_SPREADS, math.sqrt(holder.longest_sum(path)) / _TERMS_ROOT))
+        if not self.kernel_errors:
+            return Kernels()
         error = max((self.kernel_errors.get(name, 1.0) for name in self.operators(path)), default=1.0)
         return Kernels(error, _APPROXIMATED if error > 1 else 0.0)
 
