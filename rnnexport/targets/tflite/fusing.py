@@ -24,7 +24,7 @@ from rnnexport.source.trace import Graphs
 from rnnexport.targets.tflite.places import NotFusedError, Places, places
 from rnnexport.targets.tflite.proofs import LSTM, proven
 from rnnexport.targets.tflite.recurrences import path_of, recurrences
-from rnnexport.targets.tflite.tree import bytes_of, new_buffer, schema, tree_of
+from rnnexport.targets.tflite.tree import bytes_of, constant, schema, tree_of
 
 _PREFIX = "rnnexport.lstm."
 _OPEN_BATCH = "its batch is open, and the operator holds states of a fixed one"
@@ -180,16 +180,14 @@ class _Additions:
         operator.builtinOptions, operator.customOptions = options, None
 
     def _weight(self, name: str, array: np.ndarray) -> int:
-        return self._added(name, array.shape, new_buffer(self.tree, array))
+        return self._added(constant(self.tree, array, name))
 
     def _state(self, name: str, shape: Sequence[int]) -> int:
-        at = self._added(name, shape, 0)
-        self.graph.tensors[at].isVariable = True
-        return at
-
-    def _added(self, name: str, shape: Sequence[int], buffer: int) -> int:
         tensor = schema().TensorT()
-        tensor.name, tensor.shape, tensor.buffer = name.encode(), list(shape), buffer
+        tensor.name, tensor.shape, tensor.isVariable = name.encode(), list(shape), True
         tensor.type = schema().TensorType.FLOAT32
+        return self._added(tensor)
+
+    def _added(self, tensor: Any) -> int:
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1

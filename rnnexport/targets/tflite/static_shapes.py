@@ -11,19 +11,20 @@ the inputs, it plans once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnexport.targets.tflite.tree import (
+    TYPES,
     bytes_of,
     compact,
+    constant,
     drop_unused_buffers,
     kind_of,
     like,
     needed,
-    new_buffer,
     new_operator,
     schema,
     sizes_of,
@@ -107,7 +108,7 @@ class _Graph:
 
     def _told_once(self, value: int) -> int:
         tensor = self._graph.tensors[value]
-        if not self._is_constant(value) or tensor.type not in _TYPES:
+        if not self._is_constant(value) or tensor.type not in TYPES:
             return value
         array = self._numbers(value)
         if array.size <= _MOST_WRITTEN or np.any(array.view(np.uint8) != np.tile(array[:1].view(np.uint8), array.size)):
@@ -143,7 +144,7 @@ class _Graph:
         padded = [1] * (len(wanted) - len(own)) + own
         if any(size not in (1, many) for size, many in zip(padded, wanted, strict=True)):
             return None
-        if tensor.type not in _TYPES or not self._is_constant(value):
+        if tensor.type not in TYPES or not self._is_constant(value):
             return value if padded == own else None
         array = self._numbers(value).reshape(padded)
         # A constant of a whole sequence of zeros would be as large as that.
@@ -222,17 +223,14 @@ class _Graph:
     def _numbers(self, at: int) -> np.ndarray:
         tensor = self._graph.tensors[at]
         data = np.asarray(self._tree.buffers[tensor.buffer].data, np.uint8)
-        return np.frombuffer(data.tobytes(), _TYPES[tensor.type])
+        return np.frombuffer(data.tobytes(), TYPES[tensor.type])
 
     def _is_constant(self, at: int) -> bool:
         data = self._tree.buffers[self._graph.tensors[at].buffer].data
         return data is not None and len(data) > 0
 
     def _constant(self, array: np.ndarray) -> int:
-        tensor = schema().TensorT()
-        tensor.name, tensor.shape, tensor.buffer = b"known", list(array.shape), new_buffer(self._tree, array)
-        tensor.type = next(code for code, dtype in _TYPES.items() if dtype == array.dtype)
-        return self._appended(tensor)
+        return self._appended(constant(self._tree, array))
 
     def _new(self, tensor: int, name: str, sizes: Sequence[int]) -> int:
         given = self._graph.tensors[tensor]
@@ -256,11 +254,4 @@ _WRITTEN = {
 }
 _MOST_WRITTEN = 1024  # numbers of a constant that is written out
 _MOST_SLICED = 5  # axes that STRIDED_SLICE takes
-# By TensorType.
-_TYPES: Mapping[int, Any] = {
-    0: np.dtype(np.float32),
-    2: np.dtype(np.int32),
-    4: np.dtype(np.int64),
-    6: np.dtype(np.bool_),
-}
 _COMPARED = frozenset({0, 2, 4})  # what LESS takes

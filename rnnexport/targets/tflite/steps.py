@@ -23,11 +23,11 @@ from rnnexport.core.errors import ConversionError
 from rnnexport.targets.tflite.tree import (
     bytes_of,
     compact,
+    constant,
     drop_unused_buffers,
     kind_of,
     like,
     needed,
-    new_buffer,
     new_operator,
     schema,
     sizes_of,
@@ -322,10 +322,7 @@ class _Writing:
     def _of_array(self, array: np.ndarray) -> int:
         key = _key(array)
         if key not in self._constants:
-            tensor = schema().TensorT()
-            tensor.name, tensor.shape, tensor.buffer = b"known", list(array.shape), new_buffer(self._tree, array)
-            tensor.type = next(code for code, dtype in _TYPES.items() if dtype == array.dtype)
-            self._constants[key] = self._appended(tensor)
+            self._constants[key] = self._appended(constant(self._tree, array))
         return self._constants[key]
 
     def _list(self, value: _Row) -> int:

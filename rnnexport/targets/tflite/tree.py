@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import cache
@@ -18,6 +18,13 @@ _CLASSES = (
     ("ai_edge_litert.schema_py_generated", "ai_edge_litert.tools.flatbuffer_utils"),
     ("tensorflow.lite.python.schema_py_generated", "tensorflow.lite.tools.flatbuffer_utils"),
 )
+# The dtypes of constants that are read or written, by TensorType.
+TYPES: Mapping[int, Any] = {
+    0: np.dtype(np.float32),
+    2: np.dtype(np.int32),
+    4: np.dtype(np.int64),
+    6: np.dtype(np.bool_),
+}
 
 
 @cache
@@ -137,6 +144,14 @@ def new_buffer(tree: Any, array: np.ndarray) -> int:
     made.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
     tree.buffers.append(made)
     return len(tree.buffers) - 1
+
+
+def constant(tree: Any, array: np.ndarray, name: str = "known") -> Any:
+    """A tensor that holds an array of one of `TYPES`, in no graph yet."""
+    made = schema().TensorT()
+    made.name, made.shape, made.buffer = name.encode(), list(array.shape), new_buffer(tree, array)
+    made.type = next(code for code, dtype in TYPES.items() if dtype == array.dtype)
+    return made
 
 
 def like(tensor: Any, name: str, sizes: Sequence[int]) -> Any:
