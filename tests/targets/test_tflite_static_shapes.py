@@ -11,6 +11,7 @@ from keras import layers
 
 import rnnexport
 from rnnexport.core.forms import TFLiteForm
+from rnnexport.targets.base import Kernels
 from rnnexport.targets.registry import target
 from rnnexport.targets.tflite.static_shapes import with_static_shapes
 from rnnexport.targets.tflite.tree import kind_of, tree_of
@@ -151,3 +152,13 @@ def test_a_loop_of_a_known_length_has_known_shapes(tmp_path):
         feeds = [{"x": RNG.standard_normal((2, 70, 3)).astype(np.float32)} for _ in range(3)]
         for feed, found in zip(feeds, called(data, feeds), strict=True):
             np.testing.assert_allclose(*found.values(), np.asarray(model(feed["x"])), atol=2e-5)
+
+
+@pytest.mark.parametrize(("terms", "spreads"), [(4, 0.25), (100, 1.25), (300, 2.0)])
+def test_a_file_may_be_as_imprecise_as_its_longest_sum(terms, spreads, tmp_path):
+    """Whose products XNNPACK adds to the bias one after the other."""
+    short, long = (RNG.standard_normal((size, 3)).astype(np.float32) for size in (3, terms))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(written(lambda x: {"y": tf.tanh(x @ long + 0.5) @ short[:, :2] + 0.25}, spec(1, terms)))
+    assert "FULLY_CONNECTED" in target("tflite").operators(path)
+    assert target("tflite").kernels(path) == Kernels(spreads=spreads)
