@@ -132,17 +132,19 @@ def _written(graphs: Graphs, style: Style, finish: Finish) -> bytes:
     traced, custom = in_other_forms(graphs.main, style), bool(style.fused)
     sequence = graphs.sequence and in_other_forms(graphs.sequence, replace(style, fused={}))
     if not traced.signature.states:
-        return with_static_shapes(finish(_converted({SIGNATURE: traced.function}, custom=custom)))
+        return finish(_converted({SIGNATURE: traced.function}, custom=custom))
     functions = {STEP: traced.function, INITIAL_STATE: initial_state(traced.signature, BATCH_ARGUMENT)}
     if sequence is not None:
         functions[SIGNATURE] = sequence.function
     ordered = {f"{at}_{name}": function for at, (name, function) in enumerate(functions.items())}
-    data = with_static_shapes(finish(_converted(ordered, custom=custom)))
+    data = finish(_converted(ordered, custom=custom))
     return _named(data, {} if graphs.is_stream else {SIGNATURE: STEP})
 
 
 def _converted(functions: Mapping[str, Any], *, custom: bool) -> bytes:
     """One file with these functions by the names of their signatures. What they have in common is in it once.
+
+    Its shapes are known before it runs, where they follow from those of the inputs: a step that is copied has them so.
 
     Args:
         functions: by name.
@@ -162,7 +164,7 @@ def _converted(functions: Mapping[str, Any], *, custom: bool) -> bytes:
             raise _refusal([function.graph for function in functions.values()], error) from error
         except tf.errors.OpError as error:  # how TensorFlow tells of a failed write
             raise OSError(errno.EIO, error.message) from error
-    return data
+    return with_static_shapes(data)
 
 
 def _named(model: bytes, twins: Mapping[str, str]) -> bytes:

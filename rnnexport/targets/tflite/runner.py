@@ -38,7 +38,7 @@ class TFLiteRunner:
     ordered = False
     settings: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, opened: Open, entry: str, *, holds_state: bool, has_loops: bool = False) -> None:
+    def __init__(self, opened: Open, entry: str, *, holds_state: bool, has_loops: Callable[[], bool] = bool) -> None:
         self._opened, self._entry, self._holds_state, self._has_loops = opened, entry, holds_state, has_loops
         self._shapes: Shapes | None = None
         self._used = False
@@ -74,7 +74,7 @@ class TFLiteRunner:
     def _require_same(self, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> None:
         reset, cure = ", after a reset of all variables", "--form rolled has no state that could be left"
         if not self._holds_state:
-            cure = "--form unroll and --timesteps" if self._has_loops else "--batch N, one size,"
+            cure = "--form unroll and --timesteps" if self._has_loops() else "--batch N, one size,"
             reset, cure = "", f"{cure} has not been seen to do that"
         if not all(np.array_equal(array, second[name], equal_nan=True) for name, array in first.items()):
             raise MismatchError(
@@ -118,8 +118,8 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Runne
     try:
         delegates = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if provider == PLAIN else OpResolverType.AUTO
         opened = partial(Interpreter, model_path=str(path), experimental_op_resolver_type=delegates)
-        held, loops = holds_state(path), "WHILE" in operators(path)
-        runner = TFLiteRunner(opened, main_signature(opened()), holds_state=held, has_loops=loops)
+        loops = partial(_has_loops, path)
+        runner = TFLiteRunner(opened, main_signature(opened()), holds_state=holds_state(path), has_loops=loops)
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"LiteRT refuses {path.name}: {error}", "a whole TFLite file", "export it again") from error
     yield runner
@@ -128,6 +128,10 @@ def open_runner(path: Path, provider: str, tf32: bool = False) -> Iterator[Runne
 def main_signature(interpreter: Any) -> str:
     """The name of the function that the artifact is there for."""
     return STEP if STEP in interpreter.get_signature_list() else SIGNATURE
+
+
+def _has_loops(path: Path) -> bool:
+    return "WHILE" in operators(path)
 
 
 def _runtime_tensor(name: str, detail: Mapping[str, Any]) -> RuntimeTensor:
